@@ -1,0 +1,81 @@
+// Reading and writing a partition through the fence: valid frames in, valid frames out.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "events/fence.h"
+#include "events/log.h"
+
+namespace soma::events {
+
+struct ValidFrame {
+  Position position;
+  std::shared_ptr<const v1::Frame> frame;
+  std::string hash;             // of the stored bytes
+};
+
+inline constexpr std::size_t kMaxRecordBytes = 900 * 1024;  // what one frame may take; Kafka's default fits it
+
+// Decodes stored bytes. kCorrupt when they are not a Frame of a known format.
+Result<std::shared_ptr<const v1::Frame>> decode_frame(std::string_view bytes);
+std::string encode_frame(const v1::Frame& frame);
+
+// Valid frames of one partition from the start of the log, or from a saved fence. Not thread-safe.
+class FrameReader {
+ public:
+  FrameReader(const Log& log, PartitionId partition);
+  // Continue after a place known valid (a checkpoint): the fence as it stood there, the next offset to read.
+  FrameReader(const Log& log, PartitionId partition, Fence fence, Offset next);
+
+  // The next valid frames; empty at the end of the durable log. Undecodable record: kCorrupt with position.
+  Result<std::vector<ValidFrame>> next(std::size_t max_bytes = 4 << 20);
+  const Fence& fence() const { return fence_; }
+  Offset next_offset() const { return next_; }
+  std::uint64_t voided() const { return voided_; }     // records read and found void or duplicate
+ private:
+  const Log& log_;
+  PartitionId partition_;
+  Fence fence_;
+  Offset next_{};
+  std::uint64_t voided_ = 0;
+};
+
+// One frame, decoded, at a position known to be valid.
+Result<ValidFrame> read_frame_at(const Log& log, Position position);
+
+// The owner's pen. Not thread-safe but for the reports, which it hands to `on_ready` on the engine's
+// thread in order of append. A frame is reported valid only when durable and proven unfenced: its offset
+// is the last proven own offset + 1 (then nobody wrote between), else by reading the gap. After
+// the first failure every later frame is reported failed and the writer is dead: claim anew.
+class FrameWriter {
+ public:
+  struct Outcome {
+    bool valid = false;
+    ValidFrame frame;          // when valid
+    Error error;               // kUnknownOutcome, kFenced, kStorageFull, kIo
+  };
+  using OnOutcome = std::function<void(const Outcome&)>;
+
+  // Appends CLAIM(epoch + 1) after `reader` has reached the end, and reads to it. Blocking. kFenced when lost.
+  static Result<std::unique_ptr<FrameWriter>> claim(Log& log, FrameReader& reader, v1::Claim claim, std::int64_t now_ms);
+
+  // Fills format, partition, epoch, number, previous_hash; appends. kTooLarge is returned at once through
+  // on_outcome, before anything was written, and leaves the writer alive.
+  void append(v1::Frame frame, OnOutcome on_outcome);
+
+  Epoch epoch() const;
+  std::size_t in_flight() const;
+  bool dead() const;
+  ~FrameWriter();
+ private:
+  struct Shared;
+  explicit FrameWriter(std::shared_ptr<Shared> shared);
+  std::shared_ptr<Shared> shared_;
+};
+
+}  // namespace soma::events

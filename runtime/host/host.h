@@ -1,0 +1,110 @@
+// The host's face to gateways and tools: submit commands, read states, hear of valid frames.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "actors/actor_type.h"
+#include "events/frames.h"
+#include "runtime/host/ports.h"
+#include "schemas/base/errors.h"
+#include "schemas/base/ids.h"
+#include "soma/v1/frame.pb.h"
+
+namespace soma::runtime {
+
+// One command. `command_id` is "TENANT:KEY" for a client's Idempotency-Key, else unique. Same id and same
+// request_hash: the recorded reply again; same id, other hash: kConflict.
+struct Submission {
+  ActorKey actor;
+  std::string command;            // serialized Command message of the actor's type
+  std::string command_id;
+  std::string request_hash;       // empty: not compared
+  v1::Principal principal;
+  std::string correlation_id;
+  std::string traceparent;
+};
+
+struct Accepted {
+  std::string reply;              // serialized Reply message of the actor's type
+  Position position;              // of the frame that holds the command
+  Sequence sequence;              // the actor's last sequence after it
+  bool replayed = false;
+};
+
+struct StateView {
+  std::shared_ptr<const actors::Message> state;
+  Sequence sequence;              // 0: never written to
+  Position position;              // durable and valid up to here
+};
+
+struct HostLimits {
+  std::size_t mailbox_per_actor = 4096;
+  std::size_t queue_per_partition = 65536;
+  std::size_t frame_max_entries = 2048;
+  std::size_t frames_in_flight = 8;
+  std::size_t active_actors_per_partition = 20000;   // beyond it idle ones are passivated
+  std::uint64_t checkpoint_every_events = 20000;
+  std::int64_t checkpoint_every_ms = 5000;
+  std::int64_t dedupe_keep_ms = 25LL * 3600 * 1000;
+};
+
+// Owned by the node; thread-safe. Callbacks run on a host thread and must not block.
+// Fails: kOverloaded (queue full, at once), kParked, kUnavailable (recovering, draining),
+// kUnknownOutcome (the frame's fate is not known; a retry with the same id finds out).
+class Host {
+ public:
+  using OnAccepted = std::function<void(Result<Accepted>)>;
+  using OnState = std::function<void(Result<StateView>)>;
+  using OnFrame = std::function<void(const events::ValidFrame&)>;
+
+  virtual ~Host() = default;
+  virtual void submit(Submission submission, OnAccepted done) = 0;
+  // State after every acknowledged command (I3): waits until what it shows is durable and valid.
+  virtual void read(ActorKey actor, OnState done) = 0;
+  // Every frame found valid from now on, in order per partition, before the replies of its commands.
+  virtual std::uint64_t on_frame(OnFrame observer) = 0;
+  virtual void remove_observer(std::uint64_t id) = 0;
+  // An actor's entries with events after `after`, oldest first, at most `limit` events. Blocking; off host threads.
+  virtual Result<std::vector<v1::RecordedEvent>> history(const ActorKey& actor, Sequence after, std::size_t limit) const = 0;
+
+  struct PartitionStatus {
+    PartitionId partition;
+    Epoch epoch;
+    Offset applied;           // last valid offset
+    bool serving = false;
+    std::size_t active_actors = 0, queued = 0, parked = 0, pending_effects = 0, frames_in_flight = 0;
+    std::string problem;      // why not serving
+  };
+  virtual std::vector<PartitionStatus> status() const = 0;
+
+  struct PendingEffect {
+    ActorKey actor;
+    actors::Effect effect;
+    std::string state;        // pending, running, unknown
+    std::int64_t since_ms = 0;
+  };
+  virtual std::vector<PendingEffect> pending_effects() const = 0;
+
+  // No new commands; what is in flight ends; snapshots written. True when all ended in time.
+  virtual bool drain(std::int64_t timeout_ms) = 0;
+};
+
+struct HostParts {
+  events::Log* log = nullptr;                // not owned; outlives the host
+  const actors::Catalog* catalog = nullptr;
+  Clock* clock = nullptr;
+  EffectRunner* effects = nullptr;
+  StateStore* store = nullptr;
+  std::string node_id;
+  std::string address;
+  HostLimits limits;
+  std::size_t threads = 2;
+};
+
+// Opens every partition of the log: claims, recovers, serves while restoring.
+Result<std::unique_ptr<Host>> start_host(HostParts parts);
+
+}  // namespace soma::runtime

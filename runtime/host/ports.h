@@ -1,0 +1,95 @@
+// What the host needs of the world, so that the same host runs on real parts and in the simulator.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "actors/decider.h"
+#include "schemas/base/errors.h"
+#include "schemas/base/ids.h"
+#include "soma/v1/common.pb.h"
+
+namespace soma::runtime {
+
+// Wall time and one-shot alarms. Thread-safe.
+class Clock {
+ public:
+  virtual ~Clock() = default;
+  virtual std::int64_t now_ms() const = 0;                       // Unix time
+  // Runs `wake` once, not before `at_ms`, on a clock thread; must not block.
+  virtual void call_at(std::int64_t at_ms, std::function<void()> wake) = 0;
+};
+
+// Does the outside work of effects; decides nothing. Thread-safe; `run` must return at once.
+class EffectRunner {
+ public:
+  struct Job {
+    ActorKey actor;
+    actors::Effect effect;
+    std::string tenant;
+    std::string traceparent;
+    std::string correlation_id;
+  };
+  using OnOutcome = std::function<void(v1::EffectOutcome)>;      // exactly once per run
+  virtual ~EffectRunner() = default;
+  virtual void run(Job job, OnOutcome done) = 0;
+  virtual void cancel(const std::string& effect_id) = 0;         // the outcome is then a failure `cancelled`
+};
+
+// Snapshots and other caches of the log; everything in it can be deleted. Thread-safe.
+class StateStore {
+ public:
+  struct Snapshot {
+    ActorKey actor;
+    Sequence sequence;
+    Offset offset;            // of the last frame folded in
+    std::string schema_hash;
+    std::string state;        // deterministic bytes
+    bool pending = false;     // the state has effects: activate it on recovery
+  };
+  struct Checkpoint {         // every actor's state up to `offset` is in the store
+    Offset next;              // first offset not covered
+    Epoch epoch;
+    FrameNumber number;
+    std::string head;         // fence as it stood
+    std::string extra;        // the host's own bytes: high-water marks, send numbers
+  };
+  struct DedupeRow {
+    std::string command_id;
+    std::string request_hash;
+    ActorKey actor;
+    Position position;
+    Sequence sequence;
+    std::string reply;
+    std::int64_t at_ms = 0;
+  };
+  struct HistoryRow {         // which frame holds an actor's events from `first` on
+    ActorKey actor;
+    Sequence first;
+    Offset offset;
+  };
+  struct Batch {
+    std::vector<Snapshot> snapshots;
+    std::vector<DedupeRow> dedupe;
+    std::vector<HistoryRow> history;
+    std::optional<Checkpoint> checkpoint;
+  };
+  virtual ~StateStore() = default;
+  // Nothing when absent or when header, checksum or digest do not match (I9).
+  virtual std::optional<Snapshot> load(PartitionId partition, const ActorKey& actor) const = 0;
+  virtual std::optional<Checkpoint> checkpoint(PartitionId partition) const = 0;
+  virtual std::optional<DedupeRow> dedupe(PartitionId partition, std::string_view command_id) const = 0;
+  virtual std::vector<HistoryRow> history(PartitionId partition, const ActorKey& actor, Sequence after, std::size_t limit) const = 0;
+  virtual std::vector<ActorKey> with_pending(PartitionId partition) const = 0;
+  virtual std::vector<ActorKey> list(std::string_view tenant, std::string_view type, std::size_t limit) const = 0;
+  virtual Status write(PartitionId partition, const Batch& batch) = 0;    // atomic
+  virtual Status drop_all() = 0;
+  virtual void expire_dedupe(std::int64_t before_ms) = 0;
+};
+
+}  // namespace soma::runtime
