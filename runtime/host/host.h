@@ -67,8 +67,15 @@ class Host {
   // Every frame found valid from now on, in order per partition, before the replies of its commands.
   virtual std::uint64_t on_frame(OnFrame observer) = 0;
   virtual void remove_observer(std::uint64_t id) = 0;
-  // An actor's entries with events after `after`, oldest first, at most `limit` events. Blocking; off host threads.
-  virtual Result<std::vector<v1::RecordedEvent>> history(const ActorKey& actor, Sequence after, std::size_t limit) const = 0;
+  // An event with where and why it was recorded.
+  struct HistoryEvent {
+    ActorKey actor;
+    v1::RecordedEvent event;
+    v1::Context context;      // of the command that led to it
+    Position position;
+  };
+  // An actor's events after sequence `after`, oldest first, at most `limit`. Blocking; off host threads.
+  virtual Result<std::vector<HistoryEvent>> history(const ActorKey& actor, Sequence after, std::size_t limit) const = 0;
 
   struct PartitionStatus {
     PartitionId partition;
