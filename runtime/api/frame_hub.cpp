@@ -1,0 +1,54 @@
+// Routes the events of valid frames to those who listen to their actors.
+#include "runtime/api/frame_hub.h"
+
+#include <map>
+
+namespace soma::runtime {
+
+struct FrameHub::Table {
+  std::mutex mutex;
+  std::uint64_t next = 1;
+  std::unordered_map<ActorKey, std::map<std::uint64_t, std::shared_ptr<Listener>>> by_actor;
+};
+
+FrameHub::FrameHub(Host& host) : host_(host), table_(std::make_shared<Table>()) {
+  observer_ = host_.on_frame([this](const events::ValidFrame& frame) { dispatch(frame); });
+}
+
+FrameHub::~FrameHub() { host_.remove_observer(observer_); }
+
+FrameHub::Token FrameHub::listen(const ActorKey& actor, Listener listener) {
+  std::uint64_t id = 0;
+  {
+    std::lock_guard lock(table_->mutex);
+    id = table_->next++;
+    table_->by_actor[actor][id] = std::make_shared<Listener>(std::move(listener));
+  }
+  return Token(nullptr, [table = table_, actor, id](void*) {
+    std::lock_guard lock(table->mutex);
+    auto it = table->by_actor.find(actor);
+    if (it == table->by_actor.end()) return;
+    it->second.erase(id);
+    if (it->second.empty()) table->by_actor.erase(it);
+  });
+}
+
+void FrameHub::dispatch(const events::ValidFrame& valid) {
+  for (const auto& entry : valid.frame->entries()) {
+    if (entry.events().empty()) continue;
+    const ActorKey actor = actors::to_key(entry.actor());
+    std::vector<std::shared_ptr<Listener>> listeners;
+    {
+      std::lock_guard lock(table_->mutex);
+      auto it = table_->by_actor.find(actor);
+      if (it == table_->by_actor.end()) continue;
+      for (const auto& [id, listener] : it->second) listeners.push_back(listener);
+    }
+    Events events;
+    for (const auto& event : entry.events())
+      events.push_back({actor, event, entry.context(), valid.position});
+    for (const auto& listener : listeners) (*listener)(events);
+  }
+}
+
+}  // namespace soma::runtime

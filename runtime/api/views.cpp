@@ -1,0 +1,172 @@
+// Protobuf states and events to contract JSON.
+#include "runtime/api/views.h"
+
+#include <google/protobuf/util/json_util.h>
+
+#include <algorithm>
+#include <boost/json/array.hpp>
+#include <boost/json/parse.hpp>
+#include <cmath>
+#include <ctime>
+
+namespace soma::runtime::views {
+
+namespace json = boost::json;
+
+std::string iso_time(std::int64_t unix_ms) {
+  const std::time_t seconds = static_cast<std::time_t>(unix_ms / 1000);
+  std::tm tm{};
+  gmtime_r(&seconds, &tm);
+  char text[40];
+  std::snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", tm.tm_year + 1900, tm.tm_mon + 1,
+                tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, static_cast<int>(unix_ms % 1000));
+  return text;
+}
+
+std::string session_status(v1::SessionStatus status) {
+  std::string name = v1::SessionStatus_Name(status);
+  std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return std::tolower(c); });
+  return name;
+}
+
+json::object failure(const v1::Failure& f) { return {{"code", f.code()}, {"message", f.message()}}; }
+
+namespace {
+
+std::string turn_status(const v1::Turn& turn) {
+  switch (turn.stage()) {
+    case v1::DONE: return "completed";
+    case v1::TURN_FAILED: return "failed";
+    case v1::TURN_CANCELLED: return "cancelled";
+    default: return "running";
+  }
+}
+
+json::object usage(const v1::TokenUsage& u) {
+  return {{"prompt_tokens", u.prompt_tokens()},
+          {"completion_tokens", u.completion_tokens()},
+          {"total_tokens", u.prompt_tokens() + u.completion_tokens()}};
+}
+
+json::object turn(const v1::Turn& t) {
+  json::array memories;
+  for (const auto& m : t.memories()) memories.push_back({{"memory_id", m.memory_id()}, {"score", m.score()}});
+  json::object out{{"turn", t.turn()},
+                   {"prompt", t.prompt()},
+                   {"answer", t.answer().empty() ? json::value(nullptr) : json::value(t.answer())},
+                   {"status", turn_status(t)},
+                   {"decision_id", t.decision().decision_id()},
+                   {"memories", std::move(memories)},
+                   {"usage", t.has_usage() ? json::value(usage(t.usage())) : json::value(nullptr)}};
+  if (t.has_error()) out["error"] = failure(t.error());
+  return out;
+}
+
+double shown(double score) { return std::round(score * 1e4) / 1e4; }
+
+json::array strings(const google::protobuf::RepeatedPtrField<std::string>& list) {
+  json::array out;
+  for (const auto& s : list) out.emplace_back(s);
+  return out;
+}
+
+}  // namespace
+
+json::object session(const v1::SessionState& s) {
+  json::array turns;
+  for (const auto& t : s.turns()) turns.push_back(turn(t));
+  json::object metadata;
+  for (const auto& [k, v] : s.metadata()) metadata[k] = v;
+  json::object out{{"session_id", s.session_id()},
+                   {"tenant_id", s.tenant_id()},
+                   {"user", s.user()},
+                   {"status", session_status(s.status())},
+                   {"created_at", iso_time(s.created_ms())},
+                   {"updated_at", iso_time(s.updated_ms())},
+                   {"model", s.model()},
+                   {"constitution_hash", s.constitution_hash()},
+                   {"metadata", std::move(metadata)},
+                   {"turns", std::move(turns)}};
+  if (s.has_error()) out["error"] = failure(s.error());
+  return out;
+}
+
+json::object decision(const v1::PolicyDecision& d) {
+  return {{"score", shown(d.score())},
+          {"allow", d.allow()},
+          {"threshold", d.threshold()},
+          {"reasons", strings(d.reasons())},
+          {"reason_codes", strings(d.reason_codes())},
+          {"constitution_hash", d.constitution_hash()},
+          {"decision_id", d.decision_id()}};
+}
+
+json::object settings(const std::string& tenant, const v1::TenantSettings& s) {
+  return {{"tenant_id", tenant},
+          {"display_name", s.display_name()},
+          {"deployment_mode", s.deployment_mode()},
+          {"budgets_tokens", s.budgets_tokens()},
+          {"default_model_profile", s.default_model_profile()},
+          {"version", s.version()},
+          {"hash", s.hash()}};
+}
+
+json::object recall(const std::string& tenant, const std::string& trace_id, const v1::RecallResult& result) {
+  json::array results, memory;
+  for (const auto& m : result.memories()) {
+    boost::system::error_code bad;
+    json::value payload = m.payload_json().empty() ? json::value() : json::parse(m.payload_json(), bad);
+    if (bad || payload.is_null()) payload = json::object{{"text", m.text()}};
+    results.push_back({{"memory_id", m.memory_id()},
+                       {"score", m.score()},
+                       {"payload", payload},
+                       {"retriever", m.retriever()},
+                       {"coord", m.coord()}});
+    memory.push_back({{"score", m.score()}, {"payload", payload}});
+  }
+  json::object out{{"wm", json::array{}},
+                   {"memory", std::move(memory)},
+                   {"results", std::move(results)},
+                   {"namespace", tenant},
+                   {"trace_id", trace_id}};
+  if (result.degraded()) {
+    out["degraded"] = true;
+    out["degraded_reason"] = result.degraded_reason();
+  }
+  return out;
+}
+
+json::value message(const actors::Message& m) {
+  google::protobuf::util::JsonPrintOptions options;
+  options.preserve_proto_field_names = true;
+  std::string text;
+  if (!google::protobuf::util::MessageToJsonString(m, &text, options).ok()) return json::object{};
+  boost::system::error_code bad;
+  json::value value = json::parse(text, bad);
+  return bad ? json::value(json::object{}) : value;
+}
+
+json::object event(const actors::Catalog& catalog, const Host::HistoryEvent& e) {
+  json::value data = json::object{};
+  if (const auto* type = catalog.find(e.actor.type)) {
+    auto decoded = type->new_event();
+    if (decoded->ParseFromString(e.event.payload())) {
+      // The oneof has one case; its body is the event's data.
+      json::value whole = message(*decoded);
+      if (whole.is_object() && whole.get_object().size() == 1) data = whole.get_object().begin()->value();
+    }
+  }
+  const auto& c = e.context;
+  return {{"event_id", e.event.event_id()},
+          {"sequence", e.event.sequence()},
+          {"type", e.event.type()},
+          {"time", iso_time(c.now_ms())},
+          {"position", to_string(e.position)},
+          {"actor", to_string(e.actor)},
+          {"principal", c.principal().subject()},
+          {"causation_id", c.causation_id().empty() ? c.command_id() : c.causation_id()},
+          {"correlation_id", c.correlation_id()},
+          {"data", std::move(data)}};
+}
+
+}  // namespace soma::runtime::views
