@@ -23,6 +23,11 @@ std::string_view verdict_name(Verdict verdict);
 // Reads records of one partition in offset order. A value: copy it to look ahead.
 class Fence {
  public:
+  Fence() = default;
+  // As it stood at a checkpoint.
+  Fence(Epoch epoch, FrameNumber last, std::string head)
+      : epoch_(epoch), last_number_(last), head_(std::move(head)) {}
+
   // `hash` is the SHA-256 of the record's stored bytes. Changes the fence only when valid.
   Verdict admit(const v1::Frame& frame, std::string_view hash);
 

@@ -35,6 +35,7 @@ class FrameReader {
   // The next valid frames; empty at the end of the durable log. Undecodable record: kCorrupt with position.
   Result<std::vector<ValidFrame>> next(std::size_t max_bytes = 4 << 20);
   const Fence& fence() const { return fence_; }
+  PartitionId partition() const { return partition_; }
   Offset next_offset() const { return next_; }
   std::uint64_t voided() const { return voided_; }     // records read and found void or duplicate
  private:

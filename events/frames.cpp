@@ -1,0 +1,62 @@
+// Decoding stored bytes and reading a partition's valid frames.
+#include "events/frames.h"
+
+#include "schemas/base/sha256.h"
+
+namespace soma::events {
+
+namespace {
+constexpr std::uint32_t kFormat = 1;
+}
+
+Result<std::shared_ptr<const v1::Frame>> decode_frame(std::string_view bytes) {
+  auto frame = std::make_shared<v1::Frame>();
+  if (!frame->ParseFromArray(bytes.data(), static_cast<int>(bytes.size())))
+    return fail(Code::kCorrupt, "record is not a frame");
+  if (frame->format() != kFormat)
+    return fail(Code::kCorrupt, "frame of unknown format " + std::to_string(frame->format()));
+  if (frame->epoch() == 0) return fail(Code::kCorrupt, "frame without an epoch");
+  if ((frame->number() == 0) != frame->has_claim()) return fail(Code::kCorrupt, "frame 0 must be a claim, and only it");
+  return std::shared_ptr<const v1::Frame>(std::move(frame));
+}
+
+std::string encode_frame(const v1::Frame& frame) { return frame.SerializeAsString(); }
+
+FrameReader::FrameReader(const Log& log, PartitionId partition) : log_(log), partition_(partition) {}
+
+FrameReader::FrameReader(const Log& log, PartitionId partition, Fence fence, Offset next)
+    : log_(log), partition_(partition), fence_(std::move(fence)), next_(next) {}
+
+Result<std::vector<ValidFrame>> FrameReader::next(std::size_t max_bytes) {
+  std::vector<ValidFrame> out;
+  while (out.empty()) {   // a batch may hold void records only
+    auto records = log_.read(partition_, next_, max_bytes);
+    if (!records) return tl::unexpected(records.error());
+    if (records->empty()) return out;
+    for (auto& record : *records) {
+      auto frame = decode_frame(record.bytes);
+      if (!frame)
+        return fail(frame.error().code, "partition " + std::to_string(partition_.value) + " offset " +
+                                            std::to_string(record.offset.value) + ": " + frame.error().message);
+      std::string hash = sha256(record.bytes);
+      if (fence_.admit(**frame, hash) == Verdict::kValid)
+        out.push_back({{partition_, record.offset}, std::move(*frame), std::move(hash)});
+      else
+        ++voided_;
+      next_ = record.offset.next();
+    }
+  }
+  return out;
+}
+
+Result<ValidFrame> read_frame_at(const Log& log, Position position) {
+  auto records = log.read(position.partition, position.offset, 1);
+  if (!records) return tl::unexpected(records.error());
+  if (records->empty() || records->front().offset != position.offset)
+    return fail(Code::kNotFound, "no record at position " + to_string(position));
+  auto frame = decode_frame(records->front().bytes);
+  if (!frame) return tl::unexpected(frame.error());
+  return ValidFrame{position, std::move(*frame), sha256(records->front().bytes)};
+}
+
+}  // namespace soma::events
