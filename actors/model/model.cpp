@@ -1,0 +1,263 @@
+// The pool's rules: bounded queue, slots, retries with back-off; a freed slot is filled in the same decision.
+#include "actors/model/model.h"
+
+#include <algorithm>
+
+#include "actors/actor_type.h"
+#include "soma/v1/inference.pb.h"
+#include "soma/v1/session.pb.h"
+
+namespace soma::actors {
+
+namespace {
+
+using Decided = ModelDecider::Decided;
+constexpr std::uint32_t kDefaultSlots = 8;
+constexpr std::uint32_t kDefaultQueueLimit = 10'000;
+constexpr std::uint32_t kMaxAttempts = 4;
+constexpr std::int64_t kMaxBackOffMs = 60'000;
+
+std::uint32_t slots(const v1::ModelState& s) { return s.slots() ? s.slots() : kDefaultSlots; }
+std::uint32_t queue_limit(const v1::ModelState& s) { return s.queue_limit() ? s.queue_limit() : kDefaultQueueLimit; }
+
+template <typename Fill>
+void tell(Decided& d, const v1::ActorRef& caller, Fill fill) {
+  if (caller.type() == "inference") {
+    v1::InferenceCommand command;
+    fill(command);
+    d.sends.push_back({to_key(caller), deterministic_bytes(command)});
+  } else {
+    v1::SessionCommand command;
+    fill(command);
+    d.sends.push_back({to_key(caller), deterministic_bytes(command)});
+  }
+}
+
+void tell_died(Decided& d, const v1::ModelRequest& request, const v1::Failure& failure, std::uint32_t attempts) {
+  tell(d, request.caller(), [&](auto& c) {
+    c.mutable_call_died()->set_call_id(request.call_id());
+    *c.mutable_call_died()->mutable_failure() = failure;
+    c.mutable_call_died()->set_attempts(attempts);
+  });
+}
+
+void start(Decided& d, const std::string& call_id, std::uint32_t attempt, std::int64_t not_before_ms) {
+  auto* started = d.events.emplace_back().mutable_call_started();
+  started->set_call_id(call_id);
+  started->set_attempt(attempt);
+  started->set_not_before_ms(not_before_ms);
+}
+
+// The slot that a call leaves goes to the first that waits.
+void start_next(Decided& d, const v1::ModelState& state) {
+  if (state.waiting_size() > 0 && static_cast<std::uint32_t>(state.running_size()) <= slots(state))
+    start(d, state.waiting(0).request().call_id(), 1, 0);
+}
+
+bool known(const v1::ModelState& state, const std::string& call_id) {
+  return state.running().contains(call_id) ||
+         std::any_of(state.waiting().begin(), state.waiting().end(),
+                     [&](const auto& w) { return w.request().call_id() == call_id; });
+}
+
+Result<Decided> request_call(const v1::ModelState& state, const v1::ModelRequest& request, const v1::Context& context) {
+  if (request.call_id().empty()) return fail(Code::kInvalidArgument, "call_id must not be empty", "call_id");
+  Decided d;
+  d.reply.set_call_id(request.call_id());
+  if (known(state, request.call_id())) return d;
+  if (static_cast<std::uint32_t>(state.waiting_size()) >= queue_limit(state)) {
+    auto* refused = d.events.emplace_back().mutable_call_refused();
+    refused->set_call_id(request.call_id());
+    refused->mutable_failure()->set_code("overloaded");
+    refused->mutable_failure()->set_message("the model's queue is full");
+    refused->mutable_failure()->set_retryable(true);
+    tell_died(d, request, refused->failure(), 0);
+    return d;
+  }
+  auto* queued = d.events.emplace_back().mutable_call_queued();
+  *queued->mutable_request() = request;
+  queued->set_at_ms(context.now_ms());
+  if (static_cast<std::uint32_t>(state.running_size()) < slots(state)) start(d, request.call_id(), 1, 0);
+  return d;
+}
+
+Result<Decided> cancel(const v1::ModelState& state, const v1::CancelCall& command) {
+  Decided d;
+  d.reply.set_call_id(command.call_id());
+  if (!known(state, command.call_id())) return d;
+  auto* cancelled = d.events.emplace_back().mutable_call_cancelled();
+  cancelled->set_call_id(command.call_id());
+  cancelled->set_reason(command.reason());
+  if (state.running().contains(command.call_id())) start_next(d, state);
+  return d;
+}
+
+// Whether a provider's answer is an answer for this caller, else why not.
+v1::Failure judge(const v1::ModelRequest& request, const v1::ModelAnswer& answer) {
+  v1::Failure failure;
+  if (answer.finish_reason() == "stop" || (answer.finish_reason() == "length" && request.allow_length())) return failure;
+  failure.set_code("incomplete_answer");
+  failure.set_message(answer.finish_reason() == "length"
+                          ? "the model stopped at max_tokens before its answer was complete"
+                          : "the model ended with finish_reason \"" + answer.finish_reason() + "\"");
+  return failure;
+}
+
+Result<Decided> answered(const v1::ModelState& state, const v1::RunningCall& call, v1::ModelAnswer answer) {
+  Decided d;
+  d.reply.set_call_id(answer.call_id());
+  answer.set_attempt(call.attempt());
+  *d.events.emplace_back().mutable_call_answered()->mutable_answer() = answer;
+  tell(d, call.request().caller(), [&](auto& c) { *c.mutable_call_succeeded()->mutable_answer() = answer; });
+  start_next(d, state);
+  return d;
+}
+
+Result<Decided> failed(const v1::ModelState& state, const v1::RunningCall& call, const v1::Failure& failure,
+                       const v1::Context& context) {
+  Decided d;
+  const auto& request = call.request();
+  d.reply.set_call_id(request.call_id());
+  const std::int64_t wait = std::min<std::int64_t>(kMaxBackOffMs, 1000LL << (call.attempt() - 1));
+  const std::int64_t again_at = context.now_ms() + wait;
+  const bool in_time = request.deadline_ms() == 0 || again_at < request.deadline_ms();
+  if (failure.retryable() && call.attempt() < kMaxAttempts && in_time) {
+    start(d, request.call_id(), call.attempt() + 1, again_at);
+    tell(d, request.caller(), [&](auto& c) {
+      c.mutable_call_progress()->set_call_id(request.call_id());
+      c.mutable_call_progress()->set_attempt(call.attempt() + 1);
+    });
+    return d;
+  }
+  auto* event = d.events.emplace_back().mutable_call_failed();
+  event->set_call_id(request.call_id());
+  *event->mutable_failure() = failure;
+  event->set_attempts(call.attempt());
+  tell_died(d, request, failure, call.attempt());
+  start_next(d, state);
+  return d;
+}
+
+Result<Decided> outcome(const v1::ModelState& state, const v1::EffectOutcome& o, const v1::Context& context) {
+  auto it = state.running().find(o.effect_id());
+  if (it == state.running().end() || it->second.attempt() != o.attempt()) {   // cancelled, or an old attempt
+    Decided d;
+    d.reply.set_call_id(o.effect_id());
+    return d;
+  }
+  if (o.has_result()) {
+    v1::ModelAnswer answer;
+    if (answer.ParseFromString(o.result())) {
+      answer.set_call_id(o.effect_id());
+      v1::Failure bad = judge(it->second.request(), answer);
+      return bad.code().empty() ? answered(state, it->second, std::move(answer)) : failed(state, it->second, bad, context);
+    }
+  }
+  v1::Failure failure = o.failure();
+  if (!o.has_failure()) {
+    failure.set_code("model_unavailable");
+    failure.set_message(o.has_unknown() ? o.unknown() : "the model's outcome could not be read");
+    failure.set_retryable(true);
+  }
+  return failed(state, it->second, failure, context);
+}
+
+void finish(v1::ModelState& s, const std::string& call_id) {
+  s.mutable_running()->erase(call_id);
+  for (int i = 0; i < s.waiting_size(); ++i) {
+    if (s.waiting(i).request().call_id() != call_id) continue;
+    s.mutable_waiting()->DeleteSubrange(i, 1);
+    return;
+  }
+}
+
+void take_slot(v1::ModelState& s, const v1::CallStarted& e) {
+  auto it = s.mutable_running()->find(e.call_id());
+  if (it == s.mutable_running()->end()) {
+    for (int i = 0; i < s.waiting_size(); ++i) {
+      if (s.waiting(i).request().call_id() != e.call_id()) continue;
+      it = s.mutable_running()->insert({e.call_id(), s.waiting(i)}).first;
+      s.mutable_waiting()->DeleteSubrange(i, 1);
+      break;
+    }
+  }
+  if (it == s.mutable_running()->end()) return;
+  it->second.set_attempt(e.attempt());
+  it->second.set_not_before_ms(e.not_before_ms());
+}
+
+}  // namespace
+
+ActorKey pool_key(const std::string& tenant, const std::string& model, std::uint32_t partition) {
+  const std::string n = std::to_string(partition);
+  return {tenant, "model", (model.empty() ? "default" : model) + "@p" + n, "#" + n};
+}
+
+Result<Decided> ModelDecider::decide(const ActorKey&, const State& state, const Command& command,
+                                     const v1::Context& context) {
+  switch (command.kind_case()) {
+    case Command::kRequestCall: return request_call(state, command.request_call().request(), context);
+    case Command::kCancelCall: return cancel(state, command.cancel_call());
+    case Command::kConfigurePool: {
+      Decided d;
+      auto* configured = d.events.emplace_back().mutable_pool_configured();
+      configured->set_slots(command.configure_pool().slots());
+      configured->set_queue_limit(command.configure_pool().queue_limit());
+      return d;
+    }
+    case Command::kEffectOutcome: return outcome(state, command.effect_outcome(), context);
+    case Command::KIND_NOT_SET: break;
+  }
+  return fail(Code::kInvalidArgument, "command has no case", "command");
+}
+
+void ModelDecider::evolve(State& s, const Event& e) {
+  switch (e.kind_case()) {
+    case Event::kCallQueued: {
+      auto* call = s.add_waiting();
+      *call->mutable_request() = e.call_queued().request();
+      call->set_queued_ms(e.call_queued().at_ms());
+      return;
+    }
+    case Event::kCallStarted: take_slot(s, e.call_started()); return;
+    case Event::kCallAnswered:
+      finish(s, e.call_answered().answer().call_id());
+      s.set_completed(s.completed() + 1);
+      return;
+    case Event::kCallFailed:
+      finish(s, e.call_failed().call_id());
+      s.set_failed(s.failed() + 1);
+      return;
+    case Event::kCallCancelled: finish(s, e.call_cancelled().call_id()); return;
+    case Event::kCallRefused: s.set_failed(s.failed() + 1); return;
+    case Event::kPoolConfigured:
+      s.set_slots(e.pool_configured().slots());
+      s.set_queue_limit(e.pool_configured().queue_limit());
+      return;
+    case Event::KIND_NOT_SET: return;
+  }
+}
+
+std::vector<Effect> ModelDecider::effects(const ActorKey&, const State& s) {
+  std::vector<Effect> out;
+  for (const auto& [id, call] : s.running())
+    out.push_back({id, "slm.chat", EffectClass::kIdempotent, call.attempt(), call.not_before_ms(),
+                   call.request().deadline_ms(), call.request().SerializeAsString()});
+  return out;
+}
+
+std::string ModelDecider::event_type(const Event& e) {
+  switch (e.kind_case()) {
+    case Event::kCallQueued: return "call.queued";
+    case Event::kCallStarted: return "call.started";
+    case Event::kCallAnswered: return "call.answered";
+    case Event::kCallFailed: return "call.failed";
+    case Event::kCallCancelled: return "call.cancelled";
+    case Event::kCallRefused: return "call.refused";
+    case Event::kPoolConfigured: return "pool.configured";
+    case Event::KIND_NOT_SET: break;
+  }
+  return {};
+}
+
+}  // namespace soma::actors

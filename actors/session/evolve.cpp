@@ -1,0 +1,142 @@
+// What each event makes of a session, and the events' public names.
+#include "actors/session/session.h"
+
+namespace soma::actors {
+
+namespace {
+
+v1::Turn* turn(v1::SessionState& s, std::uint32_t number) {
+  return number >= 1 && number <= static_cast<std::uint32_t>(s.turns_size()) ? s.mutable_turns(static_cast<int>(number) - 1)
+                                                                            : nullptr;
+}
+
+void touch(v1::SessionState& s, std::int64_t at_ms) { s.set_updated_ms(at_ms); }
+
+void started(v1::SessionState& s, const v1::SessionStarted& e) {
+  s.set_session_id(e.session_id());
+  s.set_tenant_id(e.tenant_id());
+  s.set_user(e.user());
+  s.set_model(e.model());
+  s.set_persona(e.persona());
+  s.set_capsule_id(e.capsule_id());
+  *s.mutable_metadata() = e.metadata();
+  *s.mutable_settings() = e.settings();
+  s.set_status(v1::ACCEPTED);
+  s.set_created_ms(e.at_ms());
+  touch(s, e.at_ms());
+}
+
+void recalled(v1::SessionState& s, const v1::MemoryRecalled& e) {
+  if (auto* t = turn(s, e.turn())) {
+    *t->mutable_memories() = e.memories();
+    t->set_recall_degraded(e.degraded());
+    t->set_stage(v1::CALLING);
+  }
+}
+
+void answered(v1::SessionState& s, const v1::ModelAnswered& e) {
+  if (auto* t = turn(s, e.turn())) {
+    t->set_answer(e.answer().output());
+    t->set_model(e.answer().model());
+    t->set_attempt(e.answer().attempt());
+    *t->mutable_usage() = e.answer().usage();
+  }
+}
+
+void ended(v1::SessionState& s, std::uint32_t number, v1::TurnStage stage, std::int64_t at_ms) {
+  if (auto* t = turn(s, number)) {
+    t->set_stage(stage);
+    t->set_finished_ms(at_ms);
+  }
+  touch(s, at_ms);
+}
+
+void turn_started(v1::SessionState& s, const v1::TurnStarted& e) {
+  auto* t = s.add_turns();
+  t->set_turn(e.turn());
+  t->set_prompt(e.prompt());
+  t->set_started_ms(e.at_ms());
+  s.set_status(v1::RUNNING);
+  s.clear_error();
+  touch(s, e.at_ms());
+}
+
+}  // namespace
+
+void SessionDecider::evolve(State& s, const Event& e) {
+  switch (e.kind_case()) {
+    case Event::kSessionStarted: return started(s, e.session_started());
+    case Event::kTurnStarted: return turn_started(s, e.turn_started());
+    case Event::kPolicyDecided:
+      if (auto* t = turn(s, e.policy_decided().turn())) *t->mutable_decision() = e.policy_decided().decision();
+      return;
+    case Event::kBudgetRequested:
+      if (auto* t = turn(s, e.budget_requested().turn())) {
+        t->set_stage(v1::RESERVING);
+        t->set_reservation_id(e.budget_requested().reservation_id());
+        t->set_reserved_tokens(e.budget_requested().tokens());
+      }
+      return;
+    case Event::kBudgetReserved:
+      if (auto* t = turn(s, e.budget_reserved().turn())) t->set_stage(v1::RECALLING);
+      return;
+    case Event::kMemoryRecalled: return recalled(s, e.memory_recalled());
+    case Event::kMemoryRecallRetried:
+      if (auto* t = turn(s, e.memory_recall_retried().turn())) {
+        t->set_recall_attempt(e.memory_recall_retried().attempt());
+        t->set_recall_not_before_ms(e.memory_recall_retried().not_before_ms());
+      }
+      return;
+    case Event::kModelRequested:
+      if (auto* t = turn(s, e.model_requested().turn())) t->set_call_id(e.model_requested().call_id());
+      return;
+    case Event::kModelRestarted:
+      if (auto* t = turn(s, e.model_restarted().turn())) t->set_attempt(e.model_restarted().attempt());
+      return;
+    case Event::kModelAnswered: return answered(s, e.model_answered());
+    case Event::kTurnCompleted: return ended(s, e.turn_completed().turn(), v1::DONE, e.turn_completed().at_ms());
+    case Event::kTurnFailed:
+      ended(s, e.turn_failed().turn(), v1::TURN_FAILED, e.turn_failed().at_ms());
+      if (auto* t = turn(s, e.turn_failed().turn())) *t->mutable_error() = e.turn_failed().failure();
+      return;
+    case Event::kSessionCompleted:
+      s.set_status(v1::COMPLETED);
+      s.clear_error();
+      return touch(s, e.session_completed().at_ms());
+    case Event::kSessionFailed:
+      s.set_status(v1::FAILED);
+      *s.mutable_error() = e.session_failed().failure();
+      return touch(s, e.session_failed().at_ms());
+    case Event::kSessionCancelled:
+      ended(s, e.session_cancelled().turn(), v1::TURN_CANCELLED, e.session_cancelled().at_ms());
+      s.set_status(v1::CANCELLED);
+      return;
+    case Event::kSessionContinued: return touch(s, e.session_continued().at_ms());
+    case Event::KIND_NOT_SET: return;
+  }
+}
+
+std::string SessionDecider::event_type(const Event& e) {
+  switch (e.kind_case()) {
+    case Event::kSessionStarted: return "session.started";
+    case Event::kTurnStarted: return "turn.started";
+    case Event::kPolicyDecided: return "policy.decided";
+    case Event::kBudgetRequested: return "budget.requested";
+    case Event::kBudgetReserved: return "budget.reserved";
+    case Event::kMemoryRecalled: return "memory.recalled";
+    case Event::kMemoryRecallRetried: return "memory.recall_retried";
+    case Event::kModelRequested: return "model.requested";
+    case Event::kModelRestarted: return "model.restarted";
+    case Event::kModelAnswered: return "model.answered";
+    case Event::kTurnCompleted: return "turn.completed";
+    case Event::kTurnFailed: return "turn.failed";
+    case Event::kSessionCompleted: return "session.completed";
+    case Event::kSessionFailed: return "session.failed";
+    case Event::kSessionCancelled: return "session.cancelled";
+    case Event::kSessionContinued: return "session.continued";
+    case Event::KIND_NOT_SET: break;
+  }
+  return {};
+}
+
+}  // namespace soma::actors

@@ -1,0 +1,366 @@
+// The session's rules: started, decided, reserved, recalled, asked, answered. Each wait is a state.
+#include "actors/session/session.h"
+
+#include <algorithm>
+
+#include "actors/actor_type.h"
+#include "actors/model/model.h"
+#include "actors/memory/memory.h"
+#include "actors/policy/policy.h"
+#include "actors/session/prompt.h"
+#include "actors/tenant/tenant.h"
+
+namespace soma::actors {
+
+namespace {
+
+using Decided = SessionDecider::Decided;
+using Event = SessionDecider::Event;
+constexpr std::size_t kMaxPromptBytes = 64 * 1024;
+constexpr int kMaxMetadata = 64;
+constexpr int kMaxTurns = 10'000;
+constexpr std::uint32_t kMaxRecallAttempts = 3;
+constexpr std::uint32_t kRecallTopK = 5;
+constexpr std::int64_t kCallDeadlineMs = 120'000;
+
+const v1::Turn* current(const v1::SessionState& s) {
+  return s.turns_size() == 0 ? nullptr : &s.turns(s.turns_size() - 1);
+}
+bool in_progress(const v1::Turn* t) {
+  return t && (t->stage() == v1::RESERVING || t->stage() == v1::RECALLING || t->stage() == v1::CALLING);
+}
+
+Decided replying(const v1::SessionState& s, const std::string& id, v1::SessionStatus status, std::uint32_t turn) {
+  Decided d;
+  d.reply.set_session_id(s.session_id().empty() ? id : s.session_id());
+  d.reply.set_status(status);
+  d.reply.set_turn(turn);
+  return d;
+}
+
+Decided no_change(const v1::SessionState& s) {
+  return replying(s, s.session_id(), s.status(), static_cast<std::uint32_t>(s.turns_size()));
+}
+
+v1::Failure failure(std::string code, std::string message) {
+  v1::Failure f;
+  f.set_code(std::move(code));
+  f.set_message(std::move(message));
+  return f;
+}
+
+void send_to_tenant(Decided& d, const std::string& tenant, const v1::TenantCommand& command) {
+  d.sends.push_back({tenant_key(tenant), deterministic_bytes(command)});
+}
+
+void release(Decided& d, const v1::SessionState& s, const v1::Turn& t, const std::string& reason) {
+  if (t.reservation_id().empty()) return;
+  v1::TenantCommand c;
+  c.mutable_release_budget()->set_reservation_id(t.reservation_id());
+  c.mutable_release_budget()->set_reason(reason);
+  send_to_tenant(d, s.tenant_id(), c);
+}
+
+void fail_turn(Decided& d, std::uint32_t turn, const v1::Failure& f, std::int64_t now_ms) {
+  auto* failed = d.events.emplace_back().mutable_turn_failed();
+  failed->set_turn(turn);
+  *failed->mutable_failure() = f;
+  failed->set_at_ms(now_ms);
+  auto* session = d.events.emplace_back().mutable_session_failed();
+  *session->mutable_failure() = f;
+  session->set_at_ms(now_ms);
+}
+
+Status check_prompt(const std::string& prompt, const char* field) {
+  if (prompt.empty()) return fail(Code::kInvalidArgument, std::string(field) + " must not be empty", field);
+  if (prompt.size() > kMaxPromptBytes)
+    return fail(Code::kInvalidArgument, std::string(field) + " is over 64 KiB", field);
+  return {};
+}
+
+// Turn started, policy decided, and either budget asked for or the turn refused.
+Status begin_turn(Decided& d, const ActorKey& self, const v1::SessionState& s, const std::string& prompt,
+                  v1::PolicyInput policy, const v1::TenantSettings& settings, const v1::Context& context) {
+  const auto turn = static_cast<std::uint32_t>(s.turns_size() + 1);
+  const std::int64_t tokens = estimate_tokens(s, prompt, max_tokens_of(s));
+  policy.set_budget_required(static_cast<double>(tokens));
+  auto decision = evaluate_policy(policy, settings.deployment_mode(), derive_id(context, "dec"));
+  if (!decision) return tl::unexpected(decision.error());
+  decision->set_settings_version(settings.version());
+  auto* started = d.events.emplace_back().mutable_turn_started();
+  started->set_turn(turn);
+  started->set_prompt(prompt);
+  started->set_at_ms(context.now_ms());
+  auto* decided = d.events.emplace_back().mutable_policy_decided();
+  decided->set_turn(turn);
+  *decided->mutable_decision() = *decision;
+  if (!decision->allow()) {
+    fail_turn(d, turn, failure("policy_denied", "policy denied the turn; decision " + decision->decision_id()),
+              context.now_ms());
+    return {};
+  }
+  auto* requested = d.events.emplace_back().mutable_budget_requested();
+  requested->set_turn(turn);
+  requested->set_reservation_id(derive_id(context, "res"));
+  requested->set_tokens(tokens);
+  v1::TenantCommand c;
+  auto* reserve = c.mutable_reserve_budget();
+  reserve->set_reservation_id(requested->reservation_id());
+  reserve->set_tokens(tokens);
+  *reserve->mutable_holder() = to_ref(self);
+  send_to_tenant(d, self.tenant, c);
+  return {};
+}
+
+v1::SessionStatus status_after(const Decided& d) {
+  return d.events.back().has_session_failed() ? v1::FAILED : v1::ACCEPTED;
+}
+
+Result<Decided> start(const ActorKey& self, const v1::SessionState& s, const v1::StartSession& c,
+                      const v1::Context& context) {
+  if (!s.session_id().empty()) return fail(Code::kConflict, "session " + self.id + " exists");
+  if (auto ok = check_prompt(c.prompt(), "body.prompt"); !ok) return tl::unexpected(ok.error());
+  if (c.metadata_size() > kMaxMetadata)
+    return fail(Code::kInvalidArgument, "metadata may have at most 64 entries", "body.metadata");
+  if (auto it = c.metadata().find("requires_human"); it != c.metadata().end() && it->second == "true")
+    return fail(Code::kNotSupported, "approvals are not in this build, so requires_human cannot be honoured",
+                "body.metadata.requires_human");
+  Decided d = replying(s, self.id, v1::ACCEPTED, 1);
+  auto* started = d.events.emplace_back().mutable_session_started();
+  started->set_session_id(self.id);
+  started->set_tenant_id(self.tenant);
+  started->set_user(c.user());
+  started->set_model(c.model());
+  started->set_persona(c.persona());
+  started->set_capsule_id(c.capsule_id());
+  *started->mutable_metadata() = c.metadata();
+  started->set_at_ms(context.now_ms());
+  *started->mutable_settings() = c.settings();
+  v1::SessionState fresh;
+  SessionDecider::evolve(fresh, d.events.back());
+  if (auto ok = begin_turn(d, self, fresh, c.prompt(), c.policy(), c.settings(), context); !ok)
+    return tl::unexpected(ok.error());
+  d.reply.set_status(status_after(d));
+  return d;
+}
+
+Result<Decided> send(const ActorKey& self, const v1::SessionState& s, const v1::SendMessage& c,
+                     const v1::Context& context) {
+  if (s.session_id().empty()) return fail(Code::kNotFound, "Session not found");
+  if (auto ok = check_prompt(c.content(), "body.content"); !ok) return tl::unexpected(ok.error());
+  if (in_progress(current(s))) return fail(Code::kConflict, "a turn of this session is in progress");
+  if (s.status() == v1::CANCELLED) return fail(Code::kConflict, "the session was cancelled");
+  if (s.turns_size() >= kMaxTurns) return fail(Code::kConflict, "the session has 10000 turns, the most there may be");
+  Decided d = replying(s, self.id, v1::ACCEPTED, static_cast<std::uint32_t>(s.turns_size() + 1));
+  d.events.emplace_back().mutable_session_continued()->set_at_ms(context.now_ms());
+  if (auto ok = begin_turn(d, self, s, c.content(), c.policy(), c.settings(), context); !ok)
+    return tl::unexpected(ok.error());
+  d.reply.set_status(status_after(d));
+  return d;
+}
+
+Result<Decided> cancel(const v1::SessionState& s, const v1::CancelSession& c, const v1::Context& context) {
+  if (s.session_id().empty()) return fail(Code::kNotFound, "Session not found");
+  if (s.status() == v1::CANCELLED) return no_change(s);
+  const v1::Turn* t = current(s);
+  if (!in_progress(t)) return fail(Code::kConflict, "the session has no turn in progress");
+  Decided d = replying(s, s.session_id(), v1::CANCELLED, t->turn());
+  auto* cancelled = d.events.emplace_back().mutable_session_cancelled();
+  cancelled->set_reason(c.reason());
+  cancelled->set_at_ms(context.now_ms());
+  cancelled->set_turn(t->turn());
+  if (!t->call_id().empty()) {
+    v1::ModelCommand stop;
+    stop.mutable_cancel_call()->set_call_id(t->call_id());
+    stop.mutable_cancel_call()->set_reason("session cancelled");
+    d.sends.push_back({pool_key(s.tenant_id(), s.model(), context.partition()), deterministic_bytes(stop)});
+  }
+  release(d, s, *t, "session cancelled");
+  return d;
+}
+
+Result<Decided> complete(const v1::SessionState& s, const v1::Context& context) {
+  if (s.session_id().empty()) return fail(Code::kNotFound, "Session not found");
+  if (in_progress(current(s))) return fail(Code::kConflict, "a turn of this session is in progress");
+  if (s.status() == v1::COMPLETED) return no_change(s);
+  if (s.status() != v1::FAILED) return fail(Code::kConflict, "the session was cancelled");
+  Decided d = no_change(s);
+  d.reply.set_status(v1::COMPLETED);
+  d.events.emplace_back().mutable_session_completed()->set_at_ms(context.now_ms());
+  return d;
+}
+
+Result<Decided> granted(const v1::SessionState& s, const v1::BudgetGranted& c) {
+  const v1::Turn* t = current(s);
+  Decided d = no_change(s);
+  if (!t || t->reservation_id() != c.reservation_id() || t->stage() != v1::RESERVING) {
+    // The turn ended while the tenant decided; what it granted goes back.
+    v1::TenantCommand back;
+    back.mutable_release_budget()->set_reservation_id(c.reservation_id());
+    back.mutable_release_budget()->set_reason("the turn had ended");
+    send_to_tenant(d, s.tenant_id(), back);
+    return d;
+  }
+  auto* reserved = d.events.emplace_back().mutable_budget_reserved();
+  reserved->set_turn(t->turn());
+  reserved->set_tokens(c.tokens());
+  reserved->set_remaining_tokens(c.remaining_tokens());
+  return d;
+}
+
+Result<Decided> denied(const v1::SessionState& s, const v1::BudgetDenied& c, const v1::Context& context) {
+  const v1::Turn* t = current(s);
+  Decided d = no_change(s);
+  if (!t || t->reservation_id() != c.reservation_id() || t->stage() != v1::RESERVING) return d;
+  fail_turn(d, t->turn(), failure("budget_exhausted", "the tenant's budget has " + std::to_string(c.remaining_tokens()) +
+                                  " tokens left; the turn needs up to " + std::to_string(t->reserved_tokens())),
+            context.now_ms());
+  return d;
+}
+
+// What was recalled is recorded, and in the same decision the model is asked.
+void ask_model(Decided& d, const ActorKey& self, const v1::SessionState& before, const v1::MemoryRecalled& recalled,
+               const v1::Context& context) {
+  *d.events.emplace_back().mutable_memory_recalled() = recalled;
+  v1::SessionState s = before;
+  SessionDecider::evolve(s, d.events.back());
+  const AssembledPrompt prompt = assemble_prompt(s, recalled.turn());
+  auto* requested = d.events.emplace_back().mutable_model_requested();
+  requested->set_turn(recalled.turn());
+  requested->set_call_id(derive_id(context, "call"));
+  requested->set_model(s.model());
+  requested->mutable_sampling()->set_max_tokens(max_tokens_of(s));
+  requested->mutable_sampling()->set_temperature(0);
+  requested->mutable_sampling()->set_has_temperature(true);
+  for (auto n : prompt.from_turns) requested->add_from_turns(n);
+  for (const auto& id : prompt.from_memories) requested->add_from_memories(id);
+  requested->set_input_hash(prompt.input_hash);
+  v1::ModelCommand c;
+  auto* request = c.mutable_request_call()->mutable_request();
+  request->set_call_id(requested->call_id());
+  request->set_model(s.model());
+  for (const auto& m : prompt.messages) *request->add_messages() = m;
+  *request->mutable_sampling() = requested->sampling();
+  *request->mutable_caller() = to_ref(self);
+  request->set_mode("chat");
+  request->set_deadline_ms(context.now_ms() + kCallDeadlineMs);
+  d.sends.push_back({pool_key(s.tenant_id(), s.model(), context.partition()), deterministic_bytes(c)});
+}
+
+Result<Decided> recalled(const ActorKey& self, const v1::SessionState& s, const v1::EffectOutcome& o,
+                         const v1::Context& context) {
+  const v1::Turn* t = current(s);
+  Decided d = no_change(s);
+  if (!t || t->stage() != v1::RECALLING || o.effect_id() != "recall:" + t->reservation_id() ||
+      o.attempt() != t->recall_attempt() + 1)
+    return d;
+  v1::MemoryRecalled event;
+  event.set_turn(t->turn());
+  v1::RecallResult result;
+  if (o.has_result() && result.ParseFromString(o.result())) {
+    *event.mutable_memories() = result.memories();
+    event.set_index_position(result.index_position());
+    event.set_degraded(result.degraded());
+    event.set_degraded_reason(result.degraded_reason());
+    ask_model(d, self, s, event, context);
+    return d;
+  }
+  const v1::Failure f = o.has_failure() ? o.failure() : failure("internal", "the recall's outcome could not be read");
+  if (f.retryable() && o.attempt() < kMaxRecallAttempts) {
+    auto* again = d.events.emplace_back().mutable_memory_recall_retried();
+    again->set_turn(t->turn());
+    again->set_attempt(o.attempt());
+    again->set_not_before_ms(context.now_ms() + (1000LL << (o.attempt() - 1)));
+    *again->mutable_failure() = f;
+    return d;
+  }
+  event.set_degraded(true);   // a turn without memory is answered, and says so
+  event.set_degraded_reason(f.message());
+  ask_model(d, self, s, event, context);
+  return d;
+}
+
+Result<Decided> progressed(const v1::SessionState& s, const v1::CallProgress& c) {
+  const v1::Turn* t = current(s);
+  Decided d = no_change(s);
+  if (!t || t->call_id() != c.call_id() || t->stage() != v1::CALLING) return d;
+  auto* restarted = d.events.emplace_back().mutable_model_restarted();
+  restarted->set_turn(t->turn());
+  restarted->set_attempt(c.attempt());
+  return d;
+}
+
+Result<Decided> answered(const ActorKey& self, const v1::SessionState& s, const v1::ModelAnswer& answer,
+                         const v1::Context& context) {
+  const v1::Turn* t = current(s);
+  Decided d = no_change(s);
+  if (!t || t->call_id() != answer.call_id() || t->stage() != v1::CALLING) return d;
+  auto* event = d.events.emplace_back().mutable_model_answered();
+  event->set_turn(t->turn());
+  *event->mutable_answer() = answer;
+  v1::MemoryCommand remember;
+  auto* fact = remember.mutable_remember()->mutable_fact();
+  fact->set_memory_id(derive_id(context, "mem"));
+  fact->set_text("User: " + t->prompt().substr(0, 16'000) + "\nAssistant: " + answer.output().substr(0, 16'000));
+  fact->set_user(s.user());
+  fact->set_importance(0.5);
+  fact->set_coord(fact->memory_id());
+  fact->set_source("session:" + self.id);
+  fact->set_created_ms(context.now_ms());
+  auto* done = d.events.emplace_back().mutable_turn_completed();
+  done->set_turn(t->turn());
+  *done->mutable_usage() = answer.usage();
+  done->set_at_ms(context.now_ms());
+  done->set_memory_id(fact->memory_id());
+  d.events.emplace_back().mutable_session_completed()->set_at_ms(context.now_ms());
+  v1::TenantCommand settle;
+  settle.mutable_settle_budget()->set_reservation_id(t->reservation_id());
+  settle.mutable_settle_budget()->set_used_tokens(
+      static_cast<std::int64_t>(answer.usage().prompt_tokens() + answer.usage().completion_tokens()));
+  send_to_tenant(d, s.tenant_id(), settle);
+  d.sends.push_back({memory_key(s.tenant_id(), fact->memory_id()), deterministic_bytes(remember)});
+  d.reply.set_status(v1::COMPLETED);
+  return d;
+}
+
+Result<Decided> died(const v1::SessionState& s, const v1::CallDied& c, const v1::Context& context) {
+  const v1::Turn* t = current(s);
+  Decided d = no_change(s);
+  if (!t || t->call_id() != c.call_id() || t->stage() != v1::CALLING) return d;
+  fail_turn(d, t->turn(), c.failure(), context.now_ms());
+  release(d, s, *t, "the model call failed");
+  return d;
+}
+
+}  // namespace
+
+Result<Decided> SessionDecider::decide(const ActorKey& self, const State& s, const Command& c,
+                                       const v1::Context& context) {
+  switch (c.kind_case()) {
+    case Command::kStartSession: return start(self, s, c.start_session(), context);
+    case Command::kSendMessage: return send(self, s, c.send_message(), context);
+    case Command::kCancelSession: return cancel(s, c.cancel_session(), context);
+    case Command::kCompleteSession: return complete(s, context);
+    case Command::kBudgetGranted: return granted(s, c.budget_granted());
+    case Command::kBudgetDenied: return denied(s, c.budget_denied(), context);
+    case Command::kCallProgress: return progressed(s, c.call_progress());
+    case Command::kCallSucceeded: return answered(self, s, c.call_succeeded().answer(), context);
+    case Command::kCallDied: return died(s, c.call_died(), context);
+    case Command::kEffectOutcome: return recalled(self, s, c.effect_outcome(), context);
+    case Command::KIND_NOT_SET: break;
+  }
+  return fail(Code::kInvalidArgument, "command has no case", "command");
+}
+
+std::vector<Effect> SessionDecider::effects(const ActorKey& self, const State& s) {
+  const v1::Turn* t = current(s);
+  if (!t || t->stage() != v1::RECALLING) return {};
+  v1::RecallRequest request;
+  request.set_tenant(self.tenant);
+  request.set_query(t->prompt());
+  request.set_top_k(kRecallTopK);
+  return {{"recall:" + t->reservation_id(), "memory.recall", EffectClass::kIdempotent, t->recall_attempt() + 1,
+           t->recall_not_before_ms(), 0, request.SerializeAsString()}};
+}
+
+}  // namespace soma::actors

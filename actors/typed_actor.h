@@ -1,0 +1,61 @@
+// Turns a plain typed decider into an ActorType.
+#pragma once
+
+#include <google/protobuf/io/coded_stream.h>
+
+#include "actors/actor_type.h"
+
+namespace soma::actors {
+
+std::string schema_hash_of(const google::protobuf::Descriptor* state, const google::protobuf::Descriptor* event);
+
+// D is a struct of static functions over its own State, Command, Event and Reply; see counter/counter.h.
+// Each of its switches over a oneof has no default, so that an unhandled case does not compile.
+template <typename D>
+class TypedActor final : public ActorType {
+ public:
+  TypedActor() : hash_(schema_hash_of(D::State::descriptor(), D::Event::descriptor())) {}
+  std::string_view name() const override { return D::kName; }
+  std::unique_ptr<Message> new_state() const override { return std::make_unique<typename D::State>(); }
+  std::unique_ptr<Message> new_command() const override { return std::make_unique<typename D::Command>(); }
+  std::unique_ptr<Message> new_event() const override { return std::make_unique<typename D::Event>(); }
+  std::unique_ptr<Message> new_reply() const override { return std::make_unique<typename D::Reply>(); }
+
+  Result<ErasedDecision> decide(const ActorKey& self, const Message& state, const Message& command,
+                                const v1::Context& context) const override {
+    auto typed = D::decide(self, static_cast<const typename D::State&>(state),
+                           static_cast<const typename D::Command&>(command), context);
+    if (!typed) return tl::unexpected(typed.error());
+    ErasedDecision out;
+    for (auto& event : typed->events)
+      out.events.push_back(std::make_unique<typename D::Event>(std::move(event)));
+    out.sends = std::move(typed->sends);
+    out.reply = deterministic_bytes(typed->reply);
+    return out;
+  }
+
+  void evolve(Message& state, const Message& event) const override {
+    D::evolve(static_cast<typename D::State&>(state), static_cast<const typename D::Event&>(event));
+  }
+
+  std::vector<Effect> effects(const ActorKey& self, const Message& state) const override {
+    return D::effects(self, static_cast<const typename D::State&>(state));
+  }
+
+  std::string event_type(const Message& event) const override {
+    return D::event_type(static_cast<const typename D::Event&>(event));
+  }
+
+  std::string outcome_command(const v1::EffectOutcome& outcome) const override {
+    typename D::Command command;
+    *command.mutable_effect_outcome() = outcome;
+    return deterministic_bytes(command);
+  }
+
+  const std::string& schema_hash() const override { return hash_; }
+
+ private:
+  const std::string hash_;
+};
+
+}  // namespace soma::actors
