@@ -1,0 +1,293 @@
+// Verification with a bounded cache of token hashes, and issuing.
+#include "runtime/security/authenticator.h"
+
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+#include <boost/json/serialize.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <fstream>
+#include <mutex>
+#include <unordered_map>
+
+#include "runtime/security/base64url.h"
+#include "runtime/security/jwt.h"
+#include "runtime/security/key_file.h"
+#include "runtime/security/keys.h"
+#include "runtime/telemetry/trace.h"
+#include "schemas/base/sha256.h"
+
+namespace soma::runtime::security {
+namespace {
+
+namespace json = boost::json;
+
+tl::unexpected<Error> refuse(const char* detail) {
+  return fail(Code::kUnauthenticated, detail);
+}
+
+Result<std::string> jwks_text(const std::string& setting) {
+  const auto first = setting.find_first_not_of(" \t\r\n");
+  if (first != setting.npos && setting[first] == '{') return setting;
+  std::ifstream in(setting, std::ios::binary);
+  if (!in)
+    return fail(Code::kInvalidArgument,
+                "identity.jwks: cannot read the file " + setting +
+                    "; give a readable file or the JSON itself", "identity.jwks");
+  std::string text(kMaxJwksBytes + 1, '\0');
+  in.read(text.data(), static_cast<std::streamsize>(text.size()));
+  text.resize(static_cast<std::size_t>(in.gcount()));
+  return text;
+}
+
+Identity developer() {
+  Identity identity;
+  identity.anonymous = true;
+  identity.principal.set_tenant("demo");
+  identity.principal.set_subject("developer");
+  identity.principal.add_capabilities("*");
+  return identity;
+}
+
+// Verified tokens by the SHA-256 of their text, so that memory holds no usable token. Entries are
+// only remembered while valid; expiry and revocation are checked at every use.
+class TokenCache {
+ public:
+  explicit TokenCache(std::size_t limit) : limit_(limit) {}
+
+  std::optional<Identity> find(const std::string& hash) {
+    const std::lock_guard lock(mutex_);
+    const auto it = entries_.find(hash);
+    return it == entries_.end() ? std::nullopt : std::optional(it->second);
+  }
+  void insert(const std::string& hash, const Identity& identity) {
+    if (limit_ == 0) return;
+    const std::lock_guard lock(mutex_);
+    // Dropping all at the bound is cheap, and a full cache of live tokens refills at once.
+    if (entries_.size() >= limit_) entries_.clear();
+    entries_.emplace(hash, identity);
+  }
+  void clear() {
+    const std::lock_guard lock(mutex_);
+    entries_.clear();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::size_t limit_;
+  std::unordered_map<std::string, Identity> entries_;
+};
+
+}  // namespace
+
+struct Authenticator::Impl {
+  AuthOptions options;
+  std::vector<Key> configured;   // JWKS and secret
+  std::optional<Key> own;
+  mutable std::mutex mode_mutex;
+  std::string mode;
+  std::atomic<bool> developer_mode{false};
+  std::atomic<std::uint64_t> generation{0};   // of the mode; remembered tokens belong to one
+  mutable TokenCache cache{0};
+
+  explicit Impl(AuthOptions o) : options(std::move(o)), cache(options.cache_entries) {}
+
+  // With keys configured, the data folder's own key counts in developer modes only.
+  bool own_key_counts() const { return own && (configured.empty() || developer_mode.load()); }
+
+  const Key* find_key(const ParsedToken& token) const {
+    const auto fits = [&](const Key& key) {
+      return key.algorithm == token.algorithm && (!token.key_id || key.id == *token.key_id);
+    };
+    const Key* found = nullptr;
+    std::size_t matches = 0;
+    for (const Key& key : configured)
+      if (fits(key)) { found = &key; ++matches; }
+    if (own_key_counts() && fits(*own)) { found = &*own; ++matches; }
+    if (matches == 1) return found;
+    // A secret without id is one key for whatever kid its issuer writes, if nothing else fits.
+    if (matches == 0 && token.algorithm == Algorithm::kHs256)
+      for (const Key& key : configured)
+        if (key.algorithm == Algorithm::kHs256 && key.id.empty()) return &key;
+    return nullptr;   // unknown, or ambiguous without a kid
+  }
+
+  Result<Identity> verify_fresh(std::string_view text) const {
+    const auto token = parse_token(text);
+    if (!token) return refuse("Invalid token");
+    const Key* key = find_key(*token);
+    if (key == nullptr || !verify_signature(*key, token->signed_bytes, token->signature))
+      return refuse("Invalid token");
+    auto claims = check_claims(token->payload,
+                               {options.issuer, options.audience, options.now_s()});
+    if (!claims) return tl::unexpected(claims.error());
+    Identity out;
+    out.principal.set_subject(claims->subject);
+    out.principal.set_tenant(claims->tenant);
+    out.principal.set_client_type(claims->client_type);
+    for (auto& capability : claims->capabilities) out.principal.add_capabilities(capability);
+    out.token_id = claims->token_id;
+    out.issued_s = claims->issued_s;
+    out.expires_s = claims->expires_s;
+    out.constitution_hash = claims->constitution_hash;
+    return out;
+  }
+};
+
+Authenticator::Authenticator(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Authenticator::~Authenticator() = default;
+
+Result<std::unique_ptr<Authenticator>> Authenticator::create(AuthOptions options) {
+  if (!options.now_s)
+    options.now_s = [] {
+      return std::chrono::duration_cast<std::chrono::seconds>(
+                 std::chrono::system_clock::now().time_since_epoch()).count();
+    };
+  auto impl = std::make_unique<Impl>(std::move(options));
+  const AuthOptions& o = impl->options;
+  if (!o.jwks.empty()) {
+    auto text = jwks_text(o.jwks);
+    if (!text) return tl::unexpected(text.error());
+    auto keys = parse_jwks(*text);
+    if (!keys) return tl::unexpected(keys.error());
+    impl->configured = std::move(*keys);
+  }
+  if (!o.hs256_secret.empty()) {
+    auto key = hs256_key(o.hs256_secret, "");
+    if (!key)
+      return fail(Code::kInvalidArgument, "identity.hs256_secret must have at least 32 bytes",
+                  "identity.hs256_secret");
+    impl->configured.push_back(std::move(*key));
+  }
+  if (!o.key_dir.empty()) {
+    auto key = load_or_create_key(o.key_dir);
+    if (!key) return tl::unexpected(key.error());
+    impl->own = std::move(*key);
+  }
+  std::unique_ptr<Authenticator> out(new Authenticator(std::move(impl)));
+  out->set_mode(out->impl_->options.mode);
+  return out;
+}
+
+Result<Identity> Authenticator::authenticate(std::optional<std::string_view> header) const {
+  if (!header || header->empty()) {
+    if (impl_->developer_mode.load()) return developer();
+    return refuse("Missing bearer token");
+  }
+  constexpr std::string_view kScheme = "bearer ";
+  bool bearer = header->size() > kScheme.size();
+  for (std::size_t i = 0; bearer && i < kScheme.size(); ++i)
+    bearer = ((*header)[i] | 0x20) == kScheme[i];
+  // Another scheme, or none, is no bearer token; it is never the anonymous developer.
+  if (!bearer) return refuse("Missing bearer token");
+  auto token = header->substr(kScheme.size());
+  while (token.starts_with(' ')) token.remove_prefix(1);
+  if (token.empty()) return refuse("Missing bearer token");
+  return verify_token(token);
+}
+
+Result<v1::Principal> Authenticator::verify(std::optional<std::string_view> header) const {
+  auto identity = authenticate(header);
+  if (!identity) return tl::unexpected(identity.error());
+  return std::move(identity->principal);
+}
+
+Result<Identity> Authenticator::verify_token(std::string_view token) const {
+  if (token.size() > kMaxTokenBytes) return refuse("Invalid token");
+  const std::string hash = sha256(token) + std::to_string(impl_->generation.load());
+  Result<Identity> identity = refuse("Invalid token");
+  if (auto known = impl_->cache.find(hash)) {
+    identity = std::move(*known);
+  } else {
+    identity = impl_->verify_fresh(token);
+    if (!identity) return identity;
+    impl_->cache.insert(hash, *identity);
+  }
+  const std::int64_t now = impl_->options.now_s();
+  if (identity->expires_s + kLeewaySeconds <= now) return refuse("Token expired");
+  // The clock may have been set back since the token was remembered.
+  if (identity->issued_s > now + kLeewaySeconds) return refuse("Invalid token");
+  if (impl_->options.revoked && impl_->options.revoked(identity->token_id))
+    return refuse("Invalid token");
+  return identity;
+}
+
+Result<IssuedToken> Authenticator::issue_token(const TokenRequest& request) const {
+  const auto invalid = [](const char* field, const char* what) {
+    return fail(Code::kInvalidArgument, std::string(field) + " " + what,
+                std::string("body.") + field);
+  };
+  if (request.subject.empty() || request.subject.size() > 256)
+    return invalid("user_id", "must have 1 to 256 bytes");
+  if (request.tenant.empty() || request.tenant.size() > 256 ||
+      request.tenant.find('/') != std::string::npos)
+    return invalid("tenant_id", "must have 1 to 256 bytes and no slash");
+  if (request.ttl_s < 1 || request.ttl_s > kMaxTtlSeconds)
+    return invalid("ttl", "must be from one second to 31 days");
+  if (request.capabilities.empty()) return invalid("capabilities", "must name at least one");
+  json::array capabilities;
+  for (const auto& capability : request.capabilities) {
+    if (!is_valid_capability(capability))
+      return invalid("capabilities", "must each be area:verb, area:* or *");
+    capabilities.emplace_back(capability);
+  }
+  const Key* key = impl_->own_key_counts() ? &*impl_->own : nullptr;
+  if (key == nullptr)
+    for (const Key& k : impl_->configured)
+      if (k.algorithm == Algorithm::kHs256) { key = &k; break; }
+  if (key == nullptr)
+    return fail(Code::kNotSupported, "this node has no key to sign with; tokens come from the "
+                                     "issuer of identity.jwks");
+  IssuedToken out;
+  const std::int64_t now = impl_->options.now_s();
+  out.token_id = random_hex(16);
+  out.expires_s = now + request.ttl_s;
+  json::object header{{"alg", std::string(algorithm_name(key->algorithm))}, {"typ", "JWT"}};
+  if (!key->id.empty()) header["kid"] = key->id;
+  const std::string& issuer = impl_->options.issuer;
+  const std::string& audience = impl_->options.audience;
+  json::object claims{{"iss", issuer.empty() ? "soma" : issuer},
+                      {"aud", audience.empty() ? "soma" : audience},
+                      {"sub", request.subject},
+                      {"tenant_id", request.tenant},
+                      {"capabilities", std::move(capabilities)},
+                      {"iat", now},
+                      {"exp", out.expires_s},
+                      {"jti", out.token_id}};
+  if (!request.client_type.empty()) claims["client_type"] = request.client_type;
+  if (!request.constitution_hash.empty()) claims["constitution_hash"] = request.constitution_hash;
+  out.token = unsigned_token(json::serialize(header), json::serialize(claims));
+  auto signature = sign(*key, out.token);
+  if (!signature) return tl::unexpected(signature.error());
+  out.token += '.' + base64url_encode(*signature);
+  if (out.token.size() > kMaxTokenBytes)
+    return invalid("capabilities", "make the token larger than 16 KiB");
+  // Never hand out what we would refuse.
+  if (auto check = impl_->verify_fresh(out.token); !check)
+    return fail(Code::kInvalidArgument, "user_id, tenant_id or client_type hold characters that a "
+                                        "token may not carry");
+  return out;
+}
+
+std::string Authenticator::public_jwks() const {
+  std::string keys;
+  if (impl_->own_key_counts())
+    if (auto jwk = public_jwk(*impl_->own)) keys = *jwk;
+  return (R"({"keys":[)" + keys).append("]}");
+}
+
+void Authenticator::set_mode(const std::string& mode) {
+  const std::lock_guard lock(impl_->mode_mutex);
+  impl_->mode = mode;
+  impl_->developer_mode = is_developer_mode(mode);
+  ++impl_->generation;   // remembered tokens may rest on a key that no longer counts
+  impl_->cache.clear();
+}
+
+std::string Authenticator::mode() const {
+  const std::lock_guard lock(impl_->mode_mutex);
+  return impl_->mode;
+}
+
+}  // namespace soma::runtime::security

@@ -1,0 +1,114 @@
+// Makes the key file once, atomically: write a temporary file, sync, link into place.
+#include "runtime/security/key_file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+
+#include "runtime/telemetry/trace.h"
+
+namespace soma::runtime::security {
+namespace {
+
+constexpr std::size_t kMaxPem = 4096;
+
+struct File {
+  int fd;
+  explicit File(int descriptor) : fd(descriptor) {}
+  ~File() { if (fd >= 0) ::close(fd); }
+  File(const File&) = delete;
+  File& operator=(const File&) = delete;
+};
+
+tl::unexpected<Error> io_error(const std::string& what, const std::string& path) {
+  return fail(Code::kIo, what + " " + path + ": " + std::strerror(errno), "data_dir");
+}
+
+Result<Key> read_key(const std::string& path, int fd) {
+  struct stat info{};
+  if (::fstat(fd, &info) != 0) return io_error("cannot read", path);
+  if (!S_ISREG(info.st_mode) || (info.st_mode & 077) != 0)
+    return fail(Code::kInvalidArgument,
+                "the key file " + path + " can be read by others; `chmod 600` it, or remove it to "
+                "have a new one made", "data_dir");
+  std::string pem(kMaxPem, '\0');
+  const ssize_t n = ::read(fd, pem.data(), pem.size());
+  if (n < 0) return io_error("cannot read", path);
+  pem.resize(static_cast<std::size_t>(n));
+  auto key = ed25519_from_pem(pem);
+  if (!key)
+    return fail(Code::kInvalidArgument,
+                "the key file " + path + " holds " + key.error().message +
+                    "; restore it, or remove it to have a new one made (old tokens end)",
+                "data_dir");
+  return key;
+}
+
+Status write_all(int fd, const std::string& text, const std::string& path) {
+  std::size_t done = 0;
+  while (done < text.size()) {
+    const ssize_t n = ::write(fd, text.data() + done, text.size() - done);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return io_error("cannot write", path);
+    done += static_cast<std::size_t>(n);
+  }
+  if (::fsync(fd) != 0) return io_error("cannot sync", path);
+  return {};
+}
+
+Status sync_folder(const std::string& dir) {
+  const File folder(::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (folder.fd < 0 || ::fsync(folder.fd) != 0) return io_error("cannot sync", dir);
+  return {};
+}
+
+// True: made by us. False: another process was first.
+Result<bool> create(const std::string& dir, const std::string& path, const std::string& pem) {
+  const std::string temporary = path + "." + random_hex(8) + ".tmp";
+  Status written;
+  {
+    const File file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
+                           0600));
+    if (file.fd < 0) return io_error("cannot create", temporary);
+    written = write_all(file.fd, pem, temporary);
+  }
+  // link, not rename: it refuses to replace the key of a process that was faster.
+  bool made = false;
+  if (written) {
+    made = ::link(temporary.c_str(), path.c_str()) == 0;
+    if (!made && errno != EEXIST) written = io_error("cannot create", path);
+  }
+  ::unlink(temporary.c_str());
+  if (!written) return tl::unexpected(written.error());
+  if (auto synced = sync_folder(dir); !synced) return tl::unexpected(synced.error());
+  return made;
+}
+
+}  // namespace
+
+Result<Key> load_or_create_key(const std::string& dir) {
+  const std::string path = dir + "/token_ed25519.pem";
+  std::error_code error;
+  const bool made_folder = std::filesystem::create_directories(dir, error);
+  if (error) return fail(Code::kIo, "cannot create " + dir + ": " + error.message(), "data_dir");
+  if (made_folder && ::chmod(dir.c_str(), 0700) != 0) return io_error("cannot protect", dir);
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    const File file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+    if (file.fd >= 0) return read_key(path, file.fd);
+    if (errno != ENOENT) return io_error("cannot read", path);
+    auto key = generate_ed25519();
+    if (!key) return key;
+    auto pem = private_pem(*key);
+    if (!pem) return tl::unexpected(pem.error());
+    auto made = create(dir, path, *pem);
+    if (!made) return tl::unexpected(made.error());
+    if (*made) return key;
+  }
+  return fail(Code::kIo, "cannot settle on the key file " + path, "data_dir");
+}
+
+}  // namespace soma::runtime::security
