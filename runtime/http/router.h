@@ -55,7 +55,7 @@ class Router {
     const Route* route = nullptr;          // null: no such method here
     std::map<std::string, std::string> params;
     bool known_path = false;               // some route has this path
-    std::string allow;                     // "GET, HEAD, OPTIONS" when known_path
+    std::string allow;                     // "GET, HEAD, OPTIONS" when the method is not here
   };
   // `path` is the target's raw path; segments are percent-decoded one by one.
   Match match(std::string_view method, std::string_view path) const;

@@ -1,0 +1,125 @@
+// Strict JSON: boost::json's parser core with a handler that refuses what two readers could differ on.
+#include "runtime/http/json_strict.h"
+
+#include <boost/json/basic_parser_impl.hpp>
+#include <boost/json/value_stack.hpp>
+
+#include <cmath>
+#include <string>
+#include <unordered_set>
+#include <vector>
+
+namespace soma::runtime::http {
+namespace {
+
+namespace json = boost::json;
+using json::error_code;
+using json::string_view;
+
+// Builds the value as boost::json's own parser does, and keeps the member names of every open object.
+struct StrictHandler {
+  static constexpr std::size_t max_array_size = -1;
+  static constexpr std::size_t max_object_size = -1;
+  static constexpr std::size_t max_string_size = json::string::max_size();
+  static constexpr std::size_t max_key_size = json::string::max_size();
+
+  json::value_stack stack;
+  std::vector<std::unordered_set<std::string>> names;   // of the open objects
+  std::string name;                                     // parts of the member name so far
+  bool number_is_integer = true;
+  const char* reason = nullptr;
+
+  bool refuse(error_code& ec, const char* why) {
+    reason = why;
+    ec = json::error::syntax;
+    return false;
+  }
+
+  bool on_document_begin(error_code&) { return true; }
+  bool on_document_end(error_code&) { return true; }
+  bool on_object_begin(error_code&) { names.emplace_back(); return true; }
+  bool on_object_end(std::size_t n, error_code&) {
+    names.pop_back();
+    stack.push_object(n);
+    return true;
+  }
+  bool on_array_begin(error_code&) { return true; }
+  bool on_array_end(std::size_t n, error_code&) { stack.push_array(n); return true; }
+  bool on_key_part(string_view s, std::size_t, error_code&) {
+    name.append(s.data(), s.size());
+    stack.push_chars(s);
+    return true;
+  }
+  bool on_key(string_view s, std::size_t, error_code& ec) {
+    name.append(s.data(), s.size());
+    const bool fresh = names.back().insert(std::move(name)).second;
+    name.clear();
+    if (!fresh) return refuse(ec, "a member name stands twice in one object");
+    stack.push_key(s);
+    return true;
+  }
+  bool on_string_part(string_view s, std::size_t, error_code&) { stack.push_chars(s); return true; }
+  bool on_string(string_view s, std::size_t, error_code&) { stack.push_string(s); return true; }
+  bool on_number_part(string_view s, error_code&) { note_number(s); return true; }
+  bool on_int64(std::int64_t i, string_view, error_code&) {
+    number_is_integer = true;
+    stack.push_int64(i);
+    return true;
+  }
+  bool on_uint64(std::uint64_t u, string_view, error_code&) {
+    number_is_integer = true;
+    stack.push_uint64(u);
+    return true;
+  }
+  bool on_double(double d, string_view s, error_code& ec) {
+    note_number(s);
+    const bool integer = std::exchange(number_is_integer, true);
+    if (integer) return refuse(ec, "an integer does not fit 64 bits");
+    if (!std::isfinite(d)) return refuse(ec, "a number is too large");
+    stack.push_double(d);
+    return true;
+  }
+  bool on_bool(bool b, error_code&) { stack.push_bool(b); return true; }
+  bool on_null(error_code&) { stack.push_null(); return true; }
+  bool on_comment_part(string_view, error_code&) { return true; }
+  bool on_comment(string_view, error_code&) { return true; }
+
+  void note_number(string_view s) {
+    if (s.find_first_of(".eE") != string_view::npos) number_is_integer = false;
+  }
+};
+
+tl::unexpected<Error> malformed(std::size_t offset, const std::string& why) {
+  return fail(Code::kMalformed, "the body is not valid JSON at byte " + std::to_string(offset) +
+                                    ": " + why, "body");
+}
+
+std::string sentence(const error_code& error, const char* reason) {
+  if (reason != nullptr) return reason;
+  if (error == json::error::too_deep) return "nested too deeply";
+  if (error == json::error::incomplete) return "it ends too early";
+  if (error == json::error::illegal_leading_surrogate ||
+      error == json::error::illegal_trailing_surrogate)
+    return "an escape is half a surrogate pair";
+  return error.message();
+}
+
+}  // namespace
+
+Result<json::value> parse_json_strict(std::string_view text, const JsonLimits& limits) {
+  if (text.size() > limits.max_bytes)
+    return fail(Code::kTooLarge, "the body is larger than " + std::to_string(limits.max_bytes) +
+                                     " bytes");
+  json::parse_options options;
+  options.max_depth = limits.max_depth;
+  json::basic_parser<StrictHandler> parser(options);
+  parser.handler().stack.reset();
+  error_code error;
+  const std::size_t used = parser.write_some(false, text.data(), text.size(), error);
+  if (error) return malformed(used, sentence(error, parser.handler().reason));
+  const auto rest = text.find_first_not_of(" \t\r\n", used);
+  if (rest != text.npos) return malformed(rest, "something follows the value");
+  return parser.handler().stack.release();
+}
+
+}  // namespace soma::runtime::http
