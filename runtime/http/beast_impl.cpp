@@ -1,0 +1,3 @@
+// The one place where Asio and Beast are compiled (separate compilation).
+#include <boost/asio/impl/src.hpp>
+#include <boost/beast/src.hpp>

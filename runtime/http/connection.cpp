@@ -1,0 +1,243 @@
+// The reading half of a connection: bytes to requests.
+#include "runtime/http/connection.h"
+
+#include <boost/asio/post.hpp>
+#include <boost/asio/write.hpp>
+
+#include <charconv>
+
+#include "runtime/http/sink.h"
+#include "runtime/http/text.h"
+#include "runtime/telemetry/log.h"
+
+namespace soma::runtime::http {
+
+namespace beast = boost::beast;
+using boost::system::error_code;
+
+namespace {
+constexpr std::size_t kReadSize = 8 * 1024;             // bytes per read of a header
+constexpr std::size_t kBodyReadSize = 64 * 1024;
+constexpr std::size_t kSwallowBody = 64 * 1024;         // a refused body up to this is read, not cut
+constexpr std::size_t kMinBytesPerSecond = 64 * 1024;   // slower peers run into the deadline
+}  // namespace
+
+Connection::Connection(Worker& worker, asio::ip::tcp::socket socket)
+    : worker_(worker), core_(*worker.core), socket_(std::move(socket)),
+      buffer_(core_.options.header_limit + 2 * kBodyReadSize) {
+  error_code error;
+  socket_.set_option(asio::ip::tcp::no_delay(true), error);
+  const auto peer = socket_.remote_endpoint(error);
+  if (!error) remote_ = peer.address().to_string();
+}
+
+Policy Connection::policy() const {
+  return {core_.options, core_.router, core_.auth, core_.refuse_unknown_fields.load()};
+}
+
+void Connection::set_size_deadline(std::chrono::milliseconds wait, std::size_t bytes) {
+  set_deadline(wait + std::chrono::milliseconds(bytes * 1000 / kMinBytesPerSecond));
+}
+
+void Connection::start() { next_request(); }
+
+void Connection::next_request() {
+  ++number_;
+  prepared_ = {};
+  parser_.emplace();
+  parser_->header_limit(static_cast<std::uint32_t>(core_.options.header_limit));
+  parser_->body_limit(boost::none);   // the route's limit is checked when it is known
+  parser_->eager(false);
+  status_ = 0;
+  sent_ = 0;
+  phase_ = Phase::kIdle;
+  set_deadline(core_.options.idle_timeout);
+  if (buffer_.size() > 0) return advance();
+  if (core_.draining.load()) return close();
+  read();
+}
+
+void Connection::read() {
+  const std::size_t size = phase_ == Phase::kBody ? kBodyReadSize : kReadSize;
+  socket_.async_read_some(buffer_.prepare(size),
+                          [self = shared_from_this()](const error_code& error, std::size_t n) {
+                            self->on_read(error, n);
+                          });
+}
+
+void Connection::on_read(const error_code& error, std::size_t bytes) {
+  if (phase_ != Phase::kIdle && phase_ != Phase::kHeader && phase_ != Phase::kBody) return;
+  if (error) return close();
+  buffer_.commit(bytes);
+  advance();
+}
+
+void Connection::advance() {
+  if (phase_ == Phase::kIdle) {
+    phase_ = Phase::kHeader;
+    started_ = Clock::now();
+    set_deadline(core_.options.header_timeout);
+  }
+  if (phase_ == Phase::kHeader && !parse_header()) return;
+  if (phase_ == Phase::kBody && !parse_body()) return;
+  if (phase_ == Phase::kBody) dispatch();
+}
+
+bool Connection::parse_header() {
+  error_code error;
+  buffer_.consume(parser_->put(buffer_.data(), error));
+  if (error == beast::http::error::need_more) {
+    read();
+    return false;
+  }
+  if (error) {
+    refuse_unreadable(error);
+    return false;
+  }
+  on_header();
+  return phase_ == Phase::kBody;
+}
+
+void Connection::on_header() {
+  const auto& message = parser_->get();
+  Head head;
+  head.method = std::string(message.method_string());
+  head.target = std::string(message.target());
+  head.version = message.version();
+  head.remote = remote_;
+  for (const auto& field : message)
+    head.headers.add(std::string(field.name_string()), std::string(field.value()));
+  close_after_ = !parser_->keep_alive();
+  prepared_ = prepare(policy(), std::move(head));
+  phase_ = Phase::kBody;
+  set_size_deadline(core_.options.body_timeout, parser_->content_length().value_or(0));
+  if (prepared_.must_close) close_after_ = true;
+  if (parser_->is_done()) return;
+  if (prepared_.early) {
+    const auto length = parser_->content_length();
+    const bool small = length && *length <= kSwallowBody && !prepared_.must_close &&
+                       prepared_.request->headers.count("Expect") == 0;
+    if (!small) return refuse_and_close(std::move(*prepared_.early));
+    prepared_.body_limit = kSwallowBody;
+  }
+  parser_->eager(true);
+  if (prepared_.expects_continue) send_continue();
+}
+
+void Connection::send_continue() {
+  // A peer that cannot take 25 bytes after its header is gone; no need to wait for them.
+  static constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
+  error_code error;
+  socket_.non_blocking(true, error);
+  socket_.send(asio::buffer(kContinue.data(), kContinue.size()), 0, error);
+  if (error) close();
+}
+
+bool Connection::parse_body() {
+  while (!parser_->is_done()) {
+    if (buffer_.size() == 0) {
+      read();
+      return false;
+    }
+    error_code error;
+    buffer_.consume(parser_->put(buffer_.data(), error));
+    if (parser_->get().body().size() > prepared_.body_limit) {
+      refuse_and_close(problem(Error{Code::kTooLarge, "the body may have at most " +
+                                         std::to_string(prepared_.body_limit) + " bytes", {}}));
+      return false;
+    }
+    if (error == beast::http::error::need_more) {
+      read();
+      return false;
+    }
+    if (error) {
+      refuse_unreadable(error);
+      return false;
+    }
+  }
+  return true;
+}
+
+void Connection::dispatch() {
+  phase_ = Phase::kHandling;
+  if (prepared_.early) return write(std::move(*prepared_.early));
+  if (auto refused = take_body(policy(), prepared_, std::move(parser_->get().body())))
+    return write(std::move(*refused));
+  const auto request = prepared_.request;
+  const Route* route = prepared_.route;
+  Responder responder(std::make_shared<ConnectionSink>(worker_.shared_from_this(), weak_from_this(),
+                                                       number_));
+  try {
+    route->handler(request, responder);
+  } catch (const std::exception& e) {
+    log_error("handler_threw", {{"route", route->pattern}, {"reason", e.what()},
+                                {"request_id", request->request_id}});
+    responder.fail(Error{Code::kInternal, "the handler failed", {}});
+  }
+}
+
+void Connection::refuse_unreadable(const error_code& error) {
+  const auto answer = [&](Code code, const char* why) {
+    return problem(Error{code, why, {}});
+  };
+  if (error == beast::http::error::header_limit) {
+    // Still within the request line: it is the URL that is too long.
+    const auto data = buffer_.data();
+    const std::string_view text(static_cast<const char*>(data.data()), data.size());
+    if (text.substr(0, core_.options.url_limit).find('\n') == text.npos) {
+      Response response = answer(Code::kMalformed, "the URL is too long");
+      response.status = 414;
+      return refuse_and_close(std::move(response));
+    }
+    return refuse_and_close(answer(Code::kHeadersTooLarge, "the header is too large"));
+  }
+  if (error == beast::http::error::bad_version) {
+    Response response = answer(Code::kMalformed, "only HTTP/1.0 and HTTP/1.1 are spoken here");
+    response.status = 505;
+    return refuse_and_close(std::move(response));
+  }
+  refuse_and_close(answer(Code::kMalformed, "the request is not valid HTTP/1.1"));
+}
+
+void Connection::refuse_and_close(Response response) {
+  close_after_ = true;
+  phase_ = Phase::kHandling;
+  write(std::move(response));
+}
+
+void Connection::check_deadline(Clock::time_point now) {
+  if (phase_ == Phase::kStreaming && stream_) {
+    if (!writing_ && now - last_write_ >= core_.options.stream_keepalive)
+      stream_->comment("keep-alive");
+    // Streams that follow for ever must not hold up the end; busy ones may finish.
+    if (core_.draining.load() && now - last_event_ > std::chrono::seconds(1)) return close();
+    if (!writing_) return;
+  }
+  if (phase_ == Phase::kHandling || now < deadline_) return;
+  if (phase_ == Phase::kHeader || phase_ == Phase::kBody) {
+    Response late = problem(Error{Code::kMalformed, "the request came too slowly", {}});
+    late.status = 408;
+    return refuse_and_close(std::move(late));
+  }
+  close();
+}
+
+void Connection::drain() {
+  if (phase_ == Phase::kIdle || phase_ == Phase::kLinger) close();
+  close_after_ = true;
+}
+
+void Connection::close() {
+  if (phase_ == Phase::kClosed) return;
+  const auto self = shared_from_this();
+  if (phase_ == Phase::kStreaming) worker_.finish(prepared_, status_, started_, sent_);
+  phase_ = Phase::kClosed;
+  error_code error;
+  socket_.close(error);
+  worker_.connections.erase(self);
+  core_.connections.fetch_sub(1);
+  core_.connection_gauge.add(-1);
+  if (const auto stream = std::move(stream_)) stream->gone();
+}
+
+}  // namespace soma::runtime::http

@@ -1,0 +1,235 @@
+// Listening, io threads, ticks, metrics and the orderly end.
+#include "runtime/http/server.h"
+
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/ip/v6_only.hpp>
+#include <boost/asio/post.hpp>
+
+#include <charconv>
+#include <condition_variable>
+#include <ctime>
+#include <thread>
+
+#include "runtime/http/connection.h"
+#include "runtime/telemetry/log.h"
+
+namespace soma::runtime::http {
+
+using asio::ip::tcp;
+using boost::system::error_code;
+
+void Worker::tick() {
+  now = Clock::now();
+  char text[40];
+  const std::time_t seconds = std::time(nullptr);
+  std::tm tm{};
+  gmtime_r(&seconds, &tm);
+  date.assign(text, std::strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S GMT", &tm));
+  // check_deadline may close, which erases from the set.
+  const std::vector<std::shared_ptr<Connection>> all(connections.begin(), connections.end());
+  for (const auto& connection : all) connection->check_deadline(now);
+  timer.expires_after(kTick);
+  timer.async_wait([this](const error_code& error) {
+    if (!error) tick();
+  });
+}
+
+void Worker::drain() {
+  const std::vector<std::shared_ptr<Connection>> all(connections.begin(), connections.end());
+  for (const auto& connection : all) connection->drain();
+}
+
+void Worker::close_all() {
+  timer.cancel();
+  const std::vector<std::shared_ptr<Connection>> all(connections.begin(), connections.end());
+  for (const auto& connection : all) connection->close();
+}
+
+void Worker::finish(const Prepared& prepared, int status, Clock::time_point started,
+                    std::size_t bytes) {
+  const double seconds = std::chrono::duration<double>(Clock::now() - started).count();
+  const ServerOptions& options = core->options;
+  if (options.metrics != nullptr) {
+    const std::string route = prepared.route != nullptr ? prepared.route->pattern : "none";
+    const std::string method = prepared.route != nullptr ? prepared.route->method : "other";
+    auto [it, fresh] = metrics.try_emplace(prepared.route);
+    const Labels labels{{"service", options.service}, {"route", route}, {"method", method}};
+    if (fresh)
+      it->second.seconds = options.metrics->histogram(
+          "soma_http_request_seconds", "Time from a request's first byte to its answer's last",
+          latency_buckets(), labels);
+    it->second.seconds.observe(seconds);
+    auto [counter, unseen] = it->second.by_status.try_emplace(status);
+    if (unseen) {
+      Labels with_status = labels;
+      with_status["status"] = std::to_string(status);
+      counter->second = options.metrics->counter("soma_http_requests_total", "Requests answered",
+                                                 with_status);
+    }
+    counter->second.add();
+  }
+  using Log = ServerOptions::AccessLog;
+  if (options.access_log == Log::kOff || (options.access_log == Log::kErrors && status < 500))
+    return;
+  const Request* request = prepared.request.get();
+  log_info("http_request", {{"method", request != nullptr ? request->method : "?"},
+                            {"route", request != nullptr ? request->route : ""},
+                            {"status", status},
+                            {"ms", seconds * 1000},
+                            {"bytes", bytes},
+                            {"tenant", request != nullptr ? request->tenant() : ""},
+                            {"request_id", request != nullptr ? request->request_id : ""},
+                            {"traceparent", request != nullptr ? request->traceparent : ""}});
+}
+
+struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
+  std::shared_ptr<Core> core;
+  std::vector<std::shared_ptr<Worker>> workers;
+  std::vector<asio::executor_work_guard<asio::io_context::executor_type>> guards;
+  std::vector<std::thread> threads;
+  std::unique_ptr<tcp::acceptor> acceptor;   // on the first worker
+  std::unique_ptr<asio::steady_timer> retry;
+  std::string host;
+  std::uint16_t port = 0;
+  std::size_t next = 0;
+  bool stopped = false;
+
+  void accept();
+  void take(Worker& worker, tcp::socket socket);
+  Status listen(const std::string& address);
+};
+
+// The connection is made on the thread that will own it.
+void Server::Impl::take(Worker& worker, tcp::socket socket) {
+  if (core->connections.load() >= core->options.max_connections || core->draining.load()) {
+    core->refused_connections.add();
+    static constexpr std::string_view kBusy =
+        "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n"
+        "Connection: close\r\n\r\n";
+    error_code error;
+    socket.non_blocking(true, error);
+    socket.send(asio::buffer(kBusy.data(), kBusy.size()), 0, error);
+    return;
+  }
+  core->connections.fetch_add(1);
+  core->connection_gauge.add(1);
+  auto connection = std::make_shared<Connection>(worker, std::move(socket));
+  worker.connections.insert(connection);
+  connection->start();
+}
+
+void Server::Impl::accept() {
+  Worker& worker = *workers[next++ % workers.size()];
+  acceptor->async_accept(worker.io, [this, &worker](const error_code& error, tcp::socket socket) {
+    if (error == asio::error::operation_aborted || !acceptor->is_open()) return;
+    if (error) {
+      // Out of descriptors, most likely: trying again at once would spin.
+      retry->expires_after(kTick);
+      retry->async_wait([this](const error_code& e) { if (!e && acceptor->is_open()) accept(); });
+      return;
+    }
+    if (&worker == workers[0].get()) {
+      take(worker, std::move(socket));
+    } else {
+      asio::post(worker.io, [this, &worker, s = std::move(socket)]() mutable {
+        take(worker, std::move(s));
+      });
+    }
+    accept();
+  });
+}
+
+Status Server::Impl::listen(const std::string& address) {
+  const auto bad = [&](const std::string& why) {
+    return fail(Code::kInvalidArgument, "cannot listen on " + address + ": " + why, "listen");
+  };
+  const auto colon = address.rfind(':');
+  if (colon == std::string::npos || colon == 0) return bad("it must be HOST:PORT");
+  host = address.substr(0, colon);
+  std::uint16_t number = 0;
+  const char* end = address.data() + address.size();
+  const auto parsed = std::from_chars(address.data() + colon + 1, end, number);
+  if (parsed.ec != std::errc() || parsed.ptr != end) return bad("the port is not a number");
+  std::string name = host;
+  if (name.size() > 2 && name.front() == '[' && name.back() == ']')
+    name = name.substr(1, name.size() - 2);
+  error_code error;
+  tcp::resolver resolver(workers[0]->io);
+  const auto found = resolver.resolve(name, std::to_string(number), tcp::resolver::passive, error);
+  if (error || found.empty()) return bad("the host is unknown");
+  const tcp::endpoint endpoint = found.begin()->endpoint();
+  acceptor = std::make_unique<tcp::acceptor>(workers[0]->io);
+  retry = std::make_unique<asio::steady_timer>(workers[0]->io);
+  acceptor->open(endpoint.protocol(), error);
+  if (!error) acceptor->set_option(tcp::acceptor::reuse_address(true), error);
+  if (!error) acceptor->bind(endpoint, error);
+  if (!error) acceptor->listen(asio::socket_base::max_listen_connections, error);
+  if (error) return bad(error.message());
+  port = acceptor->local_endpoint(error).port();
+  return {};
+}
+
+Result<std::unique_ptr<Server>> Server::start(ServerOptions options, const Router& router,
+                                              AuthHook auth) {
+  if (options.io_threads < 1 || options.io_threads > 16)
+    return fail(Code::kInvalidArgument, "http.threads must be from 1 to 16", "http.threads");
+  auto impl = std::make_shared<Impl>();
+  impl->core = std::make_shared<Core>(std::move(options), router, std::move(auth));
+  const ServerOptions& o = impl->core->options;
+  if (o.metrics != nullptr) {
+    const Labels labels{{"service", o.service}};
+    impl->core->connection_gauge =
+        o.metrics->gauge("soma_http_connections", "Open client connections", labels);
+    impl->core->refused_connections = o.metrics->counter(
+        "soma_http_refused_connections_total", "Connections beyond the limit", labels);
+  }
+  for (int i = 0; i < o.io_threads; ++i)
+    impl->workers.push_back(std::make_shared<Worker>(impl->core));
+  if (auto listening = impl->listen(o.listen); !listening)
+    return tl::unexpected(listening.error());
+  for (const auto& worker : impl->workers) {
+    impl->guards.push_back(asio::make_work_guard(worker->io));
+    worker->tick();
+  }
+  impl->accept();
+  for (const auto& worker : impl->workers)
+    impl->threads.emplace_back([worker = worker.get()] { worker->io.run(); });
+  return std::unique_ptr<Server>(new Server(std::move(impl)));
+}
+
+Server::Server(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Server::~Server() { stop(0); }
+
+std::uint16_t Server::port() const { return impl_->port; }
+std::string Server::url() const { return "http://" + impl_->host + ":" + std::to_string(impl_->port); }
+std::size_t Server::connections() const { return impl_->core->connections.load(); }
+void Server::set_refuse_unknown_fields(bool refuse) { impl_->core->refuse_unknown_fields = refuse; }
+
+void Server::stop(int drain_ms) {
+  if (std::exchange(impl_->stopped, true)) return;
+  Core& core = *impl_->core;
+  asio::post(impl_->workers[0]->io, [impl = impl_.get()] {
+    error_code error;
+    impl->acceptor->close(error);
+    impl->retry->cancel();
+  });
+  core.draining = true;
+  for (const auto& worker : impl_->workers)
+    asio::post(worker->io, [w = worker.get()] { w->drain(); });
+  // Draining is rare and bounded; a poll of one counter is plainer than a signal from each close.
+  const auto deadline = Clock::now() + std::chrono::milliseconds(drain_ms);
+  while (core.connections.load() > 0 && Clock::now() < deadline)
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  for (const auto& worker : impl_->workers)
+    asio::post(worker->io, [w = worker.get()] {
+      w->close_all();
+      w->io.stop();
+    });
+  for (auto& thread : impl_->threads) thread.join();
+  impl_->threads.clear();
+  impl_->guards.clear();
+  impl_->acceptor.reset();
+  impl_->retry.reset();
+}
+
+}  // namespace soma::runtime::http

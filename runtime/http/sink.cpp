@@ -1,0 +1,51 @@
+// Responder and its way to the connection's thread.
+#include "runtime/http/sink.h"
+
+#include <boost/asio/post.hpp>
+
+namespace soma::runtime::http {
+
+void Responder::send(Response response) const { sink_->send(std::move(response)); }
+std::shared_ptr<EventStream> Responder::stream(
+    std::vector<std::pair<std::string, std::string>> headers) const {
+  return sink_->stream(std::move(headers));
+}
+bool Responder::answered() const { return sink_->answered(); }
+
+ConnectionSink::~ConnectionSink() {
+  if (!answered_.load()) send(problem(Error{Code::kInternal, "the request was not answered", {}}));
+}
+
+void ConnectionSink::send(Response response) {
+  if (answered_.exchange(true)) return;
+  if (worker_->io.get_executor().running_in_this_thread()) {
+    if (const auto connection = connection_.lock()) connection->respond(number_, std::move(response));
+    return;
+  }
+  asio::post(worker_->io, [connection = connection_, number = number_,
+                           answer = std::move(response)]() mutable {
+    if (const auto c = connection.lock()) c->respond(number, std::move(answer));
+  });
+}
+
+std::shared_ptr<EventStream> ConnectionSink::stream(
+    std::vector<std::pair<std::string, std::string>> headers) {
+  if (answered_.exchange(true)) return nullptr;
+  // Weak: the stream is the handler's, and may outlive the server.
+  auto wake = [worker = std::weak_ptr<Worker>(worker_), connection = connection_,
+               number = number_] {
+    if (const auto w = worker.lock())
+      asio::post(w->io, [connection, number] {
+        if (const auto c = connection.lock()) c->flush_stream(number);
+      });
+  };
+  auto stream = std::make_shared<StreamBuffer>(std::move(wake));
+  asio::post(worker_->io, [connection = connection_, number = number_, stream,
+                           fields = std::move(headers)]() mutable {
+    if (const auto c = connection.lock()) c->begin_stream(number, stream, std::move(fields));
+    else stream->gone();
+  });
+  return stream;
+}
+
+}  // namespace soma::runtime::http
