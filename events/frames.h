@@ -63,7 +63,9 @@ class FrameWriter {
   using OnOutcome = std::function<void(const Outcome&)>;
 
   // Appends CLAIM(epoch + 1) after `reader` has reached the end, and reads to it. Blocking. kFenced when lost.
-  static Result<std::unique_ptr<FrameWriter>> claim(Log& log, FrameReader& reader, v1::Claim claim, std::int64_t now_ms);
+  // `between` gets the valid frames that another owner's last breath put before the claim.
+  static Result<std::unique_ptr<FrameWriter>> claim(Log& log, FrameReader& reader, v1::Claim claim, std::int64_t now_ms,
+                                                    const std::function<void(const ValidFrame&)>& between);
 
   // Fills format, partition, epoch, number, previous_hash; appends. kTooLarge is returned at once through
   // on_outcome, before anything was written, and leaves the writer alive.

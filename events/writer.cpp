@@ -91,7 +91,8 @@ FrameWriter::FrameWriter(std::shared_ptr<Shared> shared) : shared_(std::move(sha
 FrameWriter::~FrameWriter() = default;
 
 Result<std::unique_ptr<FrameWriter>> FrameWriter::claim(Log& log, FrameReader& reader, v1::Claim claim,
-                                                        std::int64_t now_ms) {
+                                                        std::int64_t now_ms,
+                                                        const std::function<void(const ValidFrame&)>& between) {
   const PartitionId partition = reader.partition();
   v1::Frame frame;
   frame.set_format(1);
@@ -124,7 +125,10 @@ Result<std::unique_ptr<FrameWriter>> FrameWriter::claim(Log& log, FrameReader& r
     if (!frames) return tl::unexpected(frames.error());
     if (frames->empty()) return fail(Code::kUnknownOutcome, "the claim was not found in the log");
     for (const auto& f : *frames) {
-      if (f.frame->epoch() < frame.epoch()) continue;
+      if (f.frame->epoch() < frame.epoch()) {
+        between(f);
+        continue;
+      }
       if (f.hash != hash)
         return fail(Code::kFenced, "node " + f.frame->claim().node_id() + " has claimed the partition");
       auto shared = std::make_shared<Shared>(log, partition, reader.fence(), f.position.offset);

@@ -8,6 +8,8 @@
 
 #include "actors/actor_type.h"
 #include "events/frames.h"
+#include "runtime/host/executor.h"
+#include "runtime/host/metrics.h"
 #include "runtime/host/ports.h"
 #include "schemas/base/errors.h"
 #include "schemas/base/ids.h"
@@ -95,6 +97,10 @@ class Host {
   };
   virtual std::vector<PendingEffect> pending_effects() const = 0;
 
+  // A parked actor's commands run again, in order. kNotFound when none are parked.
+  virtual Status redrive(const ActorKey& actor) = 0;
+  virtual const HostMetrics& metrics() const = 0;
+
   // No new commands; what is in flight ends; snapshots written. True when all ended in time.
   virtual bool drain(std::int64_t timeout_ms) = 0;
 };
@@ -111,7 +117,10 @@ struct HostParts {
   std::size_t threads = 2;
 };
 
-// Opens every partition of the log: claims, recovers, serves while restoring.
+// Opens every partition of the log: claims, recovers, serves while restoring. Returns before they serve.
 Result<std::unique_ptr<Host>> start_host(HostParts parts);
+
+// The same host on other executors, with store writes inline: for the simulator, in one thread.
+Result<std::unique_ptr<Host>> start_host_on(HostParts parts, std::unique_ptr<ExecutorFactory> executors);
 
 }  // namespace soma::runtime

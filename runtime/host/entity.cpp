@@ -1,0 +1,95 @@
+// Decide, evolve at once, record what was decided.
+#include "runtime/host/entity.h"
+
+#include "events/frames.h"
+#include "schemas/base/sha256.h"
+
+namespace soma::runtime {
+
+namespace {
+// What a single entry may take; a frame holds at least one.
+constexpr std::size_t kMaxEntryBytes = events::kMaxRecordBytes - 16 * 1024;
+}  // namespace
+
+std::string event_id(const ActorKey& actor, Sequence sequence) {
+  return "evt_" + sha256_hex(to_string(actor) + "#" + std::to_string(sequence.value)).substr(0, 24);
+}
+
+Entity::Entity(ActorKey key, const actors::ActorType& type, std::shared_ptr<Executor> executor)
+    : key_(std::move(key)), type_(type), executor_(std::move(executor)), state_(type.new_state()) {}
+
+Decided Entity::decide(const v1::Context& context, const std::string& command) {
+  Decided out;
+  out.sequence = sequence_;
+  if (broken) {
+    out.thrown = problem;
+    return out;
+  }
+  auto parsed = type_.new_command();
+  if (!parsed->ParseFromString(command)) {
+    out.rejection = {Code::kInvalidArgument, "the command does not parse as a " + parsed->GetTypeName(), "command"};
+    return out;
+  }
+  Result<actors::ErasedDecision> decision;
+  try {
+    decision = type_.decide(key_, *state_, *parsed, context);
+  } catch (const std::exception& e) {
+    out.thrown = e.what();
+    return out;
+  }
+  if (!decision) {
+    out.rejection = decision.error();
+    return out;
+  }
+  auto entry = std::make_shared<v1::Entry>();
+  *entry->mutable_actor() = actors::to_ref(key_);
+  *entry->mutable_context() = context;
+  entry->set_command(command);
+  entry->set_reply(std::move(decision->reply));
+  Sequence next = sequence_;
+  for (const auto& event : decision->events) {
+    next = next.next();
+    auto* recorded = entry->add_events();
+    recorded->set_event_id(event_id(key_, next));
+    recorded->set_sequence(next.value);
+    recorded->set_type(type_.event_type(*event));
+    recorded->set_schema(1);
+    recorded->set_payload(actors::deterministic_bytes(*event));
+  }
+  std::size_t size = entry->ByteSizeLong();
+  for (const auto& send : decision->sends) size += send.command.size() + 256;
+  if (size > kMaxEntryBytes) {   // before evolve, so nothing is half done
+    out.rejection = {Code::kTooLarge, "the command and its events take " + std::to_string(size) + " bytes; at most " +
+                                          std::to_string(kMaxEntryBytes), "body"};
+    return out;
+  }
+  for (const auto& event : decision->events) type_.evolve(*state_, *event);
+  sequence_ = next;
+  out.sequence = next;
+  out.entry = std::move(entry);
+  out.sends = std::move(decision->sends);
+  if (out.entry->events_size() > 0) out.effects = type_.effects(key_, *state_);
+  return out;
+}
+
+Status Entity::apply(const v1::RecordedEvent& event) {
+  if (event.sequence() <= sequence_.value) return {};   // the snapshot already holds it
+  if (event.sequence() != sequence_.value + 1)
+    return fail(Code::kCorrupt, to_string(key_) + ": event " + std::to_string(event.sequence()) + " follows " +
+                                    std::to_string(sequence_.value));
+  auto parsed = type_.new_event();
+  if (!parsed->ParseFromString(event.payload()))
+    return fail(Code::kCorrupt, to_string(key_) + ": event " + std::to_string(event.sequence()) + " does not parse");
+  type_.evolve(*state_, *parsed);
+  sequence_ = sequence_.next();
+  return {};
+}
+
+Status Entity::restore(Sequence sequence, const std::string& state) {
+  if (!state_->ParseFromString(state)) return fail(Code::kCorrupt, to_string(key_) + ": snapshot does not parse");
+  sequence_ = sequence;
+  saved = sequence;
+  return {};
+}
+
+}  // namespace soma::runtime

@@ -1,0 +1,61 @@
+// One active actor: its state in memory, decided upon and evolved one command at a time.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "actors/actor_type.h"
+#include "runtime/host/executor.h"
+#include "soma/v1/frame.pb.h"
+
+namespace soma::runtime {
+
+// What one command made of an actor. Exactly one of entry, rejection and thrown.
+struct Decided {
+  std::shared_ptr<v1::Entry> entry;
+  std::vector<actors::OutSend> sends;       // those of `entry`, not yet numbered
+  Error rejection;
+  std::string thrown;                       // decide threw: what it said
+  std::vector<actors::Effect> effects;      // of the state after it; only when it has events
+  Sequence sequence;                        // of the actor after it
+  bool restored = false;                    // the actor was read back for this command;
+  std::vector<actors::Effect> restored_effects;   // what its durable state called for
+  std::shared_ptr<const actors::Message> state;   // for reads
+};
+
+// Not thread-safe: the partition hands it commands through its executor and looks into it only while no
+// command is with it.
+class Entity {
+ public:
+  Entity(ActorKey key, const actors::ActorType& type, std::shared_ptr<Executor> executor);
+
+  Decided decide(const v1::Context& context, const std::string& command);
+  // An event as recorded; kCorrupt when it does not follow the last one or does not parse.
+  Status apply(const v1::RecordedEvent& event);
+  Status restore(Sequence sequence, const std::string& state);
+
+  const ActorKey& key() const { return key_; }
+  const actors::ActorType& type() const { return type_; }
+  const actors::Message& state() const { return *state_; }
+  Sequence sequence() const { return sequence_; }
+  Executor& executor() { return *executor_; }
+
+  // The partition's book-keeping.
+  std::uint64_t last_used = 0;
+  Sequence saved;               // sequence of the snapshot in the store
+  bool loaded = false;
+  bool broken = false;          // could not be restored; `problem` says why
+  std::string problem;
+
+ private:
+  const ActorKey key_;
+  const actors::ActorType& type_;
+  std::shared_ptr<Executor> executor_;
+  std::unique_ptr<actors::Message> state_;
+  Sequence sequence_{};
+};
+
+std::string event_id(const ActorKey& actor, Sequence sequence);
+
+}  // namespace soma::runtime

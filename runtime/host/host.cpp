@@ -1,0 +1,251 @@
+// All partitions of one log, and what they share.
+#include <condition_variable>
+#include <future>
+#include <shared_mutex>
+#include <thread>
+
+#include "runtime/host/partition.h"
+#include "runtime/telemetry/log.h"
+
+namespace soma::runtime {
+
+namespace {
+
+// Store writes, one after the other, off the commit path.
+class Background {
+ public:
+  Background() : thread_([this] { run(); }) {}
+  ~Background() {
+    {
+      std::lock_guard lock(mutex_);
+      stopping_ = true;
+    }
+    changed_.notify_all();
+    thread_.join();
+  }
+  void post(std::function<void()> task) {
+    {
+      std::lock_guard lock(mutex_);
+      tasks_.push_back(std::move(task));
+    }
+    changed_.notify_one();
+  }
+
+ private:
+  void run() {
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      changed_.wait(lock, [&] { return stopping_ || !tasks_.empty(); });
+      if (tasks_.empty()) return;
+      auto task = std::move(tasks_.front());
+      tasks_.pop_front();
+      lock.unlock();
+      task();
+      task = nullptr;
+      lock.lock();
+    }
+  }
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<std::function<void()>> tasks_;
+  bool stopping_ = false;
+  std::thread thread_;
+};
+
+class HostImpl final : public Host {
+ public:
+  HostImpl(HostParts parts, std::unique_ptr<ExecutorFactory> executors, bool inline_background)
+      : executors_(std::move(executors)), world_(std::make_shared<PartitionWorld>()) {
+    if (!inline_background) background_ = std::make_unique<Background>();
+    auto& w = *world_;
+    w.parts = std::move(parts);
+    w.executors = executors_.get();
+    w.metrics = &metrics_;
+    w.observe = [this](const events::ValidFrame& frame) { observe(frame); };
+    w.relay = [this](PartitionId source, v1::OutboxItem item) { relay(source, std::move(item)); };
+    w.acknowledge = [this](PartitionId source, PartitionId target, std::uint64_t number) {
+      partitions_[source.value]->acknowledged(target, number);
+    };
+    w.ask_resend = [this](PartitionId target) {
+      for (auto& p : partitions_) p->resend_to(target);
+    };
+    w.background = [this](std::function<void()> task) { background_ ? background_->post(std::move(task)) : task(); };
+    const std::uint32_t count = w.parts.log->partition_count();
+    for (std::uint32_t i = 0; i < count; ++i) partitions_.push_back(std::make_shared<Partition>(PartitionId{i}, world_));
+  }
+
+  ~HostImpl() override {
+    {
+      std::lock_guard lock(ticks_->mutex);
+      ticks_->host = nullptr;
+    }
+    if (background_) {   // under the testing scheduler nobody would run the stop; memory just goes
+      for (auto& p : partitions_) {
+        std::promise<void> stopped;
+        p->stop([&] { stopped.set_value(); });
+        stopped.get_future().wait();
+      }
+    }
+    background_.reset();
+    partitions_.clear();
+    executors_.reset();
+  }
+
+  void open() {
+    for (auto& p : partitions_) p->open();
+    schedule_tick();
+  }
+
+  void submit(Submission submission, OnAccepted done) override {
+    metrics_.commands.fetch_add(1, std::memory_order_relaxed);
+    partition(submission.actor).submit(std::move(submission), std::move(done));
+  }
+
+  void read(ActorKey actor, OnState done) override {
+    auto& p = partition(actor);
+    p.read(std::move(actor), std::move(done));
+  }
+
+  std::uint64_t on_frame(OnFrame observer) override {
+    std::unique_lock lock(observers_mutex_);
+    observers_.emplace_back(++next_observer_, std::make_shared<OnFrame>(std::move(observer)));
+    return next_observer_;
+  }
+
+  void remove_observer(std::uint64_t id) override {
+    std::unique_lock lock(observers_mutex_);
+    std::erase_if(observers_, [&](const auto& o) { return o.first == id; });
+  }
+
+  Result<std::vector<HistoryEvent>> history(const ActorKey& actor, Sequence after, std::size_t limit) const override {
+    const PartitionId id = partition_of(actor, static_cast<std::uint32_t>(partitions_.size()));
+    // The tail first: what moves to the store meanwhile is then seen twice, never missed.
+    auto tail = partitions_[id.value]->tail_history(actor);
+    auto rows = world_->parts.store->history(id, actor, after, limit);
+    rows.insert(rows.end(), tail.begin(), tail.end());
+    std::vector<HistoryEvent> out;
+    std::uint64_t last = after.value;
+    for (const auto& row : rows) {
+      auto frame = events::read_frame_at(*world_->parts.log, {id, row.offset});
+      if (!frame) return tl::unexpected(frame.error());
+      for (const auto& entry : frame->frame->entries()) {
+        if (!(actors::to_key(entry.actor()) == actor)) continue;
+        for (const auto& event : entry.events()) {
+          if (event.sequence() != last + 1) continue;
+          out.push_back({actor, event, entry.context(), frame->position});
+          last = event.sequence();
+          if (out.size() >= limit) return out;
+        }
+      }
+    }
+    return out;
+  }
+
+  std::vector<PartitionStatus> status() const override {
+    std::vector<PartitionStatus> out;
+    for (const auto& p : partitions_) out.push_back(p->status());
+    return out;
+  }
+
+  std::vector<PendingEffect> pending_effects() const override {
+    std::vector<PendingEffect> out;
+    for (const auto& p : partitions_)
+      for (auto& effect : p->pending_effects()) out.push_back(std::move(effect));
+    return out;
+  }
+
+  bool drain(std::int64_t timeout_ms) override {
+    struct Latch {
+      std::mutex mutex;
+      std::condition_variable changed;
+      std::size_t left;
+    };
+    auto latch = std::make_shared<Latch>();
+    latch->left = partitions_.size();
+    for (auto& p : partitions_)
+      p->drain([latch] {
+        std::lock_guard lock(latch->mutex);
+        --latch->left;
+        latch->changed.notify_all();
+      });
+    std::unique_lock lock(latch->mutex);
+    return latch->changed.wait_for(lock, std::chrono::milliseconds(timeout_ms), [&] { return latch->left == 0; });
+  }
+
+  Status redrive(const ActorKey& actor) override {
+    std::promise<Status> result;
+    partition(actor).redrive(actor, [&](Status s) { result.set_value(std::move(s)); });
+    return result.get_future().get();
+  }
+
+  const HostMetrics& metrics() const override { return metrics_; }
+
+ private:
+  Partition& partition(const ActorKey& actor) {
+    return *partitions_[partition_of(actor, static_cast<std::uint32_t>(partitions_.size())).value];
+  }
+
+  void relay(PartitionId source, v1::OutboxItem item) {
+    metrics_.relayed.fetch_add(1, std::memory_order_relaxed);
+    partition(actors::to_key(item.send().to())).receive(source, std::move(item));
+  }
+
+  void observe(const events::ValidFrame& frame) {
+    std::vector<std::shared_ptr<OnFrame>> observers;
+    {
+      std::shared_lock lock(observers_mutex_);
+      for (const auto& [id, o] : observers_) observers.push_back(o);
+    }
+    for (const auto& o : observers) (*o)(frame);
+  }
+
+  struct Ticks {
+    explicit Ticks(HostImpl* h) : host(h) {}
+    std::mutex mutex;
+    HostImpl* host;
+  };
+  void schedule_tick() {
+    auto& clock = *world_->parts.clock;
+    clock.call_at(clock.now_ms() + world_->parts.limits.checkpoint_every_ms, [ticks = ticks_] {
+      std::lock_guard lock(ticks->mutex);
+      if (!ticks->host) return;
+      for (auto& p : ticks->host->partitions_) p->tick();
+      ticks->host->schedule_tick();
+    });
+  }
+
+  HostMetrics metrics_;
+  std::unique_ptr<ExecutorFactory> executors_;
+  std::shared_ptr<PartitionWorld> world_;
+  std::unique_ptr<Background> background_;
+  std::vector<std::shared_ptr<Partition>> partitions_;
+  std::shared_mutex observers_mutex_;
+  std::vector<std::pair<std::uint64_t, std::shared_ptr<OnFrame>>> observers_;
+  std::uint64_t next_observer_ = 0;
+  std::shared_ptr<Ticks> ticks_ = std::make_shared<Ticks>(this);
+};
+
+Status check(const HostParts& parts) {
+  if (!parts.log || !parts.catalog || !parts.clock || !parts.effects || !parts.store)
+    return fail(Code::kInternal, "a part of the host is missing");
+  return parts.log->health();
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Host>> start_host(HostParts parts) {
+  if (auto ok = check(parts); !ok) return tl::unexpected(ok.error());
+  const std::size_t threads = parts.threads;
+  auto host = std::make_unique<HostImpl>(std::move(parts), make_caf_executors(threads), false);
+  host->open();
+  return std::unique_ptr<Host>(std::move(host));
+}
+
+Result<std::unique_ptr<Host>> start_host_on(HostParts parts, std::unique_ptr<ExecutorFactory> executors) {
+  if (auto ok = check(parts); !ok) return tl::unexpected(ok.error());
+  auto host = std::make_unique<HostImpl>(std::move(parts), std::move(executors), true);
+  host->open();
+  return std::unique_ptr<Host>(std::move(host));
+}
+
+}  // namespace soma::runtime

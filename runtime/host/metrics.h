@@ -1,0 +1,27 @@
+// What the host counts; plain atomics that telemetry reads.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+
+namespace soma::runtime {
+
+struct HostMetrics {
+  std::atomic<std::uint64_t> commands{0}, replays{0}, conflicts{0}, rejections{0}, overloads{0};
+  std::atomic<std::uint64_t> frames{0}, entries{0}, events{0}, voids{0}, recoveries{0};
+  std::atomic<std::uint64_t> effects_started{0}, effects_done{0}, effects_failed{0}, effects_unknown{0};
+  std::atomic<std::uint64_t> parked{0}, snapshots{0}, passivated{0}, relayed{0};
+  // Commit latency by power of two of microseconds: bucket i counts those below 2^i us.
+  std::array<std::atomic<std::uint64_t>, 24> commit_us{};
+  std::atomic<std::uint64_t> commit_us_sum{0};
+
+  void observe_commit(std::uint64_t us) {
+    std::size_t bucket = 0;
+    while (bucket + 1 < commit_us.size() && us >= (1ULL << bucket)) ++bucket;
+    commit_us[bucket].fetch_add(1, std::memory_order_relaxed);
+    commit_us_sum.fetch_add(us, std::memory_order_relaxed);
+  }
+};
+
+}  // namespace soma::runtime

@@ -1,0 +1,224 @@
+// The way in: idempotency, bounds, the queue.
+#include "runtime/host/partition.h"
+
+#include "runtime/telemetry/log.h"
+
+namespace soma::runtime {
+
+Partition::Partition(PartitionId id, std::shared_ptr<const PartitionWorld> world)
+    : id_(id), world_(std::move(world)), w_(*world_), executor_(w_.executors->make()) {
+  status_.partition = id;
+}
+
+void Partition::post(std::function<void()> task) {
+  executor_->post([self = weak_from_this(), task = std::move(task)] {
+    if (auto alive = self.lock()) task();
+  });
+}
+
+void Partition::submit(Submission submission, Host::OnAccepted done) {
+  if (queued_.fetch_add(1, std::memory_order_relaxed) >= w_.parts.limits.queue_per_partition) {
+    queued_.fetch_sub(1, std::memory_order_relaxed);
+    w_.metrics->overloads.fetch_add(1, std::memory_order_relaxed);
+    return done(fail(Code::kOverloaded, "the partition's queue is full; try again shortly"));
+  }
+  auto s = std::make_shared<Submission>(std::move(submission));
+  auto d = std::make_shared<Host::OnAccepted>(std::move(done));
+  post([this, s, d] { accept(std::move(*s), std::move(*d)); });
+}
+
+void Partition::read(ActorKey actor, Host::OnState done) {
+  post([this, actor = std::move(actor), done = std::move(done)]() mutable {
+    if (phase_ != Phase::kServing) return done(fail(Code::kUnavailable, "the partition is not being served: " + problem_));
+    Input input;
+    input.kind = Input::Kind::kRead;
+    input.actor = std::move(actor);
+    input.on_state = std::move(done);
+    enqueue(std::move(input));
+  });
+}
+
+void Partition::accept(Submission s, Host::OnAccepted done) {
+  if (phase_ != Phase::kServing) {
+    queued_.fetch_sub(1, std::memory_order_relaxed);
+    return done(fail(Code::kUnavailable, "the partition is not being served" + (problem_.empty() ? "" : ": " + problem_)));
+  }
+  if (answer_known(s, done)) {
+    queued_.fetch_sub(1, std::memory_order_relaxed);
+    return;
+  }
+  deciding_[s.command_id].request_hash = s.request_hash;
+  Input input;
+  input.actor = std::move(s.actor);
+  input.command = std::move(s.command);
+  input.request_hash = std::move(s.request_hash);
+  input.context.set_command_id(std::move(s.command_id));
+  *input.context.mutable_principal() = std::move(s.principal);
+  input.context.set_correlation_id(s.correlation_id.empty() ? input.context.command_id() : std::move(s.correlation_id));
+  input.context.set_traceparent(std::move(s.traceparent));
+  input.done = std::move(done);
+  enqueue(std::move(input));
+}
+
+bool Partition::answer_known(const Submission& s, const Host::OnAccepted& done) {
+  if (auto it = deciding_.find(s.command_id); it != deciding_.end()) {
+    if (!s.request_hash.empty() && it->second.request_hash != s.request_hash) {
+      w_.metrics->conflicts.fetch_add(1, std::memory_order_relaxed);
+      done(fail(Code::kConflict, "this idempotency key was used for another request", "Idempotency-Key"));
+    } else {
+      it->second.waiting.emplace_back(s.request_hash, done);
+    }
+    return true;
+  }
+  for (const auto* rows : {&recent_, &writing_}) {
+    if (auto it = rows->find(s.command_id); it != rows->end()) {
+      answer_recorded(it->second, s.request_hash, done);
+      return true;
+    }
+  }
+  if (auto row = w_.parts.store->dedupe(id_, s.command_id)) {
+    answer_recorded(*row, s.request_hash, done);
+    return true;
+  }
+  return false;
+}
+
+void Partition::answer_recorded(const StateStore::DedupeRow& row, const std::string& hash,
+                                const Host::OnAccepted& done) {
+  if (!hash.empty() && row.request_hash != hash) {
+    w_.metrics->conflicts.fetch_add(1, std::memory_order_relaxed);
+    return done(fail(Code::kConflict, "this idempotency key was used for another request", "Idempotency-Key"));
+  }
+  w_.metrics->replays.fetch_add(1, std::memory_order_relaxed);
+  done(Accepted{row.reply, row.position, row.sequence, true});
+}
+
+void Partition::enqueue(Input input) {
+  queue_.push_back(std::move(input));
+  pump();
+}
+
+v1::Context Partition::make_context(const Input& input) const {
+  v1::Context context = input.context;
+  context.set_now_ms(w_.parts.clock->now_ms());
+  context.set_partition(id_.value);
+  return context;
+}
+
+void Partition::receive(PartitionId source, v1::OutboxItem item) {
+  post([this, source, item = std::move(item)] {
+    if (phase_ != Phase::kServing && phase_ != Phase::kDraining) return;   // the source sends again when asked
+    const std::uint64_t number = item.send().number();
+    if (number <= high_water_[source.value]) return w_.acknowledge(source, id_, number);
+    // Only the next one: a later one that overtook a resend would make the earlier ones look applied.
+    if (number != accepted_[source.value] + 1) return;
+    accepted_[source.value] = number;
+    Input input;
+    input.kind = Input::Kind::kRelay;
+    input.actor = actors::to_key(item.send().to());
+    input.command = item.send().command();
+    input.context = item.cause();
+    input.context.set_command_id(item.send().command_id());
+    input.position.set_source_partition(source.value);
+    input.position.set_source_number(number);
+    enqueue(std::move(input));
+  });
+}
+
+void Partition::acknowledged(PartitionId target, std::uint64_t number) {
+  post([this, target, number] { outbox_.erase({target.value, number}); });
+}
+
+PartitionId Partition::target_of(const v1::OutboxItem& item) const {
+  return partition_of(actors::to_key(item.send().to()), w_.parts.log->partition_count());
+}
+
+void Partition::resend_to(PartitionId target) {
+  post([this, target] {
+    for (auto it = outbox_.lower_bound({target.value, 0}); it != outbox_.end() && it->first.first == target.value; ++it)
+      w_.relay(id_, it->second);
+  });
+}
+
+void Partition::refuse_all(const Error& error) {
+  std::deque<Input> queue;
+  queue.swap(queue_);
+  for (Input& input : queue) {
+    if (input.kind == Input::Kind::kClient) queued_.fetch_sub(1, std::memory_order_relaxed);
+    if (input.done) input.done(tl::unexpected(error));
+    if (input.on_state) input.on_state(tl::unexpected(error));
+  }
+  for (auto& [id, dedupe] : deciding_)
+    for (auto& [hash, done] : dedupe.waiting) done(tl::unexpected(error));
+  deciding_.clear();
+}
+
+void Partition::drain(std::function<void()> drained) {
+  post([this, drained = std::move(drained)]() mutable {
+    if (phase_ == Phase::kServing) phase_ = Phase::kDraining;
+    drained_.push_back(std::move(drained));
+    want_checkpoint_ = true;
+    pump();
+  });
+}
+
+void Partition::stop(std::function<void()> stopped) {
+  post([this, stopped = std::move(stopped)] {
+    phase_ = Phase::kClosed;
+    ++generation_;
+    refuse_all({Code::kUnavailable, "the node is stopping", {}});
+    for (auto& pending : in_flight_)
+      for (auto& c : pending->completions) c.failed({Code::kUnknownOutcome, "the node is stopping", {}});
+    in_flight_.clear();
+    writer_.reset();
+    entities_.clear();
+    stopped();
+  });
+}
+
+void Partition::redrive(ActorKey actor, std::function<void(Status)> done) {
+  post([this, actor = std::move(actor), done = std::move(done)] {
+    auto it = parked_.find(actor);
+    if (it == parked_.end()) return done(fail(Code::kNotFound, "no commands are parked for this actor"));
+    auto inputs = std::move(it->second);
+    parked_.erase(it);
+    entities_.erase(actor);   // as read from the log again
+    for (Input& input : inputs) {
+      input.retried = false;
+      queue_.push_back(std::move(input));
+    }
+    done({});
+    pump();
+  });
+}
+
+void Partition::publish_status() {
+  std::lock_guard lock(shared_mutex_);
+  status_.epoch = fence_.epoch();
+  status_.applied = next_offset_;
+  status_.serving = phase_ == Phase::kServing;
+  status_.active_actors = entities_.size();
+  status_.queued = queue_.size();
+  status_.parked = parked_.size();
+  status_.pending_effects = ledger_.size();
+  status_.frames_in_flight = in_flight_.size();
+  status_.problem = problem_;
+}
+
+Host::PartitionStatus Partition::status() const {
+  std::lock_guard lock(shared_mutex_);
+  return status_;
+}
+
+std::vector<Host::PendingEffect> Partition::pending_effects() const {
+  std::lock_guard lock(shared_mutex_);
+  return pending_shown_;
+}
+
+std::vector<StateStore::HistoryRow> Partition::tail_history(const ActorKey& actor) const {
+  std::lock_guard lock(shared_mutex_);
+  auto it = tail_.find(actor);
+  return it == tail_.end() ? std::vector<StateStore::HistoryRow>{} : it->second;
+}
+
+}  // namespace soma::runtime

@@ -1,0 +1,185 @@
+// One partition: rounds of decisions into frames, frames into replies, effects and sends.
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <map>
+#include <mutex>
+#include <set>
+#include <unordered_map>
+
+#include "runtime/host/effect_ledger.h"
+#include "runtime/host/entity.h"
+#include "runtime/host/host.h"
+#include "runtime/host/metrics.h"
+#include "soma/v1/host.pb.h"
+
+namespace soma::runtime {
+
+// What a partition needs of the host around it. All thread-safe.
+struct PartitionWorld {
+  HostParts parts;
+  ExecutorFactory* executors = nullptr;
+  HostMetrics* metrics = nullptr;
+  std::function<void(const events::ValidFrame&)> observe;
+  std::function<void(PartitionId source, v1::OutboxItem item)> relay;       // to the item's partition
+  std::function<void(PartitionId source, PartitionId target, std::uint64_t number)> acknowledge;
+  std::function<void(PartitionId target)> ask_resend;                       // target serves again
+  std::function<void(std::function<void()>)> background;                    // store writes
+};
+
+// Lives on its own executor: every method but the posting ones runs there. Owned by the host; outlived by
+// tasks through shared_from_this.
+class Partition : public std::enable_shared_from_this<Partition> {
+ public:
+  Partition(PartitionId id, std::shared_ptr<const PartitionWorld> world);
+
+  // Thread-safe.
+  void submit(Submission submission, Host::OnAccepted done);
+  void read(ActorKey actor, Host::OnState done);
+  void open();                                           // claim and recover, then serve
+  void receive(PartitionId source, v1::OutboxItem item); // a send from another partition
+  void acknowledged(PartitionId target, std::uint64_t number);
+  void resend_to(PartitionId target);
+  void drain(std::function<void()> drained);
+  void stop(std::function<void()> stopped);              // memory dropped at once, as in a crash
+  void tick();                                           // now and then: checkpoints
+  Host::PartitionStatus status() const;
+  std::vector<Host::PendingEffect> pending_effects() const;
+  std::vector<StateStore::HistoryRow> tail_history(const ActorKey& actor) const;
+  void redrive(ActorKey actor, std::function<void(Status)> done);
+
+ private:
+  // A command on its way through the partition, or a read of a state.
+  struct Input {
+    enum class Kind : std::uint8_t { kClient, kRelay, kEffect, kLocal, kRead, kRestore };
+    Kind kind = Kind::kClient;
+    ActorKey actor;
+    std::string command;
+    v1::Context context;
+    std::string request_hash;
+    v1::InputPosition position;       // kRelay
+    Host::OnAccepted done;            // kClient
+    Host::OnState on_state;           // kRead
+    bool retried = false;
+    std::uint32_t depth = 0;          // of a cascade inside the round
+    std::uint64_t order = 0;          // of dispatch: the order of entries in the frame
+  };
+  // Told when what it depends on is durable and valid, or that it is not.
+  struct Completion {
+    std::function<void(Position)> valid;
+    std::function<void(const Error&)> failed;
+  };
+  struct PendingFrame {
+    std::vector<Completion> completions;
+    std::vector<std::pair<ActorKey, std::vector<actors::Effect>>> effects;
+    std::vector<v1::OutboxItem> outbox;
+    std::vector<StateStore::DedupeRow> dedupe;
+    std::vector<v1::InputPosition> inputs;
+    std::int64_t began_us = 0;
+    std::size_t events = 0;
+  };
+  struct Dedupe {
+    std::string request_hash;
+    std::vector<std::pair<std::string, Host::OnAccepted>> waiting;   // of duplicates: their hash
+  };
+  enum class Phase : std::uint8_t { kClosed, kRecovering, kServing, kDraining, kFenced };
+
+  void post(std::function<void()> task);
+
+  // partition.cpp: the way in.
+  void accept(Submission submission, Host::OnAccepted done);
+  bool answer_known(const Submission& submission, const Host::OnAccepted& done);
+  void answer_recorded(const StateStore::DedupeRow& row, const std::string& hash, const Host::OnAccepted& done);
+  void enqueue(Input input);
+  void refuse_all(const Error& error);
+  v1::Context make_context(const Input& input) const;
+
+  // partition_round.cpp: rounds and frames.
+  void pump();
+  void dispatch(Input input);
+  void decided(Input input, Decided decided);
+  void take_entry(Input input, Decided decided);
+  void threw(Input input, const std::string& what);
+  void close_round();
+  void put_entry(Input& input, Decided& decided, v1::Frame& frame, PendingFrame& pending);
+  void append_frame(std::shared_ptr<PendingFrame> pending, v1::Frame frame);
+  void frame_done(const std::shared_ptr<PendingFrame>& pending, const events::FrameWriter::Outcome& outcome);
+  void complete_later(Completion completion);
+  std::shared_ptr<Entity> entity(const ActorKey& key);
+  // Snapshot and tail into a fresh entity. Called on the entity's executor, or here while nothing is out.
+  static void load(Entity& entity, PartitionId id, const PartitionWorld& world,
+                   const std::vector<StateStore::HistoryRow>& tail);
+
+  // partition_effects.cpp
+  void update_effects(const ActorKey& actor, std::vector<actors::Effect> effects, bool recovered);
+  void schedule(const ActorKey& actor, const actors::Effect& effect, bool recovered);
+  void run_effect(const ActorKey& actor, const std::string& effect_id, std::uint32_t attempt);
+  void report(const ActorKey& actor, v1::EffectOutcome outcome);
+
+  // partition_recovery.cpp
+  void recover();
+  Status claim_and_read();
+  void read_tail(const events::ValidFrame& frame);
+  void restore_pending(std::vector<ActorKey> actors);
+  void fail_partition(const Error& error);
+
+  // partition_checkpoint.cpp
+  void maybe_checkpoint();
+  void write_checkpoint();
+  void checkpoint_written(const std::vector<std::pair<ActorKey, Sequence>>& saved, Offset next, bool ok);
+  void passivate();
+  v1::PartitionExtra extra() const;
+  PartitionId target_of(const v1::OutboxItem& item) const;
+
+  const PartitionId id_;
+  const std::shared_ptr<const PartitionWorld> world_;
+  const PartitionWorld& w_;
+  std::shared_ptr<Executor> executor_;
+  std::atomic<std::size_t> queued_{0};           // accepted from outside, not yet begun
+  std::uint64_t generation_ = 0;                 // raised when memory is dropped; older tasks do nothing
+  Phase phase_ = Phase::kClosed;
+  std::string problem_;
+  std::int64_t back_off_ms_ = 20;
+
+  std::unique_ptr<events::FrameWriter> writer_;
+  events::Fence fence_;                          // as of the last valid frame
+  Offset next_offset_;                           // after it
+  std::deque<Input> queue_;
+  std::unordered_map<ActorKey, std::shared_ptr<Entity>> entities_;
+  std::uint64_t use_clock_ = 0;
+
+  // The round that is being decided.
+  bool round_ = false;
+  std::size_t outstanding_ = 0;
+  std::vector<std::pair<Input, Decided>> entries_;   // as they came back from their actors
+  std::uint64_t next_order_ = 0;
+  std::vector<Completion> aside_;                // rejections and reads: they wait for what they saw
+
+  std::deque<std::shared_ptr<PendingFrame>> in_flight_;
+  std::unordered_map<std::string, Dedupe> deciding_;             // command ids not yet valid
+  std::unordered_map<std::string, StateStore::DedupeRow> recent_; // valid, not yet in the store
+  std::map<ActorKey, std::deque<Input>> parked_;
+  std::vector<Input> retry_;                     // threw once: again when nothing is in flight
+  EffectLedger ledger_;
+
+  std::map<std::uint32_t, std::uint64_t> last_sent_;             // per target
+  std::map<std::pair<std::uint32_t, std::uint64_t>, v1::OutboxItem> outbox_;   // by target and number
+  std::map<std::uint32_t, std::uint64_t> high_water_;            // durable, per source
+  std::map<std::uint32_t, std::uint64_t> accepted_;              // in memory, per source
+
+  mutable std::mutex shared_mutex_;              // what status() and history read from other threads
+  std::map<ActorKey, std::vector<StateStore::HistoryRow>> tail_; // frames since the last checkpoint
+  Host::PartitionStatus status_;
+  std::vector<Host::PendingEffect> pending_shown_;
+  void publish_status();
+
+  bool checkpointing_ = false;
+  bool want_checkpoint_ = false;
+  std::unordered_map<std::string, StateStore::DedupeRow> writing_;   // in the store soon
+  std::uint64_t events_since_checkpoint_ = 0;
+  std::int64_t last_checkpoint_ms_ = 0;
+  std::vector<std::function<void()>> drained_;
+};
+
+}  // namespace soma::runtime

@@ -1,0 +1,120 @@
+// Checkpoints: states, dedupe rows and history into the store, so that the tail to read stays short.
+#include <algorithm>
+
+#include "runtime/host/partition.h"
+#include "runtime/telemetry/log.h"
+
+namespace soma::runtime {
+
+void Partition::tick() {
+  post([this] { maybe_checkpoint(); });
+}
+
+void Partition::maybe_checkpoint() {
+  if (phase_ != Phase::kServing || events_since_checkpoint_ == 0) return;
+  if (w_.parts.clock->now_ms() - last_checkpoint_ms_ < w_.parts.limits.checkpoint_every_ms) return;
+  want_checkpoint_ = true;
+  pump();
+}
+
+v1::PartitionExtra Partition::extra() const {
+  v1::PartitionExtra extra;
+  for (const auto& [target, number] : last_sent_) {
+    auto* mark = extra.add_last_sent();
+    mark->set_source_partition(target);
+    mark->set_source_number(number);
+  }
+  for (const auto& [source, number] : high_water_) {
+    auto* mark = extra.add_high_water();
+    mark->set_source_partition(source);
+    mark->set_source_number(number);
+  }
+  for (const auto& [key, item] : outbox_) *extra.add_outbox() = item;
+  for (const auto& [actor, inputs] : parked_)
+    for (const auto& input : inputs) {
+      auto* entry = extra.add_parked();
+      *entry->mutable_actor() = actors::to_ref(actor);
+      *entry->mutable_context() = input.context;
+      entry->set_command(input.command);
+    }
+  return extra;
+}
+
+// Nothing is in flight and no round is open: states in memory are exactly what the log holds.
+void Partition::write_checkpoint() {
+  want_checkpoint_ = false;
+  checkpointing_ = true;
+  events_since_checkpoint_ = 0;
+  last_checkpoint_ms_ = w_.parts.clock->now_ms();
+  auto batch = std::make_shared<StateStore::Batch>();
+  std::map<ActorKey, std::vector<StateStore::HistoryRow>> tail;
+  {
+    std::lock_guard lock(shared_mutex_);
+    tail = tail_;
+  }
+  const Offset last{next_offset_.value ? next_offset_.value - 1 : 0};
+  std::vector<std::pair<ActorKey, Sequence>> saved;
+  for (const auto& [key, rows] : tail) {
+    auto e = entity(key);
+    if (!e) continue;
+    if (!e->loaded) load(*e, id_, w_, rows);
+    if (e->broken) {   // its history must stay reachable: no checkpoint may pass it
+      checkpointing_ = false;
+      log_error("checkpoint held back by an actor that cannot be restored", {{"actor", to_string(key)}, {"reason", e->problem}});
+      return;
+    }
+    for (const auto& row : rows) batch->history.push_back(row);
+    if (e->sequence() <= e->saved) continue;
+    batch->snapshots.push_back({key, e->sequence(), last, e->type().schema_hash(), actors::deterministic_bytes(e->state()),
+                                !e->type().effects(key, e->state()).empty()});
+    saved.emplace_back(key, e->sequence());
+  }
+  for (const auto& [id, row] : recent_) batch->dedupe.push_back(row);
+  writing_ = std::move(recent_);
+  recent_.clear();
+  batch->checkpoint = StateStore::Checkpoint{next_offset_, fence_.epoch(), fence_.last_number(), fence_.head(),
+                                             actors::deterministic_bytes(extra())};
+  w_.metrics->snapshots.fetch_add(batch->snapshots.size(), std::memory_order_relaxed);
+  w_.background([self = shared_from_this(), batch, saved = std::move(saved), next = next_offset_, generation = generation_] {
+    auto written = self->w_.parts.store->write(self->id_, *batch);
+    if (!written) log_error("checkpoint could not be written", {{"reason", written.error().message}});
+    self->post([self, saved, next, generation, ok = written.has_value()] {
+      if (generation == self->generation_) self->checkpoint_written(saved, next, ok);
+    });
+  });
+}
+
+void Partition::checkpoint_written(const std::vector<std::pair<ActorKey, Sequence>>& saved, Offset next, bool ok) {
+  checkpointing_ = false;
+  if (!ok) {   // the tail stays as it was and is written next time
+    for (auto& [id, row] : writing_) recent_.emplace(id, std::move(row));
+    writing_.clear();
+  } else {
+    writing_.clear();
+    for (const auto& [key, sequence] : saved)
+      if (auto it = entities_.find(key); it != entities_.end()) it->second->saved = sequence;
+    std::lock_guard lock(shared_mutex_);
+    for (auto it = tail_.begin(); it != tail_.end();) {
+      std::erase_if(it->second, [&](const auto& row) { return row.offset < next; });
+      it = it->second.empty() ? tail_.erase(it) : std::next(it);
+    }
+  }
+  if (!round_) passivate();
+  publish_status();
+  pump();
+}
+
+// Idle actors leave memory, the longest unused first; their state is in the store.
+void Partition::passivate() {
+  const std::size_t limit = w_.parts.limits.active_actors_per_partition;
+  if (entities_.size() <= limit || !in_flight_.empty()) return;
+  std::vector<std::pair<std::uint64_t, ActorKey>> idle;
+  for (const auto& [key, e] : entities_)
+    if (e->loaded && !e->broken && e->sequence() == e->saved && !parked_.contains(key)) idle.emplace_back(e->last_used, key);
+  const std::size_t leave = std::min(idle.size(), entities_.size() - limit);
+  std::partial_sort(idle.begin(), idle.begin() + static_cast<std::ptrdiff_t>(leave), idle.end());
+  for (std::size_t i = 0; i < leave; ++i) entities_.erase(idle[i].second);
+  w_.metrics->passivated.fetch_add(leave, std::memory_order_relaxed);
+}
+
+}  // namespace soma::runtime

@@ -1,0 +1,92 @@
+// Effects: started when their frame is valid, reported back as commands.
+#include "runtime/host/partition.h"
+#include "runtime/telemetry/log.h"
+
+namespace soma::runtime {
+
+void Partition::update_effects(const ActorKey& actor, std::vector<actors::Effect> effects, bool recovered) {
+  auto change = ledger_.update(actor, std::move(effects), w_.parts.clock->now_ms());
+  for (const auto& id : change.cancel) w_.parts.effects->cancel(id);
+  for (const auto& effect : change.start) schedule(actor, effect, recovered);
+  if (change.start.empty() && change.cancel.empty()) return;
+  std::vector<Host::PendingEffect> shown;
+  for (const auto& [key, items] : ledger_.all())
+    for (const auto& [id, item] : items) {
+      if (shown.size() >= 1000) break;
+      shown.push_back({key, item.effect, item.state == EffectLedger::State::kRunning ? "running" : "pending", item.since_ms});
+    }
+  std::lock_guard lock(shared_mutex_);
+  pending_shown_ = std::move(shown);
+}
+
+void Partition::schedule(const ActorKey& actor, const actors::Effect& effect, bool recovered) {
+  if (recovered && effect.effect_class == actors::EffectClass::kAtMostOnce) {
+    v1::EffectOutcome outcome;
+    outcome.set_effect_id(effect.effect_id);
+    outcome.set_attempt(effect.attempt);
+    outcome.set_unknown("the node stopped while this effect may have been running");
+    return report(actor, std::move(outcome));
+  }
+  if (effect.not_before_ms <= w_.parts.clock->now_ms()) return run_effect(actor, effect.effect_id, effect.attempt);
+  w_.parts.clock->call_at(effect.not_before_ms, [self = weak_from_this(), actor, id = effect.effect_id,
+                                                 attempt = effect.attempt, generation = generation_] {
+    auto alive = self.lock();
+    if (!alive) return;
+    alive->post([p = alive.get(), actor, id, attempt, generation] {
+      if (generation == p->generation_) p->run_effect(actor, id, attempt);
+    });
+  });
+}
+
+void Partition::run_effect(const ActorKey& actor, const std::string& effect_id, std::uint32_t attempt) {
+  auto* item = ledger_.find(actor, effect_id, attempt);
+  if (!item || item->state != EffectLedger::State::kPending) return;   // no longer wanted
+  const actors::Effect& effect = item->effect;
+  v1::EffectOutcome outcome;
+  outcome.set_effect_id(effect_id);
+  outcome.set_attempt(attempt);
+  const std::int64_t now = w_.parts.clock->now_ms();
+  if (effect.kind == "timer") {
+    outcome.set_result("");
+    outcome.set_finished_ms(now);
+    return report(actor, std::move(outcome));
+  }
+  if (effect.deadline_ms != 0 && now >= effect.deadline_ms) {
+    outcome.mutable_failure()->set_code("deadline_exceeded");
+    outcome.mutable_failure()->set_message("the effect's deadline passed before it could begin");
+    return report(actor, std::move(outcome));
+  }
+  item->state = EffectLedger::State::kRunning;
+  w_.metrics->effects_started.fetch_add(1, std::memory_order_relaxed);
+  EffectRunner::Job job{actor, effect, actor.tenant, {}, {}};
+  w_.parts.effects->run(std::move(job), [self = weak_from_this(), actor, now, generation = generation_](v1::EffectOutcome o) {
+    auto alive = self.lock();
+    if (!alive) return;
+    if (o.started_ms() == 0) o.set_started_ms(now);
+    o.set_finished_ms(alive->w_.parts.clock->now_ms());
+    alive->post([p = alive.get(), actor, o = std::move(o), generation] {
+      if (generation == p->generation_) p->report(actor, o);
+    });
+  });
+}
+
+void Partition::report(const ActorKey& actor, v1::EffectOutcome outcome) {
+  auto* item = ledger_.find(actor, outcome.effect_id(), outcome.attempt());
+  if (!item || item->state == EffectLedger::State::kReported) return;   // cancelled meanwhile
+  item->state = EffectLedger::State::kReported;
+  auto& counter = outcome.has_result() ? w_.metrics->effects_done
+                  : outcome.has_failure() ? w_.metrics->effects_failed : w_.metrics->effects_unknown;
+  counter.fetch_add(1, std::memory_order_relaxed);
+  Input input;
+  input.kind = Input::Kind::kEffect;
+  input.actor = actor;
+  input.command = w_.parts.catalog->find(actor.type)->outcome_command(outcome);
+  input.context.set_command_id("effect:" + to_string(actor) + ":" + outcome.effect_id() + ":" + std::to_string(outcome.attempt()));
+  input.context.set_causation_id(outcome.effect_id());
+  input.context.set_correlation_id(outcome.effect_id());
+  input.context.mutable_principal()->set_subject("soma");
+  input.context.mutable_principal()->set_tenant(actor.tenant);
+  enqueue(std::move(input));
+}
+
+}  // namespace soma::runtime

@@ -1,0 +1,225 @@
+// Claim, read back, serve; and dropping everything when the log and memory may differ.
+#include "runtime/host/partition.h"
+#include "runtime/telemetry/log.h"
+
+namespace soma::runtime {
+
+namespace {
+constexpr std::int64_t kMaxBackOffMs = 5000;
+}
+
+void Partition::open() {
+  post([this] { recover(); });
+}
+
+void Partition::recover() {
+  if (phase_ == Phase::kClosed && generation_ > 0) return;   // stopped
+  phase_ = Phase::kRecovering;
+  ++generation_;
+  w_.metrics->recoveries.fetch_add(1, std::memory_order_relaxed);
+  auto done = claim_and_read();
+  if (!done) {
+    problem_ = done.error().message;
+    const bool final = done.error().code == Code::kCorrupt;
+    if (final) phase_ = Phase::kFenced;
+    log_error("partition cannot be served", {{"partition", std::to_string(id_.value)}, {"reason", problem_}});
+    publish_status();
+    if (final) return;
+    back_off_ms_ = std::min(kMaxBackOffMs, back_off_ms_ * 2);
+    w_.parts.clock->call_at(w_.parts.clock->now_ms() + back_off_ms_, [self = weak_from_this()] {
+      if (auto alive = self.lock()) alive->open();
+    });
+    return;
+  }
+  back_off_ms_ = 20;
+  problem_.clear();
+  phase_ = Phase::kServing;
+  last_checkpoint_ms_ = w_.parts.clock->now_ms();
+  std::set<ActorKey> pending;
+  for (auto& key : w_.parts.store->with_pending(id_)) pending.insert(std::move(key));
+  {
+    std::lock_guard lock(shared_mutex_);
+    for (const auto& [key, rows] : tail_) pending.insert(key);
+  }
+  restore_pending({pending.begin(), pending.end()});
+  for (const auto& [key, item] : outbox_) w_.relay(id_, item);
+  w_.ask_resend(id_);
+  publish_status();
+}
+
+Status Partition::claim_and_read() {
+  auto checkpoint = w_.parts.store->checkpoint(id_);
+  events::Fence fence;
+  Offset next;
+  entities_.clear();
+  ledger_.clear();
+  recent_.clear();
+  writing_.clear();
+  parked_.clear();
+  outbox_.clear();
+  high_water_.clear();
+  last_sent_.clear();
+  {
+    std::lock_guard lock(shared_mutex_);
+    tail_.clear();
+  }
+  if (checkpoint) {
+    fence = events::Fence(checkpoint->epoch, checkpoint->number, checkpoint->head);
+    next = checkpoint->next;
+    v1::PartitionExtra extra;
+    if (!extra.ParseFromString(checkpoint->extra)) return fail(Code::kInternal, "the checkpoint does not parse");
+    for (const auto& mark : extra.last_sent()) last_sent_[mark.source_partition()] = mark.source_number();
+    for (const auto& mark : extra.high_water()) high_water_[mark.source_partition()] = mark.source_number();
+    for (const auto& item : extra.outbox()) outbox_[{target_of(item).value, item.send().number()}] = item;
+    for (const auto& entry : extra.parked()) {
+      Input input;
+      input.kind = Input::Kind::kLocal;
+      input.actor = actors::to_key(entry.actor());
+      input.command = entry.command();
+      input.context = entry.context();
+      parked_[input.actor].push_back(std::move(input));
+    }
+  }
+  events::FrameReader reader(*w_.parts.log, id_, std::move(fence), next);
+  for (;;) {
+    auto frames = reader.next();
+    if (!frames) return tl::unexpected(frames.error());
+    if (frames->empty()) break;
+    for (const auto& frame : *frames) read_tail(frame);
+  }
+  v1::Claim claim;
+  claim.set_node_id(w_.parts.node_id);
+  claim.set_address(w_.parts.address);
+  auto writer = events::FrameWriter::claim(*w_.parts.log, reader, std::move(claim), w_.parts.clock->now_ms(),
+                                            [this](const events::ValidFrame& frame) { read_tail(frame); });
+  if (!writer) return tl::unexpected(writer.error());
+  writer_ = std::move(*writer);
+  fence_ = reader.fence();
+  next_offset_ = reader.next_offset();
+  accepted_ = high_water_;
+  w_.metrics->voids.fetch_add(reader.voided(), std::memory_order_relaxed);
+  return {};
+}
+
+void Partition::read_tail(const events::ValidFrame& valid) {
+  const auto& frame = *valid.frame;
+  {
+    std::lock_guard lock(shared_mutex_);
+    for (const auto& touch : frame.touched())
+      if (touch.events() > 0) {
+        ActorKey key = actors::to_key(touch.actor());
+        tail_[key].push_back({key, Sequence{touch.first_sequence()}, valid.position.offset});
+      }
+  }
+  for (const auto& entry : frame.entries()) {
+    const ActorKey actor = actors::to_key(entry.actor());
+    if (entry.has_input()) high_water_[entry.input().source_partition()] = entry.input().source_number();
+    for (const auto& send : entry.sends()) {
+      if (send.number() == 0) continue;
+      const PartitionId target = partition_of(actors::to_key(send.to()), w_.parts.log->partition_count());
+      auto& item = outbox_[{target.value, send.number()}];
+      *item.mutable_send() = send;
+      *item.mutable_cause() = entry.context();
+      item.mutable_cause()->set_causation_id(entry.events_size() ? entry.events(entry.events_size() - 1).event_id()
+                                                                 : entry.context().command_id());
+      *item.mutable_from() = entry.actor();
+      last_sent_[target.value] = send.number();
+    }
+    if (!entry.parked().empty()) {
+      Input input;
+      input.kind = Input::Kind::kLocal;
+      input.actor = actor;
+      input.command = entry.command();
+      input.context = entry.context();
+      parked_[actor].push_back(std::move(input));
+    }
+    if (!entry.context().causation_id().empty()) continue;   // not a client's
+    const std::uint64_t last = entry.events_size() ? entry.events(entry.events_size() - 1).sequence() : 0;
+    recent_[entry.context().command_id()] = {entry.context().command_id(), entry.request_hash(), actor, valid.position,
+                                             Sequence{last}, entry.reply(), entry.context().now_ms()};
+  }
+}
+
+void Partition::restore_pending(std::vector<ActorKey> actors) {
+  for (auto& key : actors) {
+    Input input;
+    input.kind = Input::Kind::kRestore;
+    input.actor = std::move(key);
+    queue_.push_back(std::move(input));
+  }
+  pump();
+}
+
+void Partition::load(Entity& entity, PartitionId id, const PartitionWorld& world,
+                     const std::vector<StateStore::HistoryRow>& tail) {
+  entity.loaded = true;
+  const auto& key = entity.key();
+  auto snapshot = world.parts.store->load(id, key);
+  if (snapshot && snapshot->schema_hash == entity.type().schema_hash())
+    if (auto ok = entity.restore(snapshot->sequence, snapshot->state); !ok) {
+      entity.broken = true;
+      entity.problem = ok.error().message;
+      return;
+    }
+  auto fold = [&](Offset offset) -> Status {
+    auto frame = events::read_frame_at(*world.parts.log, Position{id, offset});
+    if (!frame) return tl::unexpected(frame.error());
+    for (const auto& entry : frame->frame->entries()) {
+      if (!(actors::to_key(entry.actor()) == key)) continue;
+      for (const auto& event : entry.events())
+        if (auto ok = entity.apply(event); !ok) return ok;
+    }
+    return {};
+  };
+  Status status;
+  for (bool more = true; more && status;) {
+    constexpr std::size_t kPage = 256;
+    auto rows = world.parts.store->history(id, key, entity.sequence(), kPage);
+    const Sequence before = entity.sequence();
+    for (const auto& row : rows)
+      if (status && row.first > before) status = fold(row.offset);
+    more = rows.size() == kPage && entity.sequence() > before;
+  }
+  for (const auto& row : tail)
+    if (status) status = fold(row.offset);
+  if (!status) {
+    entity.broken = true;
+    entity.problem = status.error().message;
+  }
+}
+
+// Memory may be ahead of the log: all of it goes, and is read back under a new claim.
+void Partition::fail_partition(const Error& error) {
+  log_error("partition dropped", {{"partition", std::to_string(id_.value)}, {"reason", error.message}});
+  phase_ = Phase::kRecovering;
+  problem_ = error.message;
+  ++generation_;
+  Error told = error;
+  if (told.code != Code::kStorageFull)
+    told = {Code::kUnknownOutcome, "whether the command was recorded is not known; retry with the same Idempotency-Key", {}};
+  std::vector<Completion> all;
+  for (auto& pending : in_flight_)
+    for (auto& c : pending->completions) all.push_back(std::move(c));
+  for (auto& c : aside_) all.push_back(std::move(c));
+  for (auto& [input, d] : entries_)
+    if (input.done) input.done(tl::unexpected(told));
+  in_flight_.clear();
+  aside_.clear();
+  entries_.clear();
+  for (Input& input : retry_)
+    if (input.done) input.done(tl::unexpected(told));
+  retry_.clear();
+  round_ = false;
+  outstanding_ = 0;
+  checkpointing_ = false;
+  want_checkpoint_ = false;
+  for (auto& c : all) c.failed(told);
+  refuse_all(told);
+  writer_.reset();
+  publish_status();
+  w_.parts.clock->call_at(w_.parts.clock->now_ms() + back_off_ms_, [self = weak_from_this()] {
+    if (auto alive = self.lock()) alive->open();
+  });
+}
+
+}  // namespace soma::runtime

@@ -1,0 +1,349 @@
+// Rounds: commands are decided by their actors, gathered into frames, and answered when those are valid.
+#include <algorithm>
+#include <chrono>
+
+#include "runtime/host/partition.h"
+#include "runtime/telemetry/log.h"
+
+namespace soma::runtime {
+
+namespace {
+
+constexpr std::uint64_t kNumberLater = ~0ULL;   // a send to another partition, until the round closes
+constexpr std::size_t kFrameTargetBytes = 512 * 1024;
+constexpr std::uint32_t kMaxCascade = 64;
+constexpr std::size_t kMaxParkedPerActor = 1000;
+
+std::int64_t steady_us() {
+  return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+}  // namespace
+
+void Partition::pump() {
+  if ((phase_ != Phase::kServing && phase_ != Phase::kDraining) || round_) return;
+  if (want_checkpoint_ && !checkpointing_) {
+    if (!in_flight_.empty()) return;   // states then are what the log holds
+    write_checkpoint();
+  }
+  if (in_flight_.size() >= w_.parts.limits.frames_in_flight) return;
+  if (!retry_.empty() && in_flight_.empty()) {
+    for (Input& input : retry_) {
+      entities_.erase(input.actor);    // recovered afresh
+      queue_.push_front(std::move(input));
+    }
+    retry_.clear();
+  }
+  if (queue_.empty()) {
+    if (phase_ == Phase::kDraining && in_flight_.empty() && !checkpointing_ && !want_checkpoint_) {
+      std::vector<std::function<void()>> drained;
+      drained.swap(drained_);
+      for (auto& done : drained) done();
+    }
+    return;
+  }
+  round_ = true;
+  ++outstanding_;   // held while the round is being filled
+  for (std::size_t n = 0; n < w_.parts.limits.frame_max_entries && !queue_.empty(); ++n) {
+    Input input = std::move(queue_.front());
+    queue_.pop_front();
+    if (input.kind == Input::Kind::kClient) queued_.fetch_sub(1, std::memory_order_relaxed);
+    dispatch(std::move(input));
+  }
+  if (--outstanding_ == 0) close_round();
+}
+
+std::shared_ptr<Entity> Partition::entity(const ActorKey& key) {
+  auto it = entities_.find(key);
+  if (it == entities_.end()) {
+    const auto* type = w_.parts.catalog->find(key.type);
+    if (!type) return nullptr;
+    it = entities_.emplace(key, std::make_shared<Entity>(key, *type, w_.executors->make())).first;
+  }
+  it->second->last_used = ++use_clock_;
+  return it->second;
+}
+
+void Partition::dispatch(Input input) {
+  if (auto parked = parked_.find(input.actor); parked != parked_.end() && input.kind != Input::Kind::kRead &&
+                                               input.kind != Input::Kind::kRestore) {
+    input.retried = true;
+    return threw(std::move(input), "the actor is parked");
+  }
+  auto target = entity(input.actor);
+  if (!target) {
+    Decided unknown;
+    unknown.rejection = {Code::kInvalidArgument, "unknown actor type " + input.actor.type, "actor.type"};
+    ++outstanding_;
+    return decided(std::move(input), std::move(unknown));
+  }
+  ++outstanding_;
+  input.order = ++next_order_;
+  const bool decides = input.kind != Input::Kind::kRead && input.kind != Input::Kind::kRestore;
+  v1::Context context = make_context(input);
+  auto shared = std::make_shared<Input>(std::move(input));
+  std::vector<StateStore::HistoryRow> tail;
+  if (!target->loaded) tail = tail_history(target->key());
+  target->executor().post([self = shared_from_this(), target, shared, decides, context = std::move(context),
+                           tail = std::move(tail), generation = generation_] {
+    Decided out;
+    if (!target->loaded) {
+      load(*target, self->id_, self->w_, tail);
+      out.restored = true;
+      if (!target->broken) out.restored_effects = target->type().effects(target->key(), target->state());
+    }
+    if (decides) {
+      Decided d = target->decide(context, shared->command);
+      d.restored = out.restored;
+      d.restored_effects = std::move(out.restored_effects);
+      out = std::move(d);
+    } else {
+      out.sequence = target->sequence();
+      if (target->broken) out.thrown = target->problem;
+      else if (shared->kind == Input::Kind::kRead) {
+        auto copy = target->type().new_state();
+        copy->CopyFrom(target->state());
+        out.state = std::move(copy);
+      }
+    }
+    shared->context = context;
+    auto result = std::make_shared<Decided>(std::move(out));
+    self->post([self, shared, result, generation] {
+      if (generation == self->generation_) self->decided(std::move(*shared), std::move(*result));
+    });
+  });
+}
+
+void Partition::decided(Input input, Decided d) {
+  if (d.restored) update_effects(input.actor, std::move(d.restored_effects), true);
+  if (input.kind == Input::Kind::kRead) {
+    if (!d.thrown.empty()) {
+      input.on_state(fail(Code::kParked, "the actor could not be restored: " + d.thrown));
+    } else {
+      auto done = std::make_shared<Host::OnState>(std::move(input.on_state));
+      aside_.push_back({[done, state = d.state, sequence = d.sequence](Position p) { (*done)(StateView{state, sequence, p}); },
+                        [done](const Error& e) { (*done)(tl::unexpected(e)); }});
+    }
+  } else if (input.kind != Input::Kind::kRestore) {
+    if (!d.thrown.empty()) threw(std::move(input), d.thrown);
+    else take_entry(std::move(input), std::move(d));
+  }
+  if (--outstanding_ == 0) close_round();
+}
+
+void Partition::take_entry(Input input, Decided d) {
+  if (!d.entry) {
+    w_.metrics->rejections.fetch_add(1, std::memory_order_relaxed);
+    if (input.kind == Input::Kind::kClient) {
+      // What it saw must be durable before it is refused because of it.
+      std::vector<Host::OnAccepted> all{std::move(input.done)};
+      if (auto it = deciding_.find(input.context.command_id()); it != deciding_.end()) {
+        for (auto& [hash, done] : it->second.waiting) all.push_back(std::move(done));
+        deciding_.erase(it);
+      }
+      auto shared = std::make_shared<std::vector<Host::OnAccepted>>(std::move(all));
+      aside_.push_back({[shared, e = d.rejection](Position) { for (auto& done : *shared) done(tl::unexpected(e)); },
+                        [shared](const Error& e) { for (auto& done : *shared) done(tl::unexpected(e)); }});
+      return;
+    }
+    log_warn("command refused by its actor", {{"actor", to_string(input.actor)}, {"code", std::string(code_name(d.rejection.code))},
+                                              {"reason", d.rejection.message}});
+    d.entry = std::make_shared<v1::Entry>();
+    *d.entry->mutable_actor() = actors::to_ref(input.actor);
+    *d.entry->mutable_context() = input.context;
+    d.entry->set_command(input.command);
+    d.entry->set_rejected(d.rejection.message);
+  }
+  if (input.kind == Input::Kind::kRelay) *d.entry->mutable_input() = input.position;
+  d.entry->set_request_hash(input.request_hash);
+  const std::uint32_t count = w_.parts.log->partition_count();
+  for (std::size_t i = 0; i < d.sends.size(); ++i) {
+    auto& send = d.sends[i];
+    auto* recorded = d.entry->add_sends();
+    *recorded->mutable_to() = actors::to_ref(send.to);
+    recorded->set_command(send.command);
+    recorded->set_command_id(input.context.command_id() + ">" + std::to_string(i));
+    const PartitionId target = partition_of(send.to, count);
+    if (target != id_ || input.depth >= kMaxCascade) {
+      recorded->set_number(kNumberLater);
+      continue;
+    }
+    Input next;
+    next.kind = Input::Kind::kLocal;
+    next.actor = send.to;
+    next.command = std::move(send.command);
+    next.context = d.entry->context();
+    next.context.set_command_id(recorded->command_id());
+    next.context.set_causation_id(d.entry->events_size() ? d.entry->events(d.entry->events_size() - 1).event_id()
+                                                         : input.context.command_id());
+    next.depth = input.depth + 1;
+    dispatch(std::move(next));
+  }
+  entries_.emplace_back(std::move(input), std::move(d));
+}
+
+// Retried once on recovered state; then the actor is parked: its commands wait in order, others run on.
+void Partition::threw(Input input, const std::string& what) {
+  if (!input.retried) {
+    input.retried = true;
+    retry_.push_back(std::move(input));
+    return;
+  }
+  auto& waiting = parked_[input.actor];
+  if (waiting.empty()) {
+    w_.metrics->parked.fetch_add(1, std::memory_order_relaxed);
+    log_error("actor parked", {{"actor", to_string(input.actor)}, {"reason", what}});
+  }
+  if (input.kind == Input::Kind::kClient) {
+    std::vector<std::pair<std::string, Host::OnAccepted>> duplicates;
+    if (auto it = deciding_.find(input.context.command_id()); it != deciding_.end()) {
+      duplicates = std::move(it->second.waiting);
+      deciding_.erase(it);
+    }
+    const Error error{Code::kParked, "the actor is parked after a failure; an operator must redrive it", {}};
+    for (auto& [hash, done] : duplicates) done(tl::unexpected(error));
+    return input.done(tl::unexpected(error));
+  }
+  if (waiting.size() >= kMaxParkedPerActor)
+    log_error("too many parked commands; this one stays in the log only", {{"actor", to_string(input.actor)}});
+  Decided d;
+  d.entry = std::make_shared<v1::Entry>();
+  *d.entry->mutable_actor() = actors::to_ref(input.actor);
+  *d.entry->mutable_context() = input.context;
+  d.entry->set_command(input.command);
+  d.entry->set_parked(what);
+  if (input.order == 0) input.order = ++next_order_;
+  Input recorded = input;
+  if (input.kind == Input::Kind::kRelay) *d.entry->mutable_input() = input.position;
+  input.kind = Input::Kind::kLocal;   // when it runs again its place in the inbox is already recorded
+  if (waiting.size() < kMaxParkedPerActor) waiting.push_back(std::move(input));
+  entries_.emplace_back(std::move(recorded), std::move(d));
+}
+
+void Partition::complete_later(Completion completion) {
+  if (in_flight_.empty()) completion.valid(Position{id_, Offset{next_offset_.value ? next_offset_.value - 1 : 0}});
+  else in_flight_.back()->completions.push_back(std::move(completion));
+}
+
+void Partition::close_round() {
+  round_ = false;
+  auto entries = std::move(entries_);
+  auto aside = std::move(aside_);
+  entries_.clear();
+  aside_.clear();
+  // Actors answer in any order. In the order of dispatch, what came first from a source also stands first,
+  // whichever frame of the round it is in, and so do sends: a lost frame never leaves a hole behind.
+  std::sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) { return a.first.order < b.first.order; });
+  std::shared_ptr<PendingFrame> pending;
+  v1::Frame frame;
+  std::size_t bytes = 0;
+  for (auto& [input, d] : entries) {
+    const std::size_t size = d.entry->ByteSizeLong();
+    if (pending && bytes + size > kFrameTargetBytes) {
+      append_frame(std::move(pending), std::move(frame));
+      frame = {};
+      pending = nullptr;
+      bytes = 0;
+    }
+    if (!pending) pending = std::make_shared<PendingFrame>();
+    bytes += size;
+    put_entry(input, d, frame, *pending);
+  }
+  if (pending) append_frame(std::move(pending), std::move(frame));
+  for (auto& completion : aside) complete_later(std::move(completion));
+  pump();
+}
+
+void Partition::put_entry(Input& input, Decided& d, v1::Frame& frame, PendingFrame& pending) {
+  auto* touch = frame.add_touched();
+  *touch->mutable_actor() = d.entry->actor();
+  touch->set_events(static_cast<std::uint32_t>(d.entry->events_size()));
+  touch->set_first_sequence(d.entry->events_size() ? d.entry->events(0).sequence() : 0);
+  if (input.kind == Input::Kind::kRelay) {
+    *frame.add_inputs() = input.position;
+    pending.inputs.push_back(input.position);
+  }
+  for (auto& send : *d.entry->mutable_sends()) {
+    if (send.number() == 0) continue;
+    send.set_number(++last_sent_[partition_of(actors::to_key(send.to()), w_.parts.log->partition_count()).value]);
+    v1::OutboxItem item;
+    *item.mutable_send() = send;
+    *item.mutable_cause() = d.entry->context();
+    item.mutable_cause()->set_causation_id(d.entry->events_size() ? d.entry->events(d.entry->events_size() - 1).event_id()
+                                                                  : d.entry->context().command_id());
+    *item.mutable_from() = d.entry->actor();
+    pending.outbox.push_back(std::move(item));
+  }
+  if (d.entry->events_size() > 0) pending.effects.emplace_back(input.actor, std::move(d.effects));
+  pending.events += static_cast<std::size_t>(d.entry->events_size()) + 1;
+  if (input.kind == Input::Kind::kClient) {
+    StateStore::DedupeRow row{input.context.command_id(), input.request_hash, input.actor, {}, d.sequence,
+                              d.entry->reply(), input.context.now_ms()};
+    pending.dedupe.push_back(row);
+    auto done = std::make_shared<Host::OnAccepted>(std::move(input.done));
+    pending.completions.push_back(
+        {[done, reply = row.reply, sequence = d.sequence](Position p) { (*done)(Accepted{reply, p, sequence, false}); },
+         [done](const Error& e) { (*done)(tl::unexpected(e)); }});
+  }
+  frame.mutable_entries()->Add(std::move(*d.entry));
+}
+
+void Partition::append_frame(std::shared_ptr<PendingFrame> pending, v1::Frame frame) {
+  frame.set_time_ms(w_.parts.clock->now_ms());
+  pending->began_us = steady_us();
+  in_flight_.push_back(pending);
+  writer_->append(std::move(frame), [self = shared_from_this(), pending, generation = generation_](
+                                        const events::FrameWriter::Outcome& outcome) {
+    self->post([self, pending, generation, outcome] {
+      if (generation == self->generation_) self->frame_done(pending, outcome);
+    });
+  });
+}
+
+void Partition::frame_done(const std::shared_ptr<PendingFrame>& pending, const events::FrameWriter::Outcome& outcome) {
+  if (!outcome.valid) return fail_partition(outcome.error);
+  in_flight_.pop_front();
+  const events::ValidFrame& valid = outcome.frame;
+  fence_.admit(*valid.frame, valid.hash);
+  next_offset_ = valid.position.offset.next();
+  {
+    std::lock_guard lock(shared_mutex_);
+    for (const auto& touch : valid.frame->touched())
+      if (touch.events() > 0) {
+        ActorKey key = actors::to_key(touch.actor());
+        tail_[key].push_back({key, Sequence{touch.first_sequence()}, valid.position.offset});
+      }
+  }
+  auto& m = *w_.metrics;
+  m.frames.fetch_add(1, std::memory_order_relaxed);
+  m.entries.fetch_add(static_cast<std::uint64_t>(valid.frame->entries_size()), std::memory_order_relaxed);
+  m.events.fetch_add(pending->events, std::memory_order_relaxed);
+  m.observe_commit(static_cast<std::uint64_t>(steady_us() - pending->began_us));
+  w_.observe(valid);
+  for (auto& row : pending->dedupe) {
+    row.position = valid.position;
+    if (auto it = deciding_.find(row.command_id); it != deciding_.end()) {
+      for (auto& [hash, done] : it->second.waiting) answer_recorded(row, hash, done);
+      deciding_.erase(it);
+    }
+    recent_[row.command_id] = row;
+  }
+  for (auto& completion : pending->completions) completion.valid(valid.position);
+  for (auto& [actor, effects] : pending->effects) update_effects(actor, std::move(effects), false);
+  for (auto& item : pending->outbox) {
+    w_.relay(id_, item);
+    const std::pair key{target_of(item).value, item.send().number()};
+    outbox_[key] = std::move(item);
+  }
+  for (const auto& input : pending->inputs) {
+    high_water_[input.source_partition()] = input.source_number();
+    w_.acknowledge(PartitionId{input.source_partition()}, id_, input.source_number());
+  }
+  events_since_checkpoint_ += pending->events;
+  if (events_since_checkpoint_ >= w_.parts.limits.checkpoint_every_events) want_checkpoint_ = true;
+  publish_status();
+  pump();
+}
+
+}  // namespace soma::runtime

@@ -1,0 +1,85 @@
+// Maps under one lock.
+#include "runtime/snapshots/memory_store.h"
+
+#include <map>
+#include <mutex>
+
+namespace soma::runtime {
+
+namespace {
+
+class MemoryStore final : public StateStore {
+ public:
+  std::optional<Snapshot> load(PartitionId p, const ActorKey& actor) const override {
+    std::lock_guard lock(mutex_);
+    auto it = snapshots_.find({p.value, actor});
+    return it == snapshots_.end() ? std::nullopt : std::optional(it->second);
+  }
+  std::optional<Checkpoint> checkpoint(PartitionId p) const override {
+    std::lock_guard lock(mutex_);
+    auto it = checkpoints_.find(p.value);
+    return it == checkpoints_.end() ? std::nullopt : std::optional(it->second);
+  }
+  std::optional<DedupeRow> dedupe(PartitionId p, std::string_view id) const override {
+    std::lock_guard lock(mutex_);
+    auto it = dedupe_.find({p.value, std::string(id)});
+    return it == dedupe_.end() ? std::nullopt : std::optional(it->second);
+  }
+  std::vector<HistoryRow> history(PartitionId p, const ActorKey& actor, Sequence after, std::size_t limit) const override {
+    std::lock_guard lock(mutex_);
+    std::vector<HistoryRow> out;
+    auto it = history_.find({p.value, actor});
+    if (it == history_.end()) return out;
+    auto row = it->second.upper_bound(after.value + 1);   // the row that holds after + 1 begins at or before it
+    if (row != it->second.begin()) --row;
+    for (; row != it->second.end() && out.size() < limit; ++row) out.push_back(row->second);
+    return out;
+  }
+  std::vector<ActorKey> with_pending(PartitionId p) const override {
+    std::lock_guard lock(mutex_);
+    std::vector<ActorKey> out;
+    for (const auto& [key, s] : snapshots_)
+      if (key.first == p.value && s.pending) out.push_back(key.second);
+    return out;
+  }
+  std::vector<ActorKey> list(std::string_view tenant, std::string_view type, std::size_t limit) const override {
+    std::lock_guard lock(mutex_);
+    std::vector<ActorKey> out;
+    for (const auto& [key, s] : snapshots_)
+      if (out.size() < limit && key.second.tenant == tenant && key.second.type == type) out.push_back(key.second);
+    return out;
+  }
+  Status write(PartitionId p, const Batch& batch) override {
+    std::lock_guard lock(mutex_);
+    for (const auto& s : batch.snapshots) snapshots_[{p.value, s.actor}] = s;
+    for (const auto& d : batch.dedupe) dedupe_[{p.value, d.command_id}] = d;
+    for (const auto& h : batch.history) history_[{p.value, h.actor}][h.first.value] = h;
+    if (batch.checkpoint) checkpoints_[p.value] = *batch.checkpoint;
+    return {};
+  }
+  Status drop_all() override {
+    std::lock_guard lock(mutex_);
+    snapshots_.clear();
+    dedupe_.clear();
+    history_.clear();
+    checkpoints_.clear();
+    return {};
+  }
+  void expire_dedupe(std::int64_t before_ms) override {
+    std::lock_guard lock(mutex_);
+    std::erase_if(dedupe_, [&](const auto& d) { return d.second.at_ms < before_ms; });
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::map<std::pair<std::uint32_t, ActorKey>, Snapshot> snapshots_;
+  std::map<std::pair<std::uint32_t, ActorKey>, std::map<std::uint64_t, HistoryRow>> history_;
+  std::map<std::pair<std::uint32_t, std::string>, DedupeRow> dedupe_;
+  std::map<std::uint32_t, Checkpoint> checkpoints_;
+};
+
+}  // namespace
+
+std::unique_ptr<StateStore> make_memory_store() { return std::make_unique<MemoryStore>(); }
+
+}  // namespace soma::runtime

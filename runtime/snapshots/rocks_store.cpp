@@ -1,0 +1,200 @@
+// Keys: partition (big-endian), table, then the row's own key. Batches are atomic over all tables.
+#include "runtime/snapshots/rocks_store.h"
+
+#include <rocksdb/cache.h>
+#include <rocksdb/db.h>
+#include <rocksdb/filter_policy.h>
+#include <rocksdb/table.h>
+#include <rocksdb/write_batch.h>
+
+#include <filesystem>
+
+#include "runtime/snapshots/codec.h"
+
+namespace soma::runtime {
+
+namespace {
+
+constexpr char kSnapshots = 's', kPending = 'p', kHistory = 'h', kDedupe = 'd', kCheckpoint = 'c';
+
+void put_be(std::string& out, std::uint64_t v, int bytes) {
+  for (int i = bytes - 1; i >= 0; --i) out.push_back(static_cast<char>(v >> (8 * i)));
+}
+std::uint64_t get_be(std::string_view in) {
+  std::uint64_t v = 0;
+  for (unsigned char c : in) v = v << 8 | c;
+  return v;
+}
+
+std::string table(PartitionId p, char kind) {
+  std::string key;
+  put_be(key, p.value, 4);
+  key.push_back(kind);
+  return key;
+}
+
+// Lengths before the parts, so that no key is another's prefix by accident.
+void put_actor(std::string& out, const ActorKey& a) {
+  for (const std::string* part : {&a.tenant, &a.type, &a.id}) {
+    put_be(out, part->size(), 2);
+    out += *part;
+  }
+}
+
+rocksdb::Options options() {
+  rocksdb::Options o;
+  o.create_if_missing = true;
+  o.write_buffer_size = 8 << 20;
+  o.max_write_buffer_number = 2;
+  o.max_open_files = 128;
+  o.max_background_jobs = 1;
+  o.compression = rocksdb::kLZ4Compression;
+  o.keep_log_file_num = 2;
+  rocksdb::BlockBasedTableOptions t;
+  t.block_cache = rocksdb::NewLRUCache(16 << 20);
+  t.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
+  o.table_factory.reset(rocksdb::NewBlockBasedTableFactory(t));
+  return o;
+}
+
+class Store final : public StateStore {
+ public:
+  explicit Store(std::unique_ptr<rocksdb::DB> db) : db_(std::move(db)) {}
+
+  // Without a WAL what is in memory tables would be read from the log again; closing cleanly saves that.
+  ~Store() override { db_->Flush(rocksdb::FlushOptions()); }
+
+  std::optional<Snapshot> load(PartitionId p, const ActorKey& actor) const override {
+    std::string key = table(p, kSnapshots);
+    put_actor(key, actor);
+    auto bytes = get(key);
+    auto snapshot = bytes ? decode_snapshot(*bytes) : std::nullopt;
+    return snapshot && snapshot->actor == actor ? snapshot : std::nullopt;
+  }
+
+  std::optional<Checkpoint> checkpoint(PartitionId p) const override {
+    auto bytes = get(table(p, kCheckpoint));
+    return bytes ? decode_checkpoint(*bytes) : std::nullopt;
+  }
+
+  std::optional<DedupeRow> dedupe(PartitionId p, std::string_view id) const override {
+    auto bytes = get(table(p, kDedupe).append(id));
+    return bytes ? decode_dedupe(*bytes) : std::nullopt;
+  }
+
+  std::vector<HistoryRow> history(PartitionId p, const ActorKey& actor, Sequence after, std::size_t limit) const override {
+    std::string prefix = table(p, kHistory);
+    put_actor(prefix, actor);
+    std::string from = prefix;
+    put_be(from, after.value + 1, 8);
+    std::vector<HistoryRow> out;
+    auto it = iterator();
+    it->SeekForPrev(from);   // the row that holds after + 1 begins at or before it
+    if (!it->Valid() || !it->key().starts_with(prefix)) it->Seek(prefix);
+    for (; it->Valid() && it->key().starts_with(prefix) && out.size() < limit; it->Next())
+      out.push_back({actor, Sequence{get_be(it->key().ToStringView().substr(prefix.size()))},
+                     Offset{get_be(it->value().ToStringView())}});
+    return out;
+  }
+
+  std::vector<ActorKey> with_pending(PartitionId p) const override { return actors_under(table(p, kPending), {}, {}, SIZE_MAX); }
+
+  std::vector<ActorKey> list(std::string_view tenant, std::string_view type, std::size_t limit) const override {
+    std::vector<ActorKey> out;
+    for (std::uint32_t p = 0; p < 4096 && out.size() < limit; ++p) {
+      if (!get(table(PartitionId{p}, kCheckpoint))) break;
+      for (auto& key : actors_under(table(PartitionId{p}, kSnapshots), tenant, type, limit - out.size()))
+        out.push_back(std::move(key));
+    }
+    return out;
+  }
+
+  Status write(PartitionId p, const Batch& batch) override {
+    rocksdb::WriteBatch rows;
+    for (const auto& s : batch.snapshots) {
+      std::string key = table(p, kSnapshots), pending = table(p, kPending);
+      put_actor(key, s.actor);
+      put_actor(pending, s.actor);
+      rows.Put(key, encode_snapshot(s));
+      if (s.pending) rows.Put(pending, encode_snapshot({s.actor, s.sequence, s.offset, {}, {}, true}));
+      else rows.Delete(pending);
+    }
+    for (const auto& d : batch.dedupe) rows.Put(table(p, kDedupe).append(d.command_id), encode_dedupe(d));
+    for (const auto& h : batch.history) {
+      std::string key = table(p, kHistory), value;
+      put_actor(key, h.actor);
+      put_be(key, h.first.value, 8);
+      put_be(value, h.offset.value, 8);
+      rows.Put(key, value);
+    }
+    if (batch.checkpoint) rows.Put(table(p, kCheckpoint), encode_checkpoint(*batch.checkpoint));
+    rocksdb::WriteOptions o;
+    o.disableWAL = true;   // one memory table for all keys, so what a crash loses is a suffix of batches
+    auto s = db_->Write(o, &rows);
+    return s.ok() ? Status{} : fail(Code::kIo, "snapshot store: " + s.ToString());
+  }
+
+  Status drop_all() override {
+    auto it = iterator();
+    rocksdb::WriteOptions o;
+    o.disableWAL = true;
+    for (it->SeekToFirst(); it->Valid(); it->Next()) db_->Delete(o, it->key());
+    db_->Flush(rocksdb::FlushOptions());
+    return {};
+  }
+
+  void expire_dedupe(std::int64_t before_ms) override {
+    rocksdb::WriteOptions o;
+    o.disableWAL = true;
+    auto it = iterator();
+    for (it->SeekToFirst(); it->Valid(); it->Next()) {
+      if (it->key().size() < 5 || it->key()[4] != kDedupe) continue;
+      auto row = decode_dedupe(it->value().ToStringView());
+      if (!row || row->at_ms < before_ms) db_->Delete(o, it->key());
+    }
+  }
+
+ private:
+  std::optional<std::string> get(const std::string& key) const {
+    std::string value;
+    return db_->Get({}, key, &value).ok() ? std::optional(std::move(value)) : std::nullopt;
+  }
+  std::unique_ptr<rocksdb::Iterator> iterator() const {
+    return std::unique_ptr<rocksdb::Iterator>(db_->NewIterator({}));
+  }
+  std::vector<ActorKey> actors_under(const std::string& prefix, std::string_view tenant, std::string_view type,
+                                     std::size_t limit) const {
+    std::vector<ActorKey> out;
+    auto it = iterator();
+    for (it->Seek(prefix); it->Valid() && it->key().starts_with(prefix) && out.size() < limit; it->Next()) {
+      auto s = decode_snapshot(it->value().ToStringView());
+      if (!s || (!tenant.empty() && s->actor.tenant != tenant) || (!type.empty() && s->actor.type != type)) continue;
+      out.push_back(std::move(s->actor));
+    }
+    return out;
+  }
+
+  std::unique_ptr<rocksdb::DB> db_;
+};
+
+}  // namespace
+
+Result<RocksStore> open_rocks_store(const std::string& folder) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  fs::create_directories(folder, error);
+  RocksStore out;
+  rocksdb::DB* db = nullptr;
+  auto status = rocksdb::DB::Open(options(), folder, &db);
+  if (!status.ok()) {   // a cache: set it aside and let the log rebuild it
+    fs::remove_all(folder + ".damaged", error);
+    fs::rename(folder, folder + ".damaged", error);
+    out.recreated = true;
+    status = rocksdb::DB::Open(options(), folder, &db);
+  }
+  if (!status.ok()) return fail(Code::kIo, "cannot open the snapshot store " + folder + ": " + status.ToString());
+  out.store = std::make_unique<Store>(std::unique_ptr<rocksdb::DB>(db));
+  return out;
+}
+
+}  // namespace soma::runtime

@@ -1,0 +1,19 @@
+// The StateStore of the product: RocksDB, off the commit path, without WAL. A cache of the journal.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "runtime/host/ports.h"
+
+namespace soma::runtime {
+
+struct RocksStore {
+  std::unique_ptr<StateStore> store;
+  bool recreated = false;      // what was there could not be read and was set aside; the log rebuilds it
+};
+
+// One database for all partitions. kIo when not even an empty one can be made.
+Result<RocksStore> open_rocks_store(const std::string& folder);
+
+}  // namespace soma::runtime

@@ -1,0 +1,168 @@
+// The commit path: replies, retries, restarts, sends, timers, effects, poison.
+#include "fixture.h"
+
+namespace soma::runtime {
+namespace {
+
+std::int64_t value(const Result<Accepted>& r) {
+  v1::CounterReply reply;
+  EXPECT_TRUE(r) << (r ? "" : r.error().message);
+  if (r) reply.ParseFromString(r->reply);
+  return reply.value();
+}
+
+TEST_F(HostFixture, AnswersAndNumbersEvents) {
+  EXPECT_EQ(value(add("a", 3, "c1")), 3);
+  auto second = add("a", 4, "c2");
+  EXPECT_EQ(value(second), 7);
+  EXPECT_EQ(second->sequence, Sequence{2});
+  EXPECT_EQ(state("a").value(), 7);
+}
+
+TEST_F(HostFixture, RetryGetsTheRecordedReplyAlsoAfterARestart) {
+  const auto first = add("a", 3, "key");
+  ASSERT_TRUE(first);
+  add("a", 10, "other");
+  for (int round = 0; round < 2; ++round) {
+    const auto again = add("a", 3, "key");
+    EXPECT_EQ(value(again), 3);
+    EXPECT_TRUE(again->replayed);
+    EXPECT_EQ(again->position, first->position);
+    EXPECT_EQ(state("a").value(), 13);
+    restart();
+  }
+}
+
+TEST_F(HostFixture, SameKeyForAnotherRequestIsRefused) {
+  ASSERT_TRUE(add("a", 3, "key"));
+  auto other = add("a", 4, "key");
+  ASSERT_FALSE(other);
+  EXPECT_EQ(other.error().code, Code::kConflict);
+  EXPECT_EQ(state("a").value(), 3);
+}
+
+TEST_F(HostFixture, RefusalChangesNothing) {
+  v1::CounterCommand c;
+  c.mutable_transfer()->set_amount(5);
+  *c.mutable_transfer()->mutable_to() = actors::to_ref(counter("b"));
+  auto refused = submit(counter("a"), c, "t1");
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::kConflict);
+  EXPECT_EQ(state("a").value(), 0);
+}
+
+TEST_F(HostFixture, StateSurvivesRestartsWithAndWithoutSnapshots) {
+  for (int i = 0; i < 50; ++i) ASSERT_TRUE(add("a" + std::to_string(i % 7), i, "k" + std::to_string(i)));
+  std::int64_t before = 0;
+  for (int i = 0; i < 7; ++i) before += state("a" + std::to_string(i)).value();
+  EXPECT_EQ(before, 49 * 50 / 2);
+  ASSERT_TRUE(host_->drain(5000));   // writes a checkpoint
+  EXPECT_GT(host_->metrics().snapshots.load(), 0u);
+  restart();
+  std::int64_t after = 0;
+  for (int i = 0; i < 7; ++i) after += state("a" + std::to_string(i)).value();
+  EXPECT_EQ(after, before);
+  EXPECT_EQ(value(add("a1", 1, "k1")), value(add("a1", 1, "k1")));
+  store_ = make_memory_store();      // all snapshots deleted
+  restart();
+  after = 0;
+  for (int i = 0; i < 7; ++i) after += state("a" + std::to_string(i)).value();
+  EXPECT_EQ(after, before);
+}
+
+TEST_F(HostFixture, TransfersArriveOnceOverRestarts) {
+  constexpr int kCounters = 16, kRounds = 6, kTransfers = 40;
+  for (int i = 0; i < kCounters; ++i) ASSERT_TRUE(add(std::to_string(i), 1000, "seed" + std::to_string(i)));
+  for (int round = 0; round < kRounds; ++round) {
+    std::vector<std::future<void>> answers;
+    for (int i = 0; i < kTransfers; ++i) {
+      v1::CounterCommand c;
+      c.mutable_transfer()->set_amount(1 + i);
+      *c.mutable_transfer()->mutable_to() = actors::to_ref(counter(std::to_string((i * 7 + round) % kCounters)));
+      auto promise = std::make_shared<std::promise<void>>();
+      answers.push_back(promise->get_future());
+      host_->submit({counter(std::to_string(i % kCounters)), c.SerializeAsString(), "t" + std::to_string(round * 100 + i), {}, {}, {}, {}},
+                    [promise](Result<Accepted>) { promise->set_value(); });
+    }
+    if (round % 2 == 0) for (auto& a : answers) a.wait();   // else the crash comes in between
+    restart();
+  }
+  const auto total = [&] {
+    std::int64_t sum = 0;
+    for (int i = 0; i < kCounters; ++i) sum += state(std::to_string(i)).value();
+    return sum;
+  };
+  while (total() != kCounters * 1000) std::this_thread::yield();   // what is under way arrives; ends by the time limit
+  restart();
+  EXPECT_EQ(total(), kCounters * 1000);
+}
+
+TEST_F(HostFixture, TimerFiresOnceAndNotEarlyOverARestart) {
+  v1::CounterCommand c;
+  const std::int64_t due = clock_->now_ms() + 150;
+  c.mutable_arm_timer()->set_timer_id("t");
+  c.mutable_arm_timer()->set_due_ms(due);
+  ASSERT_TRUE(submit(counter("a"), c, "arm"));
+  restart();
+  EXPECT_EQ(state("a").timers_size(), 1);
+  eventually("a", [](const auto& s) { return s.timers_size() == 0; });
+  EXPECT_GE(clock_->now_ms(), due);
+  auto history = host_->history(counter("a"), Sequence{0}, 100);
+  ASSERT_TRUE(history);
+  ASSERT_EQ(history->size(), 2u);
+  EXPECT_EQ((*history)[1].event.type(), "counter.timer.fired");
+}
+
+TEST_F(HostFixture, EffectRunsOnceAndAnAtMostOnceOneIsUnknownAfterACrash) {
+  v1::CounterCommand c;
+  c.mutable_call_out()->set_call_id("good");
+  ASSERT_TRUE(submit(counter("a"), c, "c1"));
+  eventually("a", [](const auto& s) { return s.calls_size() == 0; });
+  EXPECT_EQ(runner_.count("good"), 1);
+  runner_.silent = true;   // the outside world never answers before the crash
+  c.mutable_call_out()->set_call_id("lost");
+  ASSERT_TRUE(submit(counter("a"), c, "c2"));
+  while (runner_.count("lost") == 0) std::this_thread::yield();
+  restart();
+  eventually("a", [](const auto& s) { return s.calls_size() == 0; });
+  EXPECT_EQ(runner_.count("lost"), 1);
+  auto history = host_->history(counter("a"), Sequence{0}, 100);
+  ASSERT_TRUE(history);
+  v1::CounterEvent last;
+  ASSERT_TRUE(last.ParseFromString(history->back().event.payload()));
+  EXPECT_EQ(last.call_settled().outcome(), "unknown");
+}
+
+TEST_F(HostFixture, PoisonParksOnlyItsActor) {
+  ASSERT_TRUE(add("good", 1, "g1"));
+  v1::CounterCommand c;
+  c.mutable_explode();
+  auto poisoned = submit(counter("bad"), c, "boom");
+  ASSERT_FALSE(poisoned);
+  EXPECT_EQ(poisoned.error().code, Code::kParked);
+  auto later = add("bad", 1, "b1");
+  ASSERT_FALSE(later);
+  EXPECT_EQ(later.error().code, Code::kParked);
+  EXPECT_EQ(value(add("good", 1, "g2")), 2);
+}
+
+TEST_F(HostFixture, DamagedHistoryIsNotServed) {
+  ASSERT_TRUE(add("a", 1, "k"));
+  crash();
+  auto damage = folder_ / events::segment_name(0);
+  std::FILE* f = std::fopen(damage.c_str(), "r+b");
+  std::fseek(f, 64 + 32 + 30, SEEK_SET);
+  std::fputc(0x5a, f);
+  std::fclose(f);
+  events::EmbeddedOptions o;
+  o.folder = folder_.string();
+  auto log = events::open_embedded_log(std::move(o));
+  ASSERT_FALSE(log);
+  EXPECT_EQ(log.error().code, Code::kCorrupt);
+  EXPECT_NE(log.error().message.find(".seg"), std::string::npos) << log.error().message;
+  std::filesystem::remove_all(folder_);
+  start();
+}
+
+}  // namespace
+}  // namespace soma::runtime
