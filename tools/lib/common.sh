@@ -17,7 +17,8 @@ as_root() {
 # Runs a command silently; shows the end of what it said only if it fails.
 quietly() {
   local log; log=$(mktemp)
-  if "$@" >"$log" 2>&1 </dev/null; then rm -f "$log"; return 0; fi
+  # Without our locks: a service that a package starts must not hold them for ever.
+  if "$@" >"$log" 2>&1 </dev/null 7>&- 8>&-; then rm -f "$log"; return 0; fi
   tail -n 30 "$log" >&2; rm -f "$log"; return 1
 }
 

@@ -1,0 +1,105 @@
+"""The house rules as data: who may include whom, what may be included where, how large a file may be.
+
+Every rule has an id, the reason for it, and what to do about a finding; checks.py does the looking.
+"""
+
+LAYERS = {
+    "schemas": set(),
+    "events": {"schemas"},
+    "actors": {"schemas"},
+    "projections": {"events", "schemas"},
+    "runtime": {"events", "actors", "projections", "schemas"},
+    "tools": {"runtime", "events", "actors", "projections", "schemas"},
+    "tests": {"tools", "runtime", "events", "actors", "projections", "schemas"},
+}
+
+# Open to everybody: the shared vocabulary (ids, Result, error codes), and what protoc makes of the schemas.
+VOCABULARY = ("schemas/base/", "soma/")
+
+# A third-party header belongs to one adapter, so that replacing the library touches one folder.
+# Tests may use any of them.
+THIRD_PARTY = {
+    "caf/": ("runtime/host/",),
+    "librdkafka/": ("events/kafka/",),
+    "rocksdb/": ("runtime/snapshots/",),
+    "pqxx/": ("projections/postgres/",),
+    "libpq": ("projections/postgres/",),
+    "boost/beast": ("runtime/http/",),
+    "boost/asio": ("runtime/http/",),
+    "curl/": ("runtime/effects/",),
+    "hnswlib/": ("runtime/memory/",),
+    "prometheus/": ("runtime/telemetry/",),
+    "spdlog/": ("runtime/telemetry/",),
+    "fmt/": ("runtime/telemetry/",),
+    "yaml-cpp/": ("runtime/config/",),
+    "CLI/": ("tools/",),
+    "gtest/": ("tests/",),
+    "gmock/": ("tests/",),
+    "benchmark/": ("tests/bench/",),
+}
+
+# Seconds to compile each: they stay behind their room's own headers.
+HEAVY = ("boost/beast", "boost/asio", "caf/", "rocksdb/", "spdlog/", "hnswlib/", "CLI/")
+
+# All that a decider may see besides schemas. No clock, random number, thread, file, socket or log is among
+# them, and no container whose order depends on the build. <cstdio> is for snprintf; printf and files are refused below.
+PURE_HEADERS = set("""algorithm array bit cassert charconv cmath compare concepts cstddef cstdint cstdio cstring deque
+  exception functional initializer_list iterator limits list map memory numeric optional queue ranges set span
+  stdexcept string string_view tuple type_traits typeindex utility variant vector version""".split())
+PURE_PREFIXES = ("google/protobuf/", "tl/expected")
+IMPURE_CALLS = (
+    r"std::(?:chrono|this_thread|random_device|mt19937\w*|thread|jthread|mutex|async|cout|cerr|clog|ofstream|ifstream"
+    r"|filesystem|getenv|rand|time|clock)\b"
+    r"|(?<![\w.>:])(?:std::)?(?:rand|srand|random|getenv|gettimeofday|clock_gettime|usleep|sleep|printf|fprintf|puts|fopen|system)\s*\("
+    r"|(?<![\w.>:])(?:std::)?time\s*\(\s*(?:nullptr|NULL|0|&)"
+    r"|\bLOG\s*\("
+)
+
+HEADER_LINES = 300
+SOURCE_LINES = 500
+FUNCTION_LINES = 80
+README_LINES = 40
+COLUMNS = 100
+
+RULES = {
+    "layer": (
+        "a layer that knows a higher one cannot be tested, replaced or read alone",
+        "depend on an interface of your own layer and let the higher one implement it; what all share belongs in "
+        "schemas/base/"),
+    "include-root": (
+        "one way to name a header: from the repository's root",
+        'write #include "layer/room/file.h"; <…> is for the system and libraries'),
+    "third-party": (
+        "each library has one adapter folder, so that a new version or a replacement is one folder's change",
+        "use the adapter's own header instead, or extend the adapter"),
+    "heavy-header": (
+        "this library costs seconds in every file that includes it",
+        "keep it in the room: declare your type in the header (forward declaration, pimpl), include it in the .cpp"),
+    "pure-actors": (
+        "deciders are re-run years later and must give the same bytes: no clock, randomness, thread, file or log",
+        "take time and ids from Context; leave I/O to effects; for a new pure header extend PURE_HEADERS"),
+    "size": (
+        "small rooms: what does not fit on a few screens is not understood whole",
+        "split by responsibility into files or functions with names of their own"),
+    "first-line": (
+        "whoever opens a file should know at once what it is for",
+        "begin with a comment of one line that says the purpose"),
+    "pragma-once": (
+        "a header that is included twice must not be compiled twice",
+        "put #pragma once under the first comment"),
+    "no-sleep": (
+        "a sleep makes a test slow on good days and wrong on bad ones",
+        "wait for a state (condition variable, poll with a deadline), or use the virtual clock"),
+    "room-readme": (
+        "a reader finds purpose, entry points and invariants before the code",
+        "write README.md in the folder, at most 40 lines"),
+    "file-name": (
+        "names can be guessed when they follow one form",
+        "snake_case, .h and .cpp"),
+    "script": (
+        "a script that does not parse or cannot be started fails at the worst moment",
+        "fix the syntax; chmod +x what begins with #!"),
+    "format": (
+        "no discussion of layout, no noise in differences",
+        "run tools/check --fix"),
+}
