@@ -181,21 +181,13 @@ void Connection::refuse_unreadable(const error_code& error) {
     return problem(Error{code, why, {}});
   };
   if (error == beast::http::error::header_limit) {
-    // Still within the request line: it is the URL that is too long.
-    const auto data = buffer_.data();
-    const std::string_view text(static_cast<const char*>(data.data()), data.size());
-    if (text.substr(0, core_.options.url_limit).find('\n') == text.npos) {
-      Response response = answer(Code::kMalformed, "the URL is too long");
-      response.status = 414;
-      return refuse_and_close(std::move(response));
-    }
+    if (parser_->get().target().empty())   // still within the request line
+      return refuse_and_close(problem_as(414, {Code::kMalformed, "the URL is too long", {}}));
     return refuse_and_close(answer(Code::kHeadersTooLarge, "the header is too large"));
   }
-  if (error == beast::http::error::bad_version) {
-    Response response = answer(Code::kMalformed, "only HTTP/1.0 and HTTP/1.1 are spoken here");
-    response.status = 505;
-    return refuse_and_close(std::move(response));
-  }
+  if (error == beast::http::error::bad_version)
+    return refuse_and_close(
+        problem_as(505, {Code::kMalformed, "only HTTP/1.0 and HTTP/1.1 are spoken here", {}}));
   refuse_and_close(answer(Code::kMalformed, "the request is not valid HTTP/1.1"));
 }
 
@@ -214,11 +206,9 @@ void Connection::check_deadline(Clock::time_point now) {
     if (!writing_) return;
   }
   if (phase_ == Phase::kHandling || now < deadline_) return;
-  if (phase_ == Phase::kHeader || phase_ == Phase::kBody) {
-    Response late = problem(Error{Code::kMalformed, "the request came too slowly", {}});
-    late.status = 408;
-    return refuse_and_close(std::move(late));
-  }
+  if (phase_ == Phase::kHeader || phase_ == Phase::kBody)
+    return refuse_and_close(
+        problem_as(408, {Code::kMalformed, "the request came too slowly", {}}));
   close();
 }
 

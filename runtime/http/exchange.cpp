@@ -20,9 +20,7 @@ Response refuse(Code code, std::string message) {
 }
 
 Response refuse_status(int status, Code code, std::string message) {
-  Response out = refuse(code, std::move(message));
-  out.status = status;
-  return out;
+  return problem_as(status, Error{code, std::move(message), {}});
 }
 
 // Two readers must not see two bodies (request smuggling).
@@ -32,6 +30,9 @@ std::optional<Response> check_framing(const Head& head) {
   const std::size_t encodings = head.headers.count("Transfer-Encoding");
   if (lengths > 1) return bad("Content-Length stands more than once");
   if (encodings > 1) return bad("Transfer-Encoding stands more than once");
+  if (lengths > 0 && head.headers.get("Content-Length")->find_first_not_of("0123456789") !=
+                         std::string_view::npos)
+    return bad("Content-Length is not one number");   // "5, 5" is one to some readers only
   if (lengths > 0 && encodings > 0)
     return bad("Content-Length and Transfer-Encoding exclude each other");
   if (encodings > 0 && head.version < 11) return bad("Transfer-Encoding needs HTTP/1.1");

@@ -80,8 +80,9 @@ Response text_response(int status, std::string text, std::string content_type) {
   return out;
 }
 
-Response problem(const Error& error, const std::vector<FieldError>& errors) {
-  const int status = code_http_status(error.code);
+namespace {
+
+Response make_problem(int status, const Error& error, const std::vector<FieldError>& errors) {
   const std::string code(code_name(error.code));
   json::object body{{"type", "urn:soma:error:" + code},
                     {"title", status_text(status)},
@@ -106,6 +107,14 @@ Response problem(const Error& error, const std::vector<FieldError>& errors) {
   if (status == 503 || status == 429) out.header("Retry-After", "1");
   return out;
 }
+
+}  // namespace
+
+Response problem(const Error& error, const std::vector<FieldError>& errors) {
+  return make_problem(code_http_status(error.code), error, errors);
+}
+
+Response problem_as(int status, const Error& error) { return make_problem(status, error, {}); }
 
 Response problem(const Error& error) {
   std::vector<FieldError> errors;

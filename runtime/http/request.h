@@ -80,6 +80,8 @@ Response text_response(int status, std::string text, std::string content_type = 
 // Error::field becomes the one entry of errors[] on 422.
 Response problem(const Error& error);
 Response problem(const Error& error, const std::vector<FieldError>& errors);
+// With another status than the code's own, where HTTP has a finer one (408, 414, 417).
+Response problem_as(int status, const Error& error);
 // 422 for one field: field_error({"body", "prompt"}, "must not be empty", "too_short").
 Response field_error(std::vector<std::string> loc, std::string msg, std::string type);
 // `Retry-After` in whole seconds beside any problem.
