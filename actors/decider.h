@@ -29,6 +29,8 @@ struct Effect {
   std::int64_t not_before_ms = 0; // Unix time; a timer's due time, or the end of a back-off
   std::int64_t deadline_ms = 0;   // Unix time; 0: none
   std::string request;            // serialized request message of the kind; empty for a timer
+  bool seen_while_running = false; // others watch it run: after a crash it is reported `interrupted`, so that
+                                  // the decider begins a new attempt and all can be told
 };
 
 // A command to another actor; the command's id is derived by the host from the entry it came with.

@@ -118,10 +118,11 @@ Result<Decided> failed(const v1::ModelState& state, const v1::RunningCall& call,
   Decided d;
   const auto& request = call.request();
   d.reply.set_call_id(request.call_id());
-  const std::int64_t wait = std::min<std::int64_t>(kMaxBackOffMs, 1000LL << (call.attempt() - 1));
+  const bool interrupted = failure.code() == "interrupted";   // by a crash of ours: no fault of the provider
+  const std::int64_t wait = interrupted ? 0 : std::min<std::int64_t>(kMaxBackOffMs, 1000LL << std::min(call.attempt() - 1, 10u));
   const std::int64_t again_at = context.now_ms() + wait;
   const bool in_time = request.deadline_ms() == 0 || again_at < request.deadline_ms();
-  if (failure.retryable() && call.attempt() < kMaxAttempts && in_time) {
+  if (failure.retryable() && (interrupted || call.attempt() < kMaxAttempts) && in_time) {
     start(d, request.call_id(), call.attempt() + 1, again_at);
     tell(d, request.caller(), [&](auto& c) {
       c.mutable_call_progress()->set_call_id(request.call_id());
@@ -242,7 +243,7 @@ std::vector<Effect> ModelDecider::effects(const ActorKey&, const State& s) {
   std::vector<Effect> out;
   for (const auto& [id, call] : s.running())
     out.push_back({id, "slm.chat", EffectClass::kIdempotent, call.attempt(), call.not_before_ms(),
-                   call.request().deadline_ms(), call.request().SerializeAsString()});
+                   call.request().deadline_ms(), call.request().SerializeAsString(), true});
   return out;
 }
 

@@ -5,58 +5,18 @@
 #include <thread>
 
 #include "runtime/host/partition.h"
+#include "runtime/host/worker.h"
 #include "runtime/telemetry/log.h"
 
 namespace soma::runtime {
 
 namespace {
 
-// Store writes, one after the other, off the commit path.
-class Background {
- public:
-  Background() : thread_([this] { run(); }) {}
-  ~Background() {
-    {
-      std::lock_guard lock(mutex_);
-      stopping_ = true;
-    }
-    changed_.notify_all();
-    thread_.join();
-  }
-  void post(std::function<void()> task) {
-    {
-      std::lock_guard lock(mutex_);
-      tasks_.push_back(std::move(task));
-    }
-    changed_.notify_one();
-  }
-
- private:
-  void run() {
-    std::unique_lock lock(mutex_);
-    for (;;) {
-      changed_.wait(lock, [&] { return stopping_ || !tasks_.empty(); });
-      if (tasks_.empty()) return;
-      auto task = std::move(tasks_.front());
-      tasks_.pop_front();
-      lock.unlock();
-      task();
-      task = nullptr;
-      lock.lock();
-    }
-  }
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<std::function<void()>> tasks_;
-  bool stopping_ = false;
-  std::thread thread_;
-};
-
 class HostImpl final : public Host {
  public:
   HostImpl(HostParts parts, std::unique_ptr<ExecutorFactory> executors, bool inline_background)
       : executors_(std::move(executors)), world_(std::make_shared<PartitionWorld>()) {
-    if (!inline_background) background_ = std::make_unique<Background>();
+    if (!inline_background) background_ = std::make_unique<Worker>();
     auto& w = *world_;
     w.parts = std::move(parts);
     w.executors = executors_.get();
@@ -217,7 +177,7 @@ class HostImpl final : public Host {
   HostMetrics metrics_;
   std::unique_ptr<ExecutorFactory> executors_;
   std::shared_ptr<PartitionWorld> world_;
-  std::unique_ptr<Background> background_;
+  std::unique_ptr<Worker> background_;   // store writes, off the commit path
   std::vector<std::shared_ptr<Partition>> partitions_;
   std::shared_mutex observers_mutex_;
   std::vector<std::pair<std::uint64_t, std::shared_ptr<OnFrame>>> observers_;

@@ -57,6 +57,7 @@ void Partition::accept(Submission s, Host::OnAccepted done) {
   input.context.set_correlation_id(s.correlation_id.empty() ? input.context.command_id() : std::move(s.correlation_id));
   input.context.set_traceparent(std::move(s.traceparent));
   input.done = std::move(done);
+  input.counted = true;
   enqueue(std::move(input));
 }
 
@@ -144,7 +145,7 @@ void Partition::refuse_all(const Error& error) {
   std::deque<Input> queue;
   queue.swap(queue_);
   for (Input& input : queue) {
-    if (input.kind == Input::Kind::kClient) queued_.fetch_sub(1, std::memory_order_relaxed);
+    if (input.counted) queued_.fetch_sub(1, std::memory_order_relaxed);
     if (input.done) input.done(tl::unexpected(error));
     if (input.on_state) input.on_state(tl::unexpected(error));
   }

@@ -62,6 +62,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
     Host::OnAccepted done;            // kClient
     Host::OnState on_state;           // kRead
     bool retried = false;
+    bool counted = false;             // stands in queued_
     std::uint32_t depth = 0;          // of a cascade inside the round
     std::uint64_t order = 0;          // of dispatch: the order of entries in the frame
   };

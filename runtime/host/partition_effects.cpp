@@ -27,6 +27,15 @@ void Partition::schedule(const ActorKey& actor, const actors::Effect& effect, bo
     outcome.set_unknown("the node stopped while this effect may have been running");
     return report(actor, std::move(outcome));
   }
+  if (recovered && effect.seen_while_running) {
+    v1::EffectOutcome outcome;
+    outcome.set_effect_id(effect.effect_id);
+    outcome.set_attempt(effect.attempt);
+    outcome.mutable_failure()->set_code("interrupted");
+    outcome.mutable_failure()->set_message("the node stopped while this was running");
+    outcome.mutable_failure()->set_retryable(true);
+    return report(actor, std::move(outcome));
+  }
   if (effect.not_before_ms <= w_.parts.clock->now_ms()) return run_effect(actor, effect.effect_id, effect.attempt);
   w_.parts.clock->call_at(effect.not_before_ms, [self = weak_from_this(), actor, id = effect.effect_id,
                                                  attempt = effect.attempt, generation = generation_] {

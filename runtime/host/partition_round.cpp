@@ -48,7 +48,7 @@ void Partition::pump() {
   for (std::size_t n = 0; n < w_.parts.limits.frame_max_entries && !queue_.empty(); ++n) {
     Input input = std::move(queue_.front());
     queue_.pop_front();
-    if (input.kind == Input::Kind::kClient) queued_.fetch_sub(1, std::memory_order_relaxed);
+    if (std::exchange(input.counted, false)) queued_.fetch_sub(1, std::memory_order_relaxed);
     dispatch(std::move(input));
   }
   if (--outstanding_ == 0) close_round();

@@ -1,0 +1,105 @@
+// One way from requests to commands.
+#include "runtime/api/submit.h"
+
+#include <openssl/rand.h>
+
+#include "actors/tenant/tenant.h"
+#include "schemas/base/sha256.h"
+
+namespace soma::runtime::api {
+
+std::string command_id_of(const http::Request& request) {
+  if (!request.idempotency_key.empty()) return request.tenant() + ":" + request.idempotency_key;
+  unsigned char random[16];
+  if (RAND_bytes(random, sizeof random) != 1) std::abort();   // ids that might repeat would merge two requests
+  return request.tenant() + ":auto-" + hex({reinterpret_cast<const char*>(random), sizeof random});
+}
+
+std::string created_id(std::string_view prefix, const http::Request& request, const std::string& command_id) {
+  return std::string(prefix) + "_" + sha256_hex(request.route + "\n" + command_id).substr(0, 24);
+}
+
+std::string request_hash_of(const http::Request& request) {
+  return sha256_hex(request.method + "\n" + request.path + "\n" + request.body);
+}
+
+Submission make_submission(const http::Request& request, ActorKey actor, const google::protobuf::Message& command,
+                           std::string command_id) {
+  Submission s;
+  s.actor = std::move(actor);
+  s.command = actors::deterministic_bytes(command);
+  s.command_id = std::move(command_id);
+  s.request_hash = request_hash_of(request);
+  s.principal = request.principal;
+  s.correlation_id = request.request_id;
+  s.traceparent = request.traceparent;
+  return s;
+}
+
+void add_write_headers(http::Response& response, const Accepted& accepted) {
+  response.header("Soma-Position", to_string(accepted.position));
+  if (accepted.replayed) response.header("Idempotent-Replayed", "true");
+}
+
+void submit(const Node& node, const RequestPtr& request, const http::Responder& responder, Submission submission,
+            std::function<http::Response(const Accepted&)> answer) {
+  node.host->submit(std::move(submission), [request, responder, answer = std::move(answer)](Result<Accepted> r) {
+    if (!r) {
+      if (code_disposition(r.error().code) == Disposition::kRetry) return responder.send(http::problem_retry(r.error(), 1));
+      return responder.fail(r.error());
+    }
+    http::Response response = answer(*r);
+    add_write_headers(response, *r);
+    responder.send(std::move(response));
+  });
+}
+
+void with_settings(const Node& node, const RequestPtr& request, const http::Responder& responder,
+                   std::function<void(v1::TenantSettings)> next) {
+  node.host->read(actors::tenant_key(request->tenant()), [responder, next = std::move(next), mode = node.mode](Result<StateView> r) {
+    if (!r) return responder.send(http::problem_retry(r.error(), 1));
+    auto settings = actors::effective_settings(static_cast<const v1::TenantState&>(*r->state));
+    // The server's mode holds unless the tenant's is stricter.
+    if (mode.starts_with("production") || !settings.deployment_mode().starts_with("production"))
+      settings.set_deployment_mode(mode);
+    next(std::move(settings));
+  });
+}
+
+void after_position(const Node& node, const RequestPtr& request, const http::Responder& responder,
+                    std::function<void()> next) {
+  const auto header = request->headers.get("Soma-Position");
+  if (!header) return next();
+  const auto position = parse_position(*header);
+  if (!position)
+    return responder.send(http::field_error({"header", "Soma-Position"}, "must be PARTITION/OFFSET", "position"));
+  node.worker->post([&node, position, responder, next = std::move(next)] {
+    if (node.memory->wait_for(*position, node.position_wait_ms)) return next();
+    responder.send(http::problem_retry({Code::kUnavailable, "the view has not reached the position yet", {}}, 1));
+  });
+}
+
+std::string text_member(const boost::json::value& object, std::string_view name) {
+  if (!object.is_object()) return {};
+  const auto* v = object.get_object().if_contains(name);
+  return v && v->is_string() ? std::string(v->get_string()) : std::string();
+}
+
+v1::PolicyInput policy_input(const http::Request& request, const std::string& action, const std::string& capability) {
+  // What a prompt alone tells: low risk, high confidence. A caller may state both, in metadata.
+  v1::PolicyInput input;
+  input.set_action_id(action);
+  input.set_capability(capability);
+  input.set_risk_score(0.1);
+  input.set_confidence(0.9);
+  if (!request.json.is_object()) return input;
+  const auto* metadata = request.json.get_object().if_contains("metadata");
+  if (!metadata || !metadata->is_object()) return input;
+  if (const auto* v = metadata->get_object().if_contains("risk_score"); v && v->is_number())
+    input.set_risk_score(v->to_number<double>());
+  if (const auto* v = metadata->get_object().if_contains("confidence"); v && v->is_number())
+    input.set_confidence(v->to_number<double>());
+  return input;
+}
+
+}  // namespace soma::runtime::api
