@@ -1,7 +1,9 @@
 // BM25 (k1 = 1.2, b = 0.75), after Robertson and Zaragoza, 2009.
 #include "runtime/memory/word_index.h"
 
+#include <cctype>
 #include <cmath>
+#include <utility>
 
 namespace soma::runtime {
 
