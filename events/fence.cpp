@@ -26,8 +26,9 @@ Verdict Fence::admit(const v1::Frame& frame, std::string_view hash) {
     return Verdict::kValid;
   }
   if (frame.epoch() < epoch_.value) return Verdict::kStaleEpoch;
-  if (frame.epoch() > epoch_.value) return Verdict::kOutOfOrder;
-  if (frame.number() <= last_number_.value) return Verdict::kDuplicate;
+  if (frame.epoch() > epoch_.value || epoch_.value == 0) return Verdict::kOutOfOrder;   // no claim of it
+  if (frame.number() < last_number_.value) return Verdict::kDuplicate;
+  if (frame.number() == last_number_.value) return hash == head_ ? Verdict::kDuplicate : Verdict::kOutOfOrder;
   if (frame.number() != last_number_.value + 1 || frame.previous_hash() != head_) return Verdict::kOutOfOrder;
   last_number_ = FrameNumber{frame.number()};
   head_ = std::string(hash);

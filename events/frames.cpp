@@ -7,10 +7,12 @@ namespace soma::events {
 
 namespace {
 constexpr std::uint32_t kFormat = 1;
+constexpr std::size_t kMaxStoredRecordBytes = 16 << 20;   // generous: what other builds may have written
 }
 
 Result<std::shared_ptr<const v1::Frame>> decode_frame(std::string_view bytes) {
   auto frame = std::make_shared<v1::Frame>();
+  if (bytes.size() > kMaxStoredRecordBytes) return fail(Code::kCorrupt, "record is larger than any frame");
   if (!frame->ParseFromArray(bytes.data(), static_cast<int>(bytes.size())))
     return fail(Code::kCorrupt, "record is not a frame");
   if (frame->format() != kFormat)
@@ -29,6 +31,9 @@ FrameReader::FrameReader(const Log& log, PartitionId partition, Fence fence, Off
 
 Result<std::vector<ValidFrame>> FrameReader::next(std::size_t max_bytes) {
   std::vector<ValidFrame> out;
+  const auto at = [this](Offset offset) {
+    return "partition " + std::to_string(partition_.value) + " offset " + std::to_string(offset.value) + ": ";
+  };
   while (out.empty()) {   // a batch may hold void records only
     auto records = log_.read(partition_, next_, max_bytes);
     if (!records) return tl::unexpected(records.error());
@@ -36,8 +41,10 @@ Result<std::vector<ValidFrame>> FrameReader::next(std::size_t max_bytes) {
     for (auto& record : *records) {
       auto frame = decode_frame(record.bytes);
       if (!frame)
-        return fail(frame.error().code, "partition " + std::to_string(partition_.value) + " offset " +
-                                            std::to_string(record.offset.value) + ": " + frame.error().message);
+        return fail(frame.error().code, at(record.offset) + frame.error().message);
+      if ((*frame)->partition() != partition_.value)
+        return fail(Code::kCorrupt, at(record.offset) + "a frame of partition " +
+                                        std::to_string((*frame)->partition()));
       std::string hash = sha256(record.bytes);
       if (fence_.admit(**frame, hash) == Verdict::kValid)
         out.push_back({{partition_, record.offset}, std::move(*frame), std::move(hash)});
@@ -55,7 +62,8 @@ Result<ValidFrame> read_frame_at(const Log& log, Position position) {
   if (records->empty() || records->front().offset != position.offset)
     return fail(Code::kNotFound, "no record at position " + to_string(position));
   auto frame = decode_frame(records->front().bytes);
-  if (!frame) return tl::unexpected(frame.error());
+  if (!frame)
+    return fail(frame.error().code, "position " + to_string(position) + ": " + frame.error().message);
   return ValidFrame{position, std::move(*frame), sha256(records->front().bytes)};
 }
 

@@ -49,8 +49,8 @@ class FrameReader {
 // One frame, decoded, at a position known to be valid.
 Result<ValidFrame> read_frame_at(const Log& log, Position position);
 
-// The owner's pen. Not thread-safe but for the reports, which it hands to `on_ready` on the engine's
-// thread in order of append. A frame is reported valid only when durable and proven unfenced: its offset
+// The owner's pen. Used by one thread; outcomes come in order of append, on an engine thread (or, once
+// the writer is dead and nothing is in flight, at once). A frame is reported valid only when durable and proven unfenced: its offset
 // is the last proven own offset + 1 (then nobody wrote between), else by reading the gap. After
 // the first failure every later frame is reported failed and the writer is dead: claim anew.
 class FrameWriter {
@@ -62,10 +62,12 @@ class FrameWriter {
   };
   using OnOutcome = std::function<void(const Outcome&)>;
 
-  // Appends CLAIM(epoch + 1) after `reader` has reached the end, and reads to it. Blocking. kFenced when lost.
+  // Appends CLAIM(epoch + 1) after `reader` has reached the end, and reads to it. Blocking. kFenced when
+  // lost, also to a higher claim already seen behind the own one.
   // `between` gets the valid frames that another owner's last breath put before the claim.
-  static Result<std::unique_ptr<FrameWriter>> claim(Log& log, FrameReader& reader, v1::Claim claim, std::int64_t now_ms,
-                                                    const std::function<void(const ValidFrame&)>& between);
+  static Result<std::unique_ptr<FrameWriter>> claim(
+      Log& log, FrameReader& reader, v1::Claim claim, std::int64_t now_ms,
+      const std::function<void(const ValidFrame&)>& between);
 
   // Fills format, partition, epoch, number, previous_hash; appends. kTooLarge is returned at once through
   // on_outcome, before anything was written, and leaves the writer alive.

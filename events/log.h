@@ -49,6 +49,12 @@ class Log {
   // Calls `on_grow` (engine thread, must not block) whenever end(partition) rose. Until unfollow.
   virtual std::uint64_t follow(std::function<void(PartitionId)> on_grow) = 0;
   virtual void unfollow(std::uint64_t subscription) = 0;
+  // Runs work that may block (reading) and came up in a report handler. An engine whose report thread also
+  // serves reads runs it elsewhere; the others at once.
+  virtual void run_apart(std::function<void()> work) { work(); }
+  // For engines without threads of their own: completes what is pending on the caller's thread, and is
+  // true. False: reports come from the engine's threads, wait for them.
+  virtual bool pump() { return false; }
   // True while appends can be taken; else why not (read-only after EIO, disk full, closed).
   virtual Status health() const = 0;
 };
