@@ -65,7 +65,7 @@ TEST_F(ServerTest, EveryFramingFaultIsRefused) {
 
 TEST_F(ServerTest, UnreadableRequestsEndTheConnection) {
   const auto port = start();
-  for (const std::string bytes :
+  for (const std::string& bytes :
        {std::string("hello\r\n\r\n"),
         line("POST /echo HTTP/1.1", "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n") + "GET / HTTP/1.1\r\n\r\n"}) {
     RawClient client(port);

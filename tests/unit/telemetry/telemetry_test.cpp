@@ -87,7 +87,7 @@ TEST(Trace, ParsesOnlyWhatTheStandardAllows) {
   ASSERT_TRUE(parsed.has_value());
   EXPECT_EQ(parsed->text(), good);
   EXPECT_TRUE(parse_traceparent("01" + good.substr(2) + "-more").has_value());
-  for (const std::string bad :
+  for (const std::string& bad :
        {std::string(), good + "-x", "ff" + good.substr(2), good.substr(1), "00-" + std::string(32, '0') + good.substr(35),
         good.substr(0, 36) + std::string(16, '0') + "-01",
         std::string("00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01")})
