@@ -4,6 +4,7 @@
 #include <boost/json/basic_parser_impl.hpp>
 #include <boost/json/value_stack.hpp>
 
+#include <charconv>
 #include <cmath>
 #include <string>
 #include <unordered_set>
@@ -26,7 +27,7 @@ struct StrictHandler {
   json::value_stack stack;
   std::vector<std::unordered_set<std::string>> names;   // of the open objects
   std::string name;                                     // parts of the member name so far
-  bool number_is_integer = true;
+  std::string number;                                   // parts of the number so far
   const char* reason = nullptr;
 
   bool refuse(error_code& ec, const char* why) {
@@ -60,22 +61,28 @@ struct StrictHandler {
   }
   bool on_string_part(string_view s, std::size_t, error_code&) { stack.push_chars(s); return true; }
   bool on_string(string_view s, std::size_t, error_code&) { stack.push_string(s); return true; }
-  bool on_number_part(string_view s, error_code&) { note_number(s); return true; }
+  bool on_number_part(string_view s, error_code&) { number.append(s.data(), s.size()); return true; }
   bool on_int64(std::int64_t i, string_view, error_code&) {
-    number_is_integer = true;
+    number.clear();
     stack.push_int64(i);
     return true;
   }
   bool on_uint64(std::uint64_t u, string_view, error_code&) {
-    number_is_integer = true;
+    number.clear();
     stack.push_uint64(u);
     return true;
   }
+  // boost::json 1.81 may be off in the last bit; policy scores and digests need the nearest double.
   bool on_double(double d, string_view s, error_code& ec) {
-    note_number(s);
-    const bool integer = std::exchange(number_is_integer, true);
-    if (integer) return refuse(ec, "an integer does not fit 64 bits");
-    if (!std::isfinite(d)) return refuse(ec, "a number is too large");
+    number.append(s.data(), s.size());
+    const std::string text = std::exchange(number, {});
+    if (text.find_first_of(".eE") == text.npos)
+      return refuse(ec, "an integer does not fit 64 bits");
+    double exact = 0;
+    const auto read = std::from_chars(text.data(), text.data() + text.size(), exact);
+    if (read.ec == std::errc()) d = exact;   // else too large, or so small that d is zero
+    if (!std::isfinite(d) || (read.ec != std::errc() && std::abs(d) > 1))
+      return refuse(ec, "a number is too large");
     stack.push_double(d);
     return true;
   }
@@ -83,10 +90,6 @@ struct StrictHandler {
   bool on_null(error_code&) { stack.push_null(); return true; }
   bool on_comment_part(string_view, error_code&) { return true; }
   bool on_comment(string_view, error_code&) { return true; }
-
-  void note_number(string_view s) {
-    if (s.find_first_of(".eE") != string_view::npos) number_is_integer = false;
-  }
 };
 
 tl::unexpected<Error> malformed(std::size_t offset, const std::string& why) {

@@ -171,9 +171,9 @@ std::vector<FieldError> validate_query(const std::vector<Field>& fields,
       check.field(f, query_json(f.type, begin->second), {"query", f.name});
   }
   if (refuse_unknown)
-    for (const auto& [name, value] : query)
-      if (!std::ranges::any_of(fields, [&](const Field& f) { return f.name == name; }))
-        check.add({"query", name.substr(0, 128)}, "is not known here", "extra_forbidden");
+    for (const auto& entry : query)
+      if (!std::ranges::any_of(fields, [&](const Field& f) { return f.name == entry.first; }))
+        check.add({"query", entry.first.substr(0, 128)}, "is not known here", "extra_forbidden");
   return std::move(check.errors);
 }
 

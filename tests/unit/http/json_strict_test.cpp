@@ -64,6 +64,13 @@ TEST(JsonStrict, LongMemberNamesInPartsAreStillCompared) {
   EXPECT_TRUE(parse_json_strict("{\"" + name + "\":1,\"" + name + "x\":2}").has_value());
 }
 
+TEST(JsonStrict, NumbersAreTheNearestDoubles) {
+  const auto value = parse_json_strict("[99e91,0.1,1e-400,123456789.123456789e-30,5e-324,1.7976931348623157e308]");
+  ASSERT_TRUE(value.has_value()) << value.error().message;
+  const double expected[] = {99e91, 0.1, 0.0, 123456789.123456789e-30, 5e-324, 1.7976931348623157e308};
+  for (std::size_t i = 0; i < 6; ++i) EXPECT_EQ(value->at(i).as_double(), expected[i]) << i;
+}
+
 TEST(JsonStrict, SizeLimit) {
   const auto value = parse_json_strict("[1,2,3]", {.max_bytes = 6});
   ASSERT_FALSE(value.has_value());
