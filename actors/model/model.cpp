@@ -16,6 +16,7 @@ constexpr std::uint32_t kDefaultSlots = 8;
 constexpr std::uint32_t kDefaultQueueLimit = 10'000;
 constexpr std::uint32_t kMaxAttempts = 4;
 constexpr std::int64_t kMaxBackOffMs = 60'000;
+constexpr std::int64_t kMaxRetryAfterMs = 600'000;   // a provider's wish is granted so far
 
 std::uint32_t slots(const v1::ModelState& s) { return s.slots() ? s.slots() : kDefaultSlots; }
 std::uint32_t queue_limit(const v1::ModelState& s) { return s.queue_limit() ? s.queue_limit() : kDefaultQueueLimit; }
@@ -119,7 +120,8 @@ Result<Decided> failed(const v1::ModelState& state, const v1::RunningCall& call,
   const auto& request = call.request();
   d.reply.set_call_id(request.call_id());
   const bool interrupted = failure.code() == "interrupted";   // by a crash of ours: no fault of the provider
-  const std::int64_t wait = interrupted ? 0 : std::min<std::int64_t>(kMaxBackOffMs, 1000LL << std::min(call.attempt() - 1, 10u));
+  const std::int64_t back_off = interrupted ? 0 : std::min<std::int64_t>(kMaxBackOffMs, 1000LL << std::min(call.attempt() - 1, 10u));
+  const std::int64_t wait = std::max(back_off, std::min(failure.retry_after_ms(), kMaxRetryAfterMs));
   const std::int64_t again_at = context.now_ms() + wait;
   const bool in_time = request.deadline_ms() == 0 || again_at < request.deadline_ms();
   if (failure.retryable() && (interrupted || call.attempt() < kMaxAttempts) && in_time) {

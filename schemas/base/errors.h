@@ -59,6 +59,7 @@ struct Error {
   Code code = Code::kInternal;
   std::string message;
   std::string field;  // "body.prompt"; empty when no single field is at fault
+  std::int64_t retry_after_ms = 0;   // the other side asked to wait so long; 0: it did not say
 };
 
 template <typename T>
@@ -66,7 +67,7 @@ using Result = tl::expected<T, Error>;
 using Status = Result<void>;
 
 inline tl::unexpected<Error> fail(Code code, std::string message, std::string field = {}) {
-  return tl::unexpected<Error>(Error{code, std::move(message), std::move(field)});
+  return tl::unexpected<Error>(Error{code, std::move(message), std::move(field), 0});
 }
 
 }  // namespace soma
