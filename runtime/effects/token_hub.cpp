@@ -1,45 +1,135 @@
-// Buffers per call.
+// Buffers per call. Lock order: a call's lock, then the table's; never the other way round.
 #include "runtime/effects/token_hub.h"
+
+#include <algorithm>
+#include <mutex>
+#include <unordered_map>
+#include <vector>
 
 namespace soma::runtime {
 
-std::shared_ptr<TokenHub::Call> TokenHub::call(const std::string& call_id) {
-  std::lock_guard lock(mutex_);
-  auto& c = calls_[call_id];
-  if (!c) c = std::make_shared<Call>();
-  return c;
-}
+struct TokenHub::Call {
+  struct Entry {
+    Listener listener;
+    bool active = true;
+  };
+  std::recursive_mutex mutex;        // a listener may come back to end its subscription
+  bool gone = false;                 // no longer in the table
+  bool running = false;
+  std::uint32_t attempt = 0;
+  std::uint32_t next_index = 0;
+  std::size_t bytes = 0;
+  std::vector<Token> tokens;
+  std::vector<std::shared_ptr<Entry>> listeners;
+  int telling = 0;                   // depth of loops over `listeners`
+
+  void tell(const Token& token) {
+    ++telling;
+    const std::size_t count = listeners.size();
+    for (std::size_t i = 0; i < count; ++i)
+      if (auto entry = listeners[i]; entry->active) entry->listener(token);
+    --telling;
+    tidy();
+  }
+  void tidy() {
+    if (telling == 0) std::erase_if(listeners, [](const auto& e) { return !e->active; });
+  }
+  bool unused() const {
+    return !running && std::none_of(listeners.begin(), listeners.end(),
+                                    [](const auto& e) { return e->active; });
+  }
+};
+
+struct TokenHub::Table {
+  mutable std::mutex mutex;
+  std::unordered_map<std::string, std::shared_ptr<Call>> calls;
+
+  std::shared_ptr<Call> find(const std::string& id) {
+    std::lock_guard lock(mutex);
+    auto it = calls.find(id);
+    return it == calls.end() ? nullptr : it->second;
+  }
+  // Runs `use` under the lock of the call, which is made when it is not there.
+  template <typename Use>
+  void with(const std::string& id, Use use) {
+    for (;;) {
+      std::shared_ptr<Call> call;
+      {
+        std::lock_guard lock(mutex);
+        auto& slot = calls[id];
+        if (!slot) slot = std::make_shared<Call>();
+        call = slot;
+      }
+      std::lock_guard lock(call->mutex);
+      if (call->gone) continue;      // forgotten in between: once more
+      return use(call);
+    }
+  }
+  // Under the call's lock.
+  void forget_if_unused(const std::string& id, Call& call) {
+    if (call.gone || !call.unused()) return;
+    call.gone = true;
+    std::lock_guard lock(mutex);
+    calls.erase(id);
+  }
+};
+
+TokenHub::TokenHub() : table_(std::make_shared<Table>()) {}
+TokenHub::~TokenHub() = default;
 
 void TokenHub::begin(const std::string& call_id, std::uint32_t attempt) {
-  auto c = call(call_id);
-  std::lock_guard lock(c->mutex);
-  c->attempt = attempt;
-  c->tokens.clear();
+  table_->with(call_id, [&](const std::shared_ptr<Call>& c) {
+    c->running = true;
+    c->attempt = attempt;
+    c->next_index = 0;
+    c->bytes = 0;
+    c->tokens.clear();
+  });
 }
 
-void TokenHub::publish(const std::string& call_id, std::uint32_t attempt, std::uint32_t index, const std::string& text) {
-  auto c = call(call_id);
+void TokenHub::publish(const std::string& call_id, std::uint32_t attempt, std::uint32_t index,
+                       const std::string& text) {
+  auto c = table_->find(call_id);
+  if (!c) return;
   std::lock_guard lock(c->mutex);
-  if (attempt != c->attempt || c->tokens.size() >= kMaxTokensPerCall) return;
-  c->tokens.push_back({attempt, index, text});
-  for (auto& [id, listener] : c->listeners) listener(c->tokens.back());
+  if (!c->running || attempt != c->attempt || index != c->next_index) return;
+  ++c->next_index;
+  const Token token{attempt, index, text};
+  // Only a gapless beginning is worth keeping: once over the limit, nothing more is.
+  if (c->tokens.size() == index && index < kMaxTokensPerCall && c->bytes + text.size() <= kMaxBytesPerCall) {
+    c->bytes += text.size();
+    c->tokens.push_back(token);
+  }
+  c->tell(token);
 }
 
 void TokenHub::finish(const std::string& call_id) {
-  std::lock_guard lock(mutex_);
-  calls_.erase(call_id);   // those who listen keep what they have; the answer is in the log by now
+  auto c = table_->find(call_id);
+  if (!c) return;
+  std::lock_guard lock(c->mutex);
+  c->running = false;
+  table_->forget_if_unused(call_id, *c);
 }
 
 TokenHub::Subscription TokenHub::subscribe(const std::string& call_id, Listener listener) {
-  auto c = call(call_id);
-  std::lock_guard lock(c->mutex);
-  for (const auto& token : c->tokens) listener(token);
-  const std::uint64_t id = c->next++;
-  c->listeners[id] = std::move(listener);
-  return Subscription(nullptr, [c, id](void*) {
-    std::lock_guard inner(c->mutex);
-    c->listeners.erase(id);
+  auto entry = std::make_shared<Call::Entry>(Call::Entry{std::move(listener), true});
+  std::shared_ptr<Call> call;
+  table_->with(call_id, [&](const std::shared_ptr<Call>& c) {
+    call = c;
+    for (const auto& token : c->tokens) entry->listener(token);
+    c->listeners.push_back(entry);
   });
+  return Subscription(nullptr, [table = table_, call, entry, call_id](void*) {
+    std::lock_guard lock(call->mutex);
+    entry->active = false;
+    call->tidy();
+    table->forget_if_unused(call_id, *call);
+  });
+}
+
+std::size_t TokenHub::calls() const {
+  std::lock_guard lock(table_->mutex);
+  return table_->calls.size();
 }
 
 }  // namespace soma::runtime

@@ -3,15 +3,14 @@
 
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <memory>
-#include <mutex>
 #include <string>
-#include <vector>
 
 namespace soma::runtime {
 
-// Thread-safe. Listeners run under the call's lock, on the publisher's or subscriber's thread: they must not block.
+// Thread-safe. Listeners run under the call's lock, on the publisher's or subscriber's thread: they
+// must not block. A listener may end its own subscription. A call is kept while it runs or somebody
+// listens; a subscription outlives failed attempts and gets the tokens of the next one.
 class TokenHub {
  public:
   struct Token {
@@ -22,25 +21,30 @@ class TokenHub {
   using Listener = std::function<void(const Token&)>;
   using Subscription = std::shared_ptr<void>;
 
+  // What is over these is not buffered: it reaches those who listen now, and all with the answer.
   static constexpr std::size_t kMaxTokensPerCall = 65536;
+  static constexpr std::size_t kMaxBytesPerCall = 1 << 20;
+
+  TokenHub();
+  ~TokenHub();
+  TokenHub(const TokenHub&) = delete;
+  TokenHub& operator=(const TokenHub&) = delete;
 
   void begin(const std::string& call_id, std::uint32_t attempt);   // earlier attempts' tokens go
-  void publish(const std::string& call_id, std::uint32_t attempt, std::uint32_t index, const std::string& text);
-  void finish(const std::string& call_id);                         // no subscriber: forgotten at once
-  // First what has come so far, then what comes, until the subscription is destroyed.
+  // Dropped unless `attempt` is the one that runs and `index` the next in it.
+  void publish(const std::string& call_id, std::uint32_t attempt, std::uint32_t index,
+               const std::string& text);
+  void finish(const std::string& call_id);                         // nobody listens: forgotten at once
+  // First what has come so far of the attempt that runs, then what comes, until the subscription is
+  // destroyed. It may be destroyed after the hub.
   [[nodiscard]] Subscription subscribe(const std::string& call_id, Listener listener);
 
+  std::size_t calls() const;   // running or listened to
+
  private:
-  struct Call {
-    std::mutex mutex;
-    std::uint32_t attempt = 1;
-    std::vector<Token> tokens;
-    std::map<std::uint64_t, Listener> listeners;
-    std::uint64_t next = 1;
-  };
-  std::shared_ptr<Call> call(const std::string& call_id);
-  std::mutex mutex_;
-  std::map<std::string, std::shared_ptr<Call>> calls_;
+  struct Call;
+  struct Table;
+  std::shared_ptr<Table> table_;
 };
 
 }  // namespace soma::runtime
