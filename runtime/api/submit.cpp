@@ -54,15 +54,18 @@ void submit(const Node& node, const RequestPtr& request, const http::Responder& 
   });
 }
 
+v1::TenantSettings settings_for(const Node& node, const StateView& tenant) {
+  auto settings = actors::effective_settings(static_cast<const v1::TenantState&>(*tenant.state));
+  if (node.mode.starts_with("production") || !settings.deployment_mode().starts_with("production"))
+    settings.set_deployment_mode(node.mode);
+  return settings;
+}
+
 void with_settings(const Node& node, const RequestPtr& request, const http::Responder& responder,
                    std::function<void(v1::TenantSettings)> next) {
-  node.host->read(actors::tenant_key(request->tenant()), [responder, next = std::move(next), mode = node.mode](Result<StateView> r) {
+  node.host->read(actors::tenant_key(request->tenant()), [&node, responder, next = std::move(next)](Result<StateView> r) {
     if (!r) return responder.send(http::problem_retry(r.error(), 1));
-    auto settings = actors::effective_settings(static_cast<const v1::TenantState&>(*r->state));
-    // The server's mode holds unless the tenant's is stricter.
-    if (mode.starts_with("production") || !settings.deployment_mode().starts_with("production"))
-      settings.set_deployment_mode(mode);
-    next(std::move(settings));
+    next(settings_for(node, *r));
   });
 }
 

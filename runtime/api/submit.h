@@ -33,6 +33,9 @@ void submit(const Node& node, const RequestPtr& request, const http::Responder& 
 void with_settings(const Node& node, const RequestPtr& request, const http::Responder& responder,
                    std::function<void(v1::TenantSettings)> next);
 
+// The tenant's settings in a state that was read, under the server's mode unless the tenant's is stricter.
+v1::TenantSettings settings_for(const Node& node, const StateView& tenant);
+
 // Waits, bounded and off the caller's thread, until the memory index has seen Soma-Position; then `next`.
 void after_position(const Node& node, const RequestPtr& request, const http::Responder& responder,
                     std::function<void()> next);

@@ -19,6 +19,7 @@ class HostImpl final : public Host {
     if (!inline_background) background_ = std::make_unique<Worker>();
     auto& w = *world_;
     w.parts = std::move(parts);
+    for (auto& observer : w.parts.observers) on_frame(std::move(observer));
     w.executors = executors_.get();
     w.metrics = &metrics_;
     w.observe = [this](const events::ValidFrame& frame) { observe(frame); };

@@ -115,6 +115,7 @@ struct HostParts {
   std::string address;
   HostLimits limits;
   std::size_t threads = 2;
+  std::vector<Host::OnFrame> observers;      // from the first frame on
 };
 
 // Opens every partition of the log: claims, recovers, serves while restoring. Returns before they serve.

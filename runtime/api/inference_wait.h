@@ -1,0 +1,24 @@
+// Waits for an inference to end: by its state if it has, else by its events.
+#pragma once
+
+#include <functional>
+
+#include "runtime/api/submit.h"
+#include "soma/v1/inference.pb.h"
+
+namespace soma::runtime::api {
+
+struct Finished {
+  v1::InferenceState state;
+  Accepted accepted;
+};
+
+// Submits the start and calls `done` once: with a state that is done or failed, or with an error.
+void start_and_wait(const Node& node, const RequestPtr& request, v1::ModelRequest model_request, const std::string& action,
+                    std::function<void(Result<Finished>)> done);
+// The id of the model call that this request leads to, for those who want its tokens.
+std::string call_id_of(const std::string& command_id);
+// What a failed inference answers: 403, 429, 503, … by its recorded code.
+http::Response failure_response(const v1::Failure& failure);
+
+}  // namespace soma::runtime::api

@@ -1,0 +1,283 @@
+// The parts in the order of their dependence; destruction runs the other way.
+#include "runtime/node/node.h"
+
+#include <fcntl.h>
+#include <openssl/rand.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <boost/json.hpp>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include "events/embedded/embedded_log.h"
+#include "projections/projections.h"
+#include "runtime/api/api.h"
+#include "runtime/effects/local_model.h"
+#include "runtime/host/system_clock.h"
+#include "runtime/http/server.h"
+#include "runtime/snapshots/rocks_store.h"
+#include "runtime/telemetry/log.h"
+#include "schemas/base/sha256.h"
+
+namespace soma::runtime {
+
+namespace fs = std::filesystem;
+namespace json = boost::json;
+using config::Config;
+
+namespace {
+
+int exit_code(const Error& error) {
+  switch (error.code) {
+    case Code::kLocked: return 8;
+    case Code::kCorrupt: return 9;
+    case Code::kInvalidArgument: return 2;
+    default: return 1;
+  }
+}
+
+Status write_atomically(const fs::path& path, const std::string& text) {
+  const fs::path temp = path.string() + ".new";
+  std::ofstream(temp) << text;
+  std::error_code error;
+  fs::rename(temp, path, error);
+  return error ? fail(Code::kIo, "cannot write " + path.string() + ": " + error.message()) : Status{};
+}
+
+Result<std::string> node_id_of(const Config& c) {
+  if (!c.node_id.empty()) return c.node_id;
+  const fs::path file = fs::path(c.data_dir) / "node_id";
+  std::string id;
+  if (std::ifstream(file) >> id) return id;
+  unsigned char random[8];
+  if (RAND_bytes(random, sizeof random) != 1) return fail(Code::kInternal, "no randomness for a node id");
+  id = "node-" + hex({reinterpret_cast<const char*>(random), sizeof random});
+  if (auto ok = write_atomically(file, id + "\n"); !ok) return tl::unexpected(ok.error());
+  return id;
+}
+
+class Node {
+ public:
+  explicit Node(const Config& c) : c_(c) {}
+
+  Status open() {
+    fs::create_directories(fs::path(c_.data_dir) / "run");
+    for (auto step : {&Node::open_log, &Node::open_security, &Node::open_models, &Node::open_projections, &Node::open_host,
+                      &Node::open_http})
+      if (auto ok = (this->*step)(); !ok) return ok;
+    return wait_until_serving();
+  }
+
+  Status announce() {
+    json::object ready{{"event", "ready"}, {"pid", ::getpid()}, {"http", gateway_->url()},
+                       {"memory", memory_server_ ? json::value(memory_server_->url()) : json::value(nullptr)},
+                       {"metrics", nullptr}, {"kafka", nullptr}, {"data_dir", fs::absolute(c_.data_dir).lexically_normal().string()}};
+    const std::string line = json::serialize(ready) + "\n";
+    if (auto ok = write_atomically(fs::path(c_.data_dir) / "run" / "endpoints.json", line); !ok) return ok;
+    return ::write(1, line.data(), line.size()) == static_cast<ssize_t>(line.size()) ? Status{}
+                                                                                       : fail(Code::kIo, "stdout is closed");
+  }
+
+  void close() {
+    const auto drain = static_cast<int>(c_.drain_timeout_ms);
+    for (auto* server : {&gateway_, &memory_server_})
+      if (*server) (*server)->stop(drain / 2);
+    if (host_ && !host_->drain(drain / 2)) log_warn("not everything ended in time; the log has it");
+    std::error_code ignored;
+    fs::remove(fs::path(c_.data_dir) / "run" / "endpoints.json", ignored);
+  }
+
+ private:
+  Status open_log() {
+    events::EmbeddedOptions o;
+    o.folder = (fs::path(c_.data_dir) / "log").string();
+    o.partition_count = c_.partition_count;
+    o.segment_bytes = c_.segment_bytes;
+    auto log = events::open_embedded_log(std::move(o));
+    if (!log) return tl::unexpected(log.error());
+    log_ = std::move(*log);
+    auto store = open_rocks_store((fs::path(c_.data_dir) / "snapshots").string());
+    if (!store) return tl::unexpected(store.error());
+    if (store->recreated) log_warn("the snapshot store was damaged and is rebuilt from the log");
+    store_ = std::move(store->store);
+    return memory_.rebuild(*log_);
+  }
+
+  Status open_security() {
+    security::AuthOptions o;
+    o.mode = c_.mode;
+    o.key_dir = (fs::path(c_.data_dir) / "keys").string();
+    o.jwks = c_.identity_jwks;
+    o.hs256_secret = c_.identity_hs256_secret;
+    o.issuer = c_.identity_issuer;
+    o.audience = c_.identity_audience;
+    auto authenticator = security::Authenticator::create(std::move(o));
+    if (!authenticator) return tl::unexpected(authenticator.error());
+    authenticator_ = std::move(*authenticator);
+    return {};
+  }
+
+  // Where chat or embeddings go: a remote upstream, a local child, or an error that says why nowhere.
+  Result<SlmClient::Resolve> local(const std::string& setting, const std::string& file, bool embedding,
+                                   std::unique_ptr<LocalModel>& slot) {
+    if (setting == "off") return SlmClient::Resolve([] { return Result<SlmEndpoint>(fail(Code::kModelUnavailable, "no model is configured for this")); });
+    LocalModelOptions o;
+    const fs::path cache = model_cache_folder();
+    o.server = (cache / "bin" / "llama-server").string();
+    o.model = setting == "auto" ? (cache / "models" / file).string() : setting;
+    o.name = fs::path(o.model).stem().string();
+    o.embedding = embedding;
+    o.log_file = (fs::path(c_.data_dir) / "run" / (embedding ? "embedding.log" : "model.log")).string();
+    auto model = LocalModel::start(std::move(o));
+    if (!model) {
+      log_warn("no local model", {{"reason", model.error().message}});
+      return SlmClient::Resolve([e = model.error()] { return Result<SlmEndpoint>(fail(Code::kModelUnavailable, e.message)); });
+    }
+    slot = std::move(*model);
+    return SlmClient::Resolve([&slot] { return slot->endpoint(); });
+  }
+
+  Status open_models() {
+    slm_ = SlmClient::create();
+    SlmEndpoint remote;
+    remote.base_url = c_.slm_openai_base_url;
+    remote.api_key = c_.slm_openai_api_key;
+    remote.model = c_.slm_openai_model.empty() ? "default" : c_.slm_openai_model;
+    const bool has_remote = !remote.base_url.empty();
+    const auto to_remote = [remote] { return Result<SlmEndpoint>(remote); };
+    auto chat = has_remote ? Result<SlmClient::Resolve>(to_remote) : local(c_.slm_local, "smollm2-135m-instruct-q4_1.gguf", false, chat_model_);
+    if (!chat) return tl::unexpected(chat.error());
+    auto embed = local(c_.slm_embedding, "all-minilm-l6-v2-f16.gguf", true, embedding_model_);
+    if (!embed) return tl::unexpected(embed.error());
+    effects_->client = slm_.get();
+    effects_->tokens = &tokens_;
+    effects_->chat_endpoint = *chat;
+    effects_->embedding_endpoint = has_remote && c_.slm_embedding == "off" ? SlmClient::Resolve(to_remote) : *embed;
+    effects_->recall = make_recall(memory_, *slm_, effects_->embedding_endpoint);
+    runner_ = make_effect_runner(effects_);
+    return {};
+  }
+
+  Status open_projections() {
+    auto projections = projections::Projections::start(*log_, {c_.postgres_url, c_.data_dir});
+    if (!projections) {
+      log_error("no views: lists will answer 503", {{"reason", projections.error().message}});
+      return {};
+    }
+    projections_ = std::move(*projections);
+    return {};
+  }
+
+  Status open_host() {
+    auto id = node_id_of(c_);
+    if (!id) return tl::unexpected(id.error());
+    HostParts parts{log_.get(), catalog_.get(), clock_.get(), runner_.get(), store_.get(), *id, {}, {}, 2, {}};
+    parts.limits.active_actors_per_partition = static_cast<std::size_t>(c_.active_actors_limit);
+    parts.observers.push_back([this](const events::ValidFrame& frame) { memory_.on_frame(frame); });
+    auto host = start_host(std::move(parts));
+    if (!host) return tl::unexpected(host.error());
+    host_ = std::move(*host);
+    frames_ = std::make_unique<FrameHub>(*host_);
+    return {};
+  }
+
+  Status open_http() {
+    auto& n = api_;
+    n.host = host_.get();
+    n.catalog = catalog_.get();
+    n.clock = clock_.get();
+    n.frames = frames_.get();
+    n.tokens = &tokens_;
+    n.slm = slm_.get();
+    n.chat_endpoint = effects_->chat_endpoint;
+    n.embedding_endpoint = effects_->embedding_endpoint;
+    n.memory = &memory_;
+    n.projections = projections_.get();
+    n.metrics = &metrics_;
+    n.worker = &worker_;
+    n.mode = c_.mode;
+    n.position_wait_ms = static_cast<std::int64_t>(c_.position_wait_ms);
+    n.jwks = [this] { return authenticator_->public_jwks(); };
+    api::register_sessions(router_, n);
+    api::register_inference(router_, n);
+    api::register_memories(router_, n);
+    api::register_governance(router_, n);
+    api::register_admin(router_, n);
+    if (auto ok = listen(c_.listen, "soma", gateway_); !ok) return ok;
+    return c_.memory_listen.empty() ? Status{} : listen(c_.memory_listen, "soma-memory", memory_server_);
+  }
+
+  Status listen(const std::string& address, const std::string& service, std::unique_ptr<http::Server>& slot) {
+    http::ServerOptions o;
+    o.listen = address;
+    o.io_threads = static_cast<int>(c_.http_threads);
+    o.body_limit = c_.http_body_limit_bytes;
+    o.max_connections = c_.http_max_connections;
+    o.cors_origins = c_.http_cors_origins;
+    o.refuse_unknown_fields = c_.mode == "production";
+    o.service = service;
+    o.metrics = &metrics_;
+    auto server = http::Server::start(std::move(o), router_, [this](auto header) { return authenticator_->authenticate(header); });
+    if (!server) return tl::unexpected(server.error());
+    slot = std::move(*server);
+    return {};
+  }
+
+  Status wait_until_serving() {
+    for (int i = 0; i < 6000; ++i) {
+      bool all = true;
+      for (const auto& p : host_->status()) all &= p.serving;
+      if (all) return {};
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    return fail(Code::kUnavailable, "the partitions did not come up within 30 s");
+  }
+
+  const Config& c_;
+  Metrics metrics_;
+  Worker worker_;
+  std::unique_ptr<actors::Catalog> catalog_ = actors::standard_catalog();
+  std::unique_ptr<Clock> clock_ = make_system_clock();
+  std::unique_ptr<events::Log> log_;
+  std::unique_ptr<StateStore> store_;
+  std::unique_ptr<security::Authenticator> authenticator_;
+  MemoryIndex memory_;
+  TokenHub tokens_;
+  std::unique_ptr<LocalModel> chat_model_, embedding_model_;
+  std::shared_ptr<RunnerParts> effects_ = std::make_shared<RunnerParts>();
+  std::unique_ptr<EffectRunner> runner_;
+  std::unique_ptr<projections::Projections> projections_;
+  std::unique_ptr<Host> host_;
+  std::unique_ptr<FrameHub> frames_;
+  http::Router router_;
+  api::Node api_;
+  std::unique_ptr<SlmClient> slm_;      // goes before the host: its callbacks lead there
+  std::unique_ptr<http::Server> gateway_, memory_server_;
+};
+
+}  // namespace
+
+int run_dev(const Config& c) {
+  sigset_t stop;
+  sigemptyset(&stop);
+  sigaddset(&stop, SIGTERM);
+  sigaddset(&stop, SIGINT);
+  ::pthread_sigmask(SIG_BLOCK, &stop, nullptr);   // before any thread: only sigwait below takes them
+  ::signal(SIGPIPE, SIG_IGN);
+  Node node(c);
+  Status up = node.open();
+  if (up) up = node.announce();
+  if (!up) {
+    log_error("cannot start", {{"code", std::string(code_name(up.error().code))}, {"reason", up.error().message}});
+    return exit_code(up.error());
+  }
+  int signal = 0;
+  ::sigwait(&stop, &signal);
+  log_info("stopping", {{"signal", signal}});
+  node.close();
+  return 0;
+}
+
+}  // namespace soma::runtime
