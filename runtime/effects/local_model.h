@@ -13,7 +13,7 @@ struct LocalModelOptions {
   std::string server;              // path of llama-server
   std::string model;               // path of a GGUF file
   bool embedding = false;
-  std::string log_file;            // the child's output
+  std::string log_file;            // the child's output; beside it lies the key file while it runs
   int threads = 2;
   std::string name;                // as recorded: "smollm2-135m-instruct"
 };
@@ -21,10 +21,12 @@ struct LocalModelOptions {
 // Owns one thread and at most one child; the child dies with this process. Thread-safe.
 class LocalModel {
  public:
+  static constexpr std::size_t kSlots = 4;   // answers generated at once; the client lets no more through
+
   // kNotFound when server or model file is missing; otherwise returns at once, the child starts meanwhile.
   static Result<std::unique_ptr<LocalModel>> start(LocalModelOptions options);
   virtual ~LocalModel() = default;
-  // kModelUnavailable while the child is not ready.
+  // kModelUnavailable while the child is not ready; with retry_after_ms, for it is being started.
   virtual Result<SlmEndpoint> endpoint() const = 0;
   virtual int pid() const = 0;     // 0: not running
 };

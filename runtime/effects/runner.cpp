@@ -8,6 +8,7 @@ v1::Failure to_failure(const Error& error) {
   f.set_code(std::string(code_name(error.code)));
   f.set_message(error.message);
   f.set_retryable(code_disposition(error.code) == Disposition::kRetry);
+  f.set_retry_after_ms(error.retry_after_ms);
   return f;
 }
 
@@ -41,36 +42,62 @@ class Runner final : public EffectRunner {
     return r->SerializeAsString();
   }
 
+  // What a job's outcome is reported by; the runner's parts outlive it.
+  struct Open {
+    Job job;
+    OnOutcome done;
+    void end(Result<std::string> result) const { finish(job, done, std::move(result)); }
+  };
+
+  template <typename Request>
+  static bool parse(const Open& open, Request& request) {
+    if (request.ParseFromString(open.job.effect.request)) return true;
+    open.end(fail(Code::kInternal, "the effect's request does not parse"));
+    return false;
+  }
+
   void chat(Job job, OnOutcome done) {
+    auto open = std::make_shared<const Open>(Open{std::move(job), std::move(done)});
     v1::ModelRequest request;
-    if (!request.ParseFromString(job.effect.request)) return finish(job, done, fail(Code::kInternal, "the request does not parse"));
-    auto endpoint = p_->chat_endpoint();
-    if (!endpoint) return finish(job, done, tl::unexpected(endpoint.error()));
-    const std::uint32_t attempt = job.effect.attempt;
-    p_->tokens->begin(request.call_id(), attempt);
-    p_->client->chat(*endpoint, request, job.traceparent,
-                     [parts = p_, id = request.call_id(), attempt](std::uint32_t index, const std::string& text) {
-                       parts->tokens->publish(id, attempt, index, text);
-                     },
-                     [parts = p_, job, done, id = request.call_id()](Result<v1::ModelAnswer> answer) {
-                       finish(job, done, bytes(answer));
-                       parts->tokens->finish(id);
-                     });
+    if (!parse(*open, request)) return;
+    request.set_call_id(open->job.effect.effect_id);   // cancel() knows only this id
+    p_->client->when_ready(p_->chat_endpoint, [parts = p_, open, request](Result<SlmEndpoint> endpoint) {
+      if (!endpoint) return open->end(tl::unexpected(endpoint.error()));
+      const std::string& id = request.call_id();
+      const std::uint32_t attempt = open->job.effect.attempt;
+      parts->tokens->begin(id, attempt);
+      parts->client->chat(
+          *endpoint, request, open->job.traceparent,
+          [parts, id, attempt](std::uint32_t index, const std::string& text) {
+            parts->tokens->publish(id, attempt, index, text);
+          },
+          [parts, open, id](Result<v1::ModelAnswer> answer) {
+            if (answer) answer->set_attempt(open->job.effect.attempt);
+            open->end(bytes(answer));
+            parts->tokens->finish(id);
+          });
+    });
   }
 
   void embed(Job job, OnOutcome done) {
+    auto open = std::make_shared<const Open>(Open{std::move(job), std::move(done)});
     v1::EmbedRequest request;
-    if (!request.ParseFromString(job.effect.request)) return finish(job, done, fail(Code::kInternal, "the request does not parse"));
-    auto endpoint = p_->embedding_endpoint();
-    if (!endpoint) return finish(job, done, tl::unexpected(endpoint.error()));
-    p_->client->embed(*endpoint, {request.texts().begin(), request.texts().end()},
-                      [job, done](Result<v1::EmbedResult> r) { finish(job, done, bytes(r)); });
+    if (!parse(*open, request)) return;
+    p_->client->when_ready(p_->embedding_endpoint, [parts = p_, open, request](Result<SlmEndpoint> endpoint) {
+      if (!endpoint) return open->end(tl::unexpected(endpoint.error()));
+      if (!request.model().empty()) endpoint->model = request.model();
+      parts->client->embed(*endpoint, {request.texts().begin(), request.texts().end()},
+                           [open](Result<v1::EmbedResult> r) { open->end(bytes(r)); });
+    });
   }
 
   void recall(Job job, OnOutcome done) {
+    auto open = std::make_shared<const Open>(Open{std::move(job), std::move(done)});
     v1::RecallRequest request;
-    if (!request.ParseFromString(job.effect.request)) return finish(job, done, fail(Code::kInternal, "the request does not parse"));
-    p_->recall(request, [job, done](Result<v1::RecallResult> r) { finish(job, done, bytes(r)); });
+    if (!parse(*open, request)) return;
+    if (!p_->recall) return open->end(fail(Code::kNotSupported, "this node has no memory index"));
+    request.set_tenant(open->job.actor.tenant);        // never another's, whatever the request says
+    p_->recall(request, [open](Result<v1::RecallResult> r) { open->end(bytes(r)); });
   }
 
   std::shared_ptr<RunnerParts> p_;

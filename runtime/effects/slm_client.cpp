@@ -1,206 +1,197 @@
-// One thread around a curl multi handle; connections are kept.
+// Requests and answers of the model protocol, over one loop.
 #include "runtime/effects/slm_client.h"
 
-#include <curl/curl.h>
-
-#include <atomic>
 #include <boost/json.hpp>
-#include <chrono>
-#include <map>
-#include <mutex>
-#include <thread>
 
 #include "runtime/effects/chat_stream.h"
+#include "runtime/effects/embeddings.h"
+#include "runtime/effects/http_loop.h"
+#include "runtime/effects/json_reading.h"
 
 namespace soma::runtime {
 
 namespace {
 
-constexpr long kMaxConnections = 256;
-constexpr std::size_t kMaxErrorBody = 16 * 1024;
+constexpr std::size_t kMaxEmbedBody = 16 << 20;
+constexpr std::int64_t kReadyPollMs = 20;
 
-using SteadyClock = std::chrono::steady_clock;
-
-struct Transfer {
-  CURL* curl = nullptr;
-  curl_slist* headers = nullptr;
-  std::string id, body, url;
-  long status = 0;
-  std::string received;                  // embeddings, or an error's body
-  std::size_t receive_limit = 0;
-  std::unique_ptr<ChatStream> stream;
-  SlmClient::OnAnswer on_answer;
-  SlmClient::OnEmbeddings on_embeddings;
-  std::size_t texts = 0;
-  SteadyClock::time_point began = SteadyClock::now();
-  ~Transfer() {
-    curl_slist_free_all(headers);
-    if (curl) curl_easy_cleanup(curl);
+// Why a request that got no proper answer failed.
+Error failure(const HttpEnd& end) {
+  using Kind = HttpEnd::Kind;
+  switch (end.kind) {
+    case Kind::kTimedOut: return {Code::kModelUnavailable, "the model server did not answer in time", {}, 0};
+    case Kind::kDeadline: return {Code::kDeadlineExceeded, "the deadline passed before the model had answered", {}, 0};
+    case Kind::kUnreachable: return {Code::kModelUnavailable, "the model server cannot be reached: " + end.why, {}, 0};
+    case Kind::kBroken: return {Code::kModelUnavailable, "the model server broke off: " + end.why, {}, 0};
+    case Kind::kTooLong: return {Code::kModelUnavailable, "the model server's answer is too long", {}, 0};
+    case Kind::kOverloaded: return {Code::kOverloaded, "too many requests wait for the model server", {}, 0};
+    case Kind::kCancelled: return {Code::kCancelled, "the call was cancelled", {}, 0};
+    case Kind::kStopping: return {Code::kUnavailable, "the node is stopping", {}, 0};
+    case Kind::kComplete:
+    case Kind::kRefused: break;
   }
+  Error e = http_failure(end.status, end.body);
+  e.retry_after_ms = end.retry_after_ms;
+  return e;
+}
 
-  void fail_with(const Error& error) {
-    if (on_answer) on_answer(tl::unexpected(error));
-    if (on_embeddings) on_embeddings(tl::unexpected(error));
+bool answered(const HttpEnd& end) { return end.kind == HttpEnd::Kind::kComplete && end.status == 200; }
+
+std::unique_ptr<HttpCall> new_call(const SlmEndpoint& e, const char* path) {
+  auto call = std::make_unique<HttpCall>();
+  call->lane = e.base_url;
+  call->lane_limit = e.max_concurrent;
+  call->url = e.base_url + path;
+  call->connect_timeout_ms = e.connect_timeout_ms;
+  call->idle_timeout_ms = e.idle_timeout_ms;
+  call->total_timeout_ms = e.total_timeout_ms;
+  call->headers.push_back("Content-Type: application/json");
+  if (!e.api_key.empty()) call->headers.push_back("Authorization: Bearer " + e.api_key);
+  return call;
+}
+
+// Header values come from ids and clients: nothing that could start another header.
+std::string header_safe(std::string text) {
+  std::erase_if(text, [](unsigned char c) { return c < 0x20 || c > 0x7e; });
+  return text;
+}
+
+// All pieces of one embed call; touched by the loop's thread alone, after it was filled.
+struct EmbedWork {
+  std::vector<std::size_t> pieces_of;      // per text: how many pieces
+  std::vector<v1::Embedding> pieces;
+  std::size_t open = 0;                    // requests under way
+  std::uint64_t prompt_tokens = 0;
+  bool over = false;
+  SlmClient::OnEmbeddings done;
+
+  void end_with(const Error& error) {
+    if (std::exchange(over, true)) return;
+    done(tl::unexpected(error));
+  }
+  void part(std::size_t first, const v1::EmbedResult& r) {
+    for (int i = 0; i < r.embeddings_size(); ++i) pieces[first + static_cast<std::size_t>(i)] = r.embeddings(i);
+    prompt_tokens += r.prompt_tokens();
+    if (--open > 0 || over) return;
+    v1::EmbedResult out;
+    out.set_prompt_tokens(prompt_tokens);
+    std::size_t at = 0;
+    for (const std::size_t count : pieces_of) {
+      auto mean = mean_of({pieces.begin() + static_cast<std::ptrdiff_t>(at), pieces.begin() + static_cast<std::ptrdiff_t>(at + count)});
+      if (!mean) return end_with(mean.error());
+      *out.add_embeddings() = std::move(*mean);
+      at += count;
+    }
+    over = true;
+    done(std::move(out));
   }
 };
 
-std::size_t on_bytes(char* data, std::size_t size, std::size_t count, void* self) {
-  auto& t = *static_cast<Transfer*>(self);
-  const std::size_t n = size * count;
-  curl_easy_getinfo(t.curl, CURLINFO_RESPONSE_CODE, &t.status);
-  if (t.stream && t.status == 200) return t.stream->feed({data, n}) ? n : 0;
-  const std::size_t limit = t.status == 200 ? t.receive_limit : kMaxErrorBody;
-  t.received.append(data, std::min(n, limit - std::min(limit, t.received.size())));
-  return n;
-}
-
 class CurlClient final : public SlmClient {
  public:
-  CurlClient() : multi_(curl_multi_init()) {
-    curl_multi_setopt(multi_, CURLMOPT_MAXCONNECTS, kMaxConnections);
-    curl_multi_setopt(multi_, CURLMOPT_MAX_TOTAL_CONNECTIONS, kMaxConnections);
-    thread_ = std::thread([this] { run(); });
-  }
-  ~CurlClient() override {
-    stopping_ = true;
-    curl_multi_wakeup(multi_);
-    thread_.join();
-    for (auto& [curl, t] : running_) {
-      curl_multi_remove_handle(multi_, curl);
-      t->fail_with({Code::kUnavailable, "the node is stopping", {}});
-    }
-    for (auto& t : queued_) t->fail_with({Code::kUnavailable, "the node is stopping", {}});
-    running_.clear();
-    queued_.clear();
-    curl_multi_cleanup(multi_);
-  }
+  CurlClient() : loop_(kMaxQueued) {}
 
   void chat(const SlmEndpoint& e, const v1::ModelRequest& request, const std::string& traceparent, OnToken on_token,
             OnAnswer on_answer) override {
-    auto t = std::make_unique<Transfer>();
-    t->id = request.call_id();
-    t->url = e.base_url + "/chat/completions";
-    t->body = chat_body(request, request.model().empty() ? e.model : request.model());
-    t->stream = std::make_unique<ChatStream>(e, request, std::move(on_token));
-    t->on_answer = std::move(on_answer);
-    add_header(*t, "Idempotency-Key: " + request.call_id());
-    if (!traceparent.empty()) add_header(*t, "traceparent: " + traceparent);
-    enqueue(std::move(t), e);
+    auto call = new_call(e, "/chat/completions");
+    call->id = request.call_id();
+    call->body = chat_body(request, request.model().empty() ? e.model : request.model());
+    call->deadline_ms = request.deadline_ms();
+    call->headers.push_back("Accept: text/event-stream");
+    call->headers.push_back("Idempotency-Key: " + header_safe(request.call_id()));
+    if (!traceparent.empty()) call->headers.push_back("traceparent: " + header_safe(traceparent));
+    auto stream = std::make_shared<ChatStream>(e, request, std::move(on_token));
+    call->on_bytes = [stream](std::string_view bytes, std::string_view type) {
+      switch (stream->feed(bytes, type)) {
+        case ChatStream::State::kOpen: return HttpCall::Next::kMore;
+        case ChatStream::State::kDone: return HttpCall::Next::kFinished;
+        case ChatStream::State::kBad: break;
+      }
+      return HttpCall::Next::kStop;
+    };
+    call->on_end = [stream, done = std::move(on_answer)](const HttpEnd& end) {
+      if (answered(end) || end.kind == HttpEnd::Kind::kRefused) return done(stream->finish(end.took_ms));
+      done(tl::unexpected(failure(end)));
+    };
+    loop_.start(std::move(call));
   }
 
   void embed(const SlmEndpoint& e, const std::vector<std::string>& texts, OnEmbeddings done) override {
-    auto t = std::make_unique<Transfer>();
-    t->url = e.base_url + "/embeddings";
-    boost::json::array input(texts.begin(), texts.end());
-    t->body = boost::json::serialize(boost::json::object{{"model", e.model}, {"input", std::move(input)}});
-    t->texts = texts.size();
-    t->receive_limit = e.max_answer_bytes * 4;
-    t->on_embeddings = std::move(done);
-    enqueue(std::move(t), e);
+    auto work = std::make_shared<EmbedWork>();
+    std::vector<std::string> pieces;
+    for (const auto& text : texts) {
+      auto cut = cut_in_pieces(text, e.embed_piece_bytes);
+      work->pieces_of.push_back(cut.size());
+      std::move(cut.begin(), cut.end(), std::back_inserter(pieces));
+    }
+    if (texts.empty() || texts.size() > kMaxTexts) {
+      const auto refuse = [done](bool) { done(fail(Code::kInvalidArgument, "1 to 256 texts can be embedded at once", "input")); };
+      if (!loop_.after(0, refuse)) refuse(true);
+      return;
+    }
+    const std::size_t batch = std::max<std::size_t>(1, e.embed_batch);
+    work->pieces.resize(pieces.size());
+    work->open = (pieces.size() + batch - 1) / batch;
+    work->done = std::move(done);
+    for (std::size_t first = 0; first < pieces.size(); first += batch) {
+      const std::size_t last = std::min(first + batch, pieces.size());
+      const std::vector<std::string> some(pieces.begin() + static_cast<std::ptrdiff_t>(first), pieces.begin() + static_cast<std::ptrdiff_t>(last));
+      auto call = new_call(e, "/embeddings");
+      call->body = embeddings_body(some, e.model);
+      call->max_body = kMaxEmbedBody;
+      call->on_end = [work, first, count = some.size(), model = e.model](const HttpEnd& end) {
+        if (!answered(end)) return work->end_with(failure(end));
+        auto parsed = parse_embeddings(end.body, count);
+        if (!parsed) return work->end_with(parsed.error());
+        for (auto& one : *parsed->mutable_embeddings())   // vectors of one model are compared by its name
+          if (one.model().empty()) one.set_model(model);
+        work->part(first, *parsed);
+      };
+      loop_.start(std::move(call));
+    }
   }
 
-  void cancel(const std::string& call_id) override {
-    {
-      std::lock_guard lock(mutex_);
-      cancelled_.push_back(call_id);
-    }
-    curl_multi_wakeup(multi_);
+  void models(const SlmEndpoint& e, OnModels done) override {
+    auto call = new_call(e, "/models");
+    call->post = false;
+    call->max_body = 1 << 20;
+    call->on_end = [done = std::move(done)](const HttpEnd& end) {
+      if (!answered(end)) return done(tl::unexpected(failure(end)));
+      boost::system::error_code bad;
+      const auto v = boost::json::parse(end.body, bad);
+      const auto* data = bad ? nullptr : member(v, "data");
+      if (!data || !data->is_array()) return done(fail(Code::kModelUnavailable, "the model server's list is malformed"));
+      std::vector<std::string> names;
+      for (const auto& m : data->get_array()) names.push_back(text_of(member(m, "id")));
+      done(std::move(names));
+    };
+    loop_.start(std::move(call));
   }
+
+  void when_ready(Resolve resolve, std::function<void(Result<SlmEndpoint>)> done) override {
+    auto endpoint = resolve();
+    if (endpoint || endpoint.error().code != Code::kModelUnavailable || endpoint.error().retry_after_ms <= 0)
+      return done(std::move(endpoint));
+    wait_ready(std::move(resolve), std::move(done), kStartWaitMs);
+  }
+
+  void cancel(const std::string& call_id) override { loop_.cancel(call_id); }
 
  private:
-  static void add_header(Transfer& t, const std::string& line) { t.headers = curl_slist_append(t.headers, line.c_str()); }
-
-  void enqueue(std::unique_ptr<Transfer> t, const SlmEndpoint& e) {
-    add_header(*t, "Content-Type: application/json");
-    add_header(*t, "Expect:");
-    if (!e.api_key.empty()) add_header(*t, "Authorization: Bearer " + e.api_key);
-    t->curl = curl_easy_init();
-    curl_easy_setopt(t->curl, CURLOPT_URL, t->url.c_str());
-    curl_easy_setopt(t->curl, CURLOPT_HTTPHEADER, t->headers);
-    curl_easy_setopt(t->curl, CURLOPT_POSTFIELDS, t->body.data());
-    curl_easy_setopt(t->curl, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(t->body.size()));
-    curl_easy_setopt(t->curl, CURLOPT_WRITEFUNCTION, on_bytes);
-    curl_easy_setopt(t->curl, CURLOPT_WRITEDATA, t.get());
-    curl_easy_setopt(t->curl, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(t->curl, CURLOPT_PROXY, "");
-    curl_easy_setopt(t->curl, CURLOPT_CONNECTTIMEOUT_MS, e.connect_timeout_ms);
-    curl_easy_setopt(t->curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
-    curl_easy_setopt(t->curl, CURLOPT_LOW_SPEED_TIME, e.idle_timeout_s);
-    curl_easy_setopt(t->curl, CURLOPT_TIMEOUT, e.total_timeout_s);
-    curl_easy_setopt(t->curl, CURLOPT_TCP_NODELAY, 1L);
-    {
-      std::lock_guard lock(mutex_);
-      queued_.push_back(std::move(t));
-    }
-    curl_multi_wakeup(multi_);
+  void wait_ready(Resolve resolve, std::function<void(Result<SlmEndpoint>)> done, std::int64_t left_ms) {
+    const bool accepted = loop_.after(kReadyPollMs, [this, resolve, done, left_ms](bool stopping) {
+      auto endpoint = resolve();
+      if (endpoint || stopping || left_ms <= 0) return done(std::move(endpoint));
+      wait_ready(resolve, done, left_ms - kReadyPollMs);
+    });
+    if (!accepted) done(fail(Code::kUnavailable, "the node is stopping"));
   }
 
-  void run() {
-    while (!stopping_) {
-      take_new();
-      int active = 0;
-      curl_multi_perform(multi_, &active);
-      int left = 0;
-      while (CURLMsg* m = curl_multi_info_read(multi_, &left))
-        if (m->msg == CURLMSG_DONE) done(m->easy_handle, m->data.result);
-      curl_multi_poll(multi_, nullptr, 0, 1000, nullptr);
-    }
-  }
-
-  void take_new() {
-    std::vector<std::unique_ptr<Transfer>> fresh;
-    std::vector<std::string> cancelled;
-    {
-      std::lock_guard lock(mutex_);
-      fresh.swap(queued_);
-      cancelled.swap(cancelled_);
-    }
-    for (auto& t : fresh) {
-      curl_multi_add_handle(multi_, t->curl);
-      running_[t->curl] = std::move(t);
-    }
-    for (const auto& id : cancelled)
-      for (auto it = running_.begin(); it != running_.end(); ++it) {
-        if (it->second->id != id || id.empty()) continue;
-        curl_multi_remove_handle(multi_, it->first);
-        auto t = std::move(it->second);
-        running_.erase(it);
-        t->fail_with({Code::kCancelled, "the call was cancelled", {}});
-        break;
-      }
-  }
-
-  void done(CURL* curl, CURLcode result) {
-    curl_multi_remove_handle(multi_, curl);
-    auto it = running_.find(curl);
-    auto t = std::move(it->second);
-    running_.erase(it);
-    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &t->status);
-    const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(SteadyClock::now() - t->began).count();
-    if (result == CURLE_OPERATION_TIMEDOUT)
-      return t->fail_with({Code::kModelUnavailable, "the model server did not answer in time", {}});
-    if (result != CURLE_OK && result != CURLE_WRITE_ERROR)
-      return t->fail_with({Code::kModelUnavailable, std::string("the model server cannot be reached: ") + curl_easy_strerror(result), {}});
-    if (t->status != 200) return t->fail_with(http_failure(t->status, t->received));
-    if (t->on_answer) return t->on_answer(t->stream->finish(ms));
-    t->on_embeddings(parse_embeddings(t->received, t->texts));
-  }
-
-  CURLM* multi_;
-  std::mutex mutex_;
-  std::vector<std::unique_ptr<Transfer>> queued_;
-  std::vector<std::string> cancelled_;
-  std::map<CURL*, std::unique_ptr<Transfer>> running_;
-  std::atomic<bool> stopping_{false};
-  std::thread thread_;
+  HttpLoop loop_;
 };
 
 }  // namespace
 
-std::unique_ptr<SlmClient> SlmClient::create() {
-  static const CURLcode once = curl_global_init(CURL_GLOBAL_ALL);   // libcurl asks for it before any thread
-  (void)once;
-  return std::make_unique<CurlClient>();
-}
+std::unique_ptr<SlmClient> SlmClient::create() { return std::make_unique<CurlClient>(); }
 
 }  // namespace soma::runtime
