@@ -116,7 +116,7 @@ class CompletionStream {
       error("restarted", "the model began again after a part was sent; ask again with the same Idempotency-Key");
     } else {
       if (a.output().size() > sent_) out_->raw(json::serialize(chunk(id_, a.model(), {{"content", a.output().substr(sent_)}}, nullptr)));
-      auto last = chunk(id_, a.model(), {}, a.finish_reason());
+      auto last = chunk(id_, a.model(), {}, json::value(a.finish_reason()));
       last["usage"] = usage_of(a.usage());
       out_->raw(json::serialize(last));
       out_->raw("[DONE]");

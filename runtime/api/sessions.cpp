@@ -1,5 +1,6 @@
 // Sessions: start, speak, read, list, follow, cancel, complete.
 #include <boost/json/array.hpp>
+#include <boost/json/serialize.hpp>
 
 #include "projections/projections.h"
 #include "runtime/api/session_stream.h"

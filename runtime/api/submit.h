@@ -7,6 +7,8 @@
 #include <string>
 
 #include "runtime/api/api.h"
+#include "soma/v1/policy.pb.h"
+#include "soma/v1/tenant.pb.h"
 
 namespace soma::runtime::api {
 
