@@ -2,20 +2,19 @@
 #include "events/embedded/embedded_log.h"
 
 #include <fcntl.h>
-#include <sys/file.h>
-#include <unistd.h>
 
-#include <atomic>
+#include <algorithm>
 #include <cerrno>
 #include <condition_variable>
-#include <cstring>
 #include <deque>
 #include <filesystem>
-#include <fstream>
 #include <map>
 #include <mutex>
+#include <random>
 #include <shared_mutex>
 #include <thread>
+
+#include "events/embedded/segment_maker.h"
 
 namespace soma::events {
 
@@ -23,34 +22,12 @@ namespace fs = std::filesystem;
 
 namespace {
 
-struct Fd {
-  int value = -1;
-  Fd() = default;
-  explicit Fd(int fd) : value(fd) {}
-  Fd(Fd&& o) noexcept : value(std::exchange(o.value, -1)) {}
-  Fd& operator=(Fd&& o) noexcept {
-    std::swap(value, o.value);
-    return *this;
-  }
-  ~Fd() {
-    if (value >= 0) ::close(value);
-  }
-};
-
-Error io_error(const std::string& what, int error) {
-  return {error == ENOSPC || error == EDQUOT ? Code::kStorageFull : Code::kIo,
-          what + ": " + std::strerror(error), {}};
-}
-
-int sync_folder(const std::string& folder) {
-  Fd fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (fd.value < 0) return errno;
-  return ::fsync(fd.value) == 0 ? 0 : errno;
-}
+constexpr std::size_t kMaxOpenSegments = 64;  // descriptors kept for reading
 
 class EmbeddedLog final : public Log {
  public:
-  EmbeddedLog(EmbeddedOptions options, bool read_only) : o_(std::move(options)), read_only_(read_only) {}
+  EmbeddedLog(EmbeddedOptions options, bool read_only)
+      : o_(std::move(options)), read_only_(read_only) {}
 
   ~EmbeddedLog() override {
     {
@@ -58,15 +35,18 @@ class EmbeddedLog final : public Log {
       stopping_ = true;
     }
     wake_.notify_all();
-    if (writer_.joinable()) writer_.join();
+    if (!writer_.joinable()) return;
+    writer_.join();
+    if (failure_) return;
+    write_mark(true);
+    o_.ops.sync_data(
+        mark_.value);  // failing, the next start only judges the tail with less knowledge
   }
 
   Status open() {
     if (!read_only_) {
-      std::error_code error;
-      fs::create_directories(o_.folder, error);
-      if (error) return fail(Code::kIo, "cannot make " + o_.folder + ": " + error.message());
-      if (auto locked = lock(); !locked) return locked;
+      if (auto made = make_folder(o_.ops, o_.folder); !made) return made;
+      if (auto locked = lock_.take(o_.folder); !locked) return locked;
     } else if (!fs::is_directory(o_.folder)) {
       return fail(Code::kNotFound, "no log folder " + o_.folder);
     }
@@ -82,8 +62,13 @@ class EmbeddedLog final : public Log {
     index.resize(partitions_);
     index_ = std::move(index);
     round_ = scan->last_round;
-    if (scan->partition_count == 0) return read_only_ ? Status{} : first_segment();
-    return continue_from(*scan);
+    salt_ = scan->partition_count ? scan->salt : std::random_device()();
+    if (read_only_) return {};
+    maker_ = std::make_unique<SegmentMaker>(o_.ops, o_.folder + "/next.tmp", o_.segment_bytes);
+    if (scan->partition_count != 0)
+      if (auto continued = continue_from(*scan); !continued) return continued;
+    if (auto marked = open_mark(); !marked) return marked;
+    return scan->partition_count == 0 ? roll() : Status{};
   }
 
   void start() {
@@ -96,29 +81,41 @@ class EmbeddedLog final : public Log {
     std::optional<AppendReport> refused;
     {
       std::lock_guard lock(mutex_);
-      if (failure_) refused = refusal(*failure_);
-      else if (read_only_ || stopping_) refused = refusal({Code::kUnavailable, "the log is closed", {}});
+      if (failure_)
+        refused = refusal(*failure_);
+      else if (read_only_ || stopping_)
+        refused = refusal({Code::kUnavailable, "the log is closed", {}});
       else if (queued_bytes_ + record.size() > o_.queue_bytes)
         refused = refusal({Code::kOverloaded, "the log's queue is full", {}});
-      else if (partition.value >= partitions_ || record.size() + kRecordHeaderBytes > kMaxRoundBytes)
-        refused = refusal({Code::kTooLarge, "no such partition, or a record over 8 MiB", {}});
+      else if (partition.value >= partitions_)
+        refused = refusal(
+            {Code::kInvalidArgument, "no partition " + std::to_string(partition.value), {}});
+      else if (record.size() + kRecordHeaderBytes > payload_limit())
+        refused = refusal(
+            {Code::kTooLarge, "a record of " + std::to_string(record.size()) + " bytes", {}});
       else {
         queued_bytes_ += record.size();
         queue_.push_back({partition, std::move(record), std::move(on_report)});
       }
     }
-    if (refused) on_report(*refused);
-    else wake_.notify_one();
+    if (refused)
+      on_report(*refused);
+    else
+      wake_.notify_one();
   }
 
-  Result<std::vector<Record>> read(PartitionId partition, Offset from, std::size_t max_bytes) const override {
+  Result<std::vector<Record>> read(PartitionId partition, Offset from,
+                                   std::size_t max_bytes) const override {
     std::vector<Record> out;
     std::vector<Place> places;
+    if (partition.value >= partitions_)
+      return fail(Code::kInvalidArgument, "no partition " + std::to_string(partition.value));
     {
       std::shared_lock lock(index_mutex_);
-      const auto& index = index_.at(partition.value);
+      const auto& index = index_[partition.value];
       std::size_t bytes = 0;
-      for (std::uint64_t i = from.value; i < index.size() && (places.empty() || bytes + index[i].bytes <= max_bytes); ++i) {
+      for (std::uint64_t i = from.value;
+           i < index.size() && (places.empty() || bytes + index[i].bytes <= max_bytes); ++i) {
         places.push_back(index[i]);
         bytes += index[i].bytes;
       }
@@ -130,21 +127,26 @@ class EmbeddedLog final : public Log {
       buffer.resize(kRecordHeaderBytes + place.bytes);
       auto fd = segment_fd(place.segment);
       if (!fd) return tl::unexpected(fd.error());
-      const ssize_t n = ::pread(*fd, buffer.data(), buffer.size(), static_cast<off_t>(place.byte));
+      const int e =
+          read_at((*fd)->value, buffer.data(), buffer.size(), static_cast<off_t>(place.byte));
+      if (e != 0)
+        return tl::unexpected(io_error(
+            "cannot read " + segment_path(place.segment) + " at byte " + std::to_string(place.byte),
+            e));
       RecordHeader h;
       std::string_view record;
-      if (n != static_cast<ssize_t>(buffer.size()) || !get_record(buffer, h, record) || h.offset != offset ||
-          h.partition != partition.value)
-        return fail(Code::kCorrupt, to_string(Damage{(fs::path(o_.folder) / segment_name(place.segment)).string(),
-                                                     place.byte, "a stored record does not check"}));
+      if (!get_record(buffer, h, record) || h.offset != offset || h.partition != partition.value)
+        return fail(Code::kCorrupt, to_string(Damage{segment_path(place.segment), place.byte,
+                                                     "a stored record does not check"}));
       out.push_back({Offset{offset++}, std::string(record)});
     }
     return out;
   }
 
   Offset end(PartitionId partition) const override {
+    if (partition.value >= partitions_) return Offset{0};
     std::shared_lock lock(index_mutex_);
-    return Offset{index_.at(partition.value).size()};
+    return Offset{index_[partition.value].size()};
   }
 
   std::uint64_t follow(std::function<void(PartitionId)> on_grow) override {
@@ -161,7 +163,7 @@ class EmbeddedLog final : public Log {
   Status health() const override {
     std::lock_guard lock(mutex_);
     if (failure_) return tl::unexpected(*failure_);
-    if (full_) return tl::unexpected(*full_);
+    if (full_ && !maker_->has_spare()) return tl::unexpected(*full_);
     return {};
   }
 
@@ -177,82 +179,82 @@ class EmbeddedLog final : public Log {
     OnReport on_report;
   };
 
-  static AppendReport refusal(Error error) { return {AppendReport::Kind::kRefused, {}, std::move(error)}; }
+  static AppendReport refusal(Error error) {
+    return {AppendReport::Kind::kRefused, {}, std::move(error)};
+  }
 
-  Status lock() {
-    const std::string path = o_.folder + "/lock";
-    lock_ = Fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-    if (lock_.value < 0) return tl::unexpected(io_error("cannot open " + path, errno));
-    if (::flock(lock_.value, LOCK_EX | LOCK_NB) != 0) {
-      std::string pid;
-      std::ifstream(path) >> pid;
-      return fail(Code::kLocked, "the data folder is in use by process " + pid + " (" + path + ")");
-    }
-    const std::string pid = std::to_string(::getpid()) + "\n";
-    if (::ftruncate(lock_.value, 0) != 0 || ::pwrite(lock_.value, pid.data(), pid.size(), 0) < 0)
-      return tl::unexpected(io_error("cannot write " + path, errno));
-    return {};
+  std::string segment_path(std::uint64_t segment) const {
+    return o_.folder + "/" + segment_name(segment);
+  }
+
+  // What a round's records may take, so that every round fits a fresh segment.
+  std::size_t payload_limit() const {
+    return std::min<std::size_t>(kMaxRoundBytes,
+                                 o_.segment_bytes - sizeof(SegmentHeader) - sizeof(RoundHeader));
   }
 
   Status open_mark() {
     const std::string path = o_.folder + "/mark";
     mark_ = Fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-    return mark_.value < 0 ? Status(tl::unexpected(io_error("cannot open " + path, errno))) : Status{};
-  }
-
-  Status first_segment() {
-    if (auto opened = open_mark(); !opened) return opened;
-    return roll();
+    if (mark_.value < 0) return tl::unexpected(io_error("cannot open " + path, errno));
+    // On the disk before the first append: "closed cleanly" must not outlive this moment.
+    int e = write_mark(false);
+    if (e == 0) e = o_.ops.sync_data(mark_.value);
+    if (e == 0) e = o_.ops.sync_folder(o_.folder);
+    return e == 0 ? Status{} : Status(tl::unexpected(io_error("cannot write " + path, e)));
   }
 
   Status continue_from(const ScanResult& scan) {
     segment_ = scan.last_segment;
     tail_ = scan.tail;
     segment_size_ = scan.segment_size;
-    if (read_only_) return {};
-    if (auto opened = open_mark(); !opened) return opened;
-    const std::string path = o_.folder + "/" + segment_name(segment_);
+    const std::string path = segment_path(segment_);
     current_ = Fd(::open(path.c_str(), O_RDWR | O_CLOEXEC));
     if (current_.value < 0) return tl::unexpected(io_error("cannot open " + path, errno));
-    if (scan.torn) {   // an unacknowledged write: make its bytes zero again before anything follows
-      const std::string zeros(segment_size_ - tail_, '\0');
-      if (int e = o_.ops.write_at(current_.value, zeros.data(), zeros.size(), static_cast<off_t>(tail_)))
-        return tl::unexpected(io_error("cannot cut the torn tail of " + path, e));
+    int e = 0;
+    if (scan.torn) {  // an unacknowledged write: make its bytes zero again before anything follows
+      const std::string zeros(scan.torn_end - tail_, '\0');
+      e = o_.ops.write_at(current_.value, zeros.data(), zeros.size(), static_cast<off_t>(tail_));
     }
-    // Rounds that were read may not have been synced by the process that wrote them.
-    if (int e = o_.ops.sync_data(current_.value)) return tl::unexpected(io_error("cannot sync " + path, e));
-    write_mark();
-    return {};
+    // Rounds behind the mark may stand in the page cache alone, as pages that a failed sync has
+    // marked clean: written again, they are synced in truth.
+    const std::uint64_t known = scan.mark.segment == segment_ && scan.mark.round > 0
+                                    ? scan.mark.end
+                                    : sizeof(SegmentHeader);
+    if (e == 0 && scan.mark.round < scan.last_round && known < tail_) {
+      std::string bytes(tail_ - known, '\0');
+      e = read_at(current_.value, bytes.data(), bytes.size(), static_cast<off_t>(known));
+      if (e == 0)
+        e = o_.ops.write_at(current_.value, bytes.data(), bytes.size(), static_cast<off_t>(known));
+    }
+    if (e == 0) e = o_.ops.sync_data(current_.value);
+    return e == 0 ? Status{} : Status(tl::unexpected(io_error("cannot continue " + path, e)));
   }
 
-  // Makes the next segment: filled, headed, synced, then named; a half-made one is never seen.
+  // Gives the spare file its header and its name; a half-made segment is never seen.
   Status roll() {
     const std::uint64_t number = current_.value < 0 ? segment_ : segment_ + 1;
-    const std::string path = o_.folder + "/" + segment_name(number);
-    const std::string temp = o_.folder + "/next.tmp";
-    Fd fd(::open(temp.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
-    if (fd.value < 0) return tl::unexpected(io_error("cannot make " + temp, errno));
-    int e = o_.ops.fill_zero(fd.value, o_.segment_bytes);
-    const SegmentHeader h = make_segment_header(partitions_, number, round_ + 1, o_.segment_bytes);
-    if (e == 0) e = o_.ops.write_at(fd.value, &h, sizeof h, 0);
-    if (e == 0) e = o_.ops.sync_data(fd.value);
-    if (e != 0) {
-      ::unlink(temp.c_str());
-      return tl::unexpected(io_error("cannot make segment " + path, e));
-    }
-    if (::rename(temp.c_str(), path.c_str()) != 0) return tl::unexpected(io_error("cannot name " + path, errno));
-    if (int error = sync_folder(o_.folder)) return tl::unexpected(io_error("cannot sync " + o_.folder, error));
-    current_ = std::move(fd);
+    const std::string path = segment_path(number);
+    auto fd = maker_->take();
+    if (!fd) return tl::unexpected(fd.error());
+    const SegmentHeader h =
+        make_segment_header(partitions_, number, round_ + 1, o_.segment_bytes, salt_);
+    int e = o_.ops.write_at(fd->value, &h, sizeof h, 0);
+    if (e == 0) e = o_.ops.sync_data(fd->value);
+    if (e == 0) e = o_.ops.rename(maker_->temp_path(), path);
+    if (e == 0) e = o_.ops.sync_folder(o_.folder);
+    if (e != 0) return fail(Code::kIo, io_error("cannot make segment " + path, e).message);
+    current_ = std::move(*fd);
     segment_ = number;
     segment_size_ = o_.segment_bytes;
     tail_ = sizeof h;
     return {};
   }
 
-  void write_mark() {
-    const std::string bytes = encode_mark({round_, segment_, tail_});
-    // Not synced and not vital: it only sharpens the judgement of a later start.
-    if (::pwrite(mark_.value, bytes.data(), bytes.size(), 0) < 0) return;
+  // Not synced in each round and not vital: it only sharpens the judgement of a later start.
+  int write_mark(bool clean) {
+    const std::string bytes = encode_mark({round_, segment_, tail_, clean});
+    return o_.ops.write_at(mark_.value, bytes.data(), bytes.size(), 0);
   }
 
   void write_loop() {
@@ -263,11 +265,10 @@ class EmbeddedLog final : public Log {
         std::unique_lock lock(mutex_);
         wake_.wait(lock, [&] { return stopping_ || !queue_.empty(); });
         if (queue_.empty()) return;
-        std::size_t bytes = sizeof(RoundHeader);
-        const std::size_t limit = std::min<std::size_t>(kMaxRoundBytes, o_.segment_bytes - sizeof(SegmentHeader));
+        std::size_t bytes = 0;
         while (!queue_.empty()) {
           const std::size_t size = queue_.front().record.size() + kRecordHeaderBytes;
-          if (!batch.empty() && bytes + size > limit) break;
+          if (!batch.empty() && bytes + size > payload_limit()) break;
           bytes += size;
           queued_bytes_ -= queue_.front().record.size();
           batch.push_back(std::move(queue_.front()));
@@ -285,13 +286,14 @@ class EmbeddedLog final : public Log {
     for (const Append& a : batch) {
       auto [it, fresh] = next.try_emplace(a.partition.value, 0);
       if (fresh) it->second = end(a.partition).value;
-      places.push_back({a.partition, {bytes.size(), 0, static_cast<std::uint32_t>(a.record.size())}});
+      places.push_back(
+          {a.partition, {bytes.size(), 0, static_cast<std::uint32_t>(a.record.size())}});
       put_record(bytes, a.partition.value, it->second++, a.record);
     }
     if (tail_ + bytes.size() > segment_size_) {
       if (auto rolled = roll(); !rolled) return refuse(batch, rolled.error());
     }
-    seal_round(bytes, round_ + 1, static_cast<std::uint32_t>(batch.size()));
+    seal_round(bytes, round_ + 1, static_cast<std::uint32_t>(batch.size()), salt_);
     int e = o_.ops.write_at(current_.value, bytes.data(), bytes.size(), static_cast<off_t>(tail_));
     if (e == 0) e = o_.ops.sync_data(current_.value);
     if (e != 0) return die(batch, io_error("log write failed in " + segment_name(segment_), e));
@@ -311,7 +313,8 @@ class EmbeddedLog final : public Log {
     }
     tail_ += bytes;
     ++round_;
-    write_mark();
+    write_mark(false);
+    if (tail_ > segment_size_ / 2) maker_->prepare();
     {
       std::lock_guard lock(mutex_);
       full_.reset();
@@ -345,7 +348,7 @@ class EmbeddedLog final : public Log {
       failure_ = Error{Code::kIo, error.message, {}};
       take_queue(batch);
     }
-    for (Append& a : batch) a.on_report({AppendReport::Kind::kUnknown, {}, error});
+    for (Append& a : batch) a.on_report({AppendReport::Kind::kUnknown, {}, *failure_});
   }
 
   void take_queue(std::vector<Append>& batch) {
@@ -354,36 +357,39 @@ class EmbeddedLog final : public Log {
     queued_bytes_ = 0;
   }
 
-  Result<int> segment_fd(std::uint64_t segment) const {
+  // Shared, so that one reader may drop it from the cache while another reads.
+  Result<std::shared_ptr<Fd>> segment_fd(std::uint64_t segment) const {
     std::lock_guard lock(fds_mutex_);
-    auto it = fds_.find(segment);
-    if (it == fds_.end()) {
-      const std::string path = o_.folder + "/" + segment_name(segment);
-      Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-      if (fd.value < 0) return tl::unexpected(io_error("cannot open " + path, errno));
-      it = fds_.emplace(segment, std::move(fd)).first;
-    }
-    return it->second.value;
+    if (auto it = fds_.find(segment); it != fds_.end()) return it->second;
+    auto fd = std::make_shared<Fd>(::open(segment_path(segment).c_str(), O_RDONLY | O_CLOEXEC));
+    if (fd->value < 0)
+      return tl::unexpected(io_error("cannot open " + segment_path(segment), errno));
+    if (fds_.size() >= kMaxOpenSegments) fds_.erase(fds_.begin());
+    fds_.emplace(segment, fd);
+    return fd;
   }
 
   EmbeddedOptions o_;
   const bool read_only_;
   std::uint32_t partitions_ = 0;
-  Fd lock_, current_, mark_;
-  std::uint64_t segment_ = 0, segment_size_ = 0, tail_ = 0, round_ = 0;   // the writer thread's
+  FolderLock lock_;
+  std::unique_ptr<SegmentMaker> maker_;
+  Fd current_, mark_;
+  std::uint32_t salt_ = 0;
+  std::uint64_t segment_ = 0, segment_size_ = 0, tail_ = 0, round_ = 0;  // the writer thread's
 
   mutable std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<Append> queue_;
   std::size_t queued_bytes_ = 0;
   bool stopping_ = false;
-  std::optional<Error> failure_;   // for good
-  std::optional<Error> full_;      // until an append goes through
+  std::optional<Error> failure_;  // for good
+  std::optional<Error> full_;     // until an append goes through
 
   mutable std::shared_mutex index_mutex_;
   std::vector<std::vector<Place>> index_;
   mutable std::mutex fds_mutex_;
-  mutable std::map<std::uint64_t, Fd> fds_;
+  mutable std::map<std::uint64_t, std::shared_ptr<Fd>> fds_;
   std::mutex followers_mutex_;
   std::map<std::uint64_t, std::function<void(PartitionId)>> followers_;
   std::uint64_t next_follower_ = 0;
@@ -395,8 +401,8 @@ class EmbeddedLog final : public Log {
 Result<std::unique_ptr<Log>> open_embedded_log(EmbeddedOptions options) {
   if (options.partition_count == 0 || options.partition_count > kMaxPartitions)
     return fail(Code::kInvalidArgument, "partition_count must be 1 to 4096", "partition_count");
-  if (options.segment_bytes < kMaxRoundBytes / 8)
-    return fail(Code::kInvalidArgument, "segment_bytes must be at least 1 MiB", "segment_bytes");
+  if (options.segment_bytes < kMinSegmentBytes || options.segment_bytes > kMaxSegmentBytes)
+    return fail(Code::kInvalidArgument, "segment_bytes must be 64 KiB to 1 GiB", "segment_bytes");
   auto log = std::make_unique<EmbeddedLog>(std::move(options), false);
   if (auto opened = log->open(); !opened) return tl::unexpected(opened.error());
   log->start();
@@ -411,16 +417,8 @@ Result<std::unique_ptr<Log>> open_embedded_log_readonly(const std::string& folde
   return log;
 }
 
-std::optional<int> lock_holder(const std::string& folder) {
-  const std::string path = folder + "/lock";
-  Fd fd(::open(path.c_str(), O_RDWR | O_CLOEXEC));
-  if (fd.value < 0 || ::flock(fd.value, LOCK_EX | LOCK_NB) == 0) return {};
-  int pid = 0;
-  std::ifstream(path) >> pid;
-  return pid;
-}
-
 Result<ScanResult> verify_segments(const std::string& folder) {
+  if (!fs::is_directory(folder)) return fail(Code::kNotFound, "no log folder " + folder);
   return scan_segments(folder, lock_holder(folder).has_value(), [](const ScannedRecord&) {});
 }
 

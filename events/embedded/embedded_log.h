@@ -6,27 +6,27 @@
 #include <string>
 
 #include "events/embedded/file_ops.h"
+#include "events/embedded/folder_lock.h"
 #include "events/embedded/scan.h"
 #include "events/log.h"
 
 namespace soma::events {
 
 struct EmbeddedOptions {
-  std::string folder;                          // made if absent
-  std::uint32_t partition_count = 8;           // of a new log; an existing one keeps its own
-  std::uint64_t segment_bytes = 64 << 20;
-  std::size_t queue_bytes = 256 << 20;         // appends beyond are refused: kOverloaded
+  std::string folder;                      // made if absent
+  std::uint32_t partition_count = 8;       // of a new log; an existing one keeps its own
+  std::uint64_t segment_bytes = 64 << 20;  // 64 KiB to 1 GiB; a record must fit one segment
+  std::size_t queue_bytes = 256 << 20;     // appends beyond are refused: kOverloaded
   FileOps ops = FileOps::real();
 };
 
-// kLocked names the holder's pid; kCorrupt names file and byte; kIo, kStorageFull.
+// kLocked names the holder's pid; kCorrupt names file and byte; kIo, kStorageFull. Reads the whole
+// log once.
 Result<std::unique_ptr<Log>> open_embedded_log(EmbeddedOptions options);
 
-// For tools beside a running node or on a stopped folder: takes no lock, cuts nothing, appends refused.
+// For tools beside a running node or on a stopped folder: takes no lock, cuts nothing, appends
+// refused.
 Result<std::unique_ptr<Log>> open_embedded_log_readonly(const std::string& folder);
-
-// The pid that holds the folder's lock, if a process does.
-std::optional<int> lock_holder(const std::string& folder);
 
 // Every byte of every segment. The first damage, or none.
 Result<ScanResult> verify_segments(const std::string& folder);

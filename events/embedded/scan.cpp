@@ -2,14 +2,14 @@
 #include "events/embedded/scan.h"
 
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <filesystem>
-#include <fstream>
-#include <map>
+#include <vector>
+
+#include "events/embedded/file_ops.h"
 
 namespace soma::events {
 
@@ -21,134 +21,224 @@ std::string to_string(const Damage& d) {
 
 namespace {
 
-constexpr std::size_t kMarkBytes = 28;
+constexpr std::uint64_t kSector = 512;  // the least that a disk writes whole
+constexpr std::size_t kLeastTorn = 8;   // non-zero bytes; fewer are rot, not the rest of a write
 
-// A whole file, mapped read-only for the time of a scan.
-class Mapping {
- public:
-  explicit Mapping(const fs::path& path) {
-    const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    struct stat st{};
-    if (fd >= 0 && ::fstat(fd, &st) == 0 && st.st_size > 0) {
-      size_ = static_cast<std::size_t>(st.st_size);
-      void* p = ::mmap(nullptr, size_, PROT_READ, MAP_SHARED, fd, 0);
-      data_ = p == MAP_FAILED ? nullptr : static_cast<const char*>(p);
-    }
-    if (fd >= 0) ::close(fd);
-  }
-  ~Mapping() {
-    if (data_) ::munmap(const_cast<char*>(data_), size_);
-  }
-  Mapping(const Mapping&) = delete;
-  Mapping& operator=(const Mapping&) = delete;
-  std::string_view bytes() const { return data_ ? std::string_view(data_, size_) : std::string_view(); }
+// Read, not mapped: a bad sector is then an error, not a signal.
+Status read_file(const fs::path& path, std::string& bytes) {
+  Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  struct stat st {};
+  if (fd.value < 0 || ::fstat(fd.value, &st) != 0)
+    return tl::unexpected(io_error("cannot open " + path.string(), errno));
+  if (static_cast<std::uint64_t>(st.st_size) > kMaxSegmentBytes)
+    return fail(Code::kCorrupt, path.string() + " at byte 0: larger than any segment");
+  bytes.resize(static_cast<std::size_t>(st.st_size));
+  constexpr std::size_t kStep = 1 << 20;
+  for (std::size_t at = 0; at < bytes.size(); at += kStep)
+    if (int e = read_at(fd.value, bytes.data() + at, std::min(kStep, bytes.size() - at),
+                        static_cast<off_t>(at)))
+      return tl::unexpected(
+          io_error("cannot read " + path.string() + " from byte " + std::to_string(at), e));
+  return {};
+}
 
- private:
-  const char* data_ = nullptr;
-  std::size_t size_ = 0;
-};
-
-std::vector<fs::path> segment_files(const std::string& folder) {
+Result<std::vector<fs::path>> segment_files(const std::string& folder) {
   std::vector<fs::path> files;
-  std::error_code ignored;
-  for (const auto& entry : fs::directory_iterator(folder, ignored))
-    if (entry.path().extension() == ".seg") files.push_back(entry.path());
+  std::error_code error;
+  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error))
+    if (it->path().extension() == ".seg") files.push_back(it->path());
+  if (error) return fail(Code::kIo, "cannot list " + folder + ": " + error.message());
   std::sort(files.begin(), files.end());
   return files;
 }
 
-bool read_round(std::string_view bytes, std::uint64_t at, RoundHeader& h) {
-  if (at + sizeof h > bytes.size()) return false;
-  std::memcpy(&h, bytes.data() + at, sizeof h);
-  return h.magic == kRoundMagic && h.crc == header_crc(h) && h.payload_bytes <= bytes.size() - at - sizeof h;
-}
-
-bool round_is_whole(std::string_view bytes, std::uint64_t at, RoundHeader& h) {
-  return read_round(bytes, at, h) && crc32c(bytes.substr(at + sizeof h, h.payload_bytes)) == h.payload_crc;
-}
-
-// The first byte from `at` on that is not zero.
+// The first byte from `at` on that is not zero; the size if there is none.
 std::uint64_t first_nonzero(std::string_view bytes, std::uint64_t at) {
-  const auto found = bytes.find_first_not_of('\0', at);
-  return found == std::string_view::npos ? bytes.size() : found;
+  static constexpr char kZeros[4096] = {};
+  while (at + sizeof kZeros <= bytes.size() &&
+         std::memcmp(bytes.data() + at, kZeros, sizeof kZeros) == 0)
+    at += sizeof kZeros;
+  while (at < bytes.size() && bytes[at] == '\0') ++at;
+  return at;
 }
 
-// Is there a whole round of a higher number anywhere behind `at`?
-bool later_round_exists(std::string_view bytes, std::uint64_t at, std::uint64_t round) {
-  const std::string_view magic("SRND", 4);
-  for (auto p = bytes.find(magic, at + 1); p != std::string_view::npos; p = bytes.find(magic, p + 1)) {
-    RoundHeader h;
-    if (round_is_whole(bytes, p, h) && h.round > round) return true;
-  }
-  return false;
+std::uint64_t after_last_nonzero(std::string_view bytes) {
+  const auto found = bytes.find_last_not_of('\0');
+  return found == std::string_view::npos ? 0 : found + 1;
 }
 
 class Scan {
  public:
-  Scan(const std::string& folder, bool live, const std::function<void(const ScannedRecord&)>& on_record)
-      : folder_(folder), live_(live), on_record_(on_record) {}
+  Scan(bool live, const Mark& mark, const std::function<void(const ScannedRecord&)>& on_record)
+      : live_(live), on_record_(on_record) {
+    result_.mark = mark;
+  }
 
-  Result<ScanResult> run() {
-    auto mark = read_mark(folder_);
-    if (!mark) return tl::unexpected(mark.error());
-    mark_ = *mark;
-    const auto files = segment_files(folder_);
-    for (std::size_t i = 0; i < files.size() && !result_.damage; ++i)
-      segment(files[i], i, i + 1 == files.size());
-    if (!result_.damage && !live_ && result_.last_round < mark_.round)
-      damage(fs::path(folder_) / segment_name(mark_.segment), mark_.end, "synced rounds are missing");
+  Result<ScanResult> folder(const std::string& folder) {
+    const auto files = segment_files(folder);
+    if (!files) return tl::unexpected(files.error());
+    std::string bytes;
+    for (std::size_t i = 0; i < files->size() && !result_.damage; ++i) {
+      const fs::path& file = (*files)[i];
+      if (file.filename() != segment_name(i)) {
+        result_.damage =
+            Damage{file.string(), 0, "expected " + segment_name(i) + "; it is missing"};
+        break;
+      }
+      if (auto read = read_file(file, bytes); !read) return tl::unexpected(read.error());
+      segment(file, bytes, i, i + 1 == files->size());
+    }
+    const Mark& mark = result_.mark;
+    if (!result_.damage && result_.last_round < mark.round)
+      result_.damage = Damage{(fs::path(folder) / segment_name(mark.segment)).string(), 0,
+                              "the segment with the last synced round is missing"};
     return result_;
   }
 
- private:
-  void damage(const fs::path& file, std::uint64_t byte, std::string reason) {
-    if (!result_.damage) result_.damage = Damage{file.string(), byte, std::move(reason)};
+  const std::optional<Damage>& bytes(std::string_view bytes) {
+    segment("bytes", bytes, 0, true);
+    return result_.damage;
   }
 
-  void segment(const fs::path& file, std::uint64_t number, bool last) {
-    const Mapping mapping(file);
-    const std::string_view bytes = mapping.bytes();
+ private:
+  void damage(std::uint64_t byte, std::string reason) {
+    if (!result_.damage) result_.damage = Damage{file_, byte, std::move(reason)};
+  }
+
+  void segment(const fs::path& file, std::string_view bytes, std::uint64_t number, bool last) {
+    file_ = file.string();
     SegmentHeader h{};
-    if (bytes.size() < sizeof h) return damage(file, bytes.size(), "segment is shorter than its header");
+    if (bytes.size() < sizeof h) return damage(bytes.size(), "segment is shorter than its header");
     std::memcpy(&h, bytes.data(), sizeof h);
     if (h.crc != header_crc(h) || std::memcmp(h.magic, kSegmentMagic, sizeof h.magic) != 0)
-      return damage(file, 0, "segment header does not check");
-    if (file.filename() != segment_name(number) || h.segment != number)
-      return damage(file, 0, "expected segment " + segment_name(number) + "; one before it is missing");
-    if (h.size != bytes.size()) return damage(file, bytes.size(), "segment has not the size its header states");
+      return damage(0, "segment header does not check");
+    if (h.version != kSegmentVersion)
+      return damage(8,
+                    "segment format " + std::to_string(h.version) + " is not known to this build");
+    if (h.segment != number) return damage(0, "this is segment " + std::to_string(h.segment));
+    if (h.size != bytes.size())
+      return damage(bytes.size(), "segment has not the size its header states");
     if (h.first_round != result_.last_round + 1)
-      return damage(file, 0, "rounds are missing before this segment");
-    if (result_.partition_count == 0) result_.partition_count = h.partition_count;
-    if (h.partition_count != result_.partition_count || h.partition_count == 0 || h.partition_count > kMaxPartitions)
-      return damage(file, 0, "partition count differs from the first segment's");
+      return damage(0, "rounds are missing before this segment");
+    if (number == 0) result_.partition_count = h.partition_count, result_.salt = h.salt;
+    if (h.partition_count != result_.partition_count || h.partition_count == 0 ||
+        h.partition_count > kMaxPartitions || h.salt != result_.salt)
+      return damage(0, "partition count or salt differs from the first segment's");
     offsets_.resize(h.partition_count, 0);
     result_.last_segment = number;
     result_.segment_size = h.size;
-    rounds(file, bytes, number, last);
+    rounds(bytes, number);
+    if (!result_.damage) judge_rest(bytes, number, last);
   }
 
-  void rounds(const fs::path& file, std::string_view bytes, std::uint64_t number, bool last) {
+  bool read_header(std::string_view bytes, std::uint64_t at, RoundHeader& h) const {
+    if (at + sizeof h > bytes.size()) return false;
+    std::memcpy(&h, bytes.data() + at, sizeof h);
+    return h.magic == kRoundMagic && h.crc == header_crc(h, result_.salt) &&
+           h.payload_bytes <= bytes.size() - at - sizeof h;
+  }
+
+  bool is_whole(std::string_view bytes, std::uint64_t at, RoundHeader& h) const {
+    return read_header(bytes, at, h) &&
+           crc32c(bytes.substr(at + sizeof h, h.payload_bytes)) == h.payload_crc;
+  }
+
+  void rounds(std::string_view bytes, std::uint64_t number) {
     std::uint64_t at = sizeof(SegmentHeader);
     RoundHeader h;
-    while (round_is_whole(bytes, at, h) && h.round == result_.last_round + 1) {
-      if (!records(file, bytes.substr(at + sizeof h, h.payload_bytes), number, at + sizeof h, h.records)) return;
+    while (is_whole(bytes, at, h) && h.round == result_.last_round + 1) {
+      if (!records(bytes.substr(at + sizeof h, h.payload_bytes), number, at + sizeof h, h.records))
+        return;
       result_.last_round = h.round;
       at += sizeof h + h.payload_bytes;
     }
     result_.tail = at;
-    const std::uint64_t rest = first_nonzero(bytes, at);
-    if (rest == bytes.size()) return;
-    if (!last) return damage(file, rest, "a round does not check, and a later segment exists");
-    if (mark_.segment == number && at < mark_.end && !live_)
-      return damage(file, at, "a synced round does not check");
-    if (later_round_exists(bytes, at, result_.last_round + 1) && !live_)
-      return damage(file, at, "a round does not check, and a later one stands behind it");
-    if (rest >= at + sizeof(std::uint32_t) && !live_)
-      return damage(file, rest, "bytes that no write of the engine put there");
-    result_.torn = true;
   }
 
-  bool records(const fs::path& file, std::string_view payload, std::uint64_t segment, std::uint64_t base,
+  // What stands behind the last whole round: zeros, a write nobody was told of, or damage.
+  void judge_rest(std::string_view bytes, std::uint64_t number, bool last) {
+    const std::uint64_t at = result_.tail;
+    const Mark& mark = result_.mark;
+    if (number == mark.segment && at < mark.end)
+      return damage(place(bytes, at), "a synced round does not check");
+    const std::uint64_t rest = first_nonzero(bytes, at);
+    if (rest == bytes.size()) return;
+    if (!last || number < mark.segment)
+      return damage(rest == at ? place(bytes, at) : rest,
+                    "bytes behind the last round of a full segment");
+    if (!live_) {
+      if (mark.clean && mark.round == result_.last_round)
+        return damage(rest, "bytes behind the last round of a log that was closed cleanly");
+      if (auto found = judge_torn(bytes, at, rest))
+        return damage(found->byte, std::move(found->reason));
+    }
+    result_.torn = true;
+    result_.torn_end = after_last_nonzero(bytes);
+  }
+
+  // One round at most was being written, since each is synced before the next. Is this what may be
+  // left of it, its sectors written or not in any order, the last one perhaps in part? Else what is
+  // it?
+  std::optional<Damage> judge_torn(std::string_view bytes, std::uint64_t at,
+                                   std::uint64_t rest) const {
+    const auto found = [](std::uint64_t byte, const char* reason) {
+      return Damage{{}, byte, reason};
+    };
+    RoundHeader h;
+    if (read_header(bytes, at, h)) {
+      if (h.round != result_.last_round + 1) return found(at, "a round that is not the next one");
+      if (first_nonzero(bytes, at + sizeof h + h.payload_bytes) != bytes.size())
+        return found(place(bytes, at), "a round does not check, and more stands behind it");
+      return {};
+    }
+    if (later_round_exists(bytes, at))
+      return found(at, "a round does not check, and a later one stands behind it");
+    const std::uint64_t longest =
+        std::min<std::uint64_t>(bytes.size(), at + sizeof h + kMaxRoundBytes);
+    const std::uint64_t stray = first_nonzero(bytes, longest);
+    if (stray != bytes.size()) return found(stray, "bytes that no write of the engine put there");
+    const std::uint64_t sector_end = (at / kSector + 1) * kSector;
+    if (rest < sector_end) {  // the first sector was written, so it begins as every round does
+      static constexpr std::string_view kMagic("SRND", 4);
+      std::size_t same = 0;
+      while (same < std::min<std::uint64_t>(kMagic.size(), sector_end - at) &&
+             at + same < bytes.size() && bytes[at + same] == kMagic[same])
+        ++same;
+      const bool whole = same == std::min<std::uint64_t>(kMagic.size(), sector_end - at);
+      if (whole || (same > 0 && first_nonzero(bytes, at + same) == bytes.size())) return {};
+      return found(rest, "bytes that no write of the engine put there");
+    }
+    const std::string_view window = bytes.substr(rest, longest - rest);
+    const auto zeros = static_cast<std::size_t>(std::count(window.begin(), window.end(), '\0'));
+    if (window.size() - zeros < kLeastTorn)
+      return found(rest, "bytes that no write of the engine put there");
+    return {};
+  }
+
+  bool later_round_exists(std::string_view bytes, std::uint64_t at) const {
+    static constexpr std::string_view kMagic("SRND", 4);
+    for (auto p = bytes.find(kMagic, at + 1); p != std::string_view::npos;
+         p = bytes.find(kMagic, p + 1)) {
+      RoundHeader h;
+      if (is_whole(bytes, p, h) && h.round > result_.last_round) return true;
+    }
+    return false;
+  }
+
+  // The record inside the bad round that does not check, where that can be told.
+  std::uint64_t place(std::string_view bytes, std::uint64_t round) const {
+    RoundHeader h;
+    if (!read_header(bytes, round, h)) return round;
+    std::uint64_t at = round + sizeof h;
+    const std::uint64_t end = at + h.payload_bytes;
+    RecordHeader r;
+    std::string_view record;
+    while (at < end && get_record(bytes.substr(at, end - at), r, record))
+      at += kRecordHeaderBytes + r.bytes;
+    return at < end ? at : round;
+  }
+
+  bool records(std::string_view payload, std::uint64_t segment, std::uint64_t base,
                std::uint32_t count) {
     std::size_t at = 0;
     for (std::uint32_t i = 0; i < count; ++i) {
@@ -156,55 +246,35 @@ class Scan {
       std::string_view record;
       if (!get_record(payload.substr(at), h, record) || h.partition >= offsets_.size() ||
           h.offset != offsets_[h.partition])
-        return damage(file, base + at, "a record does not check inside a round that does"), false;
+        return damage(base + at, "a record does not check inside a round that does"), false;
       ++offsets_[h.partition];
       on_record_({PartitionId{h.partition}, Offset{h.offset}, segment, base + at, h.bytes});
       at += kRecordHeaderBytes + h.bytes;
     }
-    if (at != payload.size()) return damage(file, base + at, "a round holds more bytes than records"), false;
+    if (at != payload.size())
+      return damage(base + at, "a round holds more bytes than records"), false;
     return true;
   }
 
-  const std::string folder_;
   const bool live_;
   const std::function<void(const ScannedRecord&)>& on_record_;
-  Mark mark_;
+  std::string file_;
   ScanResult result_;
   std::vector<std::uint64_t> offsets_;
 };
 
 }  // namespace
 
-std::string encode_mark(const Mark& mark) {
-  std::string out(kMarkBytes, '\0');
-  std::memcpy(out.data(), &mark.round, 8);
-  std::memcpy(out.data() + 8, &mark.segment, 8);
-  std::memcpy(out.data() + 16, &mark.end, 8);
-  const std::uint32_t crc = crc32c(std::string_view(out).substr(0, 24));
-  std::memcpy(out.data() + 24, &crc, 4);
-  return out;
-}
-
-Result<Mark> read_mark(const std::string& folder) {
-  const fs::path path = fs::path(folder) / "mark";
-  std::ifstream in(path, std::ios::binary);
-  if (!in) return Mark{};
-  const std::string bytes((std::istreambuf_iterator<char>(in)), {});
-  if (bytes.empty()) return Mark{};
-  Mark mark;
-  std::uint32_t crc = 0;
-  if (bytes.size() == kMarkBytes) std::memcpy(&crc, bytes.data() + 24, 4);
-  if (bytes.size() != kMarkBytes || crc != crc32c(std::string_view(bytes).substr(0, 24)))
-    return fail(Code::kCorrupt, path.string() + " at byte 0: the mark of synced bytes does not check");
-  std::memcpy(&mark.round, bytes.data(), 8);
-  std::memcpy(&mark.segment, bytes.data() + 8, 8);
-  std::memcpy(&mark.end, bytes.data() + 16, 8);
-  return mark;
-}
-
 Result<ScanResult> scan_segments(const std::string& folder, bool live,
                                  const std::function<void(const ScannedRecord&)>& on_record) {
-  return Scan(folder, live, on_record).run();
+  const auto mark = read_mark(folder);  // before the segments, so that all it promises is there
+  if (!mark) return tl::unexpected(mark.error());
+  return Scan(live, *mark, on_record).folder(folder);
+}
+
+std::optional<Damage> scan_bytes(std::string_view bytes, const Mark& mark,
+                                 const std::function<void(const ScannedRecord&)>& on_record) {
+  return Scan(false, mark, on_record).bytes(bytes);
 }
 
 }  // namespace soma::events

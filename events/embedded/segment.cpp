@@ -22,7 +22,8 @@ std::uint32_t crc_table_step(std::uint32_t crc, unsigned char byte) {
 }
 
 #if defined(__x86_64__)
-__attribute__((target("sse4.2"))) std::uint32_t crc_hardware(std::uint32_t crc, std::string_view bytes) {
+__attribute__((target("sse4.2"))) std::uint32_t crc_hardware(std::uint32_t crc,
+                                                             std::string_view bytes) {
   const char* p = bytes.data();
   std::size_t left = bytes.size();
   std::uint64_t wide = crc;
@@ -32,7 +33,8 @@ __attribute__((target("sse4.2"))) std::uint32_t crc_hardware(std::uint32_t crc, 
     wide = __builtin_ia32_crc32di(wide, word);
   }
   auto narrow = static_cast<std::uint32_t>(wide);
-  for (; left > 0; --left, ++p) narrow = __builtin_ia32_crc32qi(narrow, static_cast<unsigned char>(*p));
+  for (; left > 0; --left, ++p)
+    narrow = __builtin_ia32_crc32qi(narrow, static_cast<unsigned char>(*p));
   return narrow;
 }
 #endif
@@ -48,7 +50,8 @@ std::uint32_t crc32c(std::string_view bytes, std::uint32_t seed) {
   return ~crc;
 }
 
-void put_record(std::string& out, std::uint32_t partition, std::uint64_t offset, std::string_view record) {
+void put_record(std::string& out, std::uint32_t partition, std::uint64_t offset,
+                std::string_view record) {
   char head[kRecordHeaderBytes];
   const auto size = static_cast<std::uint32_t>(record.size());
   std::memcpy(head, &size, 4);
@@ -71,27 +74,30 @@ bool get_record(std::string_view at, RecordHeader& h, std::string_view& record) 
   return crc32c(record, crc32c(at.substr(0, 16))) == h.crc;
 }
 
-SegmentHeader make_segment_header(std::uint32_t partitions, std::uint64_t segment, std::uint64_t first_round,
-                                  std::uint64_t size) {
+SegmentHeader make_segment_header(std::uint32_t partitions, std::uint64_t segment,
+                                  std::uint64_t first_round, std::uint64_t size,
+                                  std::uint32_t salt) {
   SegmentHeader h{};
   std::memcpy(h.magic, kSegmentMagic, sizeof h.magic);
-  h.version = 1;
+  h.version = kSegmentVersion;
   h.partition_count = partitions;
   h.segment = segment;
   h.first_round = first_round;
   h.size = size;
+  h.salt = salt;
   h.crc = header_crc(h);
   return h;
 }
 
-void seal_round(std::string& bytes, std::uint64_t round, std::uint32_t records) {
+void seal_round(std::string& bytes, std::uint64_t round, std::uint32_t records,
+                std::uint32_t salt) {
   RoundHeader h{};
   h.magic = kRoundMagic;
   h.payload_bytes = static_cast<std::uint32_t>(bytes.size() - sizeof h);
   h.round = round;
   h.records = records;
   h.payload_crc = crc32c(std::string_view(bytes).substr(sizeof h));
-  h.crc = header_crc(h);
+  h.crc = header_crc(h, salt);
   std::memcpy(bytes.data(), &h, sizeof h);
 }
 

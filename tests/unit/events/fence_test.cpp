@@ -65,8 +65,10 @@ INSTANTIATE_TEST_SUITE_P(
     Rules, FenceTable,
     testing::Values(
         Case{"next", [](const Chain& c) { return frame(1, 3, c.f2.hash); }, Verdict::kValid},
-        Case{"number skipped", [](const Chain& c) { return frame(1, 4, c.f2.hash); }, Verdict::kOutOfOrder},
-        Case{"wrong previous", [](const Chain& c) { return frame(1, 3, c.f1.hash); }, Verdict::kOutOfOrder},
+        Case{"number skipped", [](const Chain& c) { return frame(1, 4, c.f2.hash); },
+             Verdict::kOutOfOrder},
+        Case{"wrong previous", [](const Chain& c) { return frame(1, 3, c.f1.hash); },
+             Verdict::kOutOfOrder},
         Case{"no previous", [](const Chain&) { return frame(1, 3, ""); }, Verdict::kOutOfOrder},
         Case{"last one again", [](const Chain& c) { return c.f2; }, Verdict::kDuplicate},
         Case{"older one again", [](const Chain& c) { return c.f1; }, Verdict::kDuplicate},
@@ -76,11 +78,12 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"another claim of the epoch", [](const Chain& c) { return claim(1, c.f2.hash, "n2"); },
              Verdict::kStaleEpoch},
         Case{"next claim", [](const Chain& c) { return claim(2, c.f2.hash); }, Verdict::kValid},
-        Case{"claim that skips epochs", [](const Chain& c) { return claim(9, c.f2.hash); }, Verdict::kValid},
+        Case{"claim that skips epochs", [](const Chain& c) { return claim(9, c.f2.hash); },
+             Verdict::kValid},
         Case{"claim that missed the last frame", [](const Chain& c) { return claim(2, c.f1.hash); },
              Verdict::kValid},
-        Case{"frame of an epoch without claim", [](const Chain& c) { return frame(2, 1, c.f2.hash); },
-             Verdict::kOutOfOrder}),
+        Case{"frame of an epoch without claim",
+             [](const Chain& c) { return frame(2, 1, c.f2.hash); }, Verdict::kOutOfOrder}),
     [](const auto& param) {
       std::string name = param.param.name;
       for (char& c : name)
@@ -106,7 +109,8 @@ TEST(Fence, ALostFrameVoidsThoseInFlightBehindIt) {
   EXPECT_EQ(chain.fence.head(), chain.f2.hash);
 }
 
-// A new owner's claim names the head it had read; a frame that landed meanwhile must not drop out of the chain.
+// A new owner's claim names the head it had read; a frame that landed meanwhile must not drop out
+// of the chain.
 TEST(Fence, AClaimCommitsToFramesItHadNotSeen) {
   Chain a, b;
   const Stored c2 = claim(2, a.f2.hash);

@@ -23,8 +23,8 @@ inline Stored stored(v1::Frame frame) {
   return s;
 }
 
-inline Stored claim(std::uint64_t epoch, const std::string& previous, const std::string& node = "n1",
-                    std::uint32_t partition = 0) {
+inline Stored claim(std::uint64_t epoch, const std::string& previous,
+                    const std::string& node = "n1", std::uint32_t partition = 0) {
   v1::Frame f;
   f.set_format(1);
   f.set_partition(partition);

@@ -67,7 +67,8 @@ TEST(FrameReader, NamesThePlaceOfARecordItCannotRead) {
   auto frames = reader.next();
   ASSERT_FALSE(frames);
   EXPECT_EQ(frames.error().code, Code::kCorrupt);
-  EXPECT_NE(frames.error().message.find("partition 0 offset 1"), std::string::npos) << frames.error().message;
+  EXPECT_NE(frames.error().message.find("partition 0 offset 1"), std::string::npos)
+      << frames.error().message;
 }
 
 TEST(FrameReader, RefusesAFrameOfAnotherPartition) {

@@ -17,7 +17,9 @@ v1::RecordedEvent event(const std::string& type, std::uint32_t schema, const std
 }
 
 Upcasters::Upcast suffix(std::string text) {
-  return [text](std::string_view payload) -> Result<std::string> { return std::string(payload) + text; };
+  return [text](std::string_view payload) -> Result<std::string> {
+    return std::string(payload) + text;
+  };
 }
 
 TEST(Upcasters, RunAllStepsToTheNewestVersion) {
@@ -43,7 +45,7 @@ TEST(Upcasters, LeaveUnknownAndNewestAlone) {
 }
 
 TEST(Upcasters, ReadBytesRecordedByAnOlderBuild) {
-  Upcasters u;   // schema 1 held field 1 = number (varint); schema 2 holds it as text in field 2
+  Upcasters u;  // schema 1 held field 1 = number (varint); schema 2 holds it as text in field 2
   ASSERT_TRUE(u.add({"n", 1}, {"n", 2}, [](std::string_view p) -> Result<std::string> {
     if (p.size() != 2 || p[0] != '\x08') return fail(Code::kCorrupt, "not schema 1");
     const std::string text = std::to_string(static_cast<int>(p[1]));
@@ -51,7 +53,8 @@ TEST(Upcasters, ReadBytesRecordedByAnOlderBuild) {
   }));
   auto e = event("n", 1, std::string("\x08\x2a", 2));
   ASSERT_TRUE(u.apply(e));
-  EXPECT_EQ(e.payload(), std::string("\x12\x02" "42"));
+  EXPECT_EQ(e.payload(), std::string("\x12\x02"
+                                     "42"));
   auto bad = event("n", 1, "zz");
   EXPECT_EQ(u.apply(bad).error().code, Code::kCorrupt);
   EXPECT_EQ(bad.schema(), 1u);

@@ -17,13 +17,16 @@ struct Owner {
     v1::Claim claim;
     claim.set_node_id(node);
     auto result = FrameWriter::claim(log, reader, claim, 1, nullptr);
-    if (result) writer = std::move(*result);
-    else error = result.error();
+    if (result)
+      writer = std::move(*result);
+    else
+      error = result.error();
   }
   void append(std::int64_t time_ms) {
     v1::Frame frame;
     frame.set_time_ms(time_ms);
-    writer->append(std::move(frame), [this](const FrameWriter::Outcome& o) { outcomes.push_back(o); });
+    writer->append(std::move(frame),
+                   [this](const FrameWriter::Outcome& o) { outcomes.push_back(o); });
   }
   FrameReader reader;
   std::unique_ptr<FrameWriter> writer;
@@ -144,7 +147,8 @@ TEST(Writer, LosesToAClaimOfTheSameEpochThatStandsFirst) {
   EXPECT_EQ(writer.error().code, Code::kFenced);
 }
 
-// The own claim and a higher one arrive in one batch: to write on would be to write in the other's epoch.
+// The own claim and a higher one arrive in one batch: to write on would be to write in the other's
+// epoch.
 TEST(Writer, LosesToAHigherClaimRightBehindItsOwn) {
   SimLog log;
   FrameReader reader(log, kP);
@@ -169,8 +173,9 @@ TEST(Writer, HandsOverFramesThatLandedBeforeItsClaim) {
   old.append(7);
   log.run();
   std::vector<std::int64_t> between;
-  auto writer = FrameWriter::claim(log, reader, v1::Claim(), 1,
-                                   [&](const ValidFrame& f) { between.push_back(f.frame->time_ms()); });
+  auto writer = FrameWriter::claim(log, reader, v1::Claim(), 1, [&](const ValidFrame& f) {
+    between.push_back(f.frame->time_ms());
+  });
   ASSERT_TRUE(writer);
   EXPECT_EQ(between, std::vector<std::int64_t>{7});
   bool valid = false;
@@ -233,11 +238,12 @@ TEST(Writer, ALateRecordOfADeadWriterIsVoidAfterTheNextClaim) {
 
 TEST(Writer, ADeadWriterAppendsNothingAndKeepsTheOrderOfOutcomes) {
   SimLog log;
-  log.set_script([](PartitionId, std::uint64_t n) { return n == 1 ? SimFault::kLost : SimFault::kNone; });
+  log.set_script(
+      [](PartitionId, std::uint64_t n) { return n == 1 ? SimFault::kLost : SimFault::kNone; });
   Owner owner(log);
   owner.append(1);
   owner.append(2);
-  ASSERT_TRUE(log.step());          // the first fails; the second is still in flight
+  ASSERT_TRUE(log.step());  // the first fails; the second is still in flight
   ASSERT_TRUE(owner.writer->dead());
   owner.append(3);
   owner.append(4);
@@ -291,10 +297,16 @@ TEST(Writer, MayBeDroppedWithFramesInFlight) {
 class ApartLog final : public Log {
  public:
   std::uint32_t partition_count() const override { return sim.partition_count(); }
-  void append(PartitionId p, std::string r, OnReport on) override { sim.append(p, std::move(r), std::move(on)); }
-  Result<std::vector<Record>> read(PartitionId p, Offset o, std::size_t m) const override { return sim.read(p, o, m); }
+  void append(PartitionId p, std::string r, OnReport on) override {
+    sim.append(p, std::move(r), std::move(on));
+  }
+  Result<std::vector<Record>> read(PartitionId p, Offset o, std::size_t m) const override {
+    return sim.read(p, o, m);
+  }
   Offset end(PartitionId p) const override { return sim.end(p); }
-  std::uint64_t follow(std::function<void(PartitionId)> f) override { return sim.follow(std::move(f)); }
+  std::uint64_t follow(std::function<void(PartitionId)> f) override {
+    return sim.follow(std::move(f));
+  }
   void unfollow(std::uint64_t s) override { sim.unfollow(s); }
   bool pump() override { return sim.pump(); }
   Status health() const override { return sim.health(); }
