@@ -17,20 +17,21 @@ using google::protobuf::Message;
 struct ErasedDecision {
   std::vector<std::unique_ptr<Message>> events;  // of the type's Event message
   std::vector<OutSend> sends;
-  std::string reply;                             // serialized Reply message; deterministic bytes
+  std::string reply;  // serialized Reply message; deterministic bytes
 };
 
 // Immutable and stateless; one instance per type, owned by the Catalog. Thread-safe.
 class ActorType {
  public:
   virtual ~ActorType() = default;
-  virtual std::string_view name() const = 0;                       // "session"
+  virtual std::string_view name() const = 0;  // "session"
   virtual std::unique_ptr<Message> new_state() const = 0;
   virtual std::unique_ptr<Message> new_command() const = 0;
   virtual std::unique_ptr<Message> new_event() const = 0;
   virtual std::unique_ptr<Message> new_reply() const = 0;
   // `self` is the actor's own key. May throw only on a defect (the host retries once, then parks).
-  virtual Result<ErasedDecision> decide(const ActorKey& self, const Message& state, const Message& command,
+  virtual Result<ErasedDecision> decide(const ActorKey& self, const Message& state,
+                                        const Message& command,
                                         const v1::Context& context) const = 0;
   virtual void evolve(Message& state, const Message& event) const = 0;
   virtual std::vector<Effect> effects(const ActorKey& self, const Message& state) const = 0;
@@ -42,12 +43,13 @@ class ActorType {
   virtual const std::string& schema_hash() const = 0;
 };
 
-// All actor types of a build, by name. Immutable after construction; no static registry: main wires it.
+// All actor types of a build, by name. Immutable after construction; no static registry: main wires
+// it.
 class Catalog {
  public:
   explicit Catalog(std::vector<std::unique_ptr<ActorType>> types);
-  const ActorType* find(std::string_view name) const;   // nullptr when unknown
-  std::vector<const ActorType*> all() const;            // by name
+  const ActorType* find(std::string_view name) const;  // nullptr when unknown
+  std::vector<const ActorType*> all() const;           // by name
  private:
   std::vector<std::unique_ptr<ActorType>> types_;
 };

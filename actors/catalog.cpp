@@ -20,7 +20,8 @@ namespace soma::actors {
 namespace {
 
 // The descriptors of every file that `file` imports, and its own, each once.
-void collect(const google::protobuf::FileDescriptor* file, std::set<std::string>& seen, std::string& out) {
+void collect(const google::protobuf::FileDescriptor* file, std::set<std::string>& seen,
+             std::string& out) {
   if (!seen.insert(file->name()).second || file->package() != "soma.v1") return;
   for (int i = 0; i < file->dependency_count(); ++i) collect(file->dependency(i), seen, out);
   google::protobuf::FileDescriptorProto proto;
@@ -30,7 +31,8 @@ void collect(const google::protobuf::FileDescriptor* file, std::set<std::string>
 
 }  // namespace
 
-std::string schema_hash_of(const google::protobuf::Descriptor* state, const google::protobuf::Descriptor* event) {
+std::string schema_hash_of(const google::protobuf::Descriptor* state,
+                           const google::protobuf::Descriptor* event) {
   std::set<std::string> seen;
   std::string bytes = state->full_name() + event->full_name();
   collect(state->file(), seen, bytes);
@@ -49,11 +51,14 @@ std::string deterministic_bytes(const Message& message) {
 }
 
 std::string derive_id(const v1::Context& context, std::string_view prefix, std::uint32_t index) {
-  const std::string seed = context.command_id() + "\n" + std::string(prefix) + "\n" + std::to_string(index);
+  const std::string seed =
+      context.command_id() + "\n" + std::string(prefix) + "\n" + std::to_string(index);
   return std::string(prefix) + "_" + sha256_hex(seed).substr(0, 24);
 }
 
-ActorKey to_key(const v1::ActorRef& ref) { return {ref.tenant(), ref.type(), ref.id(), ref.affinity()}; }
+ActorKey to_key(const v1::ActorRef& ref) {
+  return {ref.tenant(), ref.type(), ref.id(), ref.affinity()};
+}
 
 v1::ActorRef to_ref(const ActorKey& key) {
   v1::ActorRef ref;
@@ -65,7 +70,8 @@ v1::ActorRef to_ref(const ActorKey& key) {
 }
 
 Catalog::Catalog(std::vector<std::unique_ptr<ActorType>> types) : types_(std::move(types)) {
-  std::sort(types_.begin(), types_.end(), [](const auto& a, const auto& b) { return a->name() < b->name(); });
+  std::sort(types_.begin(), types_.end(),
+            [](const auto& a, const auto& b) { return a->name() < b->name(); });
 }
 
 const ActorType* Catalog::find(std::string_view name) const {

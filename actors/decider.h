@@ -14,29 +14,31 @@ namespace soma::actors {
 
 // How an effect may be repeated when its outcome is not known.
 enum class EffectClass : std::uint8_t {
-  kIdempotent,   // may be run again with the same effect id
-  kProbeable,    // the provider can be asked whether it happened
-  kAtMostOnce,   // never run again once begun: the outcome becomes `unknown`
+  kIdempotent,  // may be run again with the same effect id
+  kProbeable,   // the provider can be asked whether it happened
+  kAtMostOnce,  // never run again once begun: the outcome becomes `unknown`
 };
 
-// Work outside the log that a state calls for. (effect_id, attempt) names one try: a runner starts each
-// such pair at most once per life of the process, and again after recovery if the class allows it.
+// Work outside the log that a state calls for. (effect_id, attempt) names one try: a runner starts
+// each such pair at most once per life of the process, and again after recovery if the class allows
+// it.
 struct Effect {
-  std::string effect_id;          // stable; sent as Idempotency-Key
-  std::string kind;               // "slm.chat", "memory.recall", "memory.embed", "timer", …
+  std::string effect_id;  // stable; sent as Idempotency-Key
+  std::string kind;       // "slm.chat", "memory.recall", "memory.embed", "timer", …
   EffectClass effect_class = EffectClass::kIdempotent;
-  std::uint32_t attempt = 1;      // a decider raises it to have the effect tried again
-  std::int64_t not_before_ms = 0; // Unix time; a timer's due time, or the end of a back-off
-  std::int64_t deadline_ms = 0;   // Unix time; 0: none
-  std::string request;            // serialized request message of the kind; empty for a timer
-  bool seen_while_running = false; // others watch it run: after a crash it is reported `interrupted`, so that
-                                  // the decider begins a new attempt and all can be told
+  std::uint32_t attempt = 1;       // a decider raises it to have the effect tried again
+  std::int64_t not_before_ms = 0;  // Unix time; a timer's due time, or the end of a back-off
+  std::int64_t deadline_ms = 0;    // Unix time; 0: none
+  std::string request;             // serialized request message of the kind; empty for a timer
+  bool seen_while_running =
+      false;  // others watch it run: after a crash it is reported `interrupted`, so that
+              // the decider begins a new attempt and all can be told
 };
 
 // A command to another actor; the command's id is derived by the host from the entry it came with.
 struct OutSend {
   ActorKey to;
-  std::string command;            // serialized Command message of the target's type
+  std::string command;  // serialized Command message of the target's type
 };
 
 // What the command led to, whole: it commits with the input's position or not at all.

@@ -7,19 +7,29 @@
 
 namespace soma::actors {
 
-std::string schema_hash_of(const google::protobuf::Descriptor* state, const google::protobuf::Descriptor* event);
+std::string schema_hash_of(const google::protobuf::Descriptor* state,
+                           const google::protobuf::Descriptor* event);
 
-// D is a struct of static functions over its own State, Command, Event and Reply; see counter/counter.h.
-// Each of its switches over a oneof has no default, so that an unhandled case does not compile.
+// D is a struct of static functions over its own State, Command, Event and Reply; see
+// counter/counter.h. Each of its switches over a oneof has no default, so that an unhandled case
+// does not compile.
 template <typename D>
 class TypedActor final : public ActorType {
  public:
   TypedActor() : hash_(schema_hash_of(D::State::descriptor(), D::Event::descriptor())) {}
   std::string_view name() const override { return D::kName; }
-  std::unique_ptr<Message> new_state() const override { return std::make_unique<typename D::State>(); }
-  std::unique_ptr<Message> new_command() const override { return std::make_unique<typename D::Command>(); }
-  std::unique_ptr<Message> new_event() const override { return std::make_unique<typename D::Event>(); }
-  std::unique_ptr<Message> new_reply() const override { return std::make_unique<typename D::Reply>(); }
+  std::unique_ptr<Message> new_state() const override {
+    return std::make_unique<typename D::State>();
+  }
+  std::unique_ptr<Message> new_command() const override {
+    return std::make_unique<typename D::Command>();
+  }
+  std::unique_ptr<Message> new_event() const override {
+    return std::make_unique<typename D::Event>();
+  }
+  std::unique_ptr<Message> new_reply() const override {
+    return std::make_unique<typename D::Reply>();
+  }
 
   Result<ErasedDecision> decide(const ActorKey& self, const Message& state, const Message& command,
                                 const v1::Context& context) const override {

@@ -7,24 +7,28 @@ namespace soma::events {
 
 namespace {
 constexpr std::uint32_t kFormat = 1;
-constexpr std::size_t kMaxStoredRecordBytes = 16 << 20;   // generous: what other builds may have written
-}
+constexpr std::size_t kMaxStoredRecordBytes =
+    16 << 20;  // generous: what other builds may have written
+}  // namespace
 
 Result<std::shared_ptr<const v1::Frame>> decode_frame(std::string_view bytes) {
   auto frame = std::make_shared<v1::Frame>();
-  if (bytes.size() > kMaxStoredRecordBytes) return fail(Code::kCorrupt, "record is larger than any frame");
+  if (bytes.size() > kMaxStoredRecordBytes)
+    return fail(Code::kCorrupt, "record is larger than any frame");
   if (!frame->ParseFromArray(bytes.data(), static_cast<int>(bytes.size())))
     return fail(Code::kCorrupt, "record is not a frame");
   if (frame->format() != kFormat)
     return fail(Code::kCorrupt, "frame of unknown format " + std::to_string(frame->format()));
   if (frame->epoch() == 0) return fail(Code::kCorrupt, "frame without an epoch");
-  if ((frame->number() == 0) != frame->has_claim()) return fail(Code::kCorrupt, "frame 0 must be a claim, and only it");
+  if ((frame->number() == 0) != frame->has_claim())
+    return fail(Code::kCorrupt, "frame 0 must be a claim, and only it");
   return std::shared_ptr<const v1::Frame>(std::move(frame));
 }
 
 std::string encode_frame(const v1::Frame& frame) { return frame.SerializeAsString(); }
 
-FrameReader::FrameReader(const Log& log, PartitionId partition) : log_(log), partition_(partition) {}
+FrameReader::FrameReader(const Log& log, PartitionId partition)
+    : log_(log), partition_(partition) {}
 
 FrameReader::FrameReader(const Log& log, PartitionId partition, Fence fence, Offset next)
     : log_(log), partition_(partition), fence_(std::move(fence)), next_(next) {}
@@ -32,16 +36,16 @@ FrameReader::FrameReader(const Log& log, PartitionId partition, Fence fence, Off
 Result<std::vector<ValidFrame>> FrameReader::next(std::size_t max_bytes) {
   std::vector<ValidFrame> out;
   const auto at = [this](Offset offset) {
-    return "partition " + std::to_string(partition_.value) + " offset " + std::to_string(offset.value) + ": ";
+    return "partition " + std::to_string(partition_.value) + " offset " +
+           std::to_string(offset.value) + ": ";
   };
-  while (out.empty()) {   // a batch may hold void records only
+  while (out.empty()) {  // a batch may hold void records only
     auto records = log_.read(partition_, next_, max_bytes);
     if (!records) return tl::unexpected(records.error());
     if (records->empty()) return out;
     for (auto& record : *records) {
       auto frame = decode_frame(record.bytes);
-      if (!frame)
-        return fail(frame.error().code, at(record.offset) + frame.error().message);
+      if (!frame) return fail(frame.error().code, at(record.offset) + frame.error().message);
       if ((*frame)->partition() != partition_.value)
         return fail(Code::kCorrupt, at(record.offset) + "a frame of partition " +
                                         std::to_string((*frame)->partition()));
@@ -63,7 +67,8 @@ Result<ValidFrame> read_frame_at(const Log& log, Position position) {
     return fail(Code::kNotFound, "no record at position " + to_string(position));
   auto frame = decode_frame(records->front().bytes);
   if (!frame)
-    return fail(frame.error().code, "position " + to_string(position) + ": " + frame.error().message);
+    return fail(frame.error().code,
+                "position " + to_string(position) + ": " + frame.error().message);
   return ValidFrame{position, std::move(*frame), sha256(records->front().bytes)};
 }
 

@@ -16,10 +16,11 @@ namespace soma::events {
 struct ValidFrame {
   Position position;
   std::shared_ptr<const v1::Frame> frame;
-  std::string hash;             // of the stored bytes
+  std::string hash;  // of the stored bytes
 };
 
-inline constexpr std::size_t kMaxRecordBytes = 900 * 1024;  // what one frame may take; Kafka's default fits it
+inline constexpr std::size_t kMaxRecordBytes =
+    900 * 1024;  // what one frame may take; Kafka's default fits it
 
 // Decodes stored bytes. kCorrupt when they are not a Frame of a known format.
 Result<std::shared_ptr<const v1::Frame>> decode_frame(std::string_view bytes);
@@ -29,15 +30,17 @@ std::string encode_frame(const v1::Frame& frame);
 class FrameReader {
  public:
   FrameReader(const Log& log, PartitionId partition);
-  // Continue after a place known valid (a checkpoint): the fence as it stood there, the next offset to read.
+  // Continue after a place known valid (a checkpoint): the fence as it stood there, the next offset
+  // to read.
   FrameReader(const Log& log, PartitionId partition, Fence fence, Offset next);
 
-  // The next valid frames; empty at the end of the durable log. Undecodable record: kCorrupt with position.
+  // The next valid frames; empty at the end of the durable log. Undecodable record: kCorrupt with
+  // position.
   Result<std::vector<ValidFrame>> next(std::size_t max_bytes = 4 << 20);
   const Fence& fence() const { return fence_; }
   PartitionId partition() const { return partition_; }
   Offset next_offset() const { return next_; }
-  std::uint64_t voided() const { return voided_; }     // records read and found void or duplicate
+  std::uint64_t voided() const { return voided_; }  // records read and found void or duplicate
  private:
   const Log& log_;
   PartitionId partition_;
@@ -49,34 +52,36 @@ class FrameReader {
 // One frame, decoded, at a position known to be valid.
 Result<ValidFrame> read_frame_at(const Log& log, Position position);
 
-// The owner's pen. Used by one thread; outcomes come in order of append, on an engine thread (or, once
-// the writer is dead and nothing is in flight, at once). A frame is reported valid only when durable and proven unfenced: its offset
-// is the last proven own offset + 1 (then nobody wrote between), else by reading the gap. After
-// the first failure every later frame is reported failed and the writer is dead: claim anew.
+// The owner's pen. Used by one thread; outcomes come in order of append, on an engine thread (or,
+// once the writer is dead and nothing is in flight, at once). A frame is reported valid only when
+// durable and proven unfenced: its offset is the last proven own offset + 1 (then nobody wrote
+// between), else by reading the gap. After the first failure every later frame is reported failed
+// and the writer is dead: claim anew.
 class FrameWriter {
  public:
   struct Outcome {
     bool valid = false;
-    ValidFrame frame;          // when valid
-    Error error;               // kUnknownOutcome, kFenced, kStorageFull, kIo
+    ValidFrame frame;  // when valid
+    Error error;       // kUnknownOutcome, kFenced, kStorageFull, kIo
   };
   using OnOutcome = std::function<void(const Outcome&)>;
 
-  // Appends CLAIM(epoch + 1) after `reader` has reached the end, and reads to it. Blocking. kFenced when
-  // lost, also to a higher claim already seen behind the own one.
-  // `between` gets the valid frames that another owner's last breath put before the claim.
+  // Appends CLAIM(epoch + 1) after `reader` has reached the end, and reads to it. Blocking. kFenced
+  // when lost, also to a higher claim already seen behind the own one. `between` gets the valid
+  // frames that another owner's last breath put before the claim.
   static Result<std::unique_ptr<FrameWriter>> claim(
       Log& log, FrameReader& reader, v1::Claim claim, std::int64_t now_ms,
       const std::function<void(const ValidFrame&)>& between);
 
-  // Fills format, partition, epoch, number, previous_hash; appends. kTooLarge is returned at once through
-  // on_outcome, before anything was written, and leaves the writer alive.
+  // Fills format, partition, epoch, number, previous_hash; appends. kTooLarge is returned at once
+  // through on_outcome, before anything was written, and leaves the writer alive.
   void append(v1::Frame frame, OnOutcome on_outcome);
 
   Epoch epoch() const;
   std::size_t in_flight() const;
   bool dead() const;
   ~FrameWriter();
+
  private:
   struct Shared;
   explicit FrameWriter(std::shared_ptr<Shared> shared);

@@ -18,8 +18,8 @@ struct EventVersion {
   auto operator<=>(const EventVersion&) const = default;
 };
 
-// A value, filled once where the program is wired together; const use is thread-safe. Upcasters are pure:
-// the same old bytes give the same new bytes on every build that has them.
+// A value, filled once where the program is wired together; const use is thread-safe. Upcasters are
+// pure: the same old bytes give the same new bytes on every build that has them.
 class Upcasters {
  public:
   using Upcast = std::function<Result<std::string>(std::string_view payload)>;
@@ -27,8 +27,9 @@ class Upcasters {
   // kConflict: `from` has a step already. kInvalidArgument: the steps would run in a circle.
   Status add(EventVersion from, EventVersion to, Upcast upcast);
 
-  // Brings `event` to the newest version known; leaves it alone when there is no step for it. kCorrupt when
-  // a step cannot read the payload; kInvalidArgument when the payload is encrypted (decrypt first).
+  // Brings `event` to the newest version known; leaves it alone when there is no step for it.
+  // kCorrupt when a step cannot read the payload; kInvalidArgument when the payload is encrypted
+  // (decrypt first).
   Status apply(v1::RecordedEvent& event) const;
 
   bool knows(const EventVersion& from) const { return steps_.contains(from); }

@@ -14,26 +14,31 @@ struct FrameWriter::Shared : std::enable_shared_from_this<FrameWriter::Shared> {
     std::string hash;
     OnOutcome on_outcome;
     std::optional<AppendReport> report;
-    bool appended = true;    // false: the writer was dead already
+    bool appended = true;  // false: the writer was dead already
   };
 
   Shared(Log& l, PartitionId p, Fence f, Offset o)
-      : log(l), partition(p), epoch(f.epoch()), proven(std::move(f)), proven_offset(o),
-        number(proven.last_number()), head(proven.head()) {}
+      : log(l),
+        partition(p),
+        epoch(f.epoch()),
+        proven(std::move(f)),
+        proven_offset(o),
+        number(proven.last_number()),
+        head(proven.head()) {}
 
   Log& log;
   const PartitionId partition;
   const Epoch epoch;
   // Only the one thread that delivers outcomes touches these two.
-  Fence proven;              // as of the last own record known valid
-  Offset proven_offset;      // of that record
+  Fence proven;          // as of the last own record known valid
+  Offset proven_offset;  // of that record
 
   mutable std::mutex mutex;
-  std::deque<InFlight> in_flight;    // addresses stay while others are pushed or the front is popped
-  std::size_t reported = 0;          // how many from the front have their report
+  std::deque<InFlight> in_flight;  // addresses stay while others are pushed or the front is popped
+  std::size_t reported = 0;        // how many from the front have their report
   bool delivering = false;
-  FrameNumber number;        // of the last frame handed to the log
-  std::string head;          // its hash
+  FrameNumber number;  // of the last frame handed to the log
+  std::string head;    // its hash
   bool dead = false;
   Error death;
 
@@ -45,11 +50,12 @@ struct FrameWriter::Shared : std::enable_shared_from_this<FrameWriter::Shared> {
   void finish(Outcome outcome);
 };
 
-// Proof without reading: the record stands right behind the last proven one, so nobody wrote between.
-// The offset of a failure proves nothing; some clients invent one.
+// Proof without reading: the record stands right behind the last proven one, so nobody wrote
+// between. The offset of a failure proves nothing; some clients invent one.
 bool FrameWriter::Shared::follows(const InFlight& item) {
   const AppendReport& report = *item.report;
-  return report.kind == AppendReport::Kind::kDurable && report.offset && *report.offset == proven_offset.next();
+  return report.kind == AppendReport::Kind::kDurable && report.offset &&
+         *report.offset == proven_offset.next();
 }
 
 // Where the record stands, if the fence lets it stand.
@@ -58,10 +64,12 @@ Result<Position> FrameWriter::Shared::find(const InFlight& item) {
   for (;;) {
     auto frames = gap.next();
     if (!frames) return tl::unexpected(frames.error());
-    if (frames->empty()) return fail(Code::kUnknownOutcome, "the record was not found after its report");
+    if (frames->empty())
+      return fail(Code::kUnknownOutcome, "the record was not found after its report");
     for (const auto& f : *frames) {
       if (f.frame->epoch() != item.frame->epoch())
-        return fail(Code::kFenced, "epoch " + std::to_string(f.frame->epoch()) + " has claimed the partition");
+        return fail(Code::kFenced,
+                    "epoch " + std::to_string(f.frame->epoch()) + " has claimed the partition");
       if (f.hash != item.hash) continue;
       // Later frames of the batch are judged again when their own reports come.
       proven = Fence(Epoch{f.frame->epoch()}, FrameNumber{f.frame->number()}, f.hash);
@@ -74,7 +82,8 @@ Result<Position> FrameWriter::Shared::find(const InFlight& item) {
 void FrameWriter::Shared::on_report(const AppendReport& report) {
   {
     std::lock_guard lock(mutex);
-    if (reported == in_flight.size()) return;   // a report of nothing: the engine's fault, not an outcome
+    if (reported == in_flight.size())
+      return;  // a report of nothing: the engine's fault, not an outcome
     in_flight[reported++].report = report;
     count_unappended();
     if (delivering) return;
@@ -83,13 +92,15 @@ void FrameWriter::Shared::on_report(const AppendReport& report) {
   deliver();
 }
 
-// Frames given to a dead writer never get a report: they need none once all before them have theirs.
+// Frames given to a dead writer never get a report: they need none once all before them have
+// theirs.
 void FrameWriter::Shared::count_unappended() {
-  while (reported < in_flight.size() && !in_flight[reported].appended) in_flight[reported++].report = AppendReport{};
+  while (reported < in_flight.size() && !in_flight[reported].appended)
+    in_flight[reported++].report = AppendReport{};
 }
 
-// Hands out the outcomes of the front for as long as there are reports. A frame that needs reading is
-// judged apart from the report thread; reports that come meanwhile wait behind it.
+// Hands out the outcomes of the front for as long as there are reports. A frame that needs reading
+// is judged apart from the report thread; reports that come meanwhile wait behind it.
 void FrameWriter::Shared::deliver() {
   for (;;) {
     const InFlight* item = nullptr;
@@ -101,19 +112,23 @@ void FrameWriter::Shared::deliver() {
         return;
       }
       item = &in_flight.front();
-      if (dead) outcome.error = {Code::kUnknownOutcome, "an earlier frame failed: " + death.message, {}};
+      if (dead)
+        outcome.error = {Code::kUnknownOutcome, "an earlier frame failed: " + death.message, {}};
     }
     if (!outcome.error.message.empty()) {
       finish(std::move(outcome));
     } else if (item->report->kind != AppendReport::Kind::kDurable) {
       outcome.error = item->report->error;
-      if (item->report->kind == AppendReport::Kind::kUnknown) outcome.error.code = Code::kUnknownOutcome;
+      if (item->report->kind == AppendReport::Kind::kUnknown)
+        outcome.error.code = Code::kUnknownOutcome;
       finish(std::move(outcome));
     } else if (!follows(*item)) {
       log.run_apart([self = shared_from_this(), item] {
         Outcome judged;
-        if (auto position = self->find(*item)) judged = {true, {*position, item->frame, item->hash}, {}};
-        else judged.error = position.error();
+        if (auto position = self->find(*item))
+          judged = {true, {*position, item->frame, item->hash}, {}};
+        else
+          judged.error = position.error();
         self->finish(std::move(judged));
         self->deliver();
       });
@@ -128,7 +143,8 @@ void FrameWriter::Shared::deliver() {
   }
 }
 
-// The frame counts as in flight until its handler has returned, so that no later outcome overtakes it.
+// The frame counts as in flight until its handler has returned, so that no later outcome overtakes
+// it.
 void FrameWriter::Shared::finish(Outcome outcome) {
   OnOutcome on_outcome;
   {
@@ -194,7 +210,7 @@ Result<std::unique_ptr<FrameWriter>> FrameWriter::claim(
   const std::string hash = sha256(bytes);
   const AppendReport report = append_and_wait(log, reader.partition(), bytes);
   if (report.kind == AppendReport::Kind::kRefused) return tl::unexpected(report.error);
-  for (;;) {   // whatever the report said: only the log tells who owns
+  for (;;) {  // whatever the report said: only the log tells who owns
     auto frames = reader.next();
     if (!frames) return tl::unexpected(frames.error());
     if (frames->empty()) return fail(Code::kUnknownOutcome, "the claim was not found in the log");
@@ -205,8 +221,10 @@ Result<std::unique_ptr<FrameWriter>> FrameWriter::claim(
       } else if (!own && f.hash == hash) {
         own = f.position.offset;
       } else {
-        // Ahead of the own claim, or already behind it: the reader's fence has moved on to the other's.
-        return fail(Code::kFenced, "node " + f.frame->claim().node_id() + " has claimed the partition");
+        // Ahead of the own claim, or already behind it: the reader's fence has moved on to the
+        // other's.
+        return fail(Code::kFenced,
+                    "node " + f.frame->claim().node_id() + " has claimed the partition");
       }
     }
     if (!own) continue;
@@ -230,14 +248,17 @@ void FrameWriter::append(v1::Frame frame, OnOutcome on_outcome) {
     bytes = encode_frame(frame);
     if (bytes.size() > kMaxRecordBytes) {
       refused = Outcome{};
-      refused->error = {Code::kTooLarge, "frame of " + std::to_string(bytes.size()) + " bytes; at most " +
-                                             std::to_string(kMaxRecordBytes), {}};
+      refused->error = {Code::kTooLarge,
+                        "frame of " + std::to_string(bytes.size()) + " bytes; at most " +
+                            std::to_string(kMaxRecordBytes),
+                        {}};
     } else {
       s.number = s.number.next();
       s.head = sha256(bytes);
-      s.in_flight.push_back({std::make_shared<const v1::Frame>(std::move(frame)), s.head, std::move(on_outcome), {}});
+      s.in_flight.push_back(
+          {std::make_shared<const v1::Frame>(std::move(frame)), s.head, std::move(on_outcome), {}});
     }
-    if (s.dead && !refused) {   // not appended; it only waits its turn to be told so
+    if (s.dead && !refused) {  // not appended; it only waits its turn to be told so
       bytes.clear();
       s.in_flight.back().appended = false;
       s.count_unappended();
@@ -247,7 +268,8 @@ void FrameWriter::append(v1::Frame frame, OnOutcome on_outcome) {
   if (refused) return on_outcome(*refused);
   if (start_delivery) return s.deliver();
   if (!bytes.empty())
-    s.log.append(s.partition, std::move(bytes), [shared = shared_](const AppendReport& r) { shared->on_report(r); });
+    s.log.append(s.partition, std::move(bytes),
+                 [shared = shared_](const AppendReport& r) { shared->on_report(r); });
 }
 
 Epoch FrameWriter::epoch() const { return shared_->epoch; }

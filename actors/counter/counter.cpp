@@ -30,7 +30,8 @@ Result<Decided> transfer(const v1::CounterState& state, const v1::Transfer& comm
   return d;
 }
 
-Result<Decided> outcome(const v1::CounterState& state, const v1::EffectOutcome& o, const v1::Context& context) {
+Result<Decided> outcome(const v1::CounterState& state, const v1::EffectOutcome& o,
+                        const v1::Context& context) {
   Decided d;
   if (state.timers().contains(o.effect_id())) {
     auto* fired = d.events.emplace_back().mutable_timer_fired();
@@ -52,34 +53,57 @@ Result<Decided> CounterDecider::decide(const ActorKey&, const State& state, cons
   Decided d;
   d.reply.set_value(state.value());
   switch (command.kind_case()) {
-    case Command::kAdd: return add(state, command.add());
-    case Command::kTransfer: return transfer(state, command.transfer());
-    case Command::kArmTimer: *d.events.emplace_back().mutable_timer_armed()->mutable_timer_id() = command.arm_timer().timer_id();
+    case Command::kAdd:
+      return add(state, command.add());
+    case Command::kTransfer:
+      return transfer(state, command.transfer());
+    case Command::kArmTimer:
+      *d.events.emplace_back().mutable_timer_armed()->mutable_timer_id() =
+          command.arm_timer().timer_id();
       d.events.back().mutable_timer_armed()->set_due_ms(command.arm_timer().due_ms());
       return d;
-    case Command::kCallOut: d.events.emplace_back().mutable_call_placed()->set_call_id(command.call_out().call_id()); return d;
-    case Command::kExplode: throw std::runtime_error("the counter was told to explode");
-    case Command::kEffectOutcome: return outcome(state, command.effect_outcome(), context);
-    case Command::KIND_NOT_SET: break;
+    case Command::kCallOut:
+      d.events.emplace_back().mutable_call_placed()->set_call_id(command.call_out().call_id());
+      return d;
+    case Command::kExplode:
+      throw std::runtime_error("the counter was told to explode");
+    case Command::kEffectOutcome:
+      return outcome(state, command.effect_outcome(), context);
+    case Command::KIND_NOT_SET:
+      break;
   }
   return fail(Code::kInvalidArgument, "command has no case", "command");
 }
 
 void CounterDecider::evolve(State& s, const Event& e) {
   switch (e.kind_case()) {
-    case Event::kAdded: s.set_value(s.value() + e.added().amount()); return;
-    case Event::kTransferred: s.set_value(s.value() - e.transferred().amount()); return;
-    case Event::kTimerArmed: (*s.mutable_timers())[e.timer_armed().timer_id()] = e.timer_armed().due_ms(); return;
-    case Event::kTimerFired: s.mutable_timers()->erase(e.timer_fired().timer_id()); return;
-    case Event::kCallPlaced: (*s.mutable_calls())[e.call_placed().call_id()] = 1; return;
-    case Event::kCallSettled: s.mutable_calls()->erase(e.call_settled().call_id()); return;
-    case Event::KIND_NOT_SET: return;
+    case Event::kAdded:
+      s.set_value(s.value() + e.added().amount());
+      return;
+    case Event::kTransferred:
+      s.set_value(s.value() - e.transferred().amount());
+      return;
+    case Event::kTimerArmed:
+      (*s.mutable_timers())[e.timer_armed().timer_id()] = e.timer_armed().due_ms();
+      return;
+    case Event::kTimerFired:
+      s.mutable_timers()->erase(e.timer_fired().timer_id());
+      return;
+    case Event::kCallPlaced:
+      (*s.mutable_calls())[e.call_placed().call_id()] = 1;
+      return;
+    case Event::kCallSettled:
+      s.mutable_calls()->erase(e.call_settled().call_id());
+      return;
+    case Event::KIND_NOT_SET:
+      return;
   }
 }
 
 std::vector<Effect> CounterDecider::effects(const ActorKey&, const State& s) {
   std::vector<Effect> out;
-  for (const auto& [id, due] : s.timers()) out.push_back({id, "timer", EffectClass::kIdempotent, 1, due, 0, {}});
+  for (const auto& [id, due] : s.timers())
+    out.push_back({id, "timer", EffectClass::kIdempotent, 1, due, 0, {}});
   for (const auto& [id, attempt] : s.calls())
     out.push_back({id, "counter.call", EffectClass::kAtMostOnce, attempt, 0, 0, id});
   return out;
@@ -87,13 +111,20 @@ std::vector<Effect> CounterDecider::effects(const ActorKey&, const State& s) {
 
 std::string CounterDecider::event_type(const Event& e) {
   switch (e.kind_case()) {
-    case Event::kAdded: return "counter.added";
-    case Event::kTransferred: return "counter.transferred";
-    case Event::kTimerArmed: return "counter.timer.armed";
-    case Event::kTimerFired: return "counter.timer.fired";
-    case Event::kCallPlaced: return "counter.call.placed";
-    case Event::kCallSettled: return "counter.call.settled";
-    case Event::KIND_NOT_SET: break;
+    case Event::kAdded:
+      return "counter.added";
+    case Event::kTransferred:
+      return "counter.transferred";
+    case Event::kTimerArmed:
+      return "counter.timer.armed";
+    case Event::kTimerFired:
+      return "counter.timer.fired";
+    case Event::kCallPlaced:
+      return "counter.call.placed";
+    case Event::kCallSettled:
+      return "counter.call.settled";
+    case Event::KIND_NOT_SET:
+      break;
   }
   return {};
 }

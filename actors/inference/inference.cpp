@@ -32,25 +32,30 @@ void fail_call(Decided& d, const v1::Failure& f, std::int64_t now_ms) {
 }
 
 Status check(const v1::ModelRequest& request, std::size_t& bytes) {
-  if (request.messages().empty()) return fail(Code::kInvalidArgument, "messages must not be empty", "body.messages");
+  if (request.messages().empty())
+    return fail(Code::kInvalidArgument, "messages must not be empty", "body.messages");
   if (static_cast<std::size_t>(request.messages_size()) > kMaxMessages)
     return fail(Code::kInvalidArgument, "at most 256 messages", "body.messages");
   for (const auto& m : request.messages()) bytes += m.content().size();
   if (bytes == 0) return fail(Code::kInvalidArgument, "prompt must not be empty", "body.prompt");
-  if (bytes > kMaxInputBytes) return fail(Code::kInvalidArgument, "the input is over 256 KiB", "body.messages");
+  if (bytes > kMaxInputBytes)
+    return fail(Code::kInvalidArgument, "the input is over 256 KiB", "body.messages");
   return {};
 }
 
-Result<Decided> start(const ActorKey& self, const v1::InferenceState& s, const v1::StartInference& c,
-                      const v1::Context& context) {
-  if (s.stage() != v1::INFERENCE_STAGE_UNSPECIFIED) return fail(Code::kConflict, "inference " + self.id + " exists");
+Result<Decided> start(const ActorKey& self, const v1::InferenceState& s,
+                      const v1::StartInference& c, const v1::Context& context) {
+  if (s.stage() != v1::INFERENCE_STAGE_UNSPECIFIED)
+    return fail(Code::kConflict, "inference " + self.id + " exists");
   std::size_t bytes = 0;
   if (auto ok = check(c.request(), bytes); !ok) return tl::unexpected(ok.error());
-  const std::uint32_t max_tokens = c.request().sampling().max_tokens() ? c.request().sampling().max_tokens() : kDefaultMaxTokens;
+  const std::uint32_t max_tokens =
+      c.request().sampling().max_tokens() ? c.request().sampling().max_tokens() : kDefaultMaxTokens;
   const auto tokens = static_cast<std::int64_t>(bytes / 3 + 64 + max_tokens);
   v1::PolicyInput policy = c.policy();
   policy.set_budget_required(static_cast<double>(tokens));
-  auto decision = evaluate_policy(policy, c.settings().deployment_mode(), derive_id(context, "dec"));
+  auto decision =
+      evaluate_policy(policy, c.settings().deployment_mode(), derive_id(context, "dec"));
   if (!decision) return tl::unexpected(decision.error());
   decision->set_settings_version(c.settings().version());
   Decided d = replying(self);
@@ -78,15 +83,16 @@ Result<Decided> start(const ActorKey& self, const v1::InferenceState& s, const v
   return d;
 }
 
-void give_back(Decided& d, const ActorKey& self, const std::string& reservation_id, const std::string& reason) {
+void give_back(Decided& d, const ActorKey& self, const std::string& reservation_id,
+               const std::string& reason) {
   v1::TenantCommand back;
   back.mutable_release_budget()->set_reservation_id(reservation_id);
   back.mutable_release_budget()->set_reason(reason);
   send_to_tenant(d, self, back);
 }
 
-Result<Decided> granted(const ActorKey& self, const v1::InferenceState& s, const v1::BudgetGranted& c,
-                        const v1::Context& context) {
+Result<Decided> granted(const ActorKey& self, const v1::InferenceState& s,
+                        const v1::BudgetGranted& c, const v1::Context& context) {
   Decided d = replying(self);
   if (s.stage() != v1::INFERENCE_RESERVING || s.reservation_id() != c.reservation_id()) {
     give_back(d, self, c.reservation_id(), "the call had ended");
@@ -95,12 +101,13 @@ Result<Decided> granted(const ActorKey& self, const v1::InferenceState& s, const
   d.events.emplace_back().mutable_inference_budget_reserved()->set_tokens(c.tokens());
   v1::ModelCommand call;
   *call.mutable_request_call()->mutable_request() = s.request();
-  d.sends.push_back({pool_key(self.tenant, s.request().model(), context.partition()), deterministic_bytes(call)});
+  d.sends.push_back(
+      {pool_key(self.tenant, s.request().model(), context.partition()), deterministic_bytes(call)});
   return d;
 }
 
-Result<Decided> answered(const ActorKey& self, const v1::InferenceState& s, const v1::ModelAnswer& answer,
-                         const v1::Context& context) {
+Result<Decided> answered(const ActorKey& self, const v1::InferenceState& s,
+                         const v1::ModelAnswer& answer, const v1::Context& context) {
   Decided d = replying(self);
   if (s.stage() != v1::INFERENCE_CALLING || s.request().call_id() != answer.call_id()) return d;
   auto* event = d.events.emplace_back().mutable_inference_answered();
@@ -108,16 +115,17 @@ Result<Decided> answered(const ActorKey& self, const v1::InferenceState& s, cons
   event->set_at_ms(context.now_ms());
   v1::TenantCommand settle;
   settle.mutable_settle_budget()->set_reservation_id(s.reservation_id());
-  settle.mutable_settle_budget()->set_used_tokens(
-      static_cast<std::int64_t>(answer.usage().prompt_tokens() + answer.usage().completion_tokens()));
+  settle.mutable_settle_budget()->set_used_tokens(static_cast<std::int64_t>(
+      answer.usage().prompt_tokens() + answer.usage().completion_tokens()));
   send_to_tenant(d, self, settle);
   return d;
 }
 
-Result<Decided> cancel(const ActorKey& self, const v1::InferenceState& s, const v1::CancelInference& c,
-                       const v1::Context& context) {
+Result<Decided> cancel(const ActorKey& self, const v1::InferenceState& s,
+                       const v1::CancelInference& c, const v1::Context& context) {
   Decided d = replying(self);
-  if (s.stage() == v1::INFERENCE_STAGE_UNSPECIFIED) return fail(Code::kNotFound, "Request not found");
+  if (s.stage() == v1::INFERENCE_STAGE_UNSPECIFIED)
+    return fail(Code::kNotFound, "Request not found");
   if (s.stage() != v1::INFERENCE_RESERVING && s.stage() != v1::INFERENCE_CALLING) return d;
   v1::Failure f;
   f.set_code("cancelled");
@@ -127,7 +135,8 @@ Result<Decided> cancel(const ActorKey& self, const v1::InferenceState& s, const 
     v1::ModelCommand stop;
     stop.mutable_cancel_call()->set_call_id(s.request().call_id());
     stop.mutable_cancel_call()->set_reason(f.message());
-    d.sends.push_back({pool_key(self.tenant, s.request().model(), context.partition()), deterministic_bytes(stop)});
+    d.sends.push_back({pool_key(self.tenant, s.request().model(), context.partition()),
+                       deterministic_bytes(stop)});
   }
   give_back(d, self, s.reservation_id(), f.message());
   return d;
@@ -138,34 +147,46 @@ Result<Decided> cancel(const ActorKey& self, const v1::InferenceState& s, const 
 Result<Decided> InferenceDecider::decide(const ActorKey& self, const State& s, const Command& c,
                                          const v1::Context& context) {
   switch (c.kind_case()) {
-    case Command::kStartInference: return start(self, s, c.start_inference(), context);
-    case Command::kCancelInference: return cancel(self, s, c.cancel_inference(), context);
-    case Command::kBudgetGranted: return granted(self, s, c.budget_granted(), context);
+    case Command::kStartInference:
+      return start(self, s, c.start_inference(), context);
+    case Command::kCancelInference:
+      return cancel(self, s, c.cancel_inference(), context);
+    case Command::kBudgetGranted:
+      return granted(self, s, c.budget_granted(), context);
     case Command::kBudgetDenied: {
       Decided d = replying(self);
-      if (s.stage() != v1::INFERENCE_RESERVING || s.reservation_id() != c.budget_denied().reservation_id()) return d;
+      if (s.stage() != v1::INFERENCE_RESERVING ||
+          s.reservation_id() != c.budget_denied().reservation_id())
+        return d;
       v1::Failure f;
       f.set_code("budget_exhausted");
-      f.set_message("the tenant's budget has " + std::to_string(c.budget_denied().remaining_tokens()) + " tokens left");
+      f.set_message("the tenant's budget has " +
+                    std::to_string(c.budget_denied().remaining_tokens()) + " tokens left");
       fail_call(d, f, context.now_ms());
       return d;
     }
     case Command::kCallProgress: {
       Decided d = replying(self);
-      if (s.stage() == v1::INFERENCE_CALLING && s.request().call_id() == c.call_progress().call_id())
-        d.events.emplace_back().mutable_inference_restarted()->set_attempt(c.call_progress().attempt());
+      if (s.stage() == v1::INFERENCE_CALLING &&
+          s.request().call_id() == c.call_progress().call_id())
+        d.events.emplace_back().mutable_inference_restarted()->set_attempt(
+            c.call_progress().attempt());
       return d;
     }
-    case Command::kCallSucceeded: return answered(self, s, c.call_succeeded().answer(), context);
+    case Command::kCallSucceeded:
+      return answered(self, s, c.call_succeeded().answer(), context);
     case Command::kCallDied: {
       Decided d = replying(self);
-      if (s.stage() != v1::INFERENCE_CALLING || s.request().call_id() != c.call_died().call_id()) return d;
+      if (s.stage() != v1::INFERENCE_CALLING || s.request().call_id() != c.call_died().call_id())
+        return d;
       fail_call(d, c.call_died().failure(), context.now_ms());
       give_back(d, self, s.reservation_id(), "the model call failed");
       return d;
     }
-    case Command::kEffectOutcome: return replying(self);   // an inference has no effects of its own
-    case Command::KIND_NOT_SET: break;
+    case Command::kEffectOutcome:
+      return replying(self);  // an inference has no effects of its own
+    case Command::KIND_NOT_SET:
+      break;
   }
   return fail(Code::kInvalidArgument, "command has no case", "command");
 }
@@ -181,8 +202,12 @@ void InferenceDecider::evolve(State& s, const Event& e) {
       s.set_stage(v1::INFERENCE_RESERVING);
       s.set_attempt(1);
       return;
-    case Event::kInferenceBudgetReserved: s.set_stage(v1::INFERENCE_CALLING); return;
-    case Event::kInferenceRestarted: s.set_attempt(e.inference_restarted().attempt()); return;
+    case Event::kInferenceBudgetReserved:
+      s.set_stage(v1::INFERENCE_CALLING);
+      return;
+    case Event::kInferenceRestarted:
+      s.set_attempt(e.inference_restarted().attempt());
+      return;
     case Event::kInferenceAnswered:
       *s.mutable_answer() = e.inference_answered().answer();
       s.set_finished_ms(e.inference_answered().at_ms());
@@ -193,7 +218,8 @@ void InferenceDecider::evolve(State& s, const Event& e) {
       s.set_finished_ms(e.inference_failed().at_ms());
       s.set_stage(v1::INFERENCE_FAILED);
       return;
-    case Event::KIND_NOT_SET: return;
+    case Event::KIND_NOT_SET:
+      return;
   }
 }
 
@@ -201,12 +227,18 @@ std::vector<Effect> InferenceDecider::effects(const ActorKey&, const State&) { r
 
 std::string InferenceDecider::event_type(const Event& e) {
   switch (e.kind_case()) {
-    case Event::kInferenceStarted: return "inference.started";
-    case Event::kInferenceBudgetReserved: return "inference.budget_reserved";
-    case Event::kInferenceRestarted: return "inference.restarted";
-    case Event::kInferenceAnswered: return "inference.answered";
-    case Event::kInferenceFailed: return "inference.failed";
-    case Event::KIND_NOT_SET: break;
+    case Event::kInferenceStarted:
+      return "inference.started";
+    case Event::kInferenceBudgetReserved:
+      return "inference.budget_reserved";
+    case Event::kInferenceRestarted:
+      return "inference.restarted";
+    case Event::kInferenceAnswered:
+      return "inference.answered";
+    case Event::kInferenceFailed:
+      return "inference.failed";
+    case Event::KIND_NOT_SET:
+      break;
   }
   return {};
 }

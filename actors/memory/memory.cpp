@@ -25,8 +25,10 @@ Decided reply_for(const v1::MemoryFact& fact, bool deduplicated, bool queued) {
 
 Result<Decided> remember(const v1::MemoryState& state, const v1::Remember& command) {
   const auto& fact = command.fact();
-  if (fact.text().empty()) return fail(Code::kInvalidArgument, "text must not be empty", "body.text");
-  if (fact.text().size() > kMaxTextBytes) return fail(Code::kInvalidArgument, "text is over 64 KiB", "body.text");
+  if (fact.text().empty())
+    return fail(Code::kInvalidArgument, "text must not be empty", "body.text");
+  if (fact.text().size() > kMaxTextBytes)
+    return fail(Code::kInvalidArgument, "text is over 64 KiB", "body.text");
   if (!(fact.importance() >= 0 && fact.importance() <= 1))
     return fail(Code::kInvalidArgument, "importance must be 0 to 1", "body.importance");
   if (state.has_fact() && !state.forgotten() && state.fact().text() == fact.text() &&
@@ -39,9 +41,11 @@ Result<Decided> remember(const v1::MemoryState& state, const v1::Remember& comma
   return d;
 }
 
-Result<Decided> embedded(const v1::MemoryState& state, const v1::EffectOutcome& o, const v1::Context& context) {
+Result<Decided> embedded(const v1::MemoryState& state, const v1::EffectOutcome& o,
+                         const v1::Context& context) {
   Decided d = reply_for(state.fact(), false, !state.has_embedding());
-  if (state.has_embedding() || state.forgotten() || o.attempt() != state.embed_attempts() + 1) return d;
+  if (state.has_embedding() || state.forgotten() || o.attempt() != state.embed_attempts() + 1)
+    return d;
   v1::EmbedResult result;
   if (o.has_result() && result.ParseFromString(o.result()) && result.embeddings_size() == 1) {
     *d.events.emplace_back().mutable_memory_embedded()->mutable_embedding() = result.embeddings(0);
@@ -55,7 +59,8 @@ Result<Decided> embedded(const v1::MemoryState& state, const v1::EffectOutcome& 
     failed->mutable_failure()->set_retryable(true);
   }
   failed->set_attempt(o.attempt());
-  failed->set_not_before_ms(context.now_ms() + std::min<std::int64_t>(kMaxBackOffMs, 1000LL << (o.attempt() - 1)));
+  failed->set_not_before_ms(context.now_ms() +
+                            std::min<std::int64_t>(kMaxBackOffMs, 1000LL << (o.attempt() - 1)));
   failed->set_gave_up(o.attempt() >= kMaxEmbedAttempts);
   return d;
 }
@@ -69,15 +74,18 @@ ActorKey memory_key(const std::string& tenant, const std::string& memory_id) {
 Result<Decided> MemoryDecider::decide(const ActorKey&, const State& state, const Command& command,
                                       const v1::Context& context) {
   switch (command.kind_case()) {
-    case Command::kRemember: return remember(state, command.remember());
+    case Command::kRemember:
+      return remember(state, command.remember());
     case Command::kForget: {
       if (!state.has_fact() || state.forgotten()) return fail(Code::kNotFound, "Memory not found");
       Decided d = reply_for(state.fact(), false, false);
       d.events.emplace_back().mutable_memory_forgotten()->set_reason(command.forget().reason());
       return d;
     }
-    case Command::kEffectOutcome: return embedded(state, command.effect_outcome(), context);
-    case Command::KIND_NOT_SET: break;
+    case Command::kEffectOutcome:
+      return embedded(state, command.effect_outcome(), context);
+    case Command::KIND_NOT_SET:
+      break;
   }
   return fail(Code::kInvalidArgument, "command has no case", "command");
 }
@@ -87,7 +95,8 @@ void MemoryDecider::evolve(State& s, const Event& e) {
     case Event::kMemoryRemembered:
       s.Clear();
       *s.mutable_fact() = e.memory_remembered().fact();
-      if (e.memory_remembered().has_embedding()) *s.mutable_embedding() = e.memory_remembered().embedding();
+      if (e.memory_remembered().has_embedding())
+        *s.mutable_embedding() = e.memory_remembered().embedding();
       return;
     case Event::kMemoryEmbedded:
       *s.mutable_embedding() = e.memory_embedded().embedding();
@@ -99,14 +108,15 @@ void MemoryDecider::evolve(State& s, const Event& e) {
       *s.mutable_embed_error() = e.memory_embed_failed().failure();
       s.set_embed_gave_up(e.memory_embed_failed().gave_up());
       return;
-    case Event::kMemoryForgotten: {   // the text goes; that there was a fact stays
+    case Event::kMemoryForgotten: {  // the text goes; that there was a fact stays
       const std::string id = s.fact().memory_id();
       s.Clear();
       s.mutable_fact()->set_memory_id(id);
       s.set_forgotten(true);
       return;
     }
-    case Event::KIND_NOT_SET: return;
+    case Event::KIND_NOT_SET:
+      return;
   }
 }
 
@@ -114,17 +124,23 @@ std::vector<Effect> MemoryDecider::effects(const ActorKey& self, const State& s)
   if (!s.has_fact() || s.forgotten() || s.has_embedding() || s.embed_gave_up()) return {};
   v1::EmbedRequest request;
   request.add_texts(s.fact().text());
-  return {{"embed:" + self.id + ":" + std::to_string(s.fact().created_ms()), "memory.embed", EffectClass::kIdempotent, s.embed_attempts() + 1,
-           s.embed_not_before_ms(), 0, request.SerializeAsString()}};
+  return {{"embed:" + self.id + ":" + std::to_string(s.fact().created_ms()), "memory.embed",
+           EffectClass::kIdempotent, s.embed_attempts() + 1, s.embed_not_before_ms(), 0,
+           request.SerializeAsString()}};
 }
 
 std::string MemoryDecider::event_type(const Event& e) {
   switch (e.kind_case()) {
-    case Event::kMemoryRemembered: return "memory.remembered";
-    case Event::kMemoryEmbedded: return "memory.embedded";
-    case Event::kMemoryEmbedFailed: return "memory.embed_failed";
-    case Event::kMemoryForgotten: return "memory.forgotten";
-    case Event::KIND_NOT_SET: break;
+    case Event::kMemoryRemembered:
+      return "memory.remembered";
+    case Event::kMemoryEmbedded:
+      return "memory.embedded";
+    case Event::kMemoryEmbedFailed:
+      return "memory.embed_failed";
+    case Event::kMemoryForgotten:
+      return "memory.forgotten";
+    case Event::KIND_NOT_SET:
+      break;
   }
   return {};
 }

@@ -1,4 +1,5 @@
-// The pool's rules: bounded queue, slots, retries with back-off; a freed slot is filled in the same decision.
+// The pool's rules: bounded queue, slots, retries with back-off; a freed slot is filled in the same
+// decision.
 #include "actors/model/model.h"
 
 #include <algorithm>
@@ -16,10 +17,12 @@ constexpr std::uint32_t kDefaultSlots = 8;
 constexpr std::uint32_t kDefaultQueueLimit = 10'000;
 constexpr std::uint32_t kMaxAttempts = 4;
 constexpr std::int64_t kMaxBackOffMs = 60'000;
-constexpr std::int64_t kMaxRetryAfterMs = 600'000;   // a provider's wish is granted so far
+constexpr std::int64_t kMaxRetryAfterMs = 600'000;  // a provider's wish is granted so far
 
 std::uint32_t slots(const v1::ModelState& s) { return s.slots() ? s.slots() : kDefaultSlots; }
-std::uint32_t queue_limit(const v1::ModelState& s) { return s.queue_limit() ? s.queue_limit() : kDefaultQueueLimit; }
+std::uint32_t queue_limit(const v1::ModelState& s) {
+  return s.queue_limit() ? s.queue_limit() : kDefaultQueueLimit;
+}
 
 template <typename Fill>
 void tell(Decided& d, const v1::ActorRef& caller, Fill fill) {
@@ -34,7 +37,8 @@ void tell(Decided& d, const v1::ActorRef& caller, Fill fill) {
   }
 }
 
-void tell_died(Decided& d, const v1::ModelRequest& request, const v1::Failure& failure, std::uint32_t attempts) {
+void tell_died(Decided& d, const v1::ModelRequest& request, const v1::Failure& failure,
+               std::uint32_t attempts) {
   tell(d, request.caller(), [&](auto& c) {
     c.mutable_call_died()->set_call_id(request.call_id());
     *c.mutable_call_died()->mutable_failure() = failure;
@@ -42,7 +46,8 @@ void tell_died(Decided& d, const v1::ModelRequest& request, const v1::Failure& f
   });
 }
 
-void start(Decided& d, const std::string& call_id, std::uint32_t attempt, std::int64_t not_before_ms) {
+void start(Decided& d, const std::string& call_id, std::uint32_t attempt,
+           std::int64_t not_before_ms) {
   auto* started = d.events.emplace_back().mutable_call_started();
   started->set_call_id(call_id);
   started->set_attempt(attempt);
@@ -61,8 +66,10 @@ bool known(const v1::ModelState& state, const std::string& call_id) {
                      [&](const auto& w) { return w.request().call_id() == call_id; });
 }
 
-Result<Decided> request_call(const v1::ModelState& state, const v1::ModelRequest& request, const v1::Context& context) {
-  if (request.call_id().empty()) return fail(Code::kInvalidArgument, "call_id must not be empty", "call_id");
+Result<Decided> request_call(const v1::ModelState& state, const v1::ModelRequest& request,
+                             const v1::Context& context) {
+  if (request.call_id().empty())
+    return fail(Code::kInvalidArgument, "call_id must not be empty", "call_id");
   Decided d;
   d.reply.set_call_id(request.call_id());
   if (known(state, request.call_id())) return d;
@@ -78,7 +85,8 @@ Result<Decided> request_call(const v1::ModelState& state, const v1::ModelRequest
   auto* queued = d.events.emplace_back().mutable_call_queued();
   *queued->mutable_request() = request;
   queued->set_at_ms(context.now_ms());
-  if (static_cast<std::uint32_t>(state.running_size()) < slots(state)) start(d, request.call_id(), 1, 0);
+  if (static_cast<std::uint32_t>(state.running_size()) < slots(state))
+    start(d, request.call_id(), 1, 0);
   return d;
 }
 
@@ -96,32 +104,42 @@ Result<Decided> cancel(const v1::ModelState& state, const v1::CancelCall& comman
 // Whether a provider's answer is an answer for this caller, else why not.
 v1::Failure judge(const v1::ModelRequest& request, const v1::ModelAnswer& answer) {
   v1::Failure failure;
-  if (answer.finish_reason() == "stop" || (answer.finish_reason() == "length" && request.allow_length())) return failure;
+  if (answer.finish_reason() == "stop" ||
+      (answer.finish_reason() == "length" && request.allow_length()))
+    return failure;
   failure.set_code("incomplete_answer");
   failure.set_message(answer.finish_reason() == "length"
                           ? "the model stopped at max_tokens before its answer was complete"
-                          : "the model ended with finish_reason \"" + answer.finish_reason() + "\"");
+                          : "the model ended with finish_reason \"" + answer.finish_reason() +
+                                "\"");
   return failure;
 }
 
-Result<Decided> answered(const v1::ModelState& state, const v1::RunningCall& call, v1::ModelAnswer answer) {
+Result<Decided> answered(const v1::ModelState& state, const v1::RunningCall& call,
+                         v1::ModelAnswer answer) {
   Decided d;
   d.reply.set_call_id(answer.call_id());
   answer.set_attempt(call.attempt());
   *d.events.emplace_back().mutable_call_answered()->mutable_answer() = answer;
-  tell(d, call.request().caller(), [&](auto& c) { *c.mutable_call_succeeded()->mutable_answer() = answer; });
+  tell(d, call.request().caller(),
+       [&](auto& c) { *c.mutable_call_succeeded()->mutable_answer() = answer; });
   start_next(d, state);
   return d;
 }
 
-Result<Decided> failed(const v1::ModelState& state, const v1::RunningCall& call, const v1::Failure& failure,
-                       const v1::Context& context) {
+Result<Decided> failed(const v1::ModelState& state, const v1::RunningCall& call,
+                       const v1::Failure& failure, const v1::Context& context) {
   Decided d;
   const auto& request = call.request();
   d.reply.set_call_id(request.call_id());
-  const bool interrupted = failure.code() == "interrupted";   // by a crash of ours: no fault of the provider
-  const std::int64_t back_off = interrupted ? 0 : std::min<std::int64_t>(kMaxBackOffMs, 1000LL << std::min(call.attempt() - 1, 10u));
-  const std::int64_t wait = std::max(back_off, std::min(failure.retry_after_ms(), kMaxRetryAfterMs));
+  const bool interrupted =
+      failure.code() == "interrupted";  // by a crash of ours: no fault of the provider
+  const std::int64_t back_off =
+      interrupted
+          ? 0
+          : std::min<std::int64_t>(kMaxBackOffMs, 1000LL << std::min(call.attempt() - 1, 10u));
+  const std::int64_t wait =
+      std::max(back_off, std::min(failure.retry_after_ms(), kMaxRetryAfterMs));
   const std::int64_t again_at = context.now_ms() + wait;
   const bool in_time = request.deadline_ms() == 0 || again_at < request.deadline_ms();
   if (failure.retryable() && (interrupted || call.attempt() < kMaxAttempts) && in_time) {
@@ -141,9 +159,11 @@ Result<Decided> failed(const v1::ModelState& state, const v1::RunningCall& call,
   return d;
 }
 
-Result<Decided> outcome(const v1::ModelState& state, const v1::EffectOutcome& o, const v1::Context& context) {
+Result<Decided> outcome(const v1::ModelState& state, const v1::EffectOutcome& o,
+                        const v1::Context& context) {
   auto it = state.running().find(o.effect_id());
-  if (it == state.running().end() || it->second.attempt() != o.attempt()) {   // cancelled, or an old attempt
+  if (it == state.running().end() ||
+      it->second.attempt() != o.attempt()) {  // cancelled, or an old attempt
     Decided d;
     d.reply.set_call_id(o.effect_id());
     return d;
@@ -153,7 +173,8 @@ Result<Decided> outcome(const v1::ModelState& state, const v1::EffectOutcome& o,
     if (answer.ParseFromString(o.result())) {
       answer.set_call_id(o.effect_id());
       v1::Failure bad = judge(it->second.request(), answer);
-      return bad.code().empty() ? answered(state, it->second, std::move(answer)) : failed(state, it->second, bad, context);
+      return bad.code().empty() ? answered(state, it->second, std::move(answer))
+                                : failed(state, it->second, bad, context);
     }
   }
   v1::Failure failure = o.failure();
@@ -199,8 +220,10 @@ ActorKey pool_key(const std::string& tenant, const std::string& model, std::uint
 Result<Decided> ModelDecider::decide(const ActorKey&, const State& state, const Command& command,
                                      const v1::Context& context) {
   switch (command.kind_case()) {
-    case Command::kRequestCall: return request_call(state, command.request_call().request(), context);
-    case Command::kCancelCall: return cancel(state, command.cancel_call());
+    case Command::kRequestCall:
+      return request_call(state, command.request_call().request(), context);
+    case Command::kCancelCall:
+      return cancel(state, command.cancel_call());
     case Command::kConfigurePool: {
       Decided d;
       auto* configured = d.events.emplace_back().mutable_pool_configured();
@@ -208,8 +231,10 @@ Result<Decided> ModelDecider::decide(const ActorKey&, const State& state, const 
       configured->set_queue_limit(command.configure_pool().queue_limit());
       return d;
     }
-    case Command::kEffectOutcome: return outcome(state, command.effect_outcome(), context);
-    case Command::KIND_NOT_SET: break;
+    case Command::kEffectOutcome:
+      return outcome(state, command.effect_outcome(), context);
+    case Command::KIND_NOT_SET:
+      break;
   }
   return fail(Code::kInvalidArgument, "command has no case", "command");
 }
@@ -222,7 +247,9 @@ void ModelDecider::evolve(State& s, const Event& e) {
       call->set_queued_ms(e.call_queued().at_ms());
       return;
     }
-    case Event::kCallStarted: take_slot(s, e.call_started()); return;
+    case Event::kCallStarted:
+      take_slot(s, e.call_started());
+      return;
     case Event::kCallAnswered:
       finish(s, e.call_answered().answer().call_id());
       s.set_completed(s.completed() + 1);
@@ -231,13 +258,18 @@ void ModelDecider::evolve(State& s, const Event& e) {
       finish(s, e.call_failed().call_id());
       s.set_failed(s.failed() + 1);
       return;
-    case Event::kCallCancelled: finish(s, e.call_cancelled().call_id()); return;
-    case Event::kCallRefused: s.set_failed(s.failed() + 1); return;
+    case Event::kCallCancelled:
+      finish(s, e.call_cancelled().call_id());
+      return;
+    case Event::kCallRefused:
+      s.set_failed(s.failed() + 1);
+      return;
     case Event::kPoolConfigured:
       s.set_slots(e.pool_configured().slots());
       s.set_queue_limit(e.pool_configured().queue_limit());
       return;
-    case Event::KIND_NOT_SET: return;
+    case Event::KIND_NOT_SET:
+      return;
   }
 }
 
@@ -251,14 +283,22 @@ std::vector<Effect> ModelDecider::effects(const ActorKey&, const State& s) {
 
 std::string ModelDecider::event_type(const Event& e) {
   switch (e.kind_case()) {
-    case Event::kCallQueued: return "call.queued";
-    case Event::kCallStarted: return "call.started";
-    case Event::kCallAnswered: return "call.answered";
-    case Event::kCallFailed: return "call.failed";
-    case Event::kCallCancelled: return "call.cancelled";
-    case Event::kCallRefused: return "call.refused";
-    case Event::kPoolConfigured: return "pool.configured";
-    case Event::KIND_NOT_SET: break;
+    case Event::kCallQueued:
+      return "call.queued";
+    case Event::kCallStarted:
+      return "call.started";
+    case Event::kCallAnswered:
+      return "call.answered";
+    case Event::kCallFailed:
+      return "call.failed";
+    case Event::kCallCancelled:
+      return "call.cancelled";
+    case Event::kCallRefused:
+      return "call.refused";
+    case Event::kPoolConfigured:
+      return "pool.configured";
+    case Event::KIND_NOT_SET:
+      break;
   }
   return {};
 }

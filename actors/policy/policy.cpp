@@ -17,12 +17,14 @@ std::string text(const char* format, double value) {
 
 Status check_unit(double value, const char* name) {
   if (std::isfinite(value) && value >= 0 && value <= 1) return {};
-  return fail(Code::kInvalidArgument, std::string(name) + " must be a number from 0 to 1", std::string("body.") + name);
+  return fail(Code::kInvalidArgument, std::string(name) + " must be a number from 0 to 1",
+              std::string("body.") + name);
 }
 
 Status check_amount(double value, const char* name) {
   if (std::isfinite(value) && value >= 0) return {};
-  return fail(Code::kInvalidArgument, std::string(name) + " must be a number not below 0", std::string("body.") + name);
+  return fail(Code::kInvalidArgument, std::string(name) + " must be a number not below 0",
+              std::string("body.") + name);
 }
 
 Status check(const v1::PolicyInput& input, const std::string& server_mode) {
@@ -31,9 +33,11 @@ Status check(const v1::PolicyInput& input, const std::string& server_mode) {
   if (auto s = check_amount(input.budget_required(), "budget_required"); !s) return s;
   if (input.has_budget_remaining())
     if (auto s = check_amount(input.budget_remaining(), "budget_remaining"); !s) return s;
-  if (!is_known_mode(server_mode) || (!input.deployment_mode().empty() && !is_known_mode(input.deployment_mode())))
+  if (!is_known_mode(server_mode) ||
+      (!input.deployment_mode().empty() && !is_known_mode(input.deployment_mode())))
     return fail(Code::kInvalidArgument,
-                "deployment_mode must be developer-light, developer-full, test, test-debug, production or production-debug",
+                "deployment_mode must be developer-light, developer-full, test, test-debug, "
+                "production or production-debug",
                 "body.deployment_mode");
   return {};
 }
@@ -41,27 +45,31 @@ Status check(const v1::PolicyInput& input, const std::string& server_mode) {
 }  // namespace
 
 bool is_known_mode(const std::string& mode) {
-  return mode == "developer-light" || mode == "developer-full" || mode == "test" || mode == "test-debug" ||
-         is_production(mode);
+  return mode == "developer-light" || mode == "developer-full" || mode == "test" ||
+         mode == "test-debug" || is_production(mode);
 }
 
-bool is_production(const std::string& mode) { return mode == "production" || mode == "production-debug"; }
+bool is_production(const std::string& mode) {
+  return mode == "production" || mode == "production-debug";
+}
 
-Result<v1::PolicyDecision> evaluate_policy(const v1::PolicyInput& input, const std::string& server_mode,
+Result<v1::PolicyDecision> evaluate_policy(const v1::PolicyInput& input,
+                                           const std::string& server_mode,
                                            const std::string& decision_id, const PolicyWeights& w) {
   if (auto checked = check(input, server_mode); !checked) return tl::unexpected(checked.error());
   const bool production = is_production(server_mode) || is_production(input.deployment_mode());
-  const double ratio = input.has_budget_remaining() && input.budget_required() > 0
-                           ? std::min(1.0, input.budget_remaining() / std::max(input.budget_required(), 1e-9))
-                           : 1.0;
+  const double ratio =
+      input.has_budget_remaining() && input.budget_required() > 0
+          ? std::min(1.0, input.budget_remaining() / std::max(input.budget_required(), 1e-9))
+          : 1.0;
   const double confidence = w.confidence * input.confidence();
   const double risk = w.risk * (1 - input.risk_score());
   const double cost = w.cost * ratio;
   double score = (confidence + risk) + cost;
   if (input.requires_human()) score -= w.human_penalty;
   const double threshold = production ? w.production_threshold : w.threshold;
-  const bool no_budget = production && input.budget_required() > 0 && input.has_budget_remaining() &&
-                         input.budget_remaining() <= 0;
+  const bool no_budget = production && input.budget_required() > 0 &&
+                         input.has_budget_remaining() && input.budget_remaining() <= 0;
 
   v1::PolicyDecision d;
   d.set_decision_id(decision_id);

@@ -21,8 +21,10 @@ struct PolicyWeights {
 
 // `server_mode` is the strictest mode that applies; the input's own mode may only make it stricter.
 // kInvalidArgument names the field. IEEE doubles, in the contract's order of terms.
-Result<v1::PolicyDecision> evaluate_policy(const v1::PolicyInput& input, const std::string& server_mode,
-                                           const std::string& decision_id, const PolicyWeights& weights = {});
+Result<v1::PolicyDecision> evaluate_policy(const v1::PolicyInput& input,
+                                           const std::string& server_mode,
+                                           const std::string& decision_id,
+                                           const PolicyWeights& weights = {});
 
 bool is_known_mode(const std::string& mode);
 bool is_production(const std::string& mode);

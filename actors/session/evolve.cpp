@@ -6,8 +6,9 @@ namespace soma::actors {
 namespace {
 
 v1::Turn* turn(v1::SessionState& s, std::uint32_t number) {
-  return number >= 1 && number <= static_cast<std::uint32_t>(s.turns_size()) ? s.mutable_turns(static_cast<int>(number) - 1)
-                                                                            : nullptr;
+  return number >= 1 && number <= static_cast<std::uint32_t>(s.turns_size())
+             ? s.mutable_turns(static_cast<int>(number) - 1)
+             : nullptr;
 }
 
 void touch(v1::SessionState& s, std::int64_t at_ms) { s.set_updated_ms(at_ms); }
@@ -65,10 +66,13 @@ void turn_started(v1::SessionState& s, const v1::TurnStarted& e) {
 
 void SessionDecider::evolve(State& s, const Event& e) {
   switch (e.kind_case()) {
-    case Event::kSessionStarted: return started(s, e.session_started());
-    case Event::kTurnStarted: return turn_started(s, e.turn_started());
+    case Event::kSessionStarted:
+      return started(s, e.session_started());
+    case Event::kTurnStarted:
+      return turn_started(s, e.turn_started());
     case Event::kPolicyDecided:
-      if (auto* t = turn(s, e.policy_decided().turn())) *t->mutable_decision() = e.policy_decided().decision();
+      if (auto* t = turn(s, e.policy_decided().turn()))
+        *t->mutable_decision() = e.policy_decided().decision();
       return;
     case Event::kBudgetRequested:
       if (auto* t = turn(s, e.budget_requested().turn())) {
@@ -80,7 +84,8 @@ void SessionDecider::evolve(State& s, const Event& e) {
     case Event::kBudgetReserved:
       if (auto* t = turn(s, e.budget_reserved().turn())) t->set_stage(v1::RECALLING);
       return;
-    case Event::kMemoryRecalled: return recalled(s, e.memory_recalled());
+    case Event::kMemoryRecalled:
+      return recalled(s, e.memory_recalled());
     case Event::kMemoryRecallRetried:
       if (auto* t = turn(s, e.memory_recall_retried().turn())) {
         t->set_recall_attempt(e.memory_recall_retried().attempt());
@@ -88,16 +93,21 @@ void SessionDecider::evolve(State& s, const Event& e) {
       }
       return;
     case Event::kModelRequested:
-      if (auto* t = turn(s, e.model_requested().turn())) t->set_call_id(e.model_requested().call_id());
+      if (auto* t = turn(s, e.model_requested().turn()))
+        t->set_call_id(e.model_requested().call_id());
       return;
     case Event::kModelRestarted:
-      if (auto* t = turn(s, e.model_restarted().turn())) t->set_attempt(e.model_restarted().attempt());
+      if (auto* t = turn(s, e.model_restarted().turn()))
+        t->set_attempt(e.model_restarted().attempt());
       return;
-    case Event::kModelAnswered: return answered(s, e.model_answered());
-    case Event::kTurnCompleted: return ended(s, e.turn_completed().turn(), v1::DONE, e.turn_completed().at_ms());
+    case Event::kModelAnswered:
+      return answered(s, e.model_answered());
+    case Event::kTurnCompleted:
+      return ended(s, e.turn_completed().turn(), v1::DONE, e.turn_completed().at_ms());
     case Event::kTurnFailed:
       ended(s, e.turn_failed().turn(), v1::TURN_FAILED, e.turn_failed().at_ms());
-      if (auto* t = turn(s, e.turn_failed().turn())) *t->mutable_error() = e.turn_failed().failure();
+      if (auto* t = turn(s, e.turn_failed().turn()))
+        *t->mutable_error() = e.turn_failed().failure();
       return;
     case Event::kSessionCompleted:
       s.set_status(v1::COMPLETED);
@@ -111,30 +121,49 @@ void SessionDecider::evolve(State& s, const Event& e) {
       ended(s, e.session_cancelled().turn(), v1::TURN_CANCELLED, e.session_cancelled().at_ms());
       s.set_status(v1::CANCELLED);
       return;
-    case Event::kSessionContinued: return touch(s, e.session_continued().at_ms());
-    case Event::KIND_NOT_SET: return;
+    case Event::kSessionContinued:
+      return touch(s, e.session_continued().at_ms());
+    case Event::KIND_NOT_SET:
+      return;
   }
 }
 
 std::string SessionDecider::event_type(const Event& e) {
   switch (e.kind_case()) {
-    case Event::kSessionStarted: return "session.started";
-    case Event::kTurnStarted: return "turn.started";
-    case Event::kPolicyDecided: return "policy.decided";
-    case Event::kBudgetRequested: return "budget.requested";
-    case Event::kBudgetReserved: return "budget.reserved";
-    case Event::kMemoryRecalled: return "memory.recalled";
-    case Event::kMemoryRecallRetried: return "memory.recall_retried";
-    case Event::kModelRequested: return "model.requested";
-    case Event::kModelRestarted: return "model.restarted";
-    case Event::kModelAnswered: return "model.answered";
-    case Event::kTurnCompleted: return "turn.completed";
-    case Event::kTurnFailed: return "turn.failed";
-    case Event::kSessionCompleted: return "session.completed";
-    case Event::kSessionFailed: return "session.failed";
-    case Event::kSessionCancelled: return "session.cancelled";
-    case Event::kSessionContinued: return "session.continued";
-    case Event::KIND_NOT_SET: break;
+    case Event::kSessionStarted:
+      return "session.started";
+    case Event::kTurnStarted:
+      return "turn.started";
+    case Event::kPolicyDecided:
+      return "policy.decided";
+    case Event::kBudgetRequested:
+      return "budget.requested";
+    case Event::kBudgetReserved:
+      return "budget.reserved";
+    case Event::kMemoryRecalled:
+      return "memory.recalled";
+    case Event::kMemoryRecallRetried:
+      return "memory.recall_retried";
+    case Event::kModelRequested:
+      return "model.requested";
+    case Event::kModelRestarted:
+      return "model.restarted";
+    case Event::kModelAnswered:
+      return "model.answered";
+    case Event::kTurnCompleted:
+      return "turn.completed";
+    case Event::kTurnFailed:
+      return "turn.failed";
+    case Event::kSessionCompleted:
+      return "session.completed";
+    case Event::kSessionFailed:
+      return "session.failed";
+    case Event::kSessionCancelled:
+      return "session.cancelled";
+    case Event::kSessionContinued:
+      return "session.continued";
+    case Event::KIND_NOT_SET:
+      break;
   }
   return {};
 }

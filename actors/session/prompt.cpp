@@ -10,7 +10,7 @@ namespace soma::actors {
 
 namespace {
 
-constexpr std::size_t kMaxMemoryBytes = 400;      // shown of one memory
+constexpr std::size_t kMaxMemoryBytes = 400;  // shown of one memory
 constexpr std::int64_t kMemoryAllowanceTokens = 256;
 constexpr std::uint32_t kMaxTokensLimit = 4096;
 
@@ -28,9 +28,11 @@ std::string cut(const std::string& text, std::size_t bytes) {
   return text.substr(0, bytes);
 }
 
-std::string system_text(const v1::SessionState& state, const v1::Turn& turn, std::vector<std::string>& used) {
-  std::string text = state.persona().empty() ? "You are a helpful assistant. Answer briefly and truthfully."
-                                             : state.persona();
+std::string system_text(const v1::SessionState& state, const v1::Turn& turn,
+                        std::vector<std::string>& used) {
+  std::string text = state.persona().empty()
+                         ? "You are a helpful assistant. Answer briefly and truthfully."
+                         : state.persona();
   for (const auto& memory : turn.memories()) {
     text += used.empty() ? "\nWhat you remember:\n- " : "\n- ";
     text += cut(memory.text(), kMaxMemoryBytes);
@@ -62,12 +64,14 @@ AssembledPrompt assemble_prompt(const v1::SessionState& state, std::uint32_t num
   }
   out.messages.push_back(message("user", turn.prompt()));
   std::string all;
-  for (const auto& m : out.messages) all += m.role() + "\n" + std::to_string(m.content().size()) + "\n" + m.content();
+  for (const auto& m : out.messages)
+    all += m.role() + "\n" + std::to_string(m.content().size()) + "\n" + m.content();
   out.input_hash = sha256_hex(all);
   return out;
 }
 
-std::int64_t estimate_tokens(const v1::SessionState& state, const std::string& prompt, std::uint32_t max_tokens) {
+std::int64_t estimate_tokens(const v1::SessionState& state, const std::string& prompt,
+                             std::uint32_t max_tokens) {
   std::size_t bytes = prompt.size() + state.persona().size() + 64;
   for (const auto& t : state.turns())
     if (t.stage() == v1::DONE) bytes += t.prompt().size() + t.answer().size();

@@ -4,8 +4,8 @@
 #include <algorithm>
 
 #include "actors/actor_type.h"
-#include "actors/model/model.h"
 #include "actors/memory/memory.h"
+#include "actors/model/model.h"
 #include "actors/policy/policy.h"
 #include "actors/session/prompt.h"
 #include "actors/tenant/tenant.h"
@@ -27,10 +27,12 @@ const v1::Turn* current(const v1::SessionState& s) {
   return s.turns_size() == 0 ? nullptr : &s.turns(s.turns_size() - 1);
 }
 bool in_progress(const v1::Turn* t) {
-  return t && (t->stage() == v1::RESERVING || t->stage() == v1::RECALLING || t->stage() == v1::CALLING);
+  return t &&
+         (t->stage() == v1::RESERVING || t->stage() == v1::RECALLING || t->stage() == v1::CALLING);
 }
 
-Decided replying(const v1::SessionState& s, const std::string& id, v1::SessionStatus status, std::uint32_t turn) {
+Decided replying(const v1::SessionState& s, const std::string& id, v1::SessionStatus status,
+                 std::uint32_t turn) {
   Decided d;
   d.reply.set_session_id(s.session_id().empty() ? id : s.session_id());
   d.reply.set_status(status);
@@ -72,15 +74,17 @@ void fail_turn(Decided& d, std::uint32_t turn, const v1::Failure& f, std::int64_
 }
 
 Status check_prompt(const std::string& prompt, const char* field) {
-  if (prompt.empty()) return fail(Code::kInvalidArgument, std::string(field) + " must not be empty", field);
+  if (prompt.empty())
+    return fail(Code::kInvalidArgument, std::string(field) + " must not be empty", field);
   if (prompt.size() > kMaxPromptBytes)
     return fail(Code::kInvalidArgument, std::string(field) + " is over 64 KiB", field);
   return {};
 }
 
 // Turn started, policy decided, and either budget asked for or the turn refused.
-Status begin_turn(Decided& d, const ActorKey& self, const v1::SessionState& s, const std::string& prompt,
-                  v1::PolicyInput policy, const v1::TenantSettings& settings, const v1::Context& context) {
+Status begin_turn(Decided& d, const ActorKey& self, const v1::SessionState& s,
+                  const std::string& prompt, v1::PolicyInput policy,
+                  const v1::TenantSettings& settings, const v1::Context& context) {
   const auto turn = static_cast<std::uint32_t>(s.turns_size() + 1);
   const std::int64_t tokens = estimate_tokens(s, prompt, max_tokens_of(s));
   policy.set_budget_required(static_cast<double>(tokens));
@@ -95,8 +99,10 @@ Status begin_turn(Decided& d, const ActorKey& self, const v1::SessionState& s, c
   decided->set_turn(turn);
   *decided->mutable_decision() = *decision;
   if (!decision->allow()) {
-    fail_turn(d, turn, failure("policy_denied", "policy denied the turn; decision " + decision->decision_id()),
-              context.now_ms());
+    fail_turn(
+        d, turn,
+        failure("policy_denied", "policy denied the turn; decision " + decision->decision_id()),
+        context.now_ms());
     return {};
   }
   auto* requested = d.events.emplace_back().mutable_budget_requested();
@@ -122,8 +128,10 @@ Result<Decided> start(const ActorKey& self, const v1::SessionState& s, const v1:
   if (auto ok = check_prompt(c.prompt(), "body.prompt"); !ok) return tl::unexpected(ok.error());
   if (c.metadata_size() > kMaxMetadata)
     return fail(Code::kInvalidArgument, "metadata may have at most 64 entries", "body.metadata");
-  if (auto it = c.metadata().find("requires_human"); it != c.metadata().end() && it->second == "true")
-    return fail(Code::kNotSupported, "approvals are not in this build, so requires_human cannot be honoured",
+  if (auto it = c.metadata().find("requires_human");
+      it != c.metadata().end() && it->second == "true")
+    return fail(Code::kNotSupported,
+                "approvals are not in this build, so requires_human cannot be honoured",
                 "body.metadata.requires_human");
   Decided d = replying(s, self.id, v1::ACCEPTED, 1);
   auto* started = d.events.emplace_back().mutable_session_started();
@@ -148,9 +156,11 @@ Result<Decided> send(const ActorKey& self, const v1::SessionState& s, const v1::
                      const v1::Context& context) {
   if (s.session_id().empty()) return fail(Code::kNotFound, "Session not found");
   if (auto ok = check_prompt(c.content(), "body.content"); !ok) return tl::unexpected(ok.error());
-  if (in_progress(current(s))) return fail(Code::kConflict, "a turn of this session is in progress");
+  if (in_progress(current(s)))
+    return fail(Code::kConflict, "a turn of this session is in progress");
   if (s.status() == v1::CANCELLED) return fail(Code::kConflict, "the session was cancelled");
-  if (s.turns_size() >= kMaxTurns) return fail(Code::kConflict, "the session has 10000 turns, the most there may be");
+  if (s.turns_size() >= kMaxTurns)
+    return fail(Code::kConflict, "the session has 10000 turns, the most there may be");
   Decided d = replying(s, self.id, v1::ACCEPTED, static_cast<std::uint32_t>(s.turns_size() + 1));
   d.events.emplace_back().mutable_session_continued()->set_at_ms(context.now_ms());
   if (auto ok = begin_turn(d, self, s, c.content(), c.policy(), c.settings(), context); !ok)
@@ -159,7 +169,8 @@ Result<Decided> send(const ActorKey& self, const v1::SessionState& s, const v1::
   return d;
 }
 
-Result<Decided> cancel(const v1::SessionState& s, const v1::CancelSession& c, const v1::Context& context) {
+Result<Decided> cancel(const v1::SessionState& s, const v1::CancelSession& c,
+                       const v1::Context& context) {
   if (s.session_id().empty()) return fail(Code::kNotFound, "Session not found");
   if (s.status() == v1::CANCELLED) return no_change(s);
   const v1::Turn* t = current(s);
@@ -173,7 +184,8 @@ Result<Decided> cancel(const v1::SessionState& s, const v1::CancelSession& c, co
     v1::ModelCommand stop;
     stop.mutable_cancel_call()->set_call_id(t->call_id());
     stop.mutable_cancel_call()->set_reason("session cancelled");
-    d.sends.push_back({pool_key(s.tenant_id(), s.model(), context.partition()), deterministic_bytes(stop)});
+    d.sends.push_back(
+        {pool_key(s.tenant_id(), s.model(), context.partition()), deterministic_bytes(stop)});
   }
   release(d, s, *t, "session cancelled");
   return d;
@@ -181,7 +193,8 @@ Result<Decided> cancel(const v1::SessionState& s, const v1::CancelSession& c, co
 
 Result<Decided> complete(const v1::SessionState& s, const v1::Context& context) {
   if (s.session_id().empty()) return fail(Code::kNotFound, "Session not found");
-  if (in_progress(current(s))) return fail(Code::kConflict, "a turn of this session is in progress");
+  if (in_progress(current(s)))
+    return fail(Code::kConflict, "a turn of this session is in progress");
   if (s.status() == v1::COMPLETED) return no_change(s);
   if (s.status() != v1::FAILED) return fail(Code::kConflict, "the session was cancelled");
   Decided d = no_change(s);
@@ -208,19 +221,23 @@ Result<Decided> granted(const v1::SessionState& s, const v1::BudgetGranted& c) {
   return d;
 }
 
-Result<Decided> denied(const v1::SessionState& s, const v1::BudgetDenied& c, const v1::Context& context) {
+Result<Decided> denied(const v1::SessionState& s, const v1::BudgetDenied& c,
+                       const v1::Context& context) {
   const v1::Turn* t = current(s);
   Decided d = no_change(s);
   if (!t || t->reservation_id() != c.reservation_id() || t->stage() != v1::RESERVING) return d;
-  fail_turn(d, t->turn(), failure("budget_exhausted", "the tenant's budget has " + std::to_string(c.remaining_tokens()) +
-                                  " tokens left; the turn needs up to " + std::to_string(t->reserved_tokens())),
-            context.now_ms());
+  fail_turn(
+      d, t->turn(),
+      failure("budget_exhausted",
+              "the tenant's budget has " + std::to_string(c.remaining_tokens()) +
+                  " tokens left; the turn needs up to " + std::to_string(t->reserved_tokens())),
+      context.now_ms());
   return d;
 }
 
 // What was recalled is recorded, and in the same decision the model is asked.
-void ask_model(Decided& d, const ActorKey& self, const v1::SessionState& before, const v1::MemoryRecalled& recalled,
-               const v1::Context& context) {
+void ask_model(Decided& d, const ActorKey& self, const v1::SessionState& before,
+               const v1::MemoryRecalled& recalled, const v1::Context& context) {
   *d.events.emplace_back().mutable_memory_recalled() = recalled;
   v1::SessionState s = before;
   SessionDecider::evolve(s, d.events.back());
@@ -244,11 +261,12 @@ void ask_model(Decided& d, const ActorKey& self, const v1::SessionState& before,
   *request->mutable_caller() = to_ref(self);
   request->set_mode("chat");
   request->set_deadline_ms(context.now_ms() + kCallDeadlineMs);
-  d.sends.push_back({pool_key(s.tenant_id(), s.model(), context.partition()), deterministic_bytes(c)});
+  d.sends.push_back(
+      {pool_key(s.tenant_id(), s.model(), context.partition()), deterministic_bytes(c)});
 }
 
-Result<Decided> recalled(const ActorKey& self, const v1::SessionState& s, const v1::EffectOutcome& o,
-                         const v1::Context& context) {
+Result<Decided> recalled(const ActorKey& self, const v1::SessionState& s,
+                         const v1::EffectOutcome& o, const v1::Context& context) {
   const v1::Turn* t = current(s);
   Decided d = no_change(s);
   if (!t || t->stage() != v1::RECALLING || o.effect_id() != "recall:" + t->reservation_id() ||
@@ -265,7 +283,8 @@ Result<Decided> recalled(const ActorKey& self, const v1::SessionState& s, const 
     ask_model(d, self, s, event, context);
     return d;
   }
-  const v1::Failure f = o.has_failure() ? o.failure() : failure("internal", "the recall's outcome could not be read");
+  const v1::Failure f =
+      o.has_failure() ? o.failure() : failure("internal", "the recall's outcome could not be read");
   if (f.retryable() && o.attempt() < kMaxRecallAttempts) {
     auto* again = d.events.emplace_back().mutable_memory_recall_retried();
     again->set_turn(t->turn());
@@ -274,7 +293,7 @@ Result<Decided> recalled(const ActorKey& self, const v1::SessionState& s, const 
     *again->mutable_failure() = f;
     return d;
   }
-  event.set_degraded(true);   // a turn without memory is answered, and says so
+  event.set_degraded(true);  // a turn without memory is answered, and says so
   event.set_degraded_reason(f.message());
   ask_model(d, self, s, event, context);
   return d;
@@ -290,8 +309,8 @@ Result<Decided> progressed(const v1::SessionState& s, const v1::CallProgress& c)
   return d;
 }
 
-Result<Decided> answered(const ActorKey& self, const v1::SessionState& s, const v1::ModelAnswer& answer,
-                         const v1::Context& context) {
+Result<Decided> answered(const ActorKey& self, const v1::SessionState& s,
+                         const v1::ModelAnswer& answer, const v1::Context& context) {
   const v1::Turn* t = current(s);
   Decided d = no_change(s);
   if (!t || t->call_id() != answer.call_id() || t->stage() != v1::CALLING) return d;
@@ -301,7 +320,8 @@ Result<Decided> answered(const ActorKey& self, const v1::SessionState& s, const 
   v1::MemoryCommand remember;
   auto* fact = remember.mutable_remember()->mutable_fact();
   fact->set_memory_id(derive_id(context, "mem"));
-  fact->set_text("User: " + t->prompt().substr(0, 16'000) + "\nAssistant: " + answer.output().substr(0, 16'000));
+  fact->set_text("User: " + t->prompt().substr(0, 16'000) +
+                 "\nAssistant: " + answer.output().substr(0, 16'000));
   fact->set_user(s.user());
   fact->set_importance(0.5);
   fact->set_coord(fact->memory_id());
@@ -315,8 +335,8 @@ Result<Decided> answered(const ActorKey& self, const v1::SessionState& s, const 
   d.events.emplace_back().mutable_session_completed()->set_at_ms(context.now_ms());
   v1::TenantCommand settle;
   settle.mutable_settle_budget()->set_reservation_id(t->reservation_id());
-  settle.mutable_settle_budget()->set_used_tokens(
-      static_cast<std::int64_t>(answer.usage().prompt_tokens() + answer.usage().completion_tokens()));
+  settle.mutable_settle_budget()->set_used_tokens(static_cast<std::int64_t>(
+      answer.usage().prompt_tokens() + answer.usage().completion_tokens()));
   send_to_tenant(d, s.tenant_id(), settle);
   d.sends.push_back({memory_key(s.tenant_id(), fact->memory_id()), deterministic_bytes(remember)});
   d.reply.set_status(v1::COMPLETED);
@@ -337,17 +357,28 @@ Result<Decided> died(const v1::SessionState& s, const v1::CallDied& c, const v1:
 Result<Decided> SessionDecider::decide(const ActorKey& self, const State& s, const Command& c,
                                        const v1::Context& context) {
   switch (c.kind_case()) {
-    case Command::kStartSession: return start(self, s, c.start_session(), context);
-    case Command::kSendMessage: return send(self, s, c.send_message(), context);
-    case Command::kCancelSession: return cancel(s, c.cancel_session(), context);
-    case Command::kCompleteSession: return complete(s, context);
-    case Command::kBudgetGranted: return granted(s, c.budget_granted());
-    case Command::kBudgetDenied: return denied(s, c.budget_denied(), context);
-    case Command::kCallProgress: return progressed(s, c.call_progress());
-    case Command::kCallSucceeded: return answered(self, s, c.call_succeeded().answer(), context);
-    case Command::kCallDied: return died(s, c.call_died(), context);
-    case Command::kEffectOutcome: return recalled(self, s, c.effect_outcome(), context);
-    case Command::KIND_NOT_SET: break;
+    case Command::kStartSession:
+      return start(self, s, c.start_session(), context);
+    case Command::kSendMessage:
+      return send(self, s, c.send_message(), context);
+    case Command::kCancelSession:
+      return cancel(s, c.cancel_session(), context);
+    case Command::kCompleteSession:
+      return complete(s, context);
+    case Command::kBudgetGranted:
+      return granted(s, c.budget_granted());
+    case Command::kBudgetDenied:
+      return denied(s, c.budget_denied(), context);
+    case Command::kCallProgress:
+      return progressed(s, c.call_progress());
+    case Command::kCallSucceeded:
+      return answered(self, s, c.call_succeeded().answer(), context);
+    case Command::kCallDied:
+      return died(s, c.call_died(), context);
+    case Command::kEffectOutcome:
+      return recalled(self, s, c.effect_outcome(), context);
+    case Command::KIND_NOT_SET:
+      break;
   }
   return fail(Code::kInvalidArgument, "command has no case", "command");
 }
@@ -359,8 +390,8 @@ std::vector<Effect> SessionDecider::effects(const ActorKey& self, const State& s
   request.set_tenant(self.tenant);
   request.set_query(t->prompt());
   request.set_top_k(kRecallTopK);
-  return {{"recall:" + t->reservation_id(), "memory.recall", EffectClass::kIdempotent, t->recall_attempt() + 1,
-           t->recall_not_before_ms(), 0, request.SerializeAsString()}};
+  return {{"recall:" + t->reservation_id(), "memory.recall", EffectClass::kIdempotent,
+           t->recall_attempt() + 1, t->recall_not_before_ms(), 0, request.SerializeAsString()}};
 }
 
 }  // namespace soma::actors

@@ -15,7 +15,8 @@ constexpr std::int64_t kMaxBudgetTokens = 1'000'000'000'000;
 constexpr std::int64_t kMaxReservationTokens = 10'000'000;
 
 bool known_mode(const std::string& mode) {
-  for (const char* m : {"developer-light", "developer-full", "test", "test-debug", "production", "production-debug"})
+  for (const char* m : {"developer-light", "developer-full", "test", "test-debug", "production",
+                        "production-debug"})
     if (mode == m) return true;
   return false;
 }
@@ -29,13 +30,17 @@ std::string settings_hash(v1::TenantSettings settings) {
 Result<Decided> put(const v1::TenantState& state, const v1::PutSettings& command) {
   const v1::TenantSettings old = effective_settings(state);
   if (command.expected_version() != 0 && command.expected_version() != old.version())
-    return fail(Code::kVersionMismatch, "the settings are at version " + std::to_string(old.version()), "If-Match");
+    return fail(Code::kVersionMismatch,
+                "the settings are at version " + std::to_string(old.version()), "If-Match");
   v1::TenantSettings next = command.settings();
   if (!known_mode(next.deployment_mode()))
-    return fail(Code::kInvalidArgument, "deployment_mode must be developer-light, developer-full, test, test-debug, "
-                "production or production-debug", "body.deployment_mode");
+    return fail(Code::kInvalidArgument,
+                "deployment_mode must be developer-light, developer-full, test, test-debug, "
+                "production or production-debug",
+                "body.deployment_mode");
   if (next.budgets_tokens() < 0 || next.budgets_tokens() > kMaxBudgetTokens)
-    return fail(Code::kInvalidArgument, "budgets_tokens must be 0 to 1000000000000", "body.budgets_tokens");
+    return fail(Code::kInvalidArgument, "budgets_tokens must be 0 to 1000000000000",
+                "body.budgets_tokens");
   next.set_hash(settings_hash(next));
   Decided d;
   if (old.version() > 0 && next.hash() == old.hash()) {
@@ -62,13 +67,15 @@ OutSend answer(const v1::ActorRef& holder, Fill fill) {
   return {to_key(holder), command.SerializeAsString()};
 }
 
-Result<Decided> reserve(const v1::TenantState& state, const v1::ReserveBudget& command, const v1::Context& context) {
+Result<Decided> reserve(const v1::TenantState& state, const v1::ReserveBudget& command,
+                        const v1::Context& context) {
   if (command.tokens() <= 0 || command.tokens() > kMaxReservationTokens)
     return fail(Code::kInvalidArgument, "tokens must be 1 to 10000000", "tokens");
   Decided d;
   *d.reply.mutable_settings() = effective_settings(state);
   if (state.reservations().contains(command.reservation_id())) return d;
-  const std::int64_t left = effective_settings(state).budgets_tokens() - state.spent_tokens() - state.reserved_tokens();
+  const std::int64_t left =
+      effective_settings(state).budgets_tokens() - state.spent_tokens() - state.reserved_tokens();
   if (command.tokens() > left) {
     auto* refused = d.events.emplace_back().mutable_budget_refused();
     refused->set_reservation_id(command.reservation_id());
@@ -143,32 +150,44 @@ v1::TenantSettings effective_settings(const v1::TenantState& state) {
 Result<Decided> TenantDecider::decide(const ActorKey&, const State& state, const Command& command,
                                       const v1::Context& context) {
   switch (command.kind_case()) {
-    case Command::kPutSettings: return put(state, command.put_settings());
-    case Command::kReserveBudget: return reserve(state, command.reserve_budget(), context);
-    case Command::kSettleBudget: return settle(state, command.settle_budget());
-    case Command::kReleaseBudget: return release(state, command.release_budget());
-    case Command::kEffectOutcome: return Decided{};   // a tenant has no effects
-    case Command::KIND_NOT_SET: break;
+    case Command::kPutSettings:
+      return put(state, command.put_settings());
+    case Command::kReserveBudget:
+      return reserve(state, command.reserve_budget(), context);
+    case Command::kSettleBudget:
+      return settle(state, command.settle_budget());
+    case Command::kReleaseBudget:
+      return release(state, command.release_budget());
+    case Command::kEffectOutcome:
+      return Decided{};  // a tenant has no effects
+    case Command::KIND_NOT_SET:
+      break;
   }
   return fail(Code::kInvalidArgument, "command has no case", "command");
 }
 
 void TenantDecider::evolve(State& s, const Event& e) {
   switch (e.kind_case()) {
-    case Event::kSettingsChanged: *s.mutable_settings() = e.settings_changed().settings(); return;
+    case Event::kSettingsChanged:
+      *s.mutable_settings() = e.settings_changed().settings();
+      return;
     case Event::kBudgetReserved: {
       const auto& r = e.budget_reserved().reservation();
       (*s.mutable_reservations())[r.reservation_id()] = r;
       s.set_reserved_tokens(s.reserved_tokens() + r.tokens());
       return;
     }
-    case Event::kBudgetRefused: return;
+    case Event::kBudgetRefused:
+      return;
     case Event::kBudgetSettled:
       drop_reservation(s, e.budget_settled().reservation_id());
       s.set_spent_tokens(s.spent_tokens() + e.budget_settled().used_tokens());
       return;
-    case Event::kBudgetReleased: drop_reservation(s, e.budget_released().reservation_id()); return;
-    case Event::KIND_NOT_SET: return;
+    case Event::kBudgetReleased:
+      drop_reservation(s, e.budget_released().reservation_id());
+      return;
+    case Event::KIND_NOT_SET:
+      return;
   }
 }
 
@@ -176,12 +195,18 @@ std::vector<Effect> TenantDecider::effects(const ActorKey&, const State&) { retu
 
 std::string TenantDecider::event_type(const Event& e) {
   switch (e.kind_case()) {
-    case Event::kSettingsChanged: return "settings.changed";
-    case Event::kBudgetReserved: return "budget.reserved";
-    case Event::kBudgetRefused: return "budget.refused";
-    case Event::kBudgetSettled: return "budget.settled";
-    case Event::kBudgetReleased: return "budget.released";
-    case Event::KIND_NOT_SET: break;
+    case Event::kSettingsChanged:
+      return "settings.changed";
+    case Event::kBudgetReserved:
+      return "budget.reserved";
+    case Event::kBudgetRefused:
+      return "budget.refused";
+    case Event::kBudgetSettled:
+      return "budget.settled";
+    case Event::kBudgetReleased:
+      return "budget.released";
+    case Event::KIND_NOT_SET:
+      break;
   }
   return {};
 }

@@ -9,7 +9,8 @@ namespace soma::events {
 SimLog::SimLog(SimOptions options) : parts_(options.partition_count) {}
 
 SimLog::Partition& SimLog::part(PartitionId partition) {
-  if (partition.value >= parts_.size()) std::abort();   // checked by the callers that take outside input
+  if (partition.value >= parts_.size())
+    std::abort();  // checked by the callers that take outside input
   return parts_[partition.value];
 }
 
@@ -19,7 +20,8 @@ const SimLog::Partition* SimLog::find(PartitionId partition) const {
 
 void SimLog::append(PartitionId partition, std::string record, OnReport on_report) {
   if (!health_ || !find(partition)) {
-    Error error = health_ ? Error{Code::kInvalidArgument, "no such partition", {}} : health_.error();
+    Error error =
+        health_ ? Error{Code::kInvalidArgument, "no such partition", {}} : health_.error();
     return on_report({AppendReport::Kind::kRefused, {}, std::move(error)});
   }
   const std::uint64_t nth = part(partition).appends++;
@@ -27,7 +29,8 @@ void SimLog::append(PartitionId partition, std::string record, OnReport on_repor
   queue_.push_back({partition, std::move(record), std::move(on_report), fault});
 }
 
-Result<std::vector<Record>> SimLog::read(PartitionId partition, Offset from, std::size_t max_bytes) const {
+Result<std::vector<Record>> SimLog::read(PartitionId partition, Offset from,
+                                         std::size_t max_bytes) const {
   const Partition* p = find(partition);
   if (!p) return fail(Code::kInvalidArgument, "no partition " + std::to_string(partition.value));
   std::vector<Record> out;
@@ -67,7 +70,8 @@ bool SimLog::step() {
 }
 
 bool SimLog::step(PartitionId partition) {
-  auto it = std::find_if(queue_.begin(), queue_.end(), [&](const Append& a) { return a.partition == partition; });
+  auto it = std::find_if(queue_.begin(), queue_.end(),
+                         [&](const Append& a) { return a.partition == partition; });
   if (it == queue_.end()) return false;
   Append next = std::move(*it);
   queue_.erase(it);
@@ -104,7 +108,9 @@ void SimLog::complete(Append a) {
   };
   switch (a.fault) {
     case SimFault::kNone:
-    case SimFault::kDelayedAck: report.offset = store(a.partition, std::move(a.record)); break;
+    case SimFault::kDelayedAck:
+      report.offset = store(a.partition, std::move(a.record));
+      break;
     case SimFault::kLostAck:
       store(a.partition, std::move(a.record));
       unknown("simulated: the report was lost");
@@ -113,7 +119,9 @@ void SimLog::complete(Append a) {
       late_.emplace_back(a.partition, std::move(a.record));
       unknown("simulated: timed out");
       break;
-    case SimFault::kNoOffset: store(a.partition, std::move(a.record)); break;
+    case SimFault::kNoOffset:
+      store(a.partition, std::move(a.record));
+      break;
     case SimFault::kDuplicate:
       store(a.partition, a.record);
       report.offset = store(a.partition, std::move(a.record));
@@ -125,7 +133,9 @@ void SimLog::complete(Append a) {
     case SimFault::kRefused:
       report = {AppendReport::Kind::kRefused, {}, {Code::kStorageFull, "simulated: refused", {}}};
       break;
-    case SimFault::kLost: unknown("simulated: the record was lost"); break;
+    case SimFault::kLost:
+      unknown("simulated: the record was lost");
+      break;
   }
   const bool grew = p.next != before;
   // Reports of one partition keep their order, so one that waits holds up those behind it.
@@ -134,7 +144,7 @@ void SimLog::complete(Append a) {
   else
     a.on_report(report);
   if (!grew) return;
-  const auto followers = followers_;   // a call may follow or unfollow
+  const auto followers = followers_;  // a call may follow or unfollow
   for (const auto& [id, on_grow] : followers) on_grow(a.partition);
 }
 
@@ -186,8 +196,10 @@ void SimLog::crash(std::size_t kept) {
 }
 
 void SimLog::set_full(bool full) {
-  if (full) health_ = fail(Code::kStorageFull, "simulated: the disk is full");
-  else health_ = {};
+  if (full)
+    health_ = fail(Code::kStorageFull, "simulated: the disk is full");
+  else
+    health_ = {};
 }
 
 void SimLog::break_disk() {

@@ -13,22 +13,23 @@ namespace soma::events {
 // What happens to one append when its turn comes.
 enum class SimFault : std::uint8_t {
   kNone,
-  kLostAck,      // stored; reported kUnknown
-  kLate,         // reported kUnknown; stored when land_late() is called, if ever
-  kNoOffset,     // stored; reported durable without an offset
-  kDelayedAck,   // stored and readable; its report, and those behind it, wait
-  kDuplicate,    // stored twice; reported with the second offset
-  kGap,          // an offset before it stays empty, as a Kafka control record leaves it
-  kRefused,      // not stored; reported kRefused
-  kLost,         // not stored; reported kUnknown
+  kLostAck,     // stored; reported kUnknown
+  kLate,        // reported kUnknown; stored when land_late() is called, if ever
+  kNoOffset,    // stored; reported durable without an offset
+  kDelayedAck,  // stored and readable; its report, and those behind it, wait
+  kDuplicate,   // stored twice; reported with the second offset
+  kGap,         // an offset before it stays empty, as a Kafka control record leaves it
+  kRefused,     // not stored; reported kRefused
+  kLost,        // not stored; reported kUnknown
 };
 
 struct SimOptions {
   std::uint32_t partition_count = 8;
 };
 
-// Single-threaded and without threads of its own: nothing happens but in step(). The same calls give the
-// same history. Reports and follow calls come from step(), on the caller's stack; they may append.
+// Single-threaded and without threads of its own: nothing happens but in step(). The same calls
+// give the same history. Reports and follow calls come from step(), on the caller's stack; they may
+// append.
 class SimLog final : public Log {
  public:
   // The fate of the n-th append to a partition (from 0, since the log was made).
@@ -36,9 +37,12 @@ class SimLog final : public Log {
 
   explicit SimLog(SimOptions options = {});
 
-  std::uint32_t partition_count() const override { return static_cast<std::uint32_t>(parts_.size()); }
+  std::uint32_t partition_count() const override {
+    return static_cast<std::uint32_t>(parts_.size());
+  }
   void append(PartitionId partition, std::string record, OnReport on_report) override;
-  Result<std::vector<Record>> read(PartitionId partition, Offset from, std::size_t max_bytes) const override;
+  Result<std::vector<Record>> read(PartitionId partition, Offset from,
+                                   std::size_t max_bytes) const override;
   Offset end(PartitionId partition) const override;
   std::uint64_t follow(std::function<void(PartitionId)> on_grow) override;
   void unfollow(std::uint64_t subscription) override;
@@ -47,23 +51,25 @@ class SimLog final : public Log {
 
   void set_script(Script script) { script_ = std::move(script); }
 
-  // Completes the oldest pending append, of all partitions or of one; with none pending, releases the oldest
-  // delayed report. False: nothing to do.
+  // Completes the oldest pending append, of all partitions or of one; with none pending, releases
+  // the oldest delayed report. False: nothing to do.
   bool step();
   bool step(PartitionId partition);
-  void run();                                         // steps until nothing is left
+  void run();  // steps until nothing is left
   std::size_t pending() const { return queue_.size(); }
-  std::size_t delayed() const;                        // reports that wait
+  std::size_t delayed() const;  // reports that wait
 
-  void put_foreign(PartitionId partition, std::string record);   // another writer's record, at once
-  bool land_late();                                   // stores the oldest late record; false: there is none
-  void flip(Position position, std::size_t byte);     // changes a stored byte; aborts if it does not exist
+  void put_foreign(PartitionId partition, std::string record);  // another writer's record, at once
+  bool land_late();  // stores the oldest late record; false: there is none
+  void flip(Position position,
+            std::size_t byte);  // changes a stored byte; aborts if it does not exist
 
-  // The process dies: of the pending appends the first `kept` are stored, nobody hears of any; reports
-  // and followers are gone, faults are cleared. Late records are on the wire and may still land. The log
-  // lives on for the next process.
+  // The process dies: of the pending appends the first `kept` are stored, nobody hears of any;
+  // reports and followers are gone, faults are cleared. Late records are on the wire and may still
+  // land. The log lives on for the next process.
   void crash(std::size_t kept);
-  // From now on appends are refused (kStorageFull), or, for good until crash(), unknown and refused (kIo).
+  // From now on appends are refused (kStorageFull), or, for good until crash(), unknown and refused
+  // (kIo).
   void set_full(bool full);
   void break_disk();
 

@@ -14,10 +14,9 @@
 #include <filesystem>
 #include <fstream>
 #include <future>
+#include <pqxx/pqxx>
 #include <thread>
 #include <vector>
-
-#include <pqxx/pqxx>
 
 #include "schemas/base/sha256.h"
 
@@ -45,7 +44,9 @@ Result<Account> server_account() {
     return a;
   }
   const passwd* pg = ::getpwnam("postgres");
-  if (!pg) return fail(Code::kUnavailable, "no account `postgres`; install postgresql-15, or give postgres.url");
+  if (!pg)
+    return fail(Code::kUnavailable,
+                "no account `postgres`; install postgresql-15, or give postgres.url");
   a.uid = pg->pw_uid;
   a.gid = pg->pw_gid;
   a.name = "postgres";
@@ -92,11 +93,12 @@ bool reachable(const Account& a, const fs::path& folder) {
 
 class Cluster final : public PrivateCluster {
  public:
-  explicit Cluster(std::string data_dir) : data_dir_(fs::absolute(data_dir).lexically_normal().string()) {}
+  explicit Cluster(std::string data_dir)
+      : data_dir_(fs::absolute(data_dir).lexically_normal().string()) {}
 
   ~Cluster() override {
     if (child_ > 0) {
-      ::kill(child_, SIGINT);   // fast shutdown
+      ::kill(child_, SIGINT);  // fast shutdown
       stop_.set_value();
     }
     if (watcher_.joinable()) watcher_.join();
@@ -109,12 +111,13 @@ class Cluster final : public PrivateCluster {
     if (!account) return tl::unexpected(account.error());
     account_ = *account;
     if (!fs::exists(kBin + "postgres"))
-      return fail(Code::kUnavailable, "no " + kBin + "postgres; install postgresql-15, or give postgres.url");
+      return fail(Code::kUnavailable,
+                  "no " + kBin + "postgres; install postgresql-15, or give postgres.url");
     const std::string tag = sha256_hex(data_dir_).substr(0, 12);
     std::error_code error;
     fs::create_directories(data_dir_ + "/run", error);
     home_ = reachable(account_, data_dir_) ? data_dir_ + "/postgres" : "/var/lib/somastack-" + tag;
-    socket_ = "/tmp/soma-pg-" + tag;   // a socket's path has room for about 100 bytes
+    socket_ = "/tmp/soma-pg-" + tag;  // a socket's path has room for about 100 bytes
     log_ = data_dir_ + "/run/postgres.log";
     std::ofstream(data_dir_ + "/run/postgres.home") << home_ << "\n";
     fs::create_directories(home_, error);
@@ -130,7 +133,9 @@ class Cluster final : public PrivateCluster {
     return launch();
   }
 
-  std::string url() const override { return "host=" + socket_ + " user=soma dbname=postgres connect_timeout=5"; }
+  std::string url() const override {
+    return "host=" + socket_ + " user=soma dbname=postgres connect_timeout=5";
+  }
 
  private:
   std::string cluster() const { return home_ + "/cluster"; }
@@ -141,30 +146,39 @@ class Cluster final : public PrivateCluster {
     const std::string temp = home_ + "/new";
     std::error_code ignored;
     fs::remove_all(temp, ignored);
-    if (run_as(account_, {kBin + "initdb", "-N", "--data-checksums", "-U", "soma", "-E", "UTF8", "--locale=C", "-A", "peer", "-D", temp}, log_) != 0)
+    if (run_as(account_,
+               {kBin + "initdb", "-N", "--data-checksums", "-U", "soma", "-E", "UTF8", "--locale=C",
+                "-A", "peer", "-D", temp},
+               log_) != 0)
       return fail(Code::kIo, "initdb failed; see " + log_);
     std::ofstream(temp + "/pg_hba.conf") << "local all all peer map=soma\n";
     std::ofstream(temp + "/pg_ident.conf") << "soma root soma\nsoma " << account_.name << " soma\n";
     std::ofstream(temp + "/postgresql.auto.conf")
-        << "listen_addresses = ''\nshared_buffers = 32MB\njit = off\nwal_level = minimal\nmax_wal_senders = 0\n"
-        << "max_connections = 20\nlogging_collector = off\nunix_socket_permissions = 0700\nlog_min_messages = warning\n";
+        << "listen_addresses = ''\nshared_buffers = 32MB\njit = off\nwal_level = "
+           "minimal\nmax_wal_senders = 0\n"
+        << "max_connections = 20\nlogging_collector = off\nunix_socket_permissions = "
+           "0700\nlog_min_messages = warning\n";
     ::sync();
     fs::rename(temp, cluster(), ignored);
     return ignored ? fail(Code::kIo, "cannot name " + cluster()) : Status{};
   }
 
-  // A postmaster of a killed process may still run, and its pid file may name a process that is somebody else.
+  // A postmaster of a killed process may still run, and its pid file may name a process that is
+  // somebody else.
   void end_predecessor() {
     const std::string pid_file = cluster() + "/postmaster.pid";
     int pid = 0;
     std::ifstream(pid_file) >> pid;
     std::error_code ignored;
-    const auto ours = [&](const fs::path& proc) { return fs::read_symlink(proc / "cwd", ignored) == fs::path(cluster()); };
+    const auto ours = [&](const fs::path& proc) {
+      return fs::read_symlink(proc / "cwd", ignored) == fs::path(cluster());
+    };
     for (int signal : {SIGINT, SIGQUIT, SIGKILL}) {
       bool left = false;
       for (const auto& entry : fs::directory_iterator("/proc", ignored)) {
         const std::string name = entry.path().filename();
-        if (name.find_first_not_of("0123456789") != std::string::npos || !ours(entry.path())) continue;
+        if (name.find_first_not_of("0123456789") != std::string::npos || !ours(entry.path()))
+          continue;
         left = true;
         ::kill(std::stoi(name), signal);
       }
@@ -172,13 +186,15 @@ class Cluster final : public PrivateCluster {
         left = false;
         for (const auto& entry : fs::directory_iterator("/proc", ignored)) {
           const std::string name = entry.path().filename();
-          if (name.find_first_not_of("0123456789") == std::string::npos && ours(entry.path())) left = true;
+          if (name.find_first_not_of("0123456789") == std::string::npos && ours(entry.path()))
+            left = true;
         }
         if (left) std::this_thread::sleep_for(20ms);
       }
     }
     fs::remove(pid_file, ignored);
-    for (const auto& entry : fs::directory_iterator(socket_, ignored)) fs::remove(entry.path(), ignored);
+    for (const auto& entry : fs::directory_iterator(socket_, ignored))
+      fs::remove(entry.path(), ignored);
   }
 
   Status launch() {
@@ -218,7 +234,7 @@ class Cluster final : public PrivateCluster {
     ::dup2(out, 2);
     ::setsid();
     become(account_);
-    ::prctl(PR_SET_PDEATHSIG, SIGINT);   // after setuid, which clears it
+    ::prctl(PR_SET_PDEATHSIG, SIGINT);  // after setuid, which clears it
     if (::getppid() != parent || ::chdir("/") != 0) ::_exit(127);
     ::close_range(3, ~0U, 0);
     const std::string program = kBin + "postgres";

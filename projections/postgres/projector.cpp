@@ -1,13 +1,13 @@
 // The projector thread and the queries.
+#include <openssl/evp.h>
+
 #include <atomic>
 #include <charconv>
 #include <condition_variable>
 #include <map>
 #include <mutex>
-#include <thread>
-
-#include <openssl/evp.h>
 #include <pqxx/pqxx>
+#include <thread>
 
 #include "projections/postgres/private_cluster.h"
 #include "projections/projections.h"
@@ -29,20 +29,32 @@ struct Cursor {
 
 void write_rows(pqxx::work& tx, const Rows& rows) {
   for (const auto& e : rows.session_events)
-    tx.exec_params("INSERT INTO session_events VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10::jsonb) ON CONFLICT DO NOTHING", e.tenant, e.session_id,
-                   static_cast<std::int64_t>(e.sequence), e.event_id, e.type, e.time_ms, e.position, e.principal, e.correlation_id, e.data_json);
+    tx.exec_params(
+        "INSERT INTO session_events VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10::jsonb) ON CONFLICT DO "
+        "NOTHING",
+        e.tenant, e.session_id, static_cast<std::int64_t>(e.sequence), e.event_id, e.type,
+        e.time_ms, e.position, e.principal, e.correlation_id, e.data_json);
   for (const auto& c : rows.sessions)
-    tx.exec_params("INSERT INTO sessions (tenant_id, session_id, user_id, status, model, created_ms, updated_ms, turns) "
-                   "VALUES ($1,$2,coalesce($3,''),coalesce($4,'accepted'),coalesce($5,''),coalesce($6,0),$7,coalesce($8,0)) "
-                   "ON CONFLICT (tenant_id, session_id) DO UPDATE SET user_id=coalesce($3,sessions.user_id), status=coalesce($4,sessions.status), "
-                   "model=coalesce($5,sessions.model), created_ms=coalesce($6,sessions.created_ms), updated_ms=$7, turns=coalesce($8,sessions.turns)",
-                   c.tenant, c.session_id, c.user, c.status, c.model, c.created_ms, c.updated_ms, c.turns);
+    tx.exec_params(
+        "INSERT INTO sessions (tenant_id, session_id, user_id, status, model, created_ms, "
+        "updated_ms, turns) "
+        "VALUES "
+        "($1,$2,coalesce($3,''),coalesce($4,'accepted'),coalesce($5,''),coalesce($6,0),$7,coalesce("
+        "$8,0)) "
+        "ON CONFLICT (tenant_id, session_id) DO UPDATE SET user_id=coalesce($3,sessions.user_id), "
+        "status=coalesce($4,sessions.status), "
+        "model=coalesce($5,sessions.model), created_ms=coalesce($6,sessions.created_ms), "
+        "updated_ms=$7, turns=coalesce($8,sessions.turns)",
+        c.tenant, c.session_id, c.user, c.status, c.model, c.created_ms, c.updated_ms, c.turns);
   for (const auto& d : rows.decisions)
-    tx.exec_params("INSERT INTO decisions VALUES ($1,$2,$3,$4,$5,$6,$7,$8::jsonb,$9) ON CONFLICT DO NOTHING", d.tenant, d.decision_id, d.actor,
-                   d.action_id, d.allow, d.score, d.threshold, d.reasons_json, d.time_ms);
+    tx.exec_params(
+        "INSERT INTO decisions VALUES ($1,$2,$3,$4,$5,$6,$7,$8::jsonb,$9) ON CONFLICT DO NOTHING",
+        d.tenant, d.decision_id, d.actor, d.action_id, d.allow, d.score, d.threshold,
+        d.reasons_json, d.time_ms);
   for (const auto& u : rows.usage)
-    tx.exec_params("INSERT INTO usage VALUES ($1,$2,$3,$4,$5,$6,$7) ON CONFLICT DO NOTHING", u.tenant, u.call_id, u.actor, u.model,
-                   u.prompt_tokens, u.completion_tokens, u.time_ms);
+    tx.exec_params("INSERT INTO usage VALUES ($1,$2,$3,$4,$5,$6,$7) ON CONFLICT DO NOTHING",
+                   u.tenant, u.call_id, u.actor, u.model, u.prompt_tokens, u.completion_tokens,
+                   u.time_ms);
 }
 
 class Projector final : public Projections {
@@ -69,26 +81,34 @@ class Projector final : public Projections {
     if (thread_.joinable()) thread_.join();
   }
 
-  Result<SessionPage> list_sessions(const std::string& tenant, const std::string& status, std::size_t limit,
-                                    const std::string& cursor) override {
+  Result<SessionPage> list_sessions(const std::string& tenant, const std::string& status,
+                                    std::size_t limit, const std::string& cursor) override {
     std::int64_t before_ms = INT64_MAX;
     std::string before_id = "\x7f";
     if (!cursor.empty()) {
       const auto dot = cursor.find('.');
       const char* end = cursor.data() + std::min(dot, cursor.size());
       if (dot == std::string::npos || std::from_chars(cursor.data(), end, before_ms).ptr != end)
-        return fail(Code::kInvalidArgument, "cursor must be a next_cursor that this list gave", "query.cursor");
+        return fail(Code::kInvalidArgument, "cursor must be a next_cursor that this list gave",
+                    "query.cursor");
       before_id = cursor.substr(dot + 1);
     }
     return query<SessionPage>([&](pqxx::work& tx) {
       SessionPage page;
-      auto rows = tx.exec_params("SELECT session_id, user_id, status, model, created_ms, updated_ms, turns FROM sessions WHERE tenant_id=$1 "
-                                 "AND ($2='' OR status=$2) AND (created_ms, session_id) < ($3,$4) ORDER BY created_ms DESC, session_id DESC LIMIT $5",
-                                 tenant, status, before_ms, before_id, static_cast<std::int64_t>(limit));
+      auto rows = tx.exec_params(
+          "SELECT session_id, user_id, status, model, created_ms, updated_ms, turns FROM sessions "
+          "WHERE tenant_id=$1 "
+          "AND ($2='' OR status=$2) AND (created_ms, session_id) < ($3,$4) ORDER BY created_ms "
+          "DESC, session_id DESC LIMIT $5",
+          tenant, status, before_ms, before_id, static_cast<std::int64_t>(limit));
       for (const auto& r : rows)
-        page.items.push_back({r[0].as<std::string>(), r[1].as<std::string>(), r[2].as<std::string>(), r[3].as<std::string>(),
-                              r[4].as<std::int64_t>(), r[5].as<std::int64_t>(), r[6].as<std::int64_t>()});
-      if (page.items.size() == limit) page.next_cursor = std::to_string(page.items.back().created_ms) + "." + page.items.back().session_id;
+        page.items.push_back({r[0].as<std::string>(), r[1].as<std::string>(),
+                              r[2].as<std::string>(), r[3].as<std::string>(),
+                              r[4].as<std::int64_t>(), r[5].as<std::int64_t>(),
+                              r[6].as<std::int64_t>()});
+      if (page.items.size() == limit)
+        page.next_cursor =
+            std::to_string(page.items.back().created_ms) + "." + page.items.back().session_id;
       return page;
     });
   }
@@ -130,7 +150,9 @@ class Projector final : public Projections {
     return query<std::string>([](pqxx::work& tx) {
       std::string all;
       for (const char* table : kTables) {
-        auto rows = tx.exec(std::string("SELECT md5(coalesce(string_agg(md5(t::text), '' ORDER BY md5(t::text)), '')) FROM ") + table + " t");
+        auto rows = tx.exec(std::string("SELECT md5(coalesce(string_agg(md5(t::text), '' ORDER BY "
+                                        "md5(t::text)), '')) FROM ") +
+                            table + " t");
         all += std::string(table) + "=" + rows[0][0].as<std::string>() + "\n";
       }
       return sha256_hex(all);
@@ -147,7 +169,8 @@ class Projector final : public Projections {
       return f(tx);
     } catch (const std::exception&) {
       reader_.reset();
-      return fail(Code::kUnavailable, "the views' database cannot be reached; commands go on, lists come back with it");
+      return fail(Code::kUnavailable,
+                  "the views' database cannot be reached; commands go on, lists come back with it");
     }
   }
 
@@ -200,7 +223,8 @@ class Projector final : public Projections {
         cursors.clear();
       }
       bool moved = false;
-      for (std::uint32_t p = 0; p < log_.partition_count() && !stopping_; ++p) moved |= step(connection, PartitionId{p}, cursors[p]);
+      for (std::uint32_t p = 0; p < log_.partition_count() && !stopping_; ++p)
+        moved |= step(connection, PartitionId{p}, cursors[p]);
       if (moved) continue;
       std::unique_lock lock(mutex_);
       if (wanted) {
@@ -214,13 +238,17 @@ class Projector final : public Projections {
   std::map<std::uint32_t, Cursor> load(pqxx::connection& connection) {
     std::map<std::uint32_t, Cursor> cursors;
     pqxx::work tx(connection);
-    for (const auto& r : tx.exec("SELECT partition, next_offset, epoch, number, encode(head, 'hex') FROM projection_cursor")) {
+    for (const auto& r : tx.exec("SELECT partition, next_offset, epoch, number, encode(head, "
+                                 "'hex') FROM projection_cursor")) {
       const std::string hex_head = r[4].as<std::string>();
       std::string head;
-      for (std::size_t i = 0; i + 1 < hex_head.size(); i += 2) head.push_back(static_cast<char>(std::stoi(hex_head.substr(i, 2), nullptr, 16)));
+      for (std::size_t i = 0; i + 1 < hex_head.size(); i += 2)
+        head.push_back(static_cast<char>(std::stoi(hex_head.substr(i, 2), nullptr, 16)));
       const auto next = static_cast<std::uint64_t>(r[1].as<std::int64_t>());
-      cursors[r[0].as<std::uint32_t>()] = {Offset{next}, events::Fence(Epoch{static_cast<std::uint64_t>(r[2].as<std::int64_t>())},
-                                                                       FrameNumber{static_cast<std::uint64_t>(r[3].as<std::int64_t>())}, head)};
+      cursors[r[0].as<std::uint32_t>()] = {
+          Offset{next},
+          events::Fence(Epoch{static_cast<std::uint64_t>(r[2].as<std::int64_t>())},
+                        FrameNumber{static_cast<std::uint64_t>(r[3].as<std::int64_t>())}, head)};
       reach(PartitionId{r[0].as<std::uint32_t>()}, Offset{next});
     }
     return cursors;
@@ -250,10 +278,13 @@ class Projector final : public Projections {
     pqxx::work tx(connection);
     write_rows(tx, rows);
     const auto& fence = reader.fence();
-    tx.exec_params("INSERT INTO projection_cursor VALUES ($1,$2,$3,$4,decode($5,'hex')) ON CONFLICT (partition) DO UPDATE SET "
-                   "next_offset=$2, epoch=$3, number=$4, head=decode($5,'hex')",
-                   static_cast<int>(partition.value), static_cast<std::int64_t>(reader.next_offset().value),
-                   static_cast<std::int64_t>(fence.epoch().value), static_cast<std::int64_t>(fence.last_number().value), hex(fence.head()));
+    tx.exec_params(
+        "INSERT INTO projection_cursor VALUES ($1,$2,$3,$4,decode($5,'hex')) ON CONFLICT "
+        "(partition) DO UPDATE SET "
+        "next_offset=$2, epoch=$3, number=$4, head=decode($5,'hex')",
+        static_cast<int>(partition.value), static_cast<std::int64_t>(reader.next_offset().value),
+        static_cast<std::int64_t>(fence.epoch().value),
+        static_cast<std::int64_t>(fence.last_number().value), hex(fence.head()));
     tx.commit();
     cursor = {reader.next_offset(), fence};
     reach(partition, cursor.next);

@@ -19,26 +19,40 @@ std::string json_of(const google::protobuf::Message& m) {
 
 // Postgres' jsonb holds no NUL; the log keeps the exact text.
 std::string without_nul(std::string json) {
-  for (auto at = json.find("\\u0000"); at != std::string::npos; at = json.find("\\u0000", at)) json.replace(at, 6, "\\ufffd");
+  for (auto at = json.find("\\u0000"); at != std::string::npos; at = json.find("\\u0000", at))
+    json.replace(at, 6, "\\ufffd");
   return json;
 }
 
 DecisionRow decision_row(const v1::Entry& entry, const v1::PolicyDecision& d) {
-  DecisionRow row{entry.actor().tenant(), d.decision_id(), entry.actor().type() + "/" + entry.actor().id(),
-                  d.input().action_id(), "[", d.allow(), d.score(), d.threshold(), entry.context().now_ms()};
-  for (const auto& reason : d.reasons()) row.reasons_json += (row.reasons_json.size() > 1 ? ",\"" : "\"") + reason + "\"";
+  DecisionRow row{entry.actor().tenant(),
+                  d.decision_id(),
+                  entry.actor().type() + "/" + entry.actor().id(),
+                  d.input().action_id(),
+                  "[",
+                  d.allow(),
+                  d.score(),
+                  d.threshold(),
+                  entry.context().now_ms()};
+  for (const auto& reason : d.reasons())
+    row.reasons_json += (row.reasons_json.size() > 1 ? ",\"" : "\"") + reason + "\"";
   row.reasons_json += "]";
   return row;
 }
 
 UsageRow usage_row(const v1::Entry& entry, const v1::ModelAnswer& a) {
-  return {entry.actor().tenant(), a.call_id(), entry.actor().type() + "/" + entry.actor().id(), a.model(),
-          static_cast<std::int64_t>(a.usage().prompt_tokens()), static_cast<std::int64_t>(a.usage().completion_tokens()),
+  return {entry.actor().tenant(),
+          a.call_id(),
+          entry.actor().type() + "/" + entry.actor().id(),
+          a.model(),
+          static_cast<std::int64_t>(a.usage().prompt_tokens()),
+          static_cast<std::int64_t>(a.usage().completion_tokens()),
           entry.context().now_ms()};
 }
 
 void session_change(const v1::Entry& entry, const v1::SessionEvent& e, Rows& rows) {
-  SessionChange c{entry.actor().tenant(), entry.actor().id(), {}, {}, {}, {}, {}, entry.context().now_ms()};
+  SessionChange c{entry.actor().tenant(),  entry.actor().id(), {}, {}, {}, {}, {},
+                  entry.context().now_ms()};
   if (e.has_session_started()) {
     c.user = e.session_started().user();
     c.model = e.session_started().model();
@@ -57,14 +71,18 @@ void session_change(const v1::Entry& entry, const v1::SessionEvent& e, Rows& row
   rows.sessions.push_back(std::move(c));
 }
 
-void session_rows(const events::ValidFrame& valid, const v1::Entry& entry, const v1::RecordedEvent& recorded, Rows& rows) {
+void session_rows(const events::ValidFrame& valid, const v1::Entry& entry,
+                  const v1::RecordedEvent& recorded, Rows& rows) {
   v1::SessionEvent e;
   if (!e.ParseFromString(recorded.payload())) return;
-  rows.session_events.push_back({entry.actor().tenant(), entry.actor().id(), recorded.event_id(), recorded.type(),
-                                 to_string(valid.position), entry.context().principal().subject(),
-                                 entry.context().correlation_id(), without_nul(json_of(e)), recorded.sequence(), entry.context().now_ms()});
+  rows.session_events.push_back({entry.actor().tenant(), entry.actor().id(), recorded.event_id(),
+                                 recorded.type(), to_string(valid.position),
+                                 entry.context().principal().subject(),
+                                 entry.context().correlation_id(), without_nul(json_of(e)),
+                                 recorded.sequence(), entry.context().now_ms()});
   session_change(entry, e, rows);
-  if (e.has_policy_decided()) rows.decisions.push_back(decision_row(entry, e.policy_decided().decision()));
+  if (e.has_policy_decided())
+    rows.decisions.push_back(decision_row(entry, e.policy_decided().decision()));
   if (e.has_model_answered()) rows.usage.push_back(usage_row(entry, e.model_answered().answer()));
 }
 
@@ -77,8 +95,10 @@ void rows_of(const events::ValidFrame& valid, Rows& rows) {
       if (entry.actor().type() != "inference") continue;
       v1::InferenceEvent e;
       if (!e.ParseFromString(recorded.payload())) continue;
-      if (e.has_inference_started()) rows.decisions.push_back(decision_row(entry, e.inference_started().decision()));
-      if (e.has_inference_answered()) rows.usage.push_back(usage_row(entry, e.inference_answered().answer()));
+      if (e.has_inference_started())
+        rows.decisions.push_back(decision_row(entry, e.inference_started().decision()));
+      if (e.has_inference_answered())
+        rows.usage.push_back(usage_row(entry, e.inference_answered().answer()));
     }
 }
 

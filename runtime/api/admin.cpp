@@ -19,43 +19,64 @@ void ready(const Node& node, const Responder& responder) {
   for (const auto& p : node.host->status())
     if (!p.serving) {
       ok = false;
-      dependencies["partition " + std::to_string(p.partition.value)] = p.problem.empty() ? "recovering" : p.problem;
+      dependencies["partition " + std::to_string(p.partition.value)] =
+          p.problem.empty() ? "recovering" : p.problem;
     }
   dependencies["log"] = ok ? "ok" : "not all partitions are served";
   const auto model = node.chat_endpoint();
-  dependencies["model"] = model ? "ok" : model.error().message;   // sessions wait for it; the node serves without
+  dependencies["model"] =
+      model ? "ok" : model.error().message;  // sessions wait for it; the node serves without
   if (node.projections) {
     const auto healthy = node.projections->health();
     dependencies["postgres"] = healthy ? "ok" : healthy.error().message;
   }
-  responder.send(http::json_response(ok ? 200 : 503, json::object{{"status", ok ? "ready" : "not_ready"}, {"dependencies", std::move(dependencies)}}));
+  responder.send(
+      http::json_response(ok ? 200 : 503, json::object{{"status", ok ? "ready" : "not_ready"},
+                                                       {"dependencies", std::move(dependencies)}}));
 }
 
 json::array partitions(const Node& node) {
   json::array out;
   for (const auto& p : node.host->status())
-    out.push_back({{"partition", p.partition.value}, {"epoch", p.epoch.value}, {"applied", p.applied.value}, {"serving", p.serving},
-                   {"active_actors", p.active_actors}, {"queued", p.queued}, {"parked", p.parked},
-                   {"pending_effects", p.pending_effects}, {"frames_in_flight", p.frames_in_flight}, {"problem", p.problem}});
+    out.push_back({{"partition", p.partition.value},
+                   {"epoch", p.epoch.value},
+                   {"applied", p.applied.value},
+                   {"serving", p.serving},
+                   {"active_actors", p.active_actors},
+                   {"queued", p.queued},
+                   {"parked", p.parked},
+                   {"pending_effects", p.pending_effects},
+                   {"frames_in_flight", p.frames_in_flight},
+                   {"problem", p.problem}});
   return out;
 }
 
 void refresh_metrics(const Node& node) {
   auto& m = *node.metrics;
   const auto& h = node.host->metrics();
-  const auto set = [&](const char* name, const char* help, double value) { m.gauge(name, help).set(value); };
-  set("soma_host_commands", "Commands submitted since start", static_cast<double>(h.commands.load()));
+  const auto set = [&](const char* name, const char* help, double value) {
+    m.gauge(name, help).set(value);
+  };
+  set("soma_host_commands", "Commands submitted since start",
+      static_cast<double>(h.commands.load()));
   set("soma_host_frames", "Frames committed since start", static_cast<double>(h.frames.load()));
   set("soma_host_entries", "Commands committed since start", static_cast<double>(h.entries.load()));
   set("soma_host_events", "Events committed since start", static_cast<double>(h.events.load()));
-  set("soma_host_replays", "Retries answered with the recorded reply", static_cast<double>(h.replays.load()));
-  set("soma_host_rejections", "Commands refused by deciders", static_cast<double>(h.rejections.load()));
-  set("soma_host_overloads", "Commands refused because a queue was full", static_cast<double>(h.overloads.load()));
-  set("soma_host_effects_done", "Effects that ended well", static_cast<double>(h.effects_done.load()));
-  set("soma_host_effects_failed", "Effect attempts that failed", static_cast<double>(h.effects_failed.load()));
-  set("soma_host_effects_unknown", "Effects whose outcome is not known", static_cast<double>(h.effects_unknown.load()));
+  set("soma_host_replays", "Retries answered with the recorded reply",
+      static_cast<double>(h.replays.load()));
+  set("soma_host_rejections", "Commands refused by deciders",
+      static_cast<double>(h.rejections.load()));
+  set("soma_host_overloads", "Commands refused because a queue was full",
+      static_cast<double>(h.overloads.load()));
+  set("soma_host_effects_done", "Effects that ended well",
+      static_cast<double>(h.effects_done.load()));
+  set("soma_host_effects_failed", "Effect attempts that failed",
+      static_cast<double>(h.effects_failed.load()));
+  set("soma_host_effects_unknown", "Effects whose outcome is not known",
+      static_cast<double>(h.effects_unknown.load()));
   set("soma_host_parked_actors", "Actors parked since start", static_cast<double>(h.parked.load()));
-  set("soma_host_commit_seconds_sum", "Sum of commit latencies", static_cast<double>(h.commit_us_sum.load()) / 1e6);
+  set("soma_host_commit_seconds_sum", "Sum of commit latencies",
+      static_cast<double>(h.commit_us_sum.load()) / 1e6);
   std::size_t queued = 0, effects = 0;
   for (const auto& p : node.host->status()) {
     queued += p.queued;
@@ -63,48 +84,76 @@ void refresh_metrics(const Node& node) {
   }
   set("soma_host_queued_commands", "Commands that wait in partitions", static_cast<double>(queued));
   set("soma_host_pending_effects", "Effects not yet reported", static_cast<double>(effects));
-  if (node.projections) set("soma_projection_lag_frames", "Frames not yet in Postgres", static_cast<double>(node.projections->lag()));
+  if (node.projections)
+    set("soma_projection_lag_frames", "Frames not yet in Postgres",
+        static_cast<double>(node.projections->lag()));
 }
 
-}  // namespace
-
-void register_admin(http::Router& router, const Node& node) {
+void register_public(http::Router& router, const Node& node) {
   const auto public_route = [&](const char* path, const char* summary, auto handler) {
-    router.add({.method = "GET", .pattern = path, .capability = "public", .summary = summary, .tag = "operations"}, handler);
+    router.add({.method = "GET",
+                .pattern = path,
+                .capability = "public",
+                .summary = summary,
+                .tag = "operations"},
+               handler);
   };
   public_route("/health", "Is the process alive", [](auto, auto responder) {
     responder.send(http::json_response(200, json::object{{"status", "ok"}, {"service", "soma"}}));
   });
-  public_route("/health/ready", "Is the node serving", [&node](auto, auto responder) { ready(node, responder); });
+  public_route("/health/ready", "Is the node serving",
+               [&node](auto, auto responder) { ready(node, responder); });
   public_route("/metrics", "Prometheus metrics", [&node](auto, auto responder) {
     refresh_metrics(node);
     responder.send(http::text_response(200, node.metrics->render(), "text/plain; version=0.0.4"));
   });
-  public_route("/.well-known/jwks.json", "Public keys of tokens issued here", [&node](auto, auto responder) {
-    responder.send(http::text_response(200, node.jwks(), "application/json"));
-  });
+  public_route("/.well-known/jwks.json", "Public keys of tokens issued here",
+               [&node](auto, auto responder) {
+                 responder.send(http::text_response(200, node.jwks(), "application/json"));
+               });
   public_route("/openapi.json", "This API", [&router](auto, auto responder) {
     responder.send(http::json_response(200, router.openapi({})));
   });
-  router.add({.method = "GET", .pattern = "/v1/admin/status", .capability = "admin:read", .summary = "State of the node", .tag = "operations"},
+}
+
+void register_operator(http::Router& router, const Node& node) {
+  router.add({.method = "GET",
+              .pattern = "/v1/admin/status",
+              .capability = "admin:read",
+              .summary = "State of the node",
+              .tag = "operations"},
              [&node](auto, auto responder) {
                json::object out{{"mode", node.mode}, {"partitions", partitions(node)}};
-               if (node.projections) out["projections"] = json::object{{"lag_frames", node.projections->lag()}};
+               if (node.projections)
+                 out["projections"] = json::object{{"lag_frames", node.projections->lag()}};
                responder.send(http::json_response(200, out));
              });
-  router.add({.method = "GET", .pattern = "/v1/admin/effects", .capability = "admin:read", .summary = "Pending effects of the caller's tenant", .tag = "operations"},
+  router.add({.method = "GET",
+              .pattern = "/v1/admin/effects",
+              .capability = "admin:read",
+              .summary = "Pending effects of the caller's tenant",
+              .tag = "operations"},
              [&node](auto r, auto responder) {
                json::array items;
                for (const auto& e : node.host->pending_effects())
                  if (e.actor.tenant == r->tenant())
-                   items.push_back({{"actor", to_string(e.actor)}, {"effect_id", e.effect.effect_id}, {"kind", e.effect.kind},
-                                    {"attempt", e.effect.attempt}, {"state", e.state}, {"since", views::iso_time(e.since_ms)}});
-               responder.send(http::json_response(200, json::object{{"items", std::move(items)}, {"next_cursor", nullptr}}));
+                   items.push_back({{"actor", to_string(e.actor)},
+                                    {"effect_id", e.effect.effect_id},
+                                    {"kind", e.effect.kind},
+                                    {"attempt", e.effect.attempt},
+                                    {"state", e.state},
+                                    {"since", views::iso_time(e.since_ms)}});
+               responder.send(http::json_response(
+                   200, json::object{{"items", std::move(items)}, {"next_cursor", nullptr}}));
              });
   const auto no_projections = [](const Responder& responder) {
     responder.fail({Code::kUnavailable, "this node has no projections", {}});
   };
-  router.add({.method = "POST", .pattern = "/v1/admin/projections/rebuild", .capability = "admin:write", .summary = "Drop and rebuild the views", .tag = "operations"},
+  router.add({.method = "POST",
+              .pattern = "/v1/admin/projections/rebuild",
+              .capability = "admin:write",
+              .summary = "Drop and rebuild the views",
+              .tag = "operations"},
              [&node, no_projections](auto, auto responder) {
                if (!node.projections) return no_projections(responder);
                node.worker->post([&node, responder] {
@@ -112,10 +161,15 @@ void register_admin(http::Router& router, const Node& node) {
                  if (!done) return responder.fail(done.error());
                  const auto digest = node.projections->digest();
                  if (!digest) return responder.fail(digest.error());
-                 responder.send(http::json_response(200, json::object{{"rebuilt", true}, {"digest", *digest}}));
+                 responder.send(http::json_response(
+                     200, json::object{{"rebuilt", true}, {"digest", *digest}}));
                });
              });
-  router.add({.method = "GET", .pattern = "/v1/admin/projections/digest", .capability = "admin:read", .summary = "Digest of all rows", .tag = "operations"},
+  router.add({.method = "GET",
+              .pattern = "/v1/admin/projections/digest",
+              .capability = "admin:read",
+              .summary = "Digest of all rows",
+              .tag = "operations"},
              [&node, no_projections](auto, auto responder) {
                if (!node.projections) return no_projections(responder);
                node.worker->post([&node, responder] {
@@ -124,6 +178,13 @@ void register_admin(http::Router& router, const Node& node) {
                  responder.send(http::json_response(200, json::object{{"digest", *digest}}));
                });
              });
+}
+
+}  // namespace
+
+void register_admin(http::Router& router, const Node& node) {
+  register_public(router, node);
+  register_operator(router, node);
 }
 
 }  // namespace soma::runtime::api

@@ -31,12 +31,12 @@ struct Node {
   SlmClient::Resolve chat_endpoint;
   SlmClient::Resolve embedding_endpoint;
   MemoryIndex* memory = nullptr;
-  projections::Projections* projections = nullptr;   // null: none configured
+  projections::Projections* projections = nullptr;  // null: none configured
   Metrics* metrics = nullptr;
-  Worker* worker = nullptr;                          // for what blocks
-  std::string mode;                                  // deployment mode of the server
+  Worker* worker = nullptr;  // for what blocks
+  std::string mode;          // deployment mode of the server
   std::int64_t position_wait_ms = 2000;
-  std::function<std::string()> jwks;                 // public keys, for others to verify our tokens
+  std::function<std::string()> jwks;  // public keys, for others to verify our tokens
 };
 
 void register_sessions(http::Router& router, const Node& node);

@@ -16,7 +16,7 @@ namespace soma::runtime {
 class FrameHub {
  public:
   using Events = std::vector<Host::HistoryEvent>;
-  using Listener = std::function<void(const Events&)>;   // one actor's events of one frame, in order
+  using Listener = std::function<void(const Events&)>;  // one actor's events of one frame, in order
 
   explicit FrameHub(Host& host);
   ~FrameHub();

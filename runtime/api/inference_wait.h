@@ -14,8 +14,8 @@ struct Finished {
 };
 
 // Submits the start and calls `done` once: with a state that is done or failed, or with an error.
-void start_and_wait(const Node& node, const RequestPtr& request, v1::ModelRequest model_request, const std::string& action,
-                    std::function<void(Result<Finished>)> done);
+void start_and_wait(const Node& node, const RequestPtr& request, v1::ModelRequest model_request,
+                    const std::string& action, std::function<void(Result<Finished>)> done);
 // The id of the model call that this request leads to, for those who want its tokens.
 std::string call_id_of(const std::string& command_id);
 // What a failed inference answers: 403, 429, 503, … by its recorded code.

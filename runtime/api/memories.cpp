@@ -40,34 +40,45 @@ Result<v1::MemoryFact> fact_of(const http::Request& r, const std::string& id, st
   fact.set_source("client");
   fact.set_created_ms(now_ms);
   fact.set_importance(0.5);
-  if (const auto* v = body.if_contains("importance"); v && v->is_number()) fact.set_importance(v->to_number<double>());
+  if (const auto* v = body.if_contains("importance"); v && v->is_number())
+    fact.set_importance(v->to_number<double>());
   if (const auto* tags = body.if_contains("tags"); tags && tags->is_array())
     for (const auto& tag : tags->get_array())
       if (tag.is_string()) fact.add_tags(std::string(tag.get_string()));
   if (const auto* metadata = body.if_contains("metadata"); metadata && metadata->is_object())
     for (const auto& [k, v] : metadata->get_object())
-      (*fact.mutable_metadata())[std::string(k)] = v.is_string() ? std::string(v.get_string()) : json::serialize(v);
+      (*fact.mutable_metadata())[std::string(k)] =
+          v.is_string() ? std::string(v.get_string()) : json::serialize(v);
   return fact;
 }
 
-// The vector is made first, so that the next recall finds the fact by meaning; without it, it is queued.
+// The vector is made first, so that the next recall finds the fact by meaning; without it, it is
+// queued.
 void remember(const Node& node, const RequestPtr& r, const Responder& responder) {
   const std::string command_id = command_id_of(*r);
   const std::string coord = text_member(r->json, "coord");
   // A coordinate names a fact: the newest one with it wins.
-  const std::string id = coord.empty() ? created_id("mem", *r, command_id) : "mem_at_" + hex(coord).substr(0, 200);
+  const std::string id =
+      coord.empty() ? created_id("mem", *r, command_id) : "mem_at_" + hex(coord).substr(0, 200);
   auto fact = fact_of(*r, id, node.clock->now_ms());
   if (!fact) return responder.fail(fact.error());
   auto command = std::make_shared<v1::MemoryCommand>();
   *command->mutable_remember()->mutable_fact() = *fact;
   auto go = [&node, r, responder, command, command_id, id] {
-    submit(node, r, responder, make_submission(*r, actors::memory_key(r->tenant(), id), *command, command_id),
+    submit(node, r, responder,
+           make_submission(*r, actors::memory_key(r->tenant(), id), *command, command_id),
            [r](const Accepted& a) {
              v1::MemoryReply reply;
              reply.ParseFromString(a.reply);
-             json::object out{{"ok", true}, {"success", true}, {"status", "accepted"}, {"memory_id", reply.memory_id()},
-                              {"coord", reply.coord()}, {"namespace", r->tenant()}, {"trace_id", r->request_id},
-                              {"deduplicated", reply.deduplicated()}, {"queued", reply.queued()}};
+             json::object out{{"ok", true},
+                              {"success", true},
+                              {"status", "accepted"},
+                              {"memory_id", reply.memory_id()},
+                              {"coord", reply.coord()},
+                              {"namespace", r->tenant()},
+                              {"trace_id", r->request_id},
+                              {"deduplicated", reply.deduplicated()},
+                              {"queued", reply.queued()}};
              if (!r->idempotency_key.empty()) out["idempotency_key"] = r->idempotency_key;
              return http::json_response(200, out);
            });
@@ -87,9 +98,11 @@ void recall(const Node& node, const RequestPtr& r, const Responder& responder) {
     request.set_query(text_member(r->json, "query"));
     std::uint32_t top_k = 10;
     for (const char* name : {"top_k", "limit"})
-      if (const auto* v = r->json.get_object().if_contains(name); v && v->is_int64()) top_k = static_cast<std::uint32_t>(v->get_int64());
+      if (const auto* v = r->json.get_object().if_contains(name); v && v->is_int64())
+        top_k = static_cast<std::uint32_t>(v->get_int64());
     request.set_top_k(top_k);
-    make_recall(*node.memory, *node.slm, node.embedding_endpoint)(request, [r, responder](Result<v1::RecallResult> result) {
+    make_recall(*node.memory, *node.slm,
+                node.embedding_endpoint)(request, [r, responder](Result<v1::RecallResult> result) {
       if (!result) return responder.fail(result.error());
       responder.send(http::json_response(200, views::recall(r->tenant(), r->request_id, *result)));
     });
@@ -99,30 +112,53 @@ void recall(const Node& node, const RequestPtr& r, const Responder& responder) {
 }  // namespace
 
 void register_memories(http::Router& router, const Node& node) {
-  const auto remember_body = http::make_schema("Remember", {
-      {.name = "text", .max_length = 65536}, {.name = "payload", .type = FieldType::kObject}, {.name = "coord", .max_length = 100},
-      {.name = "tags", .type = FieldType::kArray, .max_length = 64, .items = FieldType::kString},
-      {.name = "metadata", .type = FieldType::kObject}, {.name = "importance", .type = FieldType::kNumber, .min = 0, .max = 1},
-      {.name = "universe"}});
-  const auto recall_body = http::make_schema("Recall", {
-      {.name = "query", .required = true, .min_length = 1, .max_length = 65536},
-      {.name = "top_k", .type = FieldType::kInt, .min = 1, .max = 200}, {.name = "limit", .type = FieldType::kInt, .min = 1, .max = 200},
-      {.name = "universe"}});
+  const auto remember_body = http::make_schema(
+      "Remember",
+      {{.name = "text", .max_length = 65536},
+       {.name = "payload", .type = FieldType::kObject},
+       {.name = "coord", .max_length = 100},
+       {.name = "tags", .type = FieldType::kArray, .max_length = 64, .items = FieldType::kString},
+       {.name = "metadata", .type = FieldType::kObject},
+       {.name = "importance", .type = FieldType::kNumber, .min = 0, .max = 1},
+       {.name = "universe"}});
+  const auto recall_body = http::make_schema(
+      "Recall", {{.name = "query", .required = true, .min_length = 1, .max_length = 65536},
+                 {.name = "top_k", .type = FieldType::kInt, .min = 1, .max = 200},
+                 {.name = "limit", .type = FieldType::kInt, .min = 1, .max = 200},
+                 {.name = "universe"}});
   for (const char* path : {"/v1/remember", "/remember"})
-    router.add({.method = "POST", .pattern = path, .capability = "memory:write", .summary = "Remember a fact", .tag = "memory",
-                .request = remember_body, .idempotent_write = true},
+    router.add({.method = "POST",
+                .pattern = path,
+                .capability = "memory:write",
+                .summary = "Remember a fact",
+                .tag = "memory",
+                .request = remember_body,
+                .idempotent_write = true},
                [&node](auto r, auto responder) { remember(node, r, responder); });
   for (const char* path : {"/v1/recall", "/recall"})
-    router.add({.method = "POST", .pattern = path, .capability = "memory:read", .summary = "Find remembered facts", .tag = "memory",
+    router.add({.method = "POST",
+                .pattern = path,
+                .capability = "memory:read",
+                .summary = "Find remembered facts",
+                .tag = "memory",
                 .request = recall_body},
                [&node](auto r, auto responder) { recall(node, r, responder); });
-  router.add({.method = "DELETE", .pattern = "/memory/{id}", .capability = "memory:write", .summary = "Forget a fact", .tag = "memory",
+  router.add({.method = "DELETE",
+              .pattern = "/memory/{id}",
+              .capability = "memory:write",
+              .summary = "Forget a fact",
+              .tag = "memory",
               .idempotent_write = true},
              [&node](auto r, auto responder) {
                v1::MemoryCommand command;
                command.mutable_forget()->set_reason("asked for by " + r->principal.subject());
-               submit(node, r, responder, make_submission(*r, actors::memory_key(r->tenant(), r->param("id")), command, command_id_of(*r)),
-                      [r](const Accepted&) { return http::json_response(200, json::object{{"ok", true}, {"memory_id", r->param("id")}}); });
+               submit(node, r, responder,
+                      make_submission(*r, actors::memory_key(r->tenant(), r->param("id")), command,
+                                      command_id_of(*r)),
+                      [r](const Accepted&) {
+                        return http::json_response(
+                            200, json::object{{"ok", true}, {"memory_id", r->param("id")}});
+                      });
              });
 }
 

@@ -25,9 +25,12 @@ Result<StreamPlace> parse_place(const std::string& text) {
   bool ok = number(p.sequence);
   if (ok && at != end) {
     p.in_tokens = true;
-    ok = *at++ == '.' && number(p.attempt) && at != end && *at++ == '.' && number(p.index) && at == end;
+    ok = *at++ == '.' && number(p.attempt) && at != end && *at++ == '.' && number(p.index) &&
+         at == end;
   }
-  if (!ok) return fail(Code::kInvalidArgument, "Last-Event-ID must be an id that this stream sent", "header.Last-Event-ID");
+  if (!ok)
+    return fail(Code::kInvalidArgument, "Last-Event-ID must be an id that this stream sent",
+                "header.Last-Event-ID");
   return p;
 }
 
@@ -37,14 +40,20 @@ constexpr std::size_t kHistoryPage = 500;
 
 class Stream : public std::enable_shared_from_this<Stream> {
  public:
-  Stream(const Node& node, ActorKey session, StreamPlace place, bool follow, std::shared_ptr<http::EventStream> out)
-      : node_(node), session_(std::move(session)), place_(place), follow_(follow), out_(std::move(out)) {}
+  Stream(const Node& node, ActorKey session, StreamPlace place, bool follow,
+         std::shared_ptr<http::EventStream> out)
+      : node_(node),
+        session_(std::move(session)),
+        place_(place),
+        follow_(follow),
+        out_(std::move(out)) {}
 
   void start() {
     out_->on_disconnect([self = shared_from_this()] { self->end(); });
-    listen_ = node_.frames->listen(session_, [self = weak_from_this()](const FrameHub::Events& events) {
-      if (auto alive = self.lock()) alive->live(events);
-    });
+    listen_ =
+        node_.frames->listen(session_, [self = weak_from_this()](const FrameHub::Events& events) {
+          if (auto alive = self.lock()) alive->live(events);
+        });
     node_.worker->post([self = shared_from_this()] { self->catch_up(); });
   }
 
@@ -103,17 +112,21 @@ class Stream : public std::enable_shared_from_this<Stream> {
       attempt_ = event.model_restarted().attempt();
       next_ = 0;
     }
-    if (sequence == place_.sequence && place_.in_tokens && place_.attempt == attempt_) next_ = place_.index + 1;
+    if (sequence == place_.sequence && place_.in_tokens && place_.attempt == attempt_)
+      next_ = place_.index + 1;
     if (event.has_model_answered()) {
       if (fresh) rest_of(event.model_answered().answer());
       call_.clear();
     }
     if (fresh) {
       if (event.has_model_restarted())
-        out_->event({}, "restarted", json::serialize(json::object{{"turn", turn_}, {"attempt", attempt_}}));
-      out_->event(std::to_string(sequence), e.event.type(), json::serialize(views::event(*node_.catalog, e)));
+        out_->event({}, "restarted",
+                    json::serialize(json::object{{"turn", turn_}, {"attempt", attempt_}}));
+      out_->event(std::to_string(sequence), e.event.type(),
+                  json::serialize(views::event(*node_.catalog, e)));
     }
-    if (event.has_session_completed() || event.has_session_failed() || event.has_session_cancelled()) {
+    if (event.has_session_completed() || event.has_session_failed() ||
+        event.has_session_cancelled()) {
       call_.clear();
       ended_ = true;
       if (caught_up_ && !follow_) out_->close();
@@ -135,10 +148,13 @@ class Stream : public std::enable_shared_from_this<Stream> {
   }
 
   void send_token(std::uint32_t attempt, std::uint32_t index, const std::string& text) {
-    if (attempt != attempt_ || index != next_) return;   // seen already, or of another attempt
+    if (attempt != attempt_ || index != next_) return;  // seen already, or of another attempt
     ++next_;
-    out_->event(std::to_string(last_ - (answering_ ? 1 : 0)) + "." + std::to_string(attempt) + "." + std::to_string(index), "token",
-                json::serialize(json::object{{"turn", turn_}, {"attempt", attempt}, {"index", index}, {"text", text}}));
+    out_->event(std::to_string(last_ - (answering_ ? 1 : 0)) + "." + std::to_string(attempt) + "." +
+                    std::to_string(index),
+                "token",
+                json::serialize(json::object{
+                    {"turn", turn_}, {"attempt", attempt}, {"index", index}, {"text", text}}));
   }
 
   // Not under the lock: the hub calls back at once with what has come so far.
@@ -151,12 +167,13 @@ class Stream : public std::enable_shared_from_this<Stream> {
     }
     tokens_.reset();
     if (call.empty()) return;
-    tokens_ = node_.tokens->subscribe(call, [self = weak_from_this(), call](const TokenHub::Token& t) {
-      auto alive = self.lock();
-      if (!alive) return;
-      std::lock_guard lock(alive->mutex_);
-      if (alive->call_ == call) alive->send_token(t.attempt, t.index, t.text);
-    });
+    tokens_ =
+        node_.tokens->subscribe(call, [self = weak_from_this(), call](const TokenHub::Token& t) {
+          auto alive = self.lock();
+          if (!alive) return;
+          std::lock_guard lock(alive->mutex_);
+          if (alive->call_ == call) alive->send_token(t.attempt, t.index, t.text);
+        });
   }
 
   void end() {

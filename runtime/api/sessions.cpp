@@ -23,9 +23,9 @@ ActorKey session_key(const http::Request& r) { return {r.tenant(), "session", r.
 http::Response accepted_session(const Accepted& a) {
   v1::SessionReply reply;
   reply.ParseFromString(a.reply);
-  return http::json_response(202, json::object{{"session_id", reply.session_id()},
-                                               {"status", "accepted"},
-                                               {"turn", reply.turn()}});
+  return http::json_response(
+      202, json::object{
+               {"session_id", reply.session_id()}, {"status", "accepted"}, {"turn", reply.turn()}});
 }
 
 void start(const Node& node, const RequestPtr& r, const Responder& responder) {
@@ -33,21 +33,26 @@ void start(const Node& node, const RequestPtr& r, const Responder& responder) {
     v1::SessionCommand command;
     auto* c = command.mutable_start_session();
     const auto& body = r->json.get_object();
-    if (const std::string tenant = text_member(body, "tenant"); !tenant.empty() && tenant != r->tenant())
+    if (const std::string tenant = text_member(body, "tenant");
+        !tenant.empty() && tenant != r->tenant())
       return responder.fail({Code::kForbidden, "tenant must be that of the token", "body.tenant"});
-    c->set_user(text_member(body, "user").empty() ? r->principal.subject() : text_member(body, "user"));
+    c->set_user(text_member(body, "user").empty() ? r->principal.subject()
+                                                  : text_member(body, "user"));
     c->set_prompt(text_member(body, "prompt"));
     c->set_persona(text_member(body, "persona"));
     c->set_model(text_member(body, "model"));
     c->set_capsule_id(text_member(body, "capsule_id"));
     if (const auto* metadata = body.if_contains("metadata"); metadata && metadata->is_object())
       for (const auto& [k, v] : metadata->get_object())
-        (*c->mutable_metadata())[std::string(k)] = v.is_string() ? std::string(v.get_string()) : json::serialize(v);
+        (*c->mutable_metadata())[std::string(k)] =
+            v.is_string() ? std::string(v.get_string()) : json::serialize(v);
     *c->mutable_settings() = std::move(settings);
     *c->mutable_policy() = policy_input(*r, "session.turn", "session:start");
     const std::string id = command_id_of(*r);
-    submit(node, r, responder, make_submission(*r, {r->tenant(), "session", created_id("ses", *r, id), {}}, command, id),
-           accepted_session);
+    submit(
+        node, r, responder,
+        make_submission(*r, {r->tenant(), "session", created_id("ses", *r, id), {}}, command, id),
+        accepted_session);
   });
 }
 
@@ -58,7 +63,8 @@ void send_message(const Node& node, const RequestPtr& r, const Responder& respon
     c->set_content(text_member(r->json, "content"));
     *c->mutable_settings() = std::move(settings);
     *c->mutable_policy() = policy_input(*r, "session.turn", "session:start");
-    submit(node, r, responder, make_submission(*r, session_key(*r), command, command_id_of(*r)), accepted_session);
+    submit(node, r, responder, make_submission(*r, session_key(*r), command, command_id_of(*r)),
+           accepted_session);
   });
 }
 
@@ -68,122 +74,205 @@ void with_session(const Node& node, const RequestPtr& r, const Responder& respon
   node.host->read(session_key(*r), [responder, next = std::move(next)](Result<StateView> view) {
     if (!view) return responder.send(http::problem_retry(view.error(), 1));
     const auto& state = static_cast<const v1::SessionState&>(*view->state);
-    if (state.session_id().empty()) return responder.fail({Code::kNotFound, "Session not found", {}});
+    if (state.session_id().empty())
+      return responder.fail({Code::kNotFound, "Session not found", {}});
     next(state, *view);
   });
 }
 
 void read(const Node& node, const RequestPtr& r, const Responder& responder) {
-  with_session(node, r, responder, [responder](const v1::SessionState& state, const StateView& view) {
-    auto response = http::json_response(200, views::session(state));
-    response.header("Soma-Position", to_string(view.position));
-    responder.send(std::move(response));
-  });
+  with_session(node, r, responder,
+               [responder](const v1::SessionState& state, const StateView& view) {
+                 auto response = http::json_response(200, views::session(state));
+                 response.header("Soma-Position", to_string(view.position));
+                 responder.send(std::move(response));
+               });
 }
 
 void events(const Node& node, const RequestPtr& r, const Responder& responder) {
-  with_session(node, r, responder, [&node, r, responder](const v1::SessionState&, const StateView&) {
-    node.worker->post([&node, r, responder] {
-      const auto limit = static_cast<std::size_t>(r->query_int("limit", kListDefault));
-      const auto after = static_cast<std::uint64_t>(r->query_int("cursor", 0));
-      auto page = node.host->history(session_key(*r), Sequence{after}, limit);
-      if (!page) return responder.fail(page.error());
-      json::array items;
-      for (const auto& e : *page) items.push_back(views::event(*node.catalog, e));
-      json::value next;
-      if (page->size() == limit) next = std::to_string(page->back().event.sequence());
-      responder.send(http::json_response(200, json::object{{"items", std::move(items)}, {"next_cursor", next}}));
-    });
-  });
+  with_session(node, r, responder,
+               [&node, r, responder](const v1::SessionState&, const StateView&) {
+                 node.worker->post([&node, r, responder] {
+                   const auto limit = static_cast<std::size_t>(r->query_int("limit", kListDefault));
+                   const auto after = static_cast<std::uint64_t>(r->query_int("cursor", 0));
+                   auto page = node.host->history(session_key(*r), Sequence{after}, limit);
+                   if (!page) return responder.fail(page.error());
+                   json::array items;
+                   for (const auto& e : *page) items.push_back(views::event(*node.catalog, e));
+                   json::value next;
+                   if (page->size() == limit) next = std::to_string(page->back().event.sequence());
+                   responder.send(http::json_response(
+                       200, json::object{{"items", std::move(items)}, {"next_cursor", next}}));
+                 });
+               });
 }
 
 void stream(const Node& node, const RequestPtr& r, const Responder& responder) {
   auto place = parse_place(r->last_event_id);
   if (!place) return responder.fail(place.error());
-  with_session(node, r, responder, [&node, r, responder, place = *place](const v1::SessionState&, const StateView&) {
-    if (auto out = responder.stream()) stream_session(node, session_key(*r), place, r->query_bool("follow"), out);
-  });
+  with_session(node, r, responder,
+               [&node, r, responder, place = *place](const v1::SessionState&, const StateView&) {
+                 if (auto out = responder.stream())
+                   stream_session(node, session_key(*r), place, r->query_bool("follow"), out);
+               });
 }
 
 void list(const Node& node, const RequestPtr& r, const Responder& responder) {
-  if (!node.projections) return responder.fail({Code::kUnavailable, "no projections are configured, so there are no lists", {}});
+  if (!node.projections)
+    return responder.fail(
+        {Code::kUnavailable, "no projections are configured, so there are no lists", {}});
   node.worker->post([&node, r, responder] {
     if (const auto header = r->headers.get("Soma-Position")) {
       const auto position = parse_position(*header);
-      if (!position) return responder.send(http::field_error({"header", "Soma-Position"}, "must be PARTITION/OFFSET", "position"));
+      if (!position)
+        return responder.send(
+            http::field_error({"header", "Soma-Position"}, "must be PARTITION/OFFSET", "position"));
       if (!node.projections->wait_for(*position, node.position_wait_ms))
-        return responder.send(http::problem_retry({Code::kUnavailable, "the view has not reached the position yet", {}}, 1));
+        return responder.send(http::problem_retry(
+            {Code::kUnavailable, "the view has not reached the position yet", {}}, 1));
     }
-    auto page = node.projections->list_sessions(r->tenant(), r->query_value("status").value_or(""),
-                                                static_cast<std::size_t>(r->query_int("limit", kListDefault)),
-                                                r->query_value("cursor").value_or(""));
+    auto page = node.projections->list_sessions(
+        r->tenant(), r->query_value("status").value_or(""),
+        static_cast<std::size_t>(r->query_int("limit", kListDefault)),
+        r->query_value("cursor").value_or(""));
     if (!page) {
-      if (code_disposition(page.error().code) == Disposition::kRetry) return responder.send(http::problem_retry(page.error(), 1));
+      if (code_disposition(page.error().code) == Disposition::kRetry)
+        return responder.send(http::problem_retry(page.error(), 1));
       return responder.fail(page.error());
     }
     json::array items;
     for (const auto& s : page->items)
-      items.push_back({{"session_id", s.session_id}, {"tenant_id", r->tenant()}, {"user", s.user}, {"status", s.status},
-                       {"created_at", views::iso_time(s.created_ms)}, {"updated_at", views::iso_time(s.updated_ms)},
-                       {"model", s.model}, {"turns", s.turns}});
+      items.push_back({{"session_id", s.session_id},
+                       {"tenant_id", r->tenant()},
+                       {"user", s.user},
+                       {"status", s.status},
+                       {"created_at", views::iso_time(s.created_ms)},
+                       {"updated_at", views::iso_time(s.updated_ms)},
+                       {"model", s.model},
+                       {"turns", s.turns}});
     json::value next;
     if (!page->next_cursor.empty()) next = page->next_cursor;
-    responder.send(http::json_response(200, json::object{{"items", std::move(items)}, {"next_cursor", next}}));
+    responder.send(
+        http::json_response(200, json::object{{"items", std::move(items)}, {"next_cursor", next}}));
   });
 }
 
 http::Response status_of(const Accepted& a) {
   v1::SessionReply reply;
   reply.ParseFromString(a.reply);
-  return http::json_response(200, json::object{{"session_id", reply.session_id()}, {"status", views::session_status(reply.status())}});
+  return http::json_response(200, json::object{{"session_id", reply.session_id()},
+                                               {"status", views::session_status(reply.status())}});
+}
+
+void register_reads(http::Router& router, const Node& node) {
+  const Field limit{.name = "limit", .type = FieldType::kInt, .min = 1, .max = 200},
+      cursor{.name = "cursor"};
+  const Field sequence{.name = "cursor", .type = FieldType::kInt, .min = 0};
+  const Field status{
+      .name = "status",
+      .one_of = {"accepted", "running", "waiting_approval", "completed", "failed", "cancelled"}};
+
+  router.add({.method = "GET",
+              .pattern = "/v1/sessions",
+              .capability = "session:read",
+              .summary = "List sessions",
+              .tag = "sessions",
+              .query = {status, limit, cursor}},
+             [&node](auto r, auto responder) { list(node, r, responder); });
+  router.add({.method = "GET",
+              .pattern = "/v1/sessions/{id}",
+              .capability = "session:read",
+              .summary = "Read a session",
+              .tag = "sessions"},
+             [&node](auto r, auto responder) { read(node, r, responder); });
+  router.add({.method = "GET",
+              .pattern = "/v1/sessions/{id}/events",
+              .capability = "session:read",
+              .summary = "A session's history",
+              .tag = "sessions",
+              .query = {limit, sequence}},
+             [&node](auto r, auto responder) { events(node, r, responder); });
+  router.add({.method = "GET",
+              .pattern = "/v1/sessions/{id}/stream",
+              .capability = "session:read",
+              .summary = "Follow a session",
+              .tag = "sessions",
+              .query = {{.name = "follow", .type = FieldType::kBool}},
+              .streaming = true},
+             [&node](auto r, auto responder) { stream(node, r, responder); });
+}
+
+void register_writes(http::Router& router, const Node& node) {
+  const auto body = http::make_schema(
+      "SessionStart", {{.name = "prompt",
+                        .required = true,
+                        .description = "What the user says",
+                        .min_length = 1,
+                        .max_length = 65536},
+                       {.name = "tenant", .description = "Must be the token's"},
+                       {.name = "user"},
+                       {.name = "persona", .max_length = 8192},
+                       {.name = "model", .max_length = 200},
+                       {.name = "capsule_id"},
+                       {.name = "metadata",
+                        .type = FieldType::kObject,
+                        .description = "max_tokens, risk_score, confidence, and your own"}});
+  const auto message = http::make_schema(
+      "SessionMessage",
+      {{.name = "content", .required = true, .min_length = 1, .max_length = 65536},
+       {.name = "metadata", .type = FieldType::kObject}});
+  const auto cancel = http::make_schema("SessionCancel", {{.name = "reason", .max_length = 1000}});
+
+  router.add({.method = "POST",
+              .pattern = "/v1/sessions/start",
+              .capability = "session:start",
+              .summary = "Start a session",
+              .tag = "sessions",
+              .request = body,
+              .responses = {{.status = 202}},
+              .idempotent_write = true},
+             [&node](auto r, auto responder) { start(node, r, responder); });
+  router.add({.method = "POST",
+              .pattern = "/v1/sessions/{id}/messages",
+              .capability = "session:start",
+              .summary = "Say something more",
+              .tag = "sessions",
+              .request = message,
+              .responses = {{.status = 202}},
+              .idempotent_write = true},
+             [&node](auto r, auto responder) { send_message(node, r, responder); });
+  router.add({.method = "POST",
+              .pattern = "/v1/sessions/{id}/cancel",
+              .capability = "session:cancel",
+              .summary = "Cancel the turn in progress",
+              .tag = "sessions",
+              .request = cancel,
+              .idempotent_write = true},
+             [&node](auto r, auto responder) {
+               v1::SessionCommand command;
+               command.mutable_cancel_session()->set_reason(text_member(r->json, "reason"));
+               submit(node, r, responder,
+                      make_submission(*r, session_key(*r), command, command_id_of(*r)), status_of);
+             });
+  router.add({.method = "POST",
+              .pattern = "/v1/sessions/{id}/complete",
+              .capability = "session:start",
+              .summary = "Close a session",
+              .tag = "sessions",
+              .idempotent_write = true},
+             [&node](auto r, auto responder) {
+               v1::SessionCommand command;
+               command.mutable_complete_session();
+               submit(node, r, responder,
+                      make_submission(*r, session_key(*r), command, command_id_of(*r)), status_of);
+             });
 }
 
 }  // namespace
 
 void register_sessions(http::Router& router, const Node& node) {
-  const auto body = http::make_schema("SessionStart", {
-      {.name = "prompt", .required = true, .description = "What the user says", .min_length = 1, .max_length = 65536},
-      {.name = "tenant", .description = "Must be the token's"}, {.name = "user"}, {.name = "persona", .max_length = 8192},
-      {.name = "model", .max_length = 200}, {.name = "capsule_id"},
-      {.name = "metadata", .type = FieldType::kObject, .description = "max_tokens, risk_score, confidence, and your own"}});
-  const auto message = http::make_schema("SessionMessage", {
-      {.name = "content", .required = true, .min_length = 1, .max_length = 65536}, {.name = "metadata", .type = FieldType::kObject}});
-  const auto cancel = http::make_schema("SessionCancel", {{.name = "reason", .max_length = 1000}});
-  const Field limit{.name = "limit", .type = FieldType::kInt, .min = 1, .max = 200}, cursor{.name = "cursor"};
-  const Field sequence{.name = "cursor", .type = FieldType::kInt, .min = 0};
-  const Field status{.name = "status", .one_of = {"accepted", "running", "waiting_approval", "completed", "failed", "cancelled"}};
-
-  router.add({.method = "POST", .pattern = "/v1/sessions/start", .capability = "session:start", .summary = "Start a session",
-              .tag = "sessions", .request = body, .responses = {{.status = 202}}, .idempotent_write = true},
-             [&node](auto r, auto responder) { start(node, r, responder); });
-  router.add({.method = "GET", .pattern = "/v1/sessions", .capability = "session:read", .summary = "List sessions",
-              .tag = "sessions", .query = {status, limit, cursor}},
-             [&node](auto r, auto responder) { list(node, r, responder); });
-  router.add({.method = "GET", .pattern = "/v1/sessions/{id}", .capability = "session:read", .summary = "Read a session", .tag = "sessions"},
-             [&node](auto r, auto responder) { read(node, r, responder); });
-  router.add({.method = "POST", .pattern = "/v1/sessions/{id}/messages", .capability = "session:start", .summary = "Say something more",
-              .tag = "sessions", .request = message, .responses = {{.status = 202}}, .idempotent_write = true},
-             [&node](auto r, auto responder) { send_message(node, r, responder); });
-  router.add({.method = "GET", .pattern = "/v1/sessions/{id}/events", .capability = "session:read", .summary = "A session's history",
-              .tag = "sessions", .query = {limit, sequence}},
-             [&node](auto r, auto responder) { events(node, r, responder); });
-  router.add({.method = "GET", .pattern = "/v1/sessions/{id}/stream", .capability = "session:read", .summary = "Follow a session",
-              .tag = "sessions", .query = {{.name = "follow", .type = FieldType::kBool}}, .streaming = true},
-             [&node](auto r, auto responder) { stream(node, r, responder); });
-  router.add({.method = "POST", .pattern = "/v1/sessions/{id}/cancel", .capability = "session:cancel", .summary = "Cancel the turn in progress",
-              .tag = "sessions", .request = cancel, .idempotent_write = true},
-             [&node](auto r, auto responder) {
-               v1::SessionCommand command;
-               command.mutable_cancel_session()->set_reason(text_member(r->json, "reason"));
-               submit(node, r, responder, make_submission(*r, session_key(*r), command, command_id_of(*r)), status_of);
-             });
-  router.add({.method = "POST", .pattern = "/v1/sessions/{id}/complete", .capability = "session:start", .summary = "Close a session",
-              .tag = "sessions", .idempotent_write = true},
-             [&node](auto r, auto responder) {
-               v1::SessionCommand command;
-               command.mutable_complete_session();
-               submit(node, r, responder, make_submission(*r, session_key(*r), command, command_id_of(*r)), status_of);
-             });
+  register_writes(router, node);
+  register_reads(router, node);
 }
 
 }  // namespace soma::runtime::api

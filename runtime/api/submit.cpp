@@ -11,11 +11,13 @@ namespace soma::runtime::api {
 std::string command_id_of(const http::Request& request) {
   if (!request.idempotency_key.empty()) return request.tenant() + ":" + request.idempotency_key;
   unsigned char random[16];
-  if (RAND_bytes(random, sizeof random) != 1) std::abort();   // ids that might repeat would merge two requests
+  if (RAND_bytes(random, sizeof random) != 1)
+    std::abort();  // ids that might repeat would merge two requests
   return request.tenant() + ":auto-" + hex({reinterpret_cast<const char*>(random), sizeof random});
 }
 
-std::string created_id(std::string_view prefix, const http::Request& request, const std::string& command_id) {
+std::string created_id(std::string_view prefix, const http::Request& request,
+                       const std::string& command_id) {
   return std::string(prefix) + "_" + sha256_hex(request.route + "\n" + command_id).substr(0, 24);
 }
 
@@ -23,8 +25,8 @@ std::string request_hash_of(const http::Request& request) {
   return sha256_hex(request.method + "\n" + request.path + "\n" + request.body);
 }
 
-Submission make_submission(const http::Request& request, ActorKey actor, const google::protobuf::Message& command,
-                           std::string command_id) {
+Submission make_submission(const http::Request& request, ActorKey actor,
+                           const google::protobuf::Message& command, std::string command_id) {
   Submission s;
   s.actor = std::move(actor);
   s.command = actors::deterministic_bytes(command);
@@ -41,17 +43,19 @@ void add_write_headers(http::Response& response, const Accepted& accepted) {
   if (accepted.replayed) response.header("Idempotent-Replayed", "true");
 }
 
-void submit(const Node& node, const RequestPtr& request, const http::Responder& responder, Submission submission,
-            std::function<http::Response(const Accepted&)> answer) {
-  node.host->submit(std::move(submission), [request, responder, answer = std::move(answer)](Result<Accepted> r) {
-    if (!r) {
-      if (code_disposition(r.error().code) == Disposition::kRetry) return responder.send(http::problem_retry(r.error(), 1));
-      return responder.fail(r.error());
-    }
-    http::Response response = answer(*r);
-    add_write_headers(response, *r);
-    responder.send(std::move(response));
-  });
+void submit(const Node& node, const RequestPtr& request, const http::Responder& responder,
+            Submission submission, std::function<http::Response(const Accepted&)> answer) {
+  node.host->submit(std::move(submission),
+                    [request, responder, answer = std::move(answer)](Result<Accepted> r) {
+                      if (!r) {
+                        if (code_disposition(r.error().code) == Disposition::kRetry)
+                          return responder.send(http::problem_retry(r.error(), 1));
+                        return responder.fail(r.error());
+                      }
+                      http::Response response = answer(*r);
+                      add_write_headers(response, *r);
+                      responder.send(std::move(response));
+                    });
 }
 
 v1::TenantSettings settings_for(const Node& node, const StateView& tenant) {
@@ -63,10 +67,11 @@ v1::TenantSettings settings_for(const Node& node, const StateView& tenant) {
 
 void with_settings(const Node& node, const RequestPtr& request, const http::Responder& responder,
                    std::function<void(v1::TenantSettings)> next) {
-  node.host->read(actors::tenant_key(request->tenant()), [&node, responder, next = std::move(next)](Result<StateView> r) {
-    if (!r) return responder.send(http::problem_retry(r.error(), 1));
-    next(settings_for(node, *r));
-  });
+  node.host->read(actors::tenant_key(request->tenant()),
+                  [&node, responder, next = std::move(next)](Result<StateView> r) {
+                    if (!r) return responder.send(http::problem_retry(r.error(), 1));
+                    next(settings_for(node, *r));
+                  });
 }
 
 void after_position(const Node& node, const RequestPtr& request, const http::Responder& responder,
@@ -75,10 +80,12 @@ void after_position(const Node& node, const RequestPtr& request, const http::Res
   if (!header) return next();
   const auto position = parse_position(*header);
   if (!position)
-    return responder.send(http::field_error({"header", "Soma-Position"}, "must be PARTITION/OFFSET", "position"));
+    return responder.send(
+        http::field_error({"header", "Soma-Position"}, "must be PARTITION/OFFSET", "position"));
   node.worker->post([&node, position, responder, next = std::move(next)] {
     if (node.memory->wait_for(*position, node.position_wait_ms)) return next();
-    responder.send(http::problem_retry({Code::kUnavailable, "the view has not reached the position yet", {}}, 1));
+    responder.send(http::problem_retry(
+        {Code::kUnavailable, "the view has not reached the position yet", {}}, 1));
   });
 }
 
@@ -88,7 +95,8 @@ std::string text_member(const boost::json::value& object, std::string_view name)
   return v && v->is_string() ? std::string(v->get_string()) : std::string();
 }
 
-v1::PolicyInput policy_input(const http::Request& request, const std::string& action, const std::string& capability) {
+v1::PolicyInput policy_input(const http::Request& request, const std::string& action,
+                             const std::string& capability) {
   // What a prompt alone tells: low risk, high confidence. A caller may state both, in metadata.
   v1::PolicyInput input;
   input.set_action_id(action);

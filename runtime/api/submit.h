@@ -1,4 +1,5 @@
-// From a request to a command, and from its acceptance to an answer: idempotency and positions in one place.
+// From a request to a command, and from its acceptance to an answer: idempotency and positions in
+// one place.
 #pragma once
 
 #include <boost/json/object.hpp>
@@ -17,32 +18,36 @@ using RequestPtr = std::shared_ptr<http::Request>;
 // "TENANT:KEY" of a client's Idempotency-Key, else one of its own that nobody can repeat.
 std::string command_id_of(const http::Request& request);
 // The id of what a request creates: the same for each retry, another for another route.
-std::string created_id(std::string_view prefix, const http::Request& request, const std::string& command_id);
+std::string created_id(std::string_view prefix, const http::Request& request,
+                       const std::string& command_id);
 // Of method, path and body; so that the same key with another request is refused.
 std::string request_hash_of(const http::Request& request);
 
-Submission make_submission(const http::Request& request, ActorKey actor, const google::protobuf::Message& command,
-                           std::string command_id);
+Submission make_submission(const http::Request& request, ActorKey actor,
+                           const google::protobuf::Message& command, std::string command_id);
 
 // Headers of a write's answer: Soma-Position, Idempotent-Replayed.
 void add_write_headers(http::Response& response, const Accepted& accepted);
 
 // Submits; on acceptance `answer` makes the response, whose headers are then completed.
-void submit(const Node& node, const RequestPtr& request, const http::Responder& responder, Submission submission,
-            std::function<http::Response(const Accepted&)> answer);
+void submit(const Node& node, const RequestPtr& request, const http::Responder& responder,
+            Submission submission, std::function<http::Response(const Accepted&)> answer);
 
 // The tenant's settings as they stand now, then `next`.
 void with_settings(const Node& node, const RequestPtr& request, const http::Responder& responder,
                    std::function<void(v1::TenantSettings)> next);
 
-// The tenant's settings in a state that was read, under the server's mode unless the tenant's is stricter.
+// The tenant's settings in a state that was read, under the server's mode unless the tenant's is
+// stricter.
 v1::TenantSettings settings_for(const Node& node, const StateView& tenant);
 
-// Waits, bounded and off the caller's thread, until the memory index has seen Soma-Position; then `next`.
+// Waits, bounded and off the caller's thread, until the memory index has seen Soma-Position; then
+// `next`.
 void after_position(const Node& node, const RequestPtr& request, const http::Responder& responder,
                     std::function<void()> next);
 
-std::string text_member(const boost::json::value& object, std::string_view name);   // "" when absent
-v1::PolicyInput policy_input(const http::Request& request, const std::string& action, const std::string& capability);
+std::string text_member(const boost::json::value& object, std::string_view name);  // "" when absent
+v1::PolicyInput policy_input(const http::Request& request, const std::string& action,
+                             const std::string& capability);
 
 }  // namespace soma::runtime::api

@@ -18,27 +18,35 @@ std::string iso_time(std::int64_t unix_ms) {
   std::tm tm{};
   gmtime_r(&seconds, &tm);
   char text[40];
-  std::snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", tm.tm_year + 1900, tm.tm_mon + 1,
-                tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, static_cast<int>(unix_ms % 1000));
+  std::snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", tm.tm_year + 1900,
+                tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec,
+                static_cast<int>(unix_ms % 1000));
   return text;
 }
 
 std::string session_status(v1::SessionStatus status) {
   std::string name = v1::SessionStatus_Name(status);
-  std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return std::tolower(c); });
+  std::transform(name.begin(), name.end(), name.begin(),
+                 [](unsigned char c) { return std::tolower(c); });
   return name;
 }
 
-json::object failure(const v1::Failure& f) { return {{"code", f.code()}, {"message", f.message()}}; }
+json::object failure(const v1::Failure& f) {
+  return {{"code", f.code()}, {"message", f.message()}};
+}
 
 namespace {
 
 std::string turn_status(const v1::Turn& turn) {
   switch (turn.stage()) {
-    case v1::DONE: return "completed";
-    case v1::TURN_FAILED: return "failed";
-    case v1::TURN_CANCELLED: return "cancelled";
-    default: return "running";
+    case v1::DONE:
+      return "completed";
+    case v1::TURN_FAILED:
+      return "failed";
+    case v1::TURN_CANCELLED:
+      return "cancelled";
+    default:
+      return "running";
   }
 }
 
@@ -50,7 +58,8 @@ json::object usage(const v1::TokenUsage& u) {
 
 json::object turn(const v1::Turn& t) {
   json::array memories;
-  for (const auto& m : t.memories()) memories.push_back({{"memory_id", m.memory_id()}, {"score", m.score()}});
+  for (const auto& m : t.memories())
+    memories.push_back({{"memory_id", m.memory_id()}, {"score", m.score()}});
   json::object out{{"turn", t.turn()},
                    {"prompt", t.prompt()},
                    {"answer", t.answer().empty() ? json::value(nullptr) : json::value(t.answer())},
@@ -111,11 +120,13 @@ json::object settings(const std::string& tenant, const v1::TenantSettings& s) {
           {"hash", s.hash()}};
 }
 
-json::object recall(const std::string& tenant, const std::string& trace_id, const v1::RecallResult& result) {
+json::object recall(const std::string& tenant, const std::string& trace_id,
+                    const v1::RecallResult& result) {
   json::array results, memory;
   for (const auto& m : result.memories()) {
     boost::system::error_code bad;
-    json::value payload = m.payload_json().empty() ? json::value() : json::parse(m.payload_json(), bad);
+    json::value payload =
+        m.payload_json().empty() ? json::value() : json::parse(m.payload_json(), bad);
     if (bad || payload.is_null()) payload = json::object{{"text", m.text()}};
     results.push_back({{"memory_id", m.memory_id()},
                        {"score", m.score()},
@@ -153,7 +164,8 @@ json::object event(const actors::Catalog& catalog, const Host::HistoryEvent& e) 
     if (decoded->ParseFromString(e.event.payload())) {
       // The oneof has one case; its body is the event's data.
       json::value whole = message(*decoded);
-      if (whole.is_object() && whole.get_object().size() == 1) data = whole.get_object().begin()->value();
+      if (whole.is_object() && whole.get_object().size() == 1)
+        data = whole.get_object().begin()->value();
     }
   }
   const auto& c = e.context;

@@ -14,15 +14,17 @@
 
 namespace soma::runtime::views {
 
-std::string iso_time(std::int64_t unix_ms);                 // 2026-01-31T09:30:00.000Z
-std::string session_status(v1::SessionStatus status);       // "waiting_approval"
-boost::json::object failure(const v1::Failure& failure);    // {code, message}
+std::string iso_time(std::int64_t unix_ms);               // 2026-01-31T09:30:00.000Z
+std::string session_status(v1::SessionStatus status);     // "waiting_approval"
+boost::json::object failure(const v1::Failure& failure);  // {code, message}
 boost::json::object session(const v1::SessionState& state);
 boost::json::object decision(const v1::PolicyDecision& decision);
 boost::json::object settings(const std::string& tenant, const v1::TenantSettings& settings);
-boost::json::object recall(const std::string& tenant, const std::string& trace_id, const v1::RecallResult& result);
+boost::json::object recall(const std::string& tenant, const std::string& trace_id,
+                           const v1::RecallResult& result);
 
-// An event as `GET /v1/sessions/{id}/events` and the stream show it; data by reflection of the type.
+// An event as `GET /v1/sessions/{id}/events` and the stream show it; data by reflection of the
+// type.
 boost::json::object event(const actors::Catalog& catalog, const Host::HistoryEvent& event);
 
 // Any message by reflection, snake_case, enums by name.

@@ -14,14 +14,14 @@
 namespace soma::runtime::config {
 namespace {
 
-constexpr std::size_t kMaxFile = 1024 * 1024;   // bytes of a YAML or secret file
-constexpr int kMaxDepth = 8;                    // of YAML mappings
+constexpr std::size_t kMaxFile = 1024 * 1024;  // bytes of a YAML or secret file
+constexpr int kMaxDepth = 8;                   // of YAML mappings
 
 struct Found {
   std::string value;
-  std::string source;   // "flag --listen", "env SOMA_LISTEN", "file soma.yaml", "default"
+  std::string source;  // "flag --listen", "env SOMA_LISTEN", "file soma.yaml", "default"
 };
-using FoundMap = std::map<std::string, Found>;   // by key
+using FoundMap = std::map<std::string, Found>;  // by key
 
 Result<std::string> read_file(const std::string& path, const std::string& why) {
   std::ifstream in(path, std::ios::binary);
@@ -45,7 +45,7 @@ const Setting* find_setting(const std::string& name, bool flags) {
 // The known key with the fewest edits, for "did you mean".
 std::string nearest_key(const std::string& name) {
   std::string best;
-  std::size_t least = 4;   // farther ones only confuse
+  std::size_t least = 4;  // farther ones only confuse
   for (const Setting& s : settings_table()) {
     std::vector<std::size_t> row(s.key.size() + 1);
     for (std::size_t j = 0; j < row.size(); ++j) row[j] = j;
@@ -68,11 +68,11 @@ std::string nearest_key(const std::string& name) {
 
 Status unknown_key(const std::string& name, const std::string& where) {
   const std::string near = nearest_key(name);
-  return fail(Code::kInvalidArgument,
-              "unknown setting " + name + " in " + where +
-                  (near.empty() ? "; `soma dev --help` lists them all"
-                                : "; did you mean " + near + "?"),
-              name);
+  return fail(
+      Code::kInvalidArgument,
+      "unknown setting " + name + " in " + where +
+          (near.empty() ? "; `soma dev --help` lists them all" : "; did you mean " + near + "?"),
+      name);
 }
 
 std::string sequence_text(const YAML::Node& node) {
@@ -85,8 +85,8 @@ std::string sequence_text(const YAML::Node& node) {
 Status flatten(const YAML::Node& node, const std::string& prefix, const std::string& where,
                int depth, FoundMap& out) {
   if (depth > kMaxDepth)
-    return fail(Code::kInvalidArgument, where + " is nested deeper than " +
-                                            std::to_string(kMaxDepth) + " levels", prefix);
+    return fail(Code::kInvalidArgument,
+                where + " is nested deeper than " + std::to_string(kMaxDepth) + " levels", prefix);
   for (const auto& pair : node) {
     const std::string key = prefix + pair.first.as<std::string>();
     const YAML::Node& value = pair.second;
@@ -97,10 +97,11 @@ Status flatten(const YAML::Node& node, const std::string& prefix, const std::str
     const Setting* setting = find_setting(key, false);
     if (setting == nullptr) return unknown_key(key, where);
     if (setting->key == "config")
-      return fail(Code::kInvalidArgument, "config cannot be set in " + where +
-                                              "; name one file with --config", key);
-    std::string text = value.IsNull() ? std::string() : value.IsSequence() ? sequence_text(value)
-                                                                           : value.as<std::string>();
+      return fail(Code::kInvalidArgument,
+                  "config cannot be set in " + where + "; name one file with --config", key);
+    std::string text = value.IsNull()       ? std::string()
+                       : value.IsSequence() ? sequence_text(value)
+                                            : value.as<std::string>();
     if (!out.emplace(key, Found{std::move(text), "file " + where}).second)
       return fail(Code::kInvalidArgument, key + " stands twice in " + where, key);
   }
@@ -121,14 +122,15 @@ Result<FoundMap> read_yaml(const std::string& path) {
     // yaml-cpp's messages carry line and column but also, at times, text of the file: leave it out.
     return fail(Code::kInvalidArgument,
                 path + " is not valid YAML at line " + std::to_string(e.mark.line + 1) +
-                    ", column " + std::to_string(e.mark.column + 1), "config");
+                    ", column " + std::to_string(e.mark.column + 1),
+                "config");
   }
   return out;
 }
 
 Result<std::optional<Found>> from_environment(const Setting& setting, const Environment& env) {
   auto value = env(setting.env);
-  if (value && value->empty()) value.reset();   // compose files set variables to nothing
+  if (value && value->empty()) value.reset();  // compose files set variables to nothing
   if (!setting.secret) {
     if (!value) return std::optional<Found>();
     return std::optional<Found>(Found{*value, "env " + setting.env});
@@ -164,7 +166,7 @@ Result<FoundMap> gather(const FlagValues& flags, const Environment& env) {
   if (const auto it = found.find("config"); it != found.end() && !it->second.value.empty()) {
     auto file = read_yaml(it->second.value);
     if (!file) return tl::unexpected(file.error());
-    found.merge(*file);   // keeps what flags and environment have set
+    found.merge(*file);  // keeps what flags and environment have set
   }
   return found;
 }
@@ -172,9 +174,10 @@ Result<FoundMap> gather(const FlagValues& flags, const Environment& env) {
 // What a single row cannot see.
 Status check_together(const Config& c) {
   if (!c.identity_hs256_secret.empty() && c.identity_hs256_secret.size() < 32)
-    return fail(Code::kInvalidArgument,
-                "identity.hs256_secret must have at least 32 bytes; `openssl rand -hex 32` makes one",
-                "identity.hs256_secret");
+    return fail(
+        Code::kInvalidArgument,
+        "identity.hs256_secret must have at least 32 bytes; `openssl rand -hex 32` makes one",
+        "identity.hs256_secret");
   if (c.kafka_trusted_producers && !c.mode.starts_with("developer-"))
     return fail(Code::kInvalidArgument,
                 "kafka.trusted_producers is only for developer modes; remove it or change mode",
@@ -227,8 +230,8 @@ Result<std::vector<Origin>> explain_config(const FlagValues& flags,
   std::vector<Origin> out;
   for (const Setting& setting : settings_table()) {
     const auto it = found->find(setting.key);
-    out.push_back({setting.key, setting.show(*config),
-                   it == found->end() ? "default" : it->second.source});
+    out.push_back(
+        {setting.key, setting.show(*config), it == found->end() ? "default" : it->second.source});
   }
   return out;
 }

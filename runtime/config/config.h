@@ -17,20 +17,20 @@ namespace soma::runtime::config {
 struct Config {
   std::string data_dir = ".soma";
   std::string listen = "127.0.0.1:8080";
-  std::string memory_listen = "127.0.0.1:9696";    // empty: off
-  std::string metrics_listen;                      // empty: off (at /metrics of the gateway)
-  std::string kafka_brokers;                       // empty: embedded log
+  std::string memory_listen = "127.0.0.1:9696";  // empty: off
+  std::string metrics_listen;                    // empty: off (at /metrics of the gateway)
+  std::string kafka_brokers;                     // empty: embedded log
   std::string kafka_topic_prefix;
   bool kafka_trusted_producers = false;
-  std::string node_id;                             // empty: made at first start
-  std::string postgres_url;                        // empty: private cluster
-  std::string slm_openai_base_url;                 // empty: local model
+  std::string node_id;              // empty: made at first start
+  std::string postgres_url;         // empty: private cluster
+  std::string slm_openai_base_url;  // empty: local model
   std::string slm_openai_api_key;
   std::string slm_openai_model;
-  std::string slm_local = "auto";                  // auto, off, or a GGUF file
-  std::string slm_embedding = "auto";              // auto, off, or a GGUF file
-  std::string memory_backend_url;                  // empty: built-in
-  std::vector<std::string> constitution_trusted_keys;   // PEM files
+  std::string slm_local = "auto";                      // auto, off, or a GGUF file
+  std::string slm_embedding = "auto";                  // auto, off, or a GGUF file
+  std::string memory_backend_url;                      // empty: built-in
+  std::vector<std::string> constitution_trusted_keys;  // PEM files
   std::string identity_jwks;
   std::string identity_hs256_secret;
   std::string identity_issuer;
@@ -44,29 +44,29 @@ struct Config {
   std::uint64_t http_body_limit_bytes = 1024 * 1024;
   std::uint64_t http_max_connections = 4096;
   std::vector<std::string> http_cors_origins;
-  std::string http_access_log = "errors";          // off, errors, all
+  std::string http_access_log = "errors";  // off, errors, all
   std::uint64_t drain_timeout_ms = 10000;
-  std::uint64_t mailbox_limit = 1024;              // commands waiting per actor
-  std::uint64_t active_actors_limit = 20000;       // in memory; idle ones are passivated beyond it
+  std::uint64_t mailbox_limit = 1024;         // commands waiting per actor
+  std::uint64_t active_actors_limit = 20000;  // in memory; idle ones are passivated beyond it
   std::uint64_t idle_actor_s = 60;
   std::uint64_t snapshot_every_events = 100;
   std::uint64_t segment_bytes = 64 * 1024 * 1024;
-  std::uint64_t position_wait_ms = 2000;           // reads that carry Soma-Position
+  std::uint64_t position_wait_ms = 2000;  // reads that carry Soma-Position
   std::string log_level = "info";
-  std::string log_format = "auto";                 // auto, json, text
+  std::string log_format = "auto";  // auto, json, text
 };
 
 // One row of the table. `flag` is empty where the command line must not carry the value (secrets).
 struct Setting {
-  std::string key;        // YAML, dotted: "slm.openai.base_url"
-  std::string env;        // SOMA_SLM_OPENAI_BASE_URL; secrets also as ENV_FILE
-  std::string flag;       // "--slm-openai-base-url"
-  std::string fallback;   // the default as text; empty: none
-  std::string help;       // one sentence
-  bool secret = false;    // never shown or logged
-  std::string takes;      // "HOST:PORT|off", "INT 1..1024", for --help
-  std::function<Status(Config&, const std::string&)> apply;   // checks and stores
-  std::function<std::string(const Config&)> show;             // "***" for secrets
+  std::string key;       // YAML, dotted: "slm.openai.base_url"
+  std::string env;       // SOMA_SLM_OPENAI_BASE_URL; secrets also as ENV_FILE
+  std::string flag;      // "--slm-openai-base-url"
+  std::string fallback;  // the default as text; empty: none
+  std::string help;      // one sentence
+  bool secret = false;   // never shown or logged
+  std::string takes;     // "HOST:PORT|off", "INT 1..1024", for --help
+  std::function<Status(Config&, const std::string&)> apply;  // checks and stores
+  std::function<std::string(const Config&)> show;            // "***" for secrets
 };
 const std::vector<Setting>& settings_table();
 
@@ -79,11 +79,15 @@ Result<Config> load_config(const FlagValues& flags);
 Result<Config> load_config(const FlagValues& flags, const Environment& environment);
 
 // Settings with the place each value came from: "flag", "env NAME", "file PATH", "default".
-struct Origin { std::string key; std::string value; std::string source; };
+struct Origin {
+  std::string key;
+  std::string value;
+  std::string source;
+};
 Result<std::vector<Origin>> explain_config(const FlagValues& flags, const Environment& environment);
 
-std::string settings_help();       // text for --help
-std::string settings_markdown();   // table for docs
+std::string settings_help();      // text for --help
+std::string settings_markdown();  // table for docs
 bool is_known_mode(std::string_view mode);
 const std::vector<std::string>& known_modes();
 

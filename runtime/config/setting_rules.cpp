@@ -8,7 +8,7 @@
 namespace soma::runtime::config::rules {
 namespace {
 
-constexpr std::size_t kMaxValue = 64 * 1024;   // bytes; an inline JWKS is the largest
+constexpr std::size_t kMaxValue = 64 * 1024;  // bytes; an inline JWKS is the largest
 
 std::string join(const std::vector<std::string>& parts, const char* between) {
   std::string out;
@@ -83,12 +83,11 @@ Setting text(Setting row, StringMember member) {
 
 Setting url(Setting row, StringMember member, std::vector<std::string> schemes) {
   row.apply = [key = row.key, member, schemes](Config& c, const std::string& v) -> Status {
-    const bool known = std::ranges::any_of(schemes, [&](const std::string& s) {
-      return v.starts_with(s) && v.size() > s.size();
-    });
+    const bool known = std::ranges::any_of(
+        schemes, [&](const std::string& s) { return v.starts_with(s) && v.size() > s.size(); });
     const bool clean = v.size() <= kMaxValue && std::ranges::none_of(v, [](unsigned char b) {
-      return b <= 0x20 || b == 0x7F;
-    });
+                         return b <= 0x20 || b == 0x7F;
+                       });
     if (!v.empty() && (!known || !clean))
       return bad(key, "a URL that begins with " + join(schemes, " or "));
     c.*member = v;
@@ -108,7 +107,10 @@ Setting url(Setting row, StringMember member, std::vector<std::string> schemes) 
 Setting listen(Setting row, StringMember member, bool may_be_off) {
   row.takes = may_be_off ? "HOST:PORT|off" : "HOST:PORT";
   row.apply = [key = row.key, member, may_be_off](Config& c, const std::string& v) -> Status {
-    if (may_be_off && (v == "off" || v.empty())) { (c.*member).clear(); return {}; }
+    if (may_be_off && (v == "off" || v.empty())) {
+      (c.*member).clear();
+      return {};
+    }
     if (!valid_listen(v))
       return bad(key, std::string("HOST:PORT, such as 127.0.0.1:8080 (port 0 picks a free one)") +
                           (may_be_off ? ", or off" : ""));
@@ -135,9 +137,12 @@ Setting choice(Setting row, StringMember member, std::vector<std::string> values
 Setting flag(Setting row, bool Config::*member) {
   row.takes = "true|false";
   row.apply = [key = row.key, member](Config& c, const std::string& v) -> Status {
-    if (v == "true" || v == "1" || v == "yes" || v == "on") c.*member = true;
-    else if (v == "false" || v == "0" || v == "no" || v == "off") c.*member = false;
-    else return bad(key, "true or false");
+    if (v == "true" || v == "1" || v == "yes" || v == "on")
+      c.*member = true;
+    else if (v == "false" || v == "0" || v == "no" || v == "off")
+      c.*member = false;
+    else
+      return bad(key, "true or false");
     return {};
   };
   row.show = [member](const Config& c) { return std::string(c.*member ? "true" : "false"); };

@@ -19,6 +19,6 @@ Setting list(Setting row, std::vector<std::string> Config::*member);
 Setting number(Setting row, std::uint64_t Config::*member, std::uint64_t min, std::uint64_t max);
 Setting number(Setting row, std::uint32_t Config::*member, std::uint32_t min, std::uint32_t max);
 
-std::vector<std::string> split_list(const std::string& text);   // by commas, trimmed, no empties
+std::vector<std::string> split_list(const std::string& text);  // by commas, trimmed, no empties
 
 }  // namespace soma::runtime::config::rules

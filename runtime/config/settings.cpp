@@ -11,8 +11,10 @@ namespace {
 std::string derive(const std::string& key, bool env) {
   std::string out = env ? "SOMA_" : "--";
   for (const char c : key) {
-    if (c == '.' || c == '_') out += env ? '_' : '-';
-    else out += env ? static_cast<char>(std::toupper(static_cast<unsigned char>(c))) : c;
+    if (c == '.' || c == '_')
+      out += env ? '_' : '-';
+    else
+      out += env ? static_cast<char>(std::toupper(static_cast<unsigned char>(c))) : c;
   }
   return out;
 }
@@ -51,8 +53,8 @@ std::vector<Setting> places() {
              &Config::memory_listen, true),
       listen(row("metrics.listen", "off", "Own address for /metrics; off: at the gateway"),
              &Config::metrics_listen, true),
-      text(renamed(row("kafka.brokers", "", "Kafka brokers; none: the embedded log",
-                       "HOST:PORT,…"), "--kafka"),
+      text(renamed(row("kafka.brokers", "", "Kafka brokers; none: the embedded log", "HOST:PORT,…"),
+                   "--kafka"),
            &Config::kafka_brokers),
       text(row("kafka.topic_prefix", "", "Put before every topic's name", "TEXT"),
            &Config::kafka_topic_prefix),
@@ -61,8 +63,9 @@ std::vector<Setting> places() {
            &Config::kafka_trusted_producers),
       text(row("node_id", "", "Name of this node; none: made at first start and kept", "NAME"),
            &Config::node_id),
-      url(renamed(row("postgres.url", "", "PostgreSQL to use; none: a private one in the data folder",
-                      "URL"), "--postgres"),
+      url(renamed(row("postgres.url", "",
+                      "PostgreSQL to use; none: a private one in the data folder", "URL"),
+                  "--postgres"),
           &Config::postgres_url, {"postgres://", "postgresql://"}),
       choice(renamed(row("mode", "developer-light", "Deployment mode"), "--mode",
                      "SOMAGENT_DEPLOYMENT_MODE"),
@@ -76,7 +79,8 @@ std::vector<Setting> places() {
 std::vector<Setting> services() {
   using namespace rules;
   return {
-      url(row("slm.openai.base_url", "", "OpenAI-compatible upstream; none: the local model", "URL"),
+      url(row("slm.openai.base_url", "", "OpenAI-compatible upstream; none: the local model",
+              "URL"),
           &Config::slm_openai_base_url, {"http://", "https://"}),
       text(secret(row("slm.openai.api_key", "", "Key of the upstream")),
            &Config::slm_openai_api_key),
@@ -92,8 +96,9 @@ std::vector<Setting> services() {
            &Config::constitution_trusted_keys),
       text(row("identity.jwks", "", "Keys that verify tokens", "FILE|JSON"),
            &Config::identity_jwks),
-      text(secret(row("identity.hs256_secret", "", "Shared secret that verifies HS256 tokens, at "
-                                                   "least 32 bytes")),
+      text(secret(row("identity.hs256_secret", "",
+                      "Shared secret that verifies HS256 tokens, at "
+                      "least 32 bytes")),
            &Config::identity_hs256_secret),
       text(row("identity.issuer", "", "Required `iss` of tokens; none: any", "TEXT"),
            &Config::identity_issuer),
@@ -110,8 +115,8 @@ std::vector<Setting> limits() {
       number(row("http.threads", "1", "Threads that serve HTTP"), &Config::http_threads, 1, 16),
       number(row("http.body_limit_bytes", "1048576", "Largest request body of most routes"),
              &Config::http_body_limit_bytes, 1024, 64ull << 20),
-      number(row("http.max_connections", "4096", "Open connections"),
-             &Config::http_max_connections, 1, 100000),
+      number(row("http.max_connections", "4096", "Open connections"), &Config::http_max_connections,
+             1, 100000),
       list(row("http.cors_origins", "", "Origins that browsers may call from", "URL,…"),
            &Config::http_cors_origins),
       choice(row("http.access_log", "errors", "Which requests are logged"),
@@ -126,8 +131,8 @@ std::vector<Setting> limits() {
              &Config::idle_actor_s, 1, 86400),
       number(row("snapshot_every_events", "100", "Events of an actor between snapshots"),
              &Config::snapshot_every_events, 1, 1000000),
-      number(row("segment_bytes", "67108864", "Size of a log segment file"),
-             &Config::segment_bytes, 1ull << 20, 4ull << 30),
+      number(row("segment_bytes", "67108864", "Size of a log segment file"), &Config::segment_bytes,
+             1ull << 20, 4ull << 30),
       number(row("position_wait_ms", "2000", "Longest wait of a read for its Soma-Position"),
              &Config::position_wait_ms, 0, 60000),
       choice(row("log.level", "info", "Least severe log line written"), &Config::log_level,
@@ -140,9 +145,8 @@ std::vector<Setting> limits() {
 }  // namespace
 
 const std::vector<std::string>& known_modes() {
-  static const std::vector<std::string> modes = {"developer-light", "developer-full",
-                                                 "test",            "test-debug",
-                                                 "production",      "production-debug"};
+  static const std::vector<std::string> modes = {
+      "developer-light", "developer-full", "test", "test-debug", "production", "production-debug"};
   return modes;
 }
 
@@ -180,10 +184,12 @@ std::string settings_markdown() {
     for (const char c : t) out += c == '|' ? std::string("\\|") : std::string(1, c);
     return t.empty() ? std::string() : '`' + out + '`';
   };
-  std::string out = "| setting | variable | flag | default | takes | what |\n|---|---|---|---|---|---|\n";
+  std::string out =
+      "| setting | variable | flag | default | takes | what |\n|---|---|---|---|---|---|\n";
   for (const Setting& s : settings_table())
     out += "| " + code(s.key) + " | " + code(s.env) + (s.secret ? ", `…_FILE`" : "") + " | " +
-           code(s.flag) + " | " + code(s.fallback) + " | " + code(s.takes) + " | " + s.help + " |\n";
+           code(s.flag) + " | " + code(s.fallback) + " | " + code(s.takes) + " | " + s.help +
+           " |\n";
   return out;
 }
 

@@ -43,7 +43,7 @@ class ChatStream {
   std::uint32_t index_ = 0;
   bool done_ = false;
   bool checked_type_ = false;
-  std::string not_a_stream_;       // what came instead, for its error message
+  std::string not_a_stream_;  // what came instead, for its error message
   std::optional<Error> error_;
 };
 

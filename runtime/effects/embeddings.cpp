@@ -15,13 +15,15 @@ namespace {
 constexpr int kMaxDimensions = 8192;
 
 tl::unexpected<Error> malformed(const char* what) {
-  return fail(Code::kModelUnavailable, std::string("the embedding server's answer is malformed: ") + what);
+  return fail(Code::kModelUnavailable,
+              std::string("the embedding server's answer is malformed: ") + what);
 }
 
 Status make_unit(v1::Embedding& e) {
   double norm = 0;
   for (const float x : e.values()) norm += static_cast<double>(x) * x;
-  if (!(norm > 0) || !std::isfinite(norm)) return fail(Code::kModelUnavailable, "the embedding has no direction");
+  if (!(norm > 0) || !std::isfinite(norm))
+    return fail(Code::kModelUnavailable, "the embedding has no direction");
   const double scale = 1 / std::sqrt(norm);
   for (float& x : *e.mutable_values()) x = static_cast<float>(x * scale);
   return {};
@@ -30,7 +32,8 @@ Status make_unit(v1::Embedding& e) {
 }  // namespace
 
 std::string embeddings_body(const std::vector<std::string>& texts, const std::string& model) {
-  return json::serialize(json::object{{"model", model}, {"input", json::array(texts.begin(), texts.end())}});
+  return json::serialize(
+      json::object{{"model", model}, {"input", json::array(texts.begin(), texts.end())}});
 }
 
 Result<v1::EmbedResult> parse_embeddings(std::string_view body, std::size_t expected) {
@@ -38,7 +41,8 @@ Result<v1::EmbedResult> parse_embeddings(std::string_view body, std::size_t expe
   const json::value v = json::parse(body, bad);
   if (bad) return malformed("not JSON");
   const auto* data = member(v, "data");
-  if (!data || !data->is_array() || data->get_array().size() != expected) return malformed("not one vector per text");
+  if (!data || !data->is_array() || data->get_array().size() != expected)
+    return malformed("not one vector per text");
   v1::EmbedResult out;
   for (std::size_t i = 0; i < expected; ++i) out.add_embeddings();
   std::size_t at = 0;
@@ -47,8 +51,10 @@ Result<v1::EmbedResult> parse_embeddings(std::string_view body, std::size_t expe
     const std::size_t place = index ? number_of(index) : at;
     ++at;
     const auto* values = member(item, "embedding");
-    if (place >= expected || out.embeddings(static_cast<int>(place)).values_size() > 0) return malformed("indexes");
-    if (!values || !values->is_array() || values->get_array().empty() || values->get_array().size() > kMaxDimensions)
+    if (place >= expected || out.embeddings(static_cast<int>(place)).values_size() > 0)
+      return malformed("indexes");
+    if (!values || !values->is_array() || values->get_array().empty() ||
+        values->get_array().size() > kMaxDimensions)
       return malformed("no vector");
     auto* e = out.mutable_embeddings(static_cast<int>(place));
     e->set_model(text_of(member(v, "model")));
@@ -59,7 +65,8 @@ Result<v1::EmbedResult> parse_embeddings(std::string_view body, std::size_t expe
     }
     if (auto unit = make_unit(*e); !unit) return tl::unexpected(unit.error());
   }
-  if (const auto* usage = member(v, "usage")) out.set_prompt_tokens(number_of(member(*usage, "prompt_tokens")));
+  if (const auto* usage = member(v, "usage"))
+    out.set_prompt_tokens(number_of(member(*usage, "prompt_tokens")));
   return out;
 }
 
@@ -82,8 +89,10 @@ std::vector<std::string> cut_in_pieces(std::string_view text, std::size_t max_by
 Result<v1::Embedding> mean_of(const std::vector<v1::Embedding>& pieces) {
   v1::Embedding out = pieces.front();
   for (std::size_t i = 1; i < pieces.size(); ++i) {
-    if (pieces[i].values_size() != out.values_size()) return malformed("vectors of different sizes");
-    for (int k = 0; k < out.values_size(); ++k) out.set_values(k, out.values(k) + pieces[i].values(k));
+    if (pieces[i].values_size() != out.values_size())
+      return malformed("vectors of different sizes");
+    for (int k = 0; k < out.values_size(); ++k)
+      out.set_values(k, out.values(k) + pieces[i].values(k));
   }
   if (pieces.size() > 1)
     if (auto unit = make_unit(out); !unit) return tl::unexpected(unit.error());

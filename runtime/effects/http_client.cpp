@@ -30,9 +30,11 @@ std::size_t on_header(char* data, std::size_t size, std::size_t count, void* sel
   const auto colon = line.find(':');
   if (colon != std::string::npos) {
     std::string name = line.substr(0, colon);
-    std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return std::tolower(c); });
+    std::transform(name.begin(), name.end(), name.begin(),
+                   [](unsigned char c) { return std::tolower(c); });
     const auto from = line.find_first_not_of(' ', colon + 1), to = line.find_last_not_of("\r\n ");
-    if (from != std::string::npos && to >= from) static_cast<State*>(self)->reply.headers[name] = line.substr(from, to - from + 1);
+    if (from != std::string::npos && to >= from)
+      static_cast<State*>(self)->reply.headers[name] = line.substr(from, to - from + 1);
   }
   return size * count;
 }
@@ -49,7 +51,8 @@ Result<HttpReply> http_call(const HttpCall& call) {
   curl_easy_setopt(curl.get(), CURLOPT_CUSTOMREQUEST, call.method.c_str());
   if (!call.body.empty() || call.method == "POST" || call.method == "PUT") {
     curl_easy_setopt(curl.get(), CURLOPT_POSTFIELDS, call.body.c_str());
-    curl_easy_setopt(curl.get(), CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(call.body.size()));
+    curl_easy_setopt(curl.get(), CURLOPT_POSTFIELDSIZE_LARGE,
+                     static_cast<curl_off_t>(call.body.size()));
   }
   curl_easy_setopt(curl.get(), CURLOPT_HTTPHEADER, headers.get());
   curl_easy_setopt(curl.get(), CURLOPT_WRITEFUNCTION, on_body);

@@ -14,17 +14,17 @@ namespace soma::runtime {
 struct HttpReply {
   long status = 0;
   std::string body;
-  std::map<std::string, std::string> headers;   // names in lower case
+  std::map<std::string, std::string> headers;  // names in lower case
 };
 
 struct HttpCall {
   std::string method = "GET";
   std::string url;
-  std::vector<std::string> headers;             // "Name: value"
+  std::vector<std::string> headers;  // "Name: value"
   std::string body;
   // Set: bytes of a 200 body as they come; false ends the call. The reply's body is then empty.
   std::function<bool(std::string_view)> on_bytes;
-  long timeout_ms = 0;                          // 0: none
+  long timeout_ms = 0;  // 0: none
 };
 
 // kUnavailable when the server cannot be reached. Not for the hot path: one connection a call.

@@ -23,8 +23,8 @@ namespace {
 
 constexpr long kMaxConnections = 1024;
 constexpr std::size_t kMaxSpareHandles = 256;
-constexpr std::int64_t kSweepMs = 50;        // how late an idle timeout or deadline may be noticed
-constexpr std::int64_t kTailMs = 1'000;      // for the end of an answer that no longer matters
+constexpr std::int64_t kSweepMs = 50;    // how late an idle timeout or deadline may be noticed
+constexpr std::int64_t kTailMs = 1'000;  // for the end of an answer that no longer matters
 
 std::int64_t now_ms() {
   using namespace std::chrono;
@@ -51,7 +51,7 @@ struct HttpLoop::Impl {
     std::string body, content_type;
     long status = 0;
     std::int64_t began = 0, last_byte = 0;
-    bool over = false, finished = false;   // over: on_end was called
+    bool over = false, finished = false;  // over: on_end was called
     HttpEnd::Kind stop = HttpEnd::Kind::kBroken;
   };
   struct Lane {
@@ -63,7 +63,8 @@ struct HttpLoop::Impl {
     multi_ = curl_multi_init();
     epoll_ = ::epoll_create1(EPOLL_CLOEXEC);
     wake_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (!multi_ || epoll_ < 0 || wake_ < 0) std::abort();   // out of descriptors at start: nothing works
+    if (!multi_ || epoll_ < 0 || wake_ < 0)
+      std::abort();  // out of descriptors at start: nothing works
     watch(EPOLL_CTL_ADD, wake_, EPOLLIN);
     curl_multi_setopt(multi_, CURLMOPT_MAXCONNECTS, kMaxConnections);
     curl_multi_setopt(multi_, CURLMOPT_SOCKETFUNCTION, on_socket);
@@ -114,7 +115,8 @@ struct HttpLoop::Impl {
       l.watch(EPOLL_CTL_DEL, fd, 0);
       return 0;
     }
-    const std::uint32_t events = (what & CURL_POLL_IN ? EPOLLIN : 0u) | (what & CURL_POLL_OUT ? EPOLLOUT : 0u);
+    const std::uint32_t events =
+        (what & CURL_POLL_IN ? EPOLLIN : 0u) | (what & CURL_POLL_OUT ? EPOLLOUT : 0u);
     l.watch(known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, events);
     if (!known) curl_multi_assign(l.multi_, fd, self);
     return 0;
@@ -139,7 +141,7 @@ struct HttpLoop::Impl {
       auto next = HttpCall::Next::kStop;
       try {
         next = t.call->on_bytes({data, n}, t.content_type);
-      } catch (const std::exception&) {   // must not pass through libcurl; the answer counts as bad
+      } catch (const std::exception&) {  // must not pass through libcurl; the answer counts as bad
       }
       if (next == HttpCall::Next::kStop) {
         t.stop = HttpEnd::Kind::kRefused;
@@ -156,7 +158,7 @@ struct HttpLoop::Impl {
         t.stop = HttpEnd::Kind::kTooLong;
         return 0;
       }
-      t.body.append(data, t.call->max_body - t.body.size());   // of an error the beginning is enough
+      t.body.append(data, t.call->max_body - t.body.size());  // of an error the beginning is enough
       return n;
     }
     t.body.append(data, n);
@@ -214,7 +216,8 @@ struct HttpLoop::Impl {
     if (stopping_) return end_unstarted(*call, HttpEnd::Kind::kStopping);
     Lane& lane = lanes_[call->lane];
     if (lane.active < std::max<std::size_t>(1, call->lane_limit)) return begin(std::move(call));
-    if (lane.waiting.size() >= max_waiting_) return end_unstarted(*call, HttpEnd::Kind::kOverloaded);
+    if (lane.waiting.size() >= max_waiting_)
+      return end_unstarted(*call, HttpEnd::Kind::kOverloaded);
     lane.waiting.push_back(std::move(call));
   }
 
@@ -248,12 +251,15 @@ struct HttpLoop::Impl {
     curl_multi_remove_handle(multi_, curl);
     tell_end(*t, kind, std::move(why));
     curl_slist_free_all(t->headers);
-    if (spare_.size() < kMaxSpareHandles) spare_.push_back(curl);
-    else curl_easy_cleanup(curl);
+    if (spare_.size() < kMaxSpareHandles)
+      spare_.push_back(curl);
+    else
+      curl_easy_cleanup(curl);
     auto lane = lanes_.find(t->call->lane);
     --lane->second.active;
     while (!lane->second.waiting.empty() && !stopping_ &&
-           lane->second.active < std::max<std::size_t>(1, lane->second.waiting.front()->lane_limit)) {
+           lane->second.active <
+               std::max<std::size_t>(1, lane->second.waiting.front()->lane_limit)) {
       auto next = std::move(lane->second.waiting.front());
       lane->second.waiting.pop_front();
       begin(std::move(next));
@@ -298,11 +304,15 @@ struct HttpLoop::Impl {
       auto it = running_.find(curl);
       if (it == running_.end()) continue;
       HttpEnd::Kind kind = HttpEnd::Kind::kBroken;
-      if (code == CURLE_OK) kind = HttpEnd::Kind::kComplete;
-      else if (code == CURLE_WRITE_ERROR) kind = it->second->stop;
-      else if (code == CURLE_OPERATION_TIMEDOUT) kind = HttpEnd::Kind::kTimedOut;
-      else if (code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST || code == CURLE_COULDNT_RESOLVE_PROXY ||
-               code == CURLE_SSL_CONNECT_ERROR || code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_URL_MALFORMAT ||
+      if (code == CURLE_OK)
+        kind = HttpEnd::Kind::kComplete;
+      else if (code == CURLE_WRITE_ERROR)
+        kind = it->second->stop;
+      else if (code == CURLE_OPERATION_TIMEDOUT)
+        kind = HttpEnd::Kind::kTimedOut;
+      else if (code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST ||
+               code == CURLE_COULDNT_RESOLVE_PROXY || code == CURLE_SSL_CONNECT_ERROR ||
+               code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_URL_MALFORMAT ||
                code == CURLE_UNSUPPORTED_PROTOCOL)
         kind = HttpEnd::Kind::kUnreachable;
       remove(curl, kind, curl_easy_strerror(code));
@@ -318,12 +328,16 @@ struct HttpLoop::Impl {
     std::vector<std::pair<CURL*, HttpEnd::Kind>> found;
     for (auto& [curl, t] : running_) {
       const HttpCall& c = *t->call;
-      if (t->finished && now - t->last_byte > kTailMs) found.emplace_back(curl, HttpEnd::Kind::kComplete);
-      else if (c.deadline_ms != 0 && today >= c.deadline_ms && !t->over) found.emplace_back(curl, HttpEnd::Kind::kDeadline);
-      else if (now - t->last_byte > c.idle_timeout_ms) found.emplace_back(curl, HttpEnd::Kind::kTimedOut);
+      if (t->finished && now - t->last_byte > kTailMs)
+        found.emplace_back(curl, HttpEnd::Kind::kComplete);
+      else if (c.deadline_ms != 0 && today >= c.deadline_ms && !t->over)
+        found.emplace_back(curl, HttpEnd::Kind::kDeadline);
+      else if (now - t->last_byte > c.idle_timeout_ms)
+        found.emplace_back(curl, HttpEnd::Kind::kTimedOut);
     }
     for (auto& [curl, kind] : found) remove(curl, kind, "silent for too long");
-    drop_waiting([&](const HttpCall& c) { return c.deadline_ms != 0 && today >= c.deadline_ms; }, HttpEnd::Kind::kDeadline);
+    drop_waiting([&](const HttpCall& c) { return c.deadline_ms != 0 && today >= c.deadline_ms; },
+                 HttpEnd::Kind::kDeadline);
   }
 
   void run_timers() {
@@ -355,7 +369,8 @@ struct HttpLoop::Impl {
           [[maybe_unused]] auto got = ::read(wake_, &count, sizeof count);
           continue;
         }
-        const int mask = (events[i].events & EPOLLIN ? CURL_CSELECT_IN : 0) | (events[i].events & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
+        const int mask = (events[i].events & EPOLLIN ? CURL_CSELECT_IN : 0) |
+                         (events[i].events & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
                          (events[i].events & (EPOLLERR | EPOLLHUP) ? CURL_CSELECT_ERR : 0);
         curl_multi_socket_action(multi_, events[i].data.fd, mask, &active);
       }
@@ -398,7 +413,7 @@ struct HttpLoop::Impl {
   std::map<std::string, Lane> lanes_;
   std::multimap<std::int64_t, std::function<void(bool)>> timers_;
   std::vector<CURL*> spare_, early_;
-  bool stopping_ = false;            // loop's thread only
+  bool stopping_ = false;  // loop's thread only
 
   std::mutex mutex_;
   bool closed_ = false;
@@ -407,7 +422,8 @@ struct HttpLoop::Impl {
 };
 
 HttpLoop::HttpLoop(std::size_t max_waiting_per_lane) {
-  static const CURLcode once = curl_global_init(CURL_GLOBAL_ALL);   // libcurl asks for it before any thread
+  static const CURLcode once =
+      curl_global_init(CURL_GLOBAL_ALL);  // libcurl asks for it before any thread
   (void)once;
   impl_ = std::make_unique<Impl>(max_waiting_per_lane);
 }
@@ -422,7 +438,9 @@ void HttpLoop::cancel(const std::string& id) {
   impl_->post([this, id] { impl_->cancel(id); });
 }
 bool HttpLoop::after(std::int64_t ms, std::function<void(bool)> what) {
-  return impl_->post([this, ms, what = std::move(what)]() mutable { impl_->timers_.emplace(now_ms() + ms, std::move(what)); });
+  return impl_->post([this, ms, what = std::move(what)]() mutable {
+    impl_->timers_.emplace(now_ms() + ms, std::move(what));
+  });
 }
 void HttpLoop::stop() { impl_->stop(); }
 

@@ -27,7 +27,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// A port nobody listens on right now. The child may lose it to another process; then it exits and is restarted.
+// A port nobody listens on right now. The child may lose it to another process; then it exits and
+// is restarted.
 int free_port() {
   const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_in a{};
@@ -36,7 +37,8 @@ int free_port() {
   socklen_t size = sizeof a;
   if (fd < 0) return 0;
   int port = 0;
-  if (::bind(fd, reinterpret_cast<sockaddr*>(&a), sizeof a) == 0 && ::getsockname(fd, reinterpret_cast<sockaddr*>(&a), &size) == 0)
+  if (::bind(fd, reinterpret_cast<sockaddr*>(&a), sizeof a) == 0 &&
+      ::getsockname(fd, reinterpret_cast<sockaddr*>(&a), &size) == 0)
     port = ntohs(a.sin_port);
   ::close(fd);
   return port;
@@ -57,29 +59,49 @@ bool healthy(int port) {
   if (::connect(fd, reinterpret_cast<sockaddr*>(&a), sizeof a) == 0) {
     const char request[] = "GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     char answer[64] = {};
-    if (::send(fd, request, sizeof request - 1, MSG_NOSIGNAL) > 0 && ::recv(fd, answer, sizeof answer - 1, 0) > 12)
+    if (::send(fd, request, sizeof request - 1, MSG_NOSIGNAL) > 0 &&
+        ::recv(fd, answer, sizeof answer - 1, 0) > 12)
       ok = std::string_view(answer).substr(9, 3) == "200";
   }
   ::close(fd);
   return ok;
 }
 
-// What the child is told. The key goes by a file that only we can read: arguments and environments are
-// visible to more.
-std::vector<std::string> arguments(const LocalModelOptions& o, int port, const std::string& key_file) {
-  std::vector<std::string> args{o.server, "-m", o.model, "--host", "127.0.0.1", "--port", std::to_string(port),
-                                "-t", std::to_string(o.threads), "-np", std::to_string(LocalModel::kSlots),
-                                "--offline", "--no-webui", "--no-slots", "--api-key-file", key_file};
-  const auto add = [&](std::initializer_list<const char*> more) { args.insert(args.end(), more.begin(), more.end()); };
+// What the child is told. The key goes by a file that only we can read: arguments and environments
+// are visible to more.
+std::vector<std::string> arguments(const LocalModelOptions& o, int port,
+                                   const std::string& key_file) {
+  std::vector<std::string> args{o.server,
+                                "-m",
+                                o.model,
+                                "--host",
+                                "127.0.0.1",
+                                "--port",
+                                std::to_string(port),
+                                "-t",
+                                std::to_string(o.threads),
+                                "-np",
+                                std::to_string(LocalModel::kSlots),
+                                "--offline",
+                                "--no-webui",
+                                "--no-slots",
+                                "--api-key-file",
+                                key_file};
+  const auto add = [&](std::initializer_list<const char*> more) {
+    args.insert(args.end(), more.begin(), more.end());
+  };
   if (!o.name.empty()) add({"--alias", o.name.c_str()});
-  if (o.embedding) add({"--embedding", "--pooling", "mean"});
-  else add({"-c", "8192"});
+  if (o.embedding)
+    add({"--embedding", "--pooling", "mean"});
+  else
+    add({"-c", "8192"});
   return args;
 }
 
 class Supervised final : public LocalModel {
  public:
-  explicit Supervised(LocalModelOptions o) : o_(std::move(o)), key_(random_hex(24)), thread_([this] { supervise(); }) {}
+  explicit Supervised(LocalModelOptions o)
+      : o_(std::move(o)), key_(random_hex(24)), thread_([this] { supervise(); }) {}
   ~Supervised() override {
     {
       std::lock_guard lock(mutex_);
@@ -100,7 +122,8 @@ class Supervised final : public LocalModel {
     e.api_key = key_;
     e.model = o_.name;
     e.provider = "local";
-    e.max_concurrent = kSlots;   // more would only wait there, where nobody tells waiting from silence
+    e.max_concurrent =
+        kSlots;  // more would only wait there, where nobody tells waiting from silence
     e.embed_piece_bytes = o_.embedding ? kEmbedPieceBytes : 0;
     return e;
   }
@@ -110,13 +133,17 @@ class Supervised final : public LocalModel {
   static constexpr std::int64_t kComingMs = 500;
   // 512 tokens are all that the small embedding models read, and no token is shorter than a byte.
   static constexpr std::size_t kEmbedPieceBytes = 480;
-  static constexpr auto kHealthy = 30s;          // after so long the back-off begins anew
-  static constexpr auto kStartTime = 60s;        // not ready by then: killed, and started again
+  static constexpr auto kHealthy = 30s;    // after so long the back-off begins anew
+  static constexpr auto kStartTime = 60s;  // not ready by then: killed, and started again
   static constexpr auto kFarewell = 2s;
 
   std::string write_key() const {
-    const std::string file = (o_.log_file.empty() ? "/tmp/soma-" + std::to_string(::getpid()) + "-" + key_.substr(0, 8) : o_.log_file) + ".key";
-    const int fd = ::open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    const std::string file =
+        (o_.log_file.empty() ? "/tmp/soma-" + std::to_string(::getpid()) + "-" + key_.substr(0, 8)
+                             : o_.log_file) +
+        ".key";
+    const int fd =
+        ::open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0) return {};
     const std::string line = key_ + "\n";
     const bool ok = ::write(fd, line.data(), line.size()) == static_cast<ssize_t>(line.size());
@@ -124,8 +151,8 @@ class Supervised final : public LocalModel {
     return ok ? file : std::string();
   }
 
-  // The parent-death signal follows the thread that forked: this one lives as long as the process needs it.
-  // Between fork and exec only what is safe there: everything is made before.
+  // The parent-death signal follows the thread that forked: this one lives as long as the process
+  // needs it. Between fork and exec only what is safe there: everything is made before.
   pid_t spawn(int port, const std::string& key_file) {
     std::vector<std::string> text = arguments(o_, port, key_file);
     std::vector<char*> args;
@@ -137,7 +164,7 @@ class Supervised final : public LocalModel {
     if (child != 0) return child;
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (::getppid() != parent) ::_exit(127);
-    ::setpgid(0, 0);   // a terminal's Ctrl-C is the node's to handle
+    ::setpgid(0, 0);  // a terminal's Ctrl-C is the node's to handle
     sigset_t none;
     ::sigemptyset(&none);
     ::sigprocmask(SIG_SETMASK, &none, nullptr);
@@ -165,7 +192,8 @@ class Supervised final : public LocalModel {
       if (ready_) continue;
       if (healthy(port)) {
         ready_ = true;
-        log_info("model.local.ready", {{"model", o_.name}, {"pid", static_cast<std::int64_t>(child)}});
+        log_info("model.local.ready",
+                 {{"model", o_.name}, {"pid", static_cast<std::int64_t>(child)}});
       } else if (std::chrono::steady_clock::now() - began > kStartTime) {
         ::kill(child, SIGKILL);
       }
@@ -203,7 +231,10 @@ class Supervised final : public LocalModel {
         if (watch(child, port)) break;
       }
       if (std::chrono::steady_clock::now() - began > kHealthy) back_off = 100ms;
-      log_warn("model.local.ended", {{"model", o_.name}, {"started", child > 0}, {"restart_in_ms", back_off.count()}, {"log", o_.log_file}});
+      log_warn("model.local.ended", {{"model", o_.name},
+                                     {"started", child > 0},
+                                     {"restart_in_ms", back_off.count()},
+                                     {"log", o_.log_file}});
       if (wait(back_off)) break;
       back_off = std::min(back_off * 2, std::chrono::milliseconds(10000));
     }
@@ -225,13 +256,16 @@ class Supervised final : public LocalModel {
 Result<std::unique_ptr<LocalModel>> LocalModel::start(LocalModelOptions options) {
   for (const std::string* file : {&options.server, &options.model})
     if (!std::filesystem::exists(*file))
-      return fail(Code::kNotFound, "missing " + *file + "; run tools/setup, or give another model by slm.openai.base_url");
+      return fail(
+          Code::kNotFound,
+          "missing " + *file + "; run tools/setup, or give another model by slm.openai.base_url");
   return std::unique_ptr<LocalModel>(std::make_unique<Supervised>(std::move(options)));
 }
 
 std::string model_cache_folder() {
   if (const char* dir = std::getenv("SOMA_CACHE_DIR"); dir && *dir) return dir;
-  if (const char* xdg = std::getenv("XDG_CACHE_HOME"); xdg && *xdg) return std::string(xdg) + "/somastack";
+  if (const char* xdg = std::getenv("XDG_CACHE_HOME"); xdg && *xdg)
+    return std::string(xdg) + "/somastack";
   const char* home = std::getenv("HOME");
   return std::string(home ? home : "/root") + "/.cache/somastack";
 }

@@ -22,7 +22,8 @@ class Runner final : public EffectRunner {
     if (job.effect.kind == "slm.chat") return chat(std::move(job), std::move(done));
     if (job.effect.kind == "memory.embed") return embed(std::move(job), std::move(done));
     if (job.effect.kind == "memory.recall") return recall(std::move(job), std::move(done));
-    finish(job, done, fail(Code::kNotSupported, "this node runs no effects of kind " + job.effect.kind));
+    finish(job, done,
+           fail(Code::kNotSupported, "this node runs no effects of kind " + job.effect.kind));
   }
 
   void cancel(const std::string& effect_id) override { p_->client->cancel(effect_id); }
@@ -32,8 +33,10 @@ class Runner final : public EffectRunner {
     v1::EffectOutcome outcome;
     outcome.set_effect_id(job.effect.effect_id);
     outcome.set_attempt(job.effect.attempt);
-    if (result) outcome.set_result(*result);
-    else *outcome.mutable_failure() = to_failure(result.error());
+    if (result)
+      outcome.set_result(*result);
+    else
+      *outcome.mutable_failure() = to_failure(result.error());
     done(std::move(outcome));
   }
   template <typename M>
@@ -60,35 +63,37 @@ class Runner final : public EffectRunner {
     auto open = std::make_shared<const Open>(Open{std::move(job), std::move(done)});
     v1::ModelRequest request;
     if (!parse(*open, request)) return;
-    request.set_call_id(open->job.effect.effect_id);   // cancel() knows only this id
-    p_->client->when_ready(p_->chat_endpoint, [parts = p_, open, request](Result<SlmEndpoint> endpoint) {
-      if (!endpoint) return open->end(tl::unexpected(endpoint.error()));
-      const std::string& id = request.call_id();
-      const std::uint32_t attempt = open->job.effect.attempt;
-      parts->tokens->begin(id, attempt);
-      parts->client->chat(
-          *endpoint, request, open->job.traceparent,
-          [parts, id, attempt](std::uint32_t index, const std::string& text) {
-            parts->tokens->publish(id, attempt, index, text);
-          },
-          [parts, open, id](Result<v1::ModelAnswer> answer) {
-            if (answer) answer->set_attempt(open->job.effect.attempt);
-            open->end(bytes(answer));
-            parts->tokens->finish(id);
-          });
-    });
+    request.set_call_id(open->job.effect.effect_id);  // cancel() knows only this id
+    p_->client->when_ready(
+        p_->chat_endpoint, [parts = p_, open, request](Result<SlmEndpoint> endpoint) {
+          if (!endpoint) return open->end(tl::unexpected(endpoint.error()));
+          const std::string& id = request.call_id();
+          const std::uint32_t attempt = open->job.effect.attempt;
+          parts->tokens->begin(id, attempt);
+          parts->client->chat(
+              *endpoint, request, open->job.traceparent,
+              [parts, id, attempt](std::uint32_t index, const std::string& text) {
+                parts->tokens->publish(id, attempt, index, text);
+              },
+              [parts, open, id](Result<v1::ModelAnswer> answer) {
+                if (answer) answer->set_attempt(open->job.effect.attempt);
+                open->end(bytes(answer));
+                parts->tokens->finish(id);
+              });
+        });
   }
 
   void embed(Job job, OnOutcome done) {
     auto open = std::make_shared<const Open>(Open{std::move(job), std::move(done)});
     v1::EmbedRequest request;
     if (!parse(*open, request)) return;
-    p_->client->when_ready(p_->embedding_endpoint, [parts = p_, open, request](Result<SlmEndpoint> endpoint) {
-      if (!endpoint) return open->end(tl::unexpected(endpoint.error()));
-      if (!request.model().empty()) endpoint->model = request.model();
-      parts->client->embed(*endpoint, {request.texts().begin(), request.texts().end()},
-                           [open](Result<v1::EmbedResult> r) { open->end(bytes(r)); });
-    });
+    p_->client->when_ready(
+        p_->embedding_endpoint, [parts = p_, open, request](Result<SlmEndpoint> endpoint) {
+          if (!endpoint) return open->end(tl::unexpected(endpoint.error()));
+          if (!request.model().empty()) endpoint->model = request.model();
+          parts->client->embed(*endpoint, {request.texts().begin(), request.texts().end()},
+                               [open](Result<v1::EmbedResult> r) { open->end(bytes(r)); });
+        });
   }
 
   void recall(Job job, OnOutcome done) {
@@ -96,7 +101,7 @@ class Runner final : public EffectRunner {
     v1::RecallRequest request;
     if (!parse(*open, request)) return;
     if (!p_->recall) return open->end(fail(Code::kNotSupported, "this node has no memory index"));
-    request.set_tenant(open->job.actor.tenant);        // never another's, whatever the request says
+    request.set_tenant(open->job.actor.tenant);  // never another's, whatever the request says
     p_->recall(request, [open](Result<v1::RecallResult> r) { open->end(bytes(r)); });
   }
 

@@ -11,14 +11,15 @@
 namespace soma::runtime {
 
 // Answers a recall; calls back once, from any thread.
-using RecallFunction = std::function<void(const v1::RecallRequest&, std::function<void(Result<v1::RecallResult>)>)>;
+using RecallFunction =
+    std::function<void(const v1::RecallRequest&, std::function<void(Result<v1::RecallResult>)>)>;
 
 struct RunnerParts {
-  SlmClient* client = nullptr;                       // not owned
+  SlmClient* client = nullptr;  // not owned
   TokenHub* tokens = nullptr;
-  SlmClient::Resolve chat_endpoint;                  // an error: the model is not there now
+  SlmClient::Resolve chat_endpoint;  // an error: the model is not there now
   SlmClient::Resolve embedding_endpoint;
-  RecallFunction recall;                             // may be set before the first effect runs
+  RecallFunction recall;  // may be set before the first effect runs
 };
 
 std::unique_ptr<EffectRunner> make_effect_runner(std::shared_ptr<RunnerParts> parts);

@@ -19,23 +19,34 @@ constexpr std::int64_t kReadyPollMs = 20;
 Error failure(const HttpEnd& end) {
   using Kind = HttpEnd::Kind;
   switch (end.kind) {
-    case Kind::kTimedOut: return {Code::kModelUnavailable, "the model server did not answer in time", {}, 0};
-    case Kind::kDeadline: return {Code::kDeadlineExceeded, "the deadline passed before the model had answered", {}, 0};
-    case Kind::kUnreachable: return {Code::kModelUnavailable, "the model server cannot be reached: " + end.why, {}, 0};
-    case Kind::kBroken: return {Code::kModelUnavailable, "the model server broke off: " + end.why, {}, 0};
-    case Kind::kTooLong: return {Code::kModelUnavailable, "the model server's answer is too long", {}, 0};
-    case Kind::kOverloaded: return {Code::kOverloaded, "too many requests wait for the model server", {}, 0};
-    case Kind::kCancelled: return {Code::kCancelled, "the call was cancelled", {}, 0};
-    case Kind::kStopping: return {Code::kUnavailable, "the node is stopping", {}, 0};
+    case Kind::kTimedOut:
+      return {Code::kModelUnavailable, "the model server did not answer in time", {}, 0};
+    case Kind::kDeadline:
+      return {Code::kDeadlineExceeded, "the deadline passed before the model had answered", {}, 0};
+    case Kind::kUnreachable:
+      return {Code::kModelUnavailable, "the model server cannot be reached: " + end.why, {}, 0};
+    case Kind::kBroken:
+      return {Code::kModelUnavailable, "the model server broke off: " + end.why, {}, 0};
+    case Kind::kTooLong:
+      return {Code::kModelUnavailable, "the model server's answer is too long", {}, 0};
+    case Kind::kOverloaded:
+      return {Code::kOverloaded, "too many requests wait for the model server", {}, 0};
+    case Kind::kCancelled:
+      return {Code::kCancelled, "the call was cancelled", {}, 0};
+    case Kind::kStopping:
+      return {Code::kUnavailable, "the node is stopping", {}, 0};
     case Kind::kComplete:
-    case Kind::kRefused: break;
+    case Kind::kRefused:
+      break;
   }
   Error e = http_failure(end.status, end.body);
   e.retry_after_ms = end.retry_after_ms;
   return e;
 }
 
-bool answered(const HttpEnd& end) { return end.kind == HttpEnd::Kind::kComplete && end.status == 200; }
+bool answered(const HttpEnd& end) {
+  return end.kind == HttpEnd::Kind::kComplete && end.status == 200;
+}
 
 std::unique_ptr<HttpCall> new_call(const SlmEndpoint& e, const char* path) {
   auto call = std::make_unique<HttpCall>();
@@ -58,9 +69,9 @@ std::string header_safe(std::string text) {
 
 // All pieces of one embed call; touched by the loop's thread alone, after it was filled.
 struct EmbedWork {
-  std::vector<std::size_t> pieces_of;      // per text: how many pieces
+  std::vector<std::size_t> pieces_of;  // per text: how many pieces
   std::vector<v1::Embedding> pieces;
-  std::size_t open = 0;                    // requests under way
+  std::size_t open = 0;  // requests under way
   std::uint64_t prompt_tokens = 0;
   bool over = false;
   SlmClient::OnEmbeddings done;
@@ -70,14 +81,16 @@ struct EmbedWork {
     done(tl::unexpected(error));
   }
   void part(std::size_t first, const v1::EmbedResult& r) {
-    for (int i = 0; i < r.embeddings_size(); ++i) pieces[first + static_cast<std::size_t>(i)] = r.embeddings(i);
+    for (int i = 0; i < r.embeddings_size(); ++i)
+      pieces[first + static_cast<std::size_t>(i)] = r.embeddings(i);
     prompt_tokens += r.prompt_tokens();
     if (--open > 0 || over) return;
     v1::EmbedResult out;
     out.set_prompt_tokens(prompt_tokens);
     std::size_t at = 0;
     for (const std::size_t count : pieces_of) {
-      auto mean = mean_of({pieces.begin() + static_cast<std::ptrdiff_t>(at), pieces.begin() + static_cast<std::ptrdiff_t>(at + count)});
+      auto mean = mean_of({pieces.begin() + static_cast<std::ptrdiff_t>(at),
+                           pieces.begin() + static_cast<std::ptrdiff_t>(at + count)});
       if (!mean) return end_with(mean.error());
       *out.add_embeddings() = std::move(*mean);
       at += count;
@@ -91,8 +104,8 @@ class CurlClient final : public SlmClient {
  public:
   CurlClient() : loop_(kMaxQueued) {}
 
-  void chat(const SlmEndpoint& e, const v1::ModelRequest& request, const std::string& traceparent, OnToken on_token,
-            OnAnswer on_answer) override {
+  void chat(const SlmEndpoint& e, const v1::ModelRequest& request, const std::string& traceparent,
+            OnToken on_token, OnAnswer on_answer) override {
     auto call = new_call(e, "/chat/completions");
     call->id = request.call_id();
     call->body = chat_body(request, request.model().empty() ? e.model : request.model());
@@ -103,20 +116,25 @@ class CurlClient final : public SlmClient {
     auto stream = std::make_shared<ChatStream>(e, request, std::move(on_token));
     call->on_bytes = [stream](std::string_view bytes, std::string_view type) {
       switch (stream->feed(bytes, type)) {
-        case ChatStream::State::kOpen: return HttpCall::Next::kMore;
-        case ChatStream::State::kDone: return HttpCall::Next::kFinished;
-        case ChatStream::State::kBad: break;
+        case ChatStream::State::kOpen:
+          return HttpCall::Next::kMore;
+        case ChatStream::State::kDone:
+          return HttpCall::Next::kFinished;
+        case ChatStream::State::kBad:
+          break;
       }
       return HttpCall::Next::kStop;
     };
     call->on_end = [stream, done = std::move(on_answer)](const HttpEnd& end) {
-      if (answered(end) || end.kind == HttpEnd::Kind::kRefused) return done(stream->finish(end.took_ms));
+      if (answered(end) || end.kind == HttpEnd::Kind::kRefused)
+        return done(stream->finish(end.took_ms));
       done(tl::unexpected(failure(end)));
     };
     loop_.start(std::move(call));
   }
 
-  void embed(const SlmEndpoint& e, const std::vector<std::string>& texts, OnEmbeddings done) override {
+  void embed(const SlmEndpoint& e, const std::vector<std::string>& texts,
+             OnEmbeddings done) override {
     auto work = std::make_shared<EmbedWork>();
     std::vector<std::string> pieces;
     for (const auto& text : texts) {
@@ -125,7 +143,9 @@ class CurlClient final : public SlmClient {
       std::move(cut.begin(), cut.end(), std::back_inserter(pieces));
     }
     if (texts.empty() || texts.size() > kMaxTexts) {
-      const auto refuse = [done](bool) { done(fail(Code::kInvalidArgument, "1 to 256 texts can be embedded at once", "input")); };
+      const auto refuse = [done](bool) {
+        done(fail(Code::kInvalidArgument, "1 to 256 texts can be embedded at once", "input"));
+      };
       if (!loop_.after(0, refuse)) refuse(true);
       return;
     }
@@ -135,7 +155,8 @@ class CurlClient final : public SlmClient {
     work->done = std::move(done);
     for (std::size_t first = 0; first < pieces.size(); first += batch) {
       const std::size_t last = std::min(first + batch, pieces.size());
-      const std::vector<std::string> some(pieces.begin() + static_cast<std::ptrdiff_t>(first), pieces.begin() + static_cast<std::ptrdiff_t>(last));
+      const std::vector<std::string> some(pieces.begin() + static_cast<std::ptrdiff_t>(first),
+                                          pieces.begin() + static_cast<std::ptrdiff_t>(last));
       auto call = new_call(e, "/embeddings");
       call->body = embeddings_body(some, e.model);
       call->max_body = kMaxEmbedBody;
@@ -143,7 +164,8 @@ class CurlClient final : public SlmClient {
         if (!answered(end)) return work->end_with(failure(end));
         auto parsed = parse_embeddings(end.body, count);
         if (!parsed) return work->end_with(parsed.error());
-        for (auto& one : *parsed->mutable_embeddings())   // vectors of one model are compared by its name
+        for (auto& one :
+             *parsed->mutable_embeddings())  // vectors of one model are compared by its name
           if (one.model().empty()) one.set_model(model);
         work->part(first, *parsed);
       };
@@ -160,7 +182,8 @@ class CurlClient final : public SlmClient {
       boost::system::error_code bad;
       const auto v = boost::json::parse(end.body, bad);
       const auto* data = bad ? nullptr : member(v, "data");
-      if (!data || !data->is_array()) return done(fail(Code::kModelUnavailable, "the model server's list is malformed"));
+      if (!data || !data->is_array())
+        return done(fail(Code::kModelUnavailable, "the model server's list is malformed"));
       std::vector<std::string> names;
       for (const auto& m : data->get_array()) names.push_back(text_of(member(m, "id")));
       done(std::move(names));
@@ -170,7 +193,8 @@ class CurlClient final : public SlmClient {
 
   void when_ready(Resolve resolve, std::function<void(Result<SlmEndpoint>)> done) override {
     auto endpoint = resolve();
-    if (endpoint || endpoint.error().code != Code::kModelUnavailable || endpoint.error().retry_after_ms <= 0)
+    if (endpoint || endpoint.error().code != Code::kModelUnavailable ||
+        endpoint.error().retry_after_ms <= 0)
       return done(std::move(endpoint));
     wait_ready(std::move(resolve), std::move(done), kStartWaitMs);
   }
@@ -178,7 +202,8 @@ class CurlClient final : public SlmClient {
   void cancel(const std::string& call_id) override { loop_.cancel(call_id); }
 
  private:
-  void wait_ready(Resolve resolve, std::function<void(Result<SlmEndpoint>)> done, std::int64_t left_ms) {
+  void wait_ready(Resolve resolve, std::function<void(Result<SlmEndpoint>)> done,
+                  std::int64_t left_ms) {
     const bool accepted = loop_.after(kReadyPollMs, [this, resolve, done, left_ms](bool stopping) {
       auto endpoint = resolve();
       if (endpoint || stopping || left_ms <= 0) return done(std::move(endpoint));

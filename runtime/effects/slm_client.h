@@ -14,23 +14,25 @@
 namespace soma::runtime {
 
 struct SlmEndpoint {
-  std::string base_url;            // "http://127.0.0.1:9000/v1"
-  std::string api_key;             // secret
-  std::string model;               // when the request names none
-  std::string provider = "openai"; // as recorded
+  std::string base_url;             // "http://127.0.0.1:9000/v1"
+  std::string api_key;              // secret
+  std::string model;                // when the request names none
+  std::string provider = "openai";  // as recorded
   std::int64_t connect_timeout_ms = 5'000;
-  std::int64_t idle_timeout_ms = 30'000;       // no byte for so long: given up
-  std::int64_t total_timeout_ms = 300'000;     // from the first byte sent; a request's deadline may be sooner
-  std::size_t max_answer_bytes = 128 * 1024;   // several copies of an answer must fit into one frame
-  std::size_t max_concurrent = 256;            // requests under way at this server; others wait in order
-  std::size_t embed_batch = 8;                 // texts per request; large batches are slow on small servers
-  std::size_t embed_piece_bytes = 0;           // longer texts are embedded in pieces, and averaged; 0: whole
+  std::int64_t idle_timeout_ms = 30'000;  // no byte for so long: given up
+  std::int64_t total_timeout_ms =
+      300'000;  // from the first byte sent; a request's deadline may be sooner
+  std::size_t max_answer_bytes = 128 * 1024;  // several copies of an answer must fit into one frame
+  std::size_t max_concurrent = 256;   // requests under way at this server; others wait in order
+  std::size_t embed_batch = 8;        // texts per request; large batches are slow on small servers
+  std::size_t embed_piece_bytes = 0;  // longer texts are embedded in pieces, and averaged; 0: whole
 };
 
-// Owns one thread; callbacks run on it, exactly once for each call, and must not block. Thread-safe. A
-// stream counts as an answer only when it ended properly: finish_reason seen and [DONE] received.
-// Anything else is an error: kModelUnavailable, kRateLimited (with retry_after_ms), kDeadlineExceeded or
-// kOverloaded (retryable), kCancelled, kTooLarge, or kInvalidArgument (the server refused the request).
+// Owns one thread; callbacks run on it, exactly once for each call, and must not block.
+// Thread-safe. A stream counts as an answer only when it ended properly: finish_reason seen and
+// [DONE] received. Anything else is an error: kModelUnavailable, kRateLimited (with
+// retry_after_ms), kDeadlineExceeded or kOverloaded (retryable), kCancelled, kTooLarge, or
+// kInvalidArgument (the server refused the request).
 class SlmClient {
  public:
   using OnToken = std::function<void(std::uint32_t index, const std::string& text)>;
@@ -40,12 +42,12 @@ class SlmClient {
   // Where to send a request at this moment; an error is passed on to the caller.
   using Resolve = std::function<Result<SlmEndpoint>()>;
 
-  static constexpr std::size_t kMaxQueued = 20'000;      // per server; beyond it kOverloaded
-  static constexpr std::size_t kMaxTexts = 256;          // per embed call
-  static constexpr std::int64_t kStartWaitMs = 3'000;    // for a server that is (re)starting
+  static constexpr std::size_t kMaxQueued = 20'000;    // per server; beyond it kOverloaded
+  static constexpr std::size_t kMaxTexts = 256;        // per embed call
+  static constexpr std::int64_t kStartWaitMs = 3'000;  // for a server that is (re)starting
 
   static std::unique_ptr<SlmClient> create();
-  virtual ~SlmClient() = default;   // what is under way ends with kUnavailable
+  virtual ~SlmClient() = default;  // what is under way ends with kUnavailable
   virtual void chat(const SlmEndpoint& endpoint, const v1::ModelRequest& request,
                     const std::string& traceparent, OnToken on_token, OnAnswer on_answer) = 0;
   // Unit vectors, one per text.

@@ -6,8 +6,8 @@
 
 namespace soma::runtime {
 
-// Fed bytes as they arrive, in pieces cut anywhere. Only `data:` lines matter here; comments and other
-// fields are skipped. Lines end with LF or CR LF.
+// Fed bytes as they arrive, in pieces cut anywhere. Only `data:` lines matter here; comments and
+// other fields are skipped. Lines end with LF or CR LF.
 class SseParser {
  public:
   explicit SseParser(std::size_t max_event_bytes) : max_(max_event_bytes) {}
@@ -35,7 +35,9 @@ class SseParser {
     return true;
   }
   // Data of an event whose closing empty line has not come.
-  std::string_view unfinished() const { return has_data_ ? std::string_view(data_) : std::string_view(); }
+  std::string_view unfinished() const {
+    return has_data_ ? std::string_view(data_) : std::string_view();
+  }
 
  private:
   template <typename OnData>

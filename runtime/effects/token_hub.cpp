@@ -13,15 +13,15 @@ struct TokenHub::Call {
     Listener listener;
     bool active = true;
   };
-  std::recursive_mutex mutex;        // a listener may come back to end its subscription
-  bool gone = false;                 // no longer in the table
+  std::recursive_mutex mutex;  // a listener may come back to end its subscription
+  bool gone = false;           // no longer in the table
   bool running = false;
   std::uint32_t attempt = 0;
   std::uint32_t next_index = 0;
   std::size_t bytes = 0;
   std::vector<Token> tokens;
   std::vector<std::shared_ptr<Entry>> listeners;
-  int telling = 0;                   // depth of loops over `listeners`
+  int telling = 0;  // depth of loops over `listeners`
 
   void tell(const Token& token) {
     ++telling;
@@ -61,7 +61,7 @@ struct TokenHub::Table {
         call = slot;
       }
       std::lock_guard lock(call->mutex);
-      if (call->gone) continue;      // forgotten in between: once more
+      if (call->gone) continue;  // forgotten in between: once more
       return use(call);
     }
   }
@@ -96,7 +96,8 @@ void TokenHub::publish(const std::string& call_id, std::uint32_t attempt, std::u
   ++c->next_index;
   const Token token{attempt, index, text};
   // Only a gapless beginning is worth keeping: once over the limit, nothing more is.
-  if (c->tokens.size() == index && index < kMaxTokensPerCall && c->bytes + text.size() <= kMaxBytesPerCall) {
+  if (c->tokens.size() == index && index < kMaxTokensPerCall &&
+      c->bytes + text.size() <= kMaxBytesPerCall) {
     c->bytes += text.size();
     c->tokens.push_back(token);
   }

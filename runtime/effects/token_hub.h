@@ -30,16 +30,16 @@ class TokenHub {
   TokenHub(const TokenHub&) = delete;
   TokenHub& operator=(const TokenHub&) = delete;
 
-  void begin(const std::string& call_id, std::uint32_t attempt);   // earlier attempts' tokens go
+  void begin(const std::string& call_id, std::uint32_t attempt);  // earlier attempts' tokens go
   // Dropped unless `attempt` is the one that runs and `index` the next in it.
   void publish(const std::string& call_id, std::uint32_t attempt, std::uint32_t index,
                const std::string& text);
-  void finish(const std::string& call_id);                         // nobody listens: forgotten at once
+  void finish(const std::string& call_id);  // nobody listens: forgotten at once
   // First what has come so far of the attempt that runs, then what comes, until the subscription is
   // destroyed. It may be destroyed after the hub.
   [[nodiscard]] Subscription subscribe(const std::string& call_id, Listener listener);
 
-  std::size_t calls() const;   // running or listened to
+  std::size_t calls() const;  // running or listened to
 
  private:
   struct Call;

@@ -23,7 +23,8 @@ caf::behavior run_tasks(caf::event_based_actor*, Unused) {
   return {[](const TaskMessage& message) {
     try {
       (*message.run)();
-    } catch (const std::exception& e) {   // a broken invariant; memory may be wrong, and restart is replay
+    } catch (const std::exception&
+                 e) {  // a broken invariant; memory may be wrong, and restart is replay
       log_error("task failed", {{"reason", e.what()}});
       std::abort();
     }
@@ -45,7 +46,8 @@ class CafExecutor final : public Executor {
 class CafExecutors final : public ExecutorFactory {
  public:
   explicit CafExecutors(std::size_t threads) {
-    config_.set("scheduler.policy", caf::atom("sharing"));   // `stealing` livelocks under an outside flood
+    config_.set("scheduler.policy",
+                caf::atom("sharing"));  // `stealing` livelocks under an outside flood
     config_.set("scheduler.max-threads", threads);
     system_ = std::make_unique<caf::actor_system>(config_);
   }
@@ -82,6 +84,8 @@ std::unique_ptr<ExecutorFactory> make_caf_executors(std::size_t threads) {
   return std::make_unique<CafExecutors>(threads);
 }
 
-std::unique_ptr<TestingExecutors> make_testing_executors() { return std::make_unique<CafTestingExecutors>(); }
+std::unique_ptr<TestingExecutors> make_testing_executors() {
+  return std::make_unique<CafTestingExecutors>();
+}
 
 }  // namespace soma::runtime

@@ -3,7 +3,8 @@
 
 namespace soma::runtime {
 
-EffectLedger::Change EffectLedger::update(const ActorKey& actor, std::vector<actors::Effect> effects,
+EffectLedger::Change EffectLedger::update(const ActorKey& actor,
+                                          std::vector<actors::Effect> effects,
                                           std::int64_t now_ms) {
   Change change;
   auto it = items_.find(actor);
@@ -32,11 +33,13 @@ EffectLedger::Change EffectLedger::update(const ActorKey& actor, std::vector<act
   return change;
 }
 
-EffectLedger::Item* EffectLedger::find(const ActorKey& actor, const std::string& effect_id, std::uint32_t attempt) {
+EffectLedger::Item* EffectLedger::find(const ActorKey& actor, const std::string& effect_id,
+                                       std::uint32_t attempt) {
   auto it = items_.find(actor);
   if (it == items_.end()) return nullptr;
   auto item = it->second.find(effect_id);
-  return item == it->second.end() || item->second.effect.attempt != attempt ? nullptr : &item->second;
+  return item == it->second.end() || item->second.effect.attempt != attempt ? nullptr
+                                                                            : &item->second;
 }
 
 void EffectLedger::clear() {

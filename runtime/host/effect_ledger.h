@@ -19,8 +19,8 @@ class EffectLedger {
     std::int64_t since_ms = 0;
   };
   struct Change {
-    std::vector<actors::Effect> start;         // new, or a new attempt
-    std::vector<std::string> cancel;           // ids of running ones no longer wanted
+    std::vector<actors::Effect> start;  // new, or a new attempt
+    std::vector<std::string> cancel;    // ids of running ones no longer wanted
   };
 
   // What must be done now that the actor's state calls for `effects`.

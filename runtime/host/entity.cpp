@@ -27,7 +27,8 @@ Decided Entity::decide(const v1::Context& context, const std::string& command) {
   }
   auto parsed = type_.new_command();
   if (!parsed->ParseFromString(command)) {
-    out.rejection = {Code::kInvalidArgument, "the command does not parse as a " + parsed->GetTypeName(), "command"};
+    out.rejection = {Code::kInvalidArgument,
+                     "the command does not parse as a " + parsed->GetTypeName(), "command"};
     return out;
   }
   Result<actors::ErasedDecision> decision;
@@ -58,9 +59,11 @@ Decided Entity::decide(const v1::Context& context, const std::string& command) {
   }
   std::size_t size = entry->ByteSizeLong();
   for (const auto& send : decision->sends) size += send.command.size() + 256;
-  if (size > kMaxEntryBytes) {   // before evolve, so nothing is half done
-    out.rejection = {Code::kTooLarge, "the command and its events take " + std::to_string(size) + " bytes; at most " +
-                                          std::to_string(kMaxEntryBytes), "body"};
+  if (size > kMaxEntryBytes) {  // before evolve, so nothing is half done
+    out.rejection = {Code::kTooLarge,
+                     "the command and its events take " + std::to_string(size) +
+                         " bytes; at most " + std::to_string(kMaxEntryBytes),
+                     "body"};
     return out;
   }
   for (const auto& event : decision->events) type_.evolve(*state_, *event);
@@ -73,20 +76,22 @@ Decided Entity::decide(const v1::Context& context, const std::string& command) {
 }
 
 Status Entity::apply(const v1::RecordedEvent& event) {
-  if (event.sequence() <= sequence_.value) return {};   // the snapshot already holds it
+  if (event.sequence() <= sequence_.value) return {};  // the snapshot already holds it
   if (event.sequence() != sequence_.value + 1)
-    return fail(Code::kCorrupt, to_string(key_) + ": event " + std::to_string(event.sequence()) + " follows " +
-                                    std::to_string(sequence_.value));
+    return fail(Code::kCorrupt, to_string(key_) + ": event " + std::to_string(event.sequence()) +
+                                    " follows " + std::to_string(sequence_.value));
   auto parsed = type_.new_event();
   if (!parsed->ParseFromString(event.payload()))
-    return fail(Code::kCorrupt, to_string(key_) + ": event " + std::to_string(event.sequence()) + " does not parse");
+    return fail(Code::kCorrupt, to_string(key_) + ": event " + std::to_string(event.sequence()) +
+                                    " does not parse");
   type_.evolve(*state_, *parsed);
   sequence_ = sequence_.next();
   return {};
 }
 
 Status Entity::restore(Sequence sequence, const std::string& state) {
-  if (!state_->ParseFromString(state)) return fail(Code::kCorrupt, to_string(key_) + ": snapshot does not parse");
+  if (!state_->ParseFromString(state))
+    return fail(Code::kCorrupt, to_string(key_) + ": snapshot does not parse");
   sequence_ = sequence;
   saved = sequence;
   return {};

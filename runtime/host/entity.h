@@ -14,18 +14,18 @@ namespace soma::runtime {
 // What one command made of an actor. Exactly one of entry, rejection and thrown.
 struct Decided {
   std::shared_ptr<v1::Entry> entry;
-  std::vector<actors::OutSend> sends;       // those of `entry`, not yet numbered
+  std::vector<actors::OutSend> sends;  // those of `entry`, not yet numbered
   Error rejection;
-  std::string thrown;                       // decide threw: what it said
-  std::vector<actors::Effect> effects;      // of the state after it; only when it has events
-  Sequence sequence;                        // of the actor after it
-  bool restored = false;                    // the actor was read back for this command;
-  std::vector<actors::Effect> restored_effects;   // what its durable state called for
-  std::shared_ptr<const actors::Message> state;   // for reads
+  std::string thrown;                            // decide threw: what it said
+  std::vector<actors::Effect> effects;           // of the state after it; only when it has events
+  Sequence sequence;                             // of the actor after it
+  bool restored = false;                         // the actor was read back for this command;
+  std::vector<actors::Effect> restored_effects;  // what its durable state called for
+  std::shared_ptr<const actors::Message> state;  // for reads
 };
 
-// Not thread-safe: the partition hands it commands through its executor and looks into it only while no
-// command is with it.
+// Not thread-safe: the partition hands it commands through its executor and looks into it only
+// while no command is with it.
 class Entity {
  public:
   Entity(ActorKey key, const actors::ActorType& type, std::shared_ptr<Executor> executor);
@@ -43,9 +43,9 @@ class Entity {
 
   // The partition's book-keeping.
   std::uint64_t last_used = 0;
-  Sequence saved;               // sequence of the snapshot in the store
+  Sequence saved;  // sequence of the snapshot in the store
   bool loaded = false;
-  bool broken = false;          // could not be restored; `problem` says why
+  bool broken = false;  // could not be restored; `problem` says why
   std::string problem;
 
  private:

@@ -9,7 +9,7 @@ namespace soma::runtime {
 // Thread-safe to post to. Tasks never overlap and see each other's writes.
 class Executor {
  public:
-  virtual ~Executor() = default;   // tasks not yet begun are dropped
+  virtual ~Executor() = default;  // tasks not yet begun are dropped
   virtual void post(std::function<void()> task) = 0;
 };
 
@@ -26,7 +26,7 @@ std::unique_ptr<ExecutorFactory> make_caf_executors(std::size_t threads);
 // CAF's testing scheduler: nothing runs until pumped, in a fixed order.
 class TestingExecutors : public ExecutorFactory {
  public:
-  virtual bool run_one() = 0;      // false when nothing was to run
+  virtual bool run_one() = 0;  // false when nothing was to run
 };
 std::unique_ptr<TestingExecutors> make_testing_executors();
 

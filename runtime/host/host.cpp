@@ -30,9 +30,12 @@ class HostImpl final : public Host {
     w.ask_resend = [this](PartitionId target) {
       for (auto& p : partitions_) p->resend_to(target);
     };
-    w.background = [this](std::function<void()> task) { background_ ? background_->post(std::move(task)) : task(); };
+    w.background = [this](std::function<void()> task) {
+      background_ ? background_->post(std::move(task)) : task();
+    };
     const std::uint32_t count = w.parts.log->partition_count();
-    for (std::uint32_t i = 0; i < count; ++i) partitions_.push_back(std::make_shared<Partition>(PartitionId{i}, world_));
+    for (std::uint32_t i = 0; i < count; ++i)
+      partitions_.push_back(std::make_shared<Partition>(PartitionId{i}, world_));
   }
 
   ~HostImpl() override {
@@ -40,7 +43,7 @@ class HostImpl final : public Host {
       std::lock_guard lock(ticks_->mutex);
       ticks_->host = nullptr;
     }
-    if (background_) {   // under the testing scheduler nobody would run the stop; memory just goes
+    if (background_) {  // under the testing scheduler nobody would run the stop; memory just goes
       for (auto& p : partitions_) {
         std::promise<void> stopped;
         p->stop([&] { stopped.set_value(); });
@@ -78,7 +81,8 @@ class HostImpl final : public Host {
     std::erase_if(observers_, [&](const auto& o) { return o.first == id; });
   }
 
-  Result<std::vector<HistoryEvent>> history(const ActorKey& actor, Sequence after, std::size_t limit) const override {
+  Result<std::vector<HistoryEvent>> history(const ActorKey& actor, Sequence after,
+                                            std::size_t limit) const override {
     const PartitionId id = partition_of(actor, static_cast<std::uint32_t>(partitions_.size()));
     // The tail first: what moves to the store meanwhile is then seen twice, never missed.
     auto tail = partitions_[id.value]->tail_history(actor);
@@ -130,7 +134,8 @@ class HostImpl final : public Host {
         latch->changed.notify_all();
       });
     std::unique_lock lock(latch->mutex);
-    return latch->changed.wait_for(lock, std::chrono::milliseconds(timeout_ms), [&] { return latch->left == 0; });
+    return latch->changed.wait_for(lock, std::chrono::milliseconds(timeout_ms),
+                                   [&] { return latch->left == 0; });
   }
 
   Status redrive(const ActorKey& actor) override {
@@ -178,7 +183,7 @@ class HostImpl final : public Host {
   HostMetrics metrics_;
   std::unique_ptr<ExecutorFactory> executors_;
   std::shared_ptr<PartitionWorld> world_;
-  std::unique_ptr<Worker> background_;   // store writes, off the commit path
+  std::unique_ptr<Worker> background_;  // store writes, off the commit path
   std::vector<std::shared_ptr<Partition>> partitions_;
   std::shared_mutex observers_mutex_;
   std::vector<std::pair<std::uint64_t, std::shared_ptr<OnFrame>>> observers_;
@@ -202,7 +207,8 @@ Result<std::unique_ptr<Host>> start_host(HostParts parts) {
   return std::unique_ptr<Host>(std::move(host));
 }
 
-Result<std::unique_ptr<Host>> start_host_on(HostParts parts, std::unique_ptr<ExecutorFactory> executors) {
+Result<std::unique_ptr<Host>> start_host_on(HostParts parts,
+                                            std::unique_ptr<ExecutorFactory> executors) {
   if (auto ok = check(parts); !ok) return tl::unexpected(ok.error());
   auto host = std::make_unique<HostImpl>(std::move(parts), std::move(executors), true);
   host->open();

@@ -17,29 +17,29 @@
 
 namespace soma::runtime {
 
-// One command. `command_id` is "TENANT:KEY" for a client's Idempotency-Key, else unique. Same id and same
-// request_hash: the recorded reply again; same id, other hash: kConflict.
+// One command. `command_id` is "TENANT:KEY" for a client's Idempotency-Key, else unique. Same id
+// and same request_hash: the recorded reply again; same id, other hash: kConflict.
 struct Submission {
   ActorKey actor;
-  std::string command;            // serialized Command message of the actor's type
+  std::string command;  // serialized Command message of the actor's type
   std::string command_id;
-  std::string request_hash;       // empty: not compared
+  std::string request_hash;  // empty: not compared
   v1::Principal principal;
   std::string correlation_id;
   std::string traceparent;
 };
 
 struct Accepted {
-  std::string reply;              // serialized Reply message of the actor's type
-  Position position;              // of the frame that holds the command
-  Sequence sequence;              // the actor's last sequence after it
+  std::string reply;  // serialized Reply message of the actor's type
+  Position position;  // of the frame that holds the command
+  Sequence sequence;  // the actor's last sequence after it
   bool replayed = false;
 };
 
 struct StateView {
   std::shared_ptr<const actors::Message> state;
-  Sequence sequence;              // 0: never written to
-  Position position;              // durable and valid up to here
+  Sequence sequence;  // 0: never written to
+  Position position;  // durable and valid up to here
 };
 
 struct HostLimits {
@@ -47,7 +47,7 @@ struct HostLimits {
   std::size_t queue_per_partition = 65536;
   std::size_t frame_max_entries = 2048;
   std::size_t frames_in_flight = 8;
-  std::size_t active_actors_per_partition = 20000;   // beyond it idle ones are passivated
+  std::size_t active_actors_per_partition = 20000;  // beyond it idle ones are passivated
   std::uint64_t checkpoint_every_events = 20000;
   std::int64_t checkpoint_every_ms = 5000;
   std::int64_t dedupe_keep_ms = 25LL * 3600 * 1000;
@@ -66,33 +66,37 @@ class Host {
   virtual void submit(Submission submission, OnAccepted done) = 0;
   // State after every acknowledged command (I3): waits until what it shows is durable and valid.
   virtual void read(ActorKey actor, OnState done) = 0;
-  // Every frame found valid from now on, in order per partition, before the replies of its commands.
+  // Every frame found valid from now on, in order per partition, before the replies of its
+  // commands.
   virtual std::uint64_t on_frame(OnFrame observer) = 0;
   virtual void remove_observer(std::uint64_t id) = 0;
   // An event with where and why it was recorded.
   struct HistoryEvent {
     ActorKey actor;
     v1::RecordedEvent event;
-    v1::Context context;      // of the command that led to it
+    v1::Context context;  // of the command that led to it
     Position position;
   };
-  // An actor's events after sequence `after`, oldest first, at most `limit`. Blocking; off host threads.
-  virtual Result<std::vector<HistoryEvent>> history(const ActorKey& actor, Sequence after, std::size_t limit) const = 0;
+  // An actor's events after sequence `after`, oldest first, at most `limit`. Blocking; off host
+  // threads.
+  virtual Result<std::vector<HistoryEvent>> history(const ActorKey& actor, Sequence after,
+                                                    std::size_t limit) const = 0;
 
   struct PartitionStatus {
     PartitionId partition;
     Epoch epoch;
-    Offset applied;           // last valid offset
+    Offset applied;  // last valid offset
     bool serving = false;
-    std::size_t active_actors = 0, queued = 0, parked = 0, pending_effects = 0, frames_in_flight = 0;
-    std::string problem;      // why not serving
+    std::size_t active_actors = 0, queued = 0, parked = 0, pending_effects = 0,
+                frames_in_flight = 0;
+    std::string problem;  // why not serving
   };
   virtual std::vector<PartitionStatus> status() const = 0;
 
   struct PendingEffect {
     ActorKey actor;
     actors::Effect effect;
-    std::string state;        // pending, running, unknown
+    std::string state;  // pending, running, unknown
     std::int64_t since_ms = 0;
   };
   virtual std::vector<PendingEffect> pending_effects() const = 0;
@@ -106,7 +110,7 @@ class Host {
 };
 
 struct HostParts {
-  events::Log* log = nullptr;                // not owned; outlives the host
+  events::Log* log = nullptr;  // not owned; outlives the host
   const actors::Catalog* catalog = nullptr;
   Clock* clock = nullptr;
   EffectRunner* effects = nullptr;
@@ -115,13 +119,15 @@ struct HostParts {
   std::string address;
   HostLimits limits;
   std::size_t threads = 2;
-  std::vector<Host::OnFrame> observers;      // from the first frame on
+  std::vector<Host::OnFrame> observers;  // from the first frame on
 };
 
-// Opens every partition of the log: claims, recovers, serves while restoring. Returns before they serve.
+// Opens every partition of the log: claims, recovers, serves while restoring. Returns before they
+// serve.
 Result<std::unique_ptr<Host>> start_host(HostParts parts);
 
 // The same host on other executors, with store writes inline: for the simulator, in one thread.
-Result<std::unique_ptr<Host>> start_host_on(HostParts parts, std::unique_ptr<ExecutorFactory> executors);
+Result<std::unique_ptr<Host>> start_host_on(HostParts parts,
+                                            std::unique_ptr<ExecutorFactory> executors);
 
 }  // namespace soma::runtime

@@ -10,7 +10,8 @@ namespace soma::runtime {
 struct HostMetrics {
   std::atomic<std::uint64_t> commands{0}, replays{0}, conflicts{0}, rejections{0}, overloads{0};
   std::atomic<std::uint64_t> frames{0}, entries{0}, events{0}, voids{0}, recoveries{0};
-  std::atomic<std::uint64_t> effects_started{0}, effects_done{0}, effects_failed{0}, effects_unknown{0};
+  std::atomic<std::uint64_t> effects_started{0}, effects_done{0}, effects_failed{0},
+      effects_unknown{0};
   std::atomic<std::uint64_t> parked{0}, snapshots{0}, passivated{0}, relayed{0};
   // Commit latency by power of two of microseconds: bucket i counts those below 2^i us.
   std::array<std::atomic<std::uint64_t>, 24> commit_us{};

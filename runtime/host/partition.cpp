@@ -29,7 +29,8 @@ void Partition::submit(Submission submission, Host::OnAccepted done) {
 
 void Partition::read(ActorKey actor, Host::OnState done) {
   post([this, actor = std::move(actor), done = std::move(done)]() mutable {
-    if (phase_ != Phase::kServing) return done(fail(Code::kUnavailable, "the partition is not being served: " + problem_));
+    if (phase_ != Phase::kServing)
+      return done(fail(Code::kUnavailable, "the partition is not being served: " + problem_));
     Input input;
     input.kind = Input::Kind::kRead;
     input.actor = std::move(actor);
@@ -41,7 +42,8 @@ void Partition::read(ActorKey actor, Host::OnState done) {
 void Partition::accept(Submission s, Host::OnAccepted done) {
   if (phase_ != Phase::kServing) {
     queued_.fetch_sub(1, std::memory_order_relaxed);
-    return done(fail(Code::kUnavailable, "the partition is not being served" + (problem_.empty() ? "" : ": " + problem_)));
+    return done(fail(Code::kUnavailable, "the partition is not being served" +
+                                             (problem_.empty() ? "" : ": " + problem_)));
   }
   if (answer_known(s, done)) {
     queued_.fetch_sub(1, std::memory_order_relaxed);
@@ -54,7 +56,8 @@ void Partition::accept(Submission s, Host::OnAccepted done) {
   input.request_hash = std::move(s.request_hash);
   input.context.set_command_id(std::move(s.command_id));
   *input.context.mutable_principal() = std::move(s.principal);
-  input.context.set_correlation_id(s.correlation_id.empty() ? input.context.command_id() : std::move(s.correlation_id));
+  input.context.set_correlation_id(s.correlation_id.empty() ? input.context.command_id()
+                                                            : std::move(s.correlation_id));
   input.context.set_traceparent(std::move(s.traceparent));
   input.done = std::move(done);
   input.counted = true;
@@ -65,7 +68,8 @@ bool Partition::answer_known(const Submission& s, const Host::OnAccepted& done) 
   if (auto it = deciding_.find(s.command_id); it != deciding_.end()) {
     if (!s.request_hash.empty() && it->second.request_hash != s.request_hash) {
       w_.metrics->conflicts.fetch_add(1, std::memory_order_relaxed);
-      done(fail(Code::kConflict, "this idempotency key was used for another request", "Idempotency-Key"));
+      done(fail(Code::kConflict, "this idempotency key was used for another request",
+                "Idempotency-Key"));
     } else {
       it->second.waiting.emplace_back(s.request_hash, done);
     }
@@ -88,7 +92,8 @@ void Partition::answer_recorded(const StateStore::DedupeRow& row, const std::str
                                 const Host::OnAccepted& done) {
   if (!hash.empty() && row.request_hash != hash) {
     w_.metrics->conflicts.fetch_add(1, std::memory_order_relaxed);
-    return done(fail(Code::kConflict, "this idempotency key was used for another request", "Idempotency-Key"));
+    return done(fail(Code::kConflict, "this idempotency key was used for another request",
+                     "Idempotency-Key"));
   }
   w_.metrics->replays.fetch_add(1, std::memory_order_relaxed);
   done(Accepted{row.reply, row.position, row.sequence, true});
@@ -108,10 +113,12 @@ v1::Context Partition::make_context(const Input& input) const {
 
 void Partition::receive(PartitionId source, v1::OutboxItem item) {
   post([this, source, item = std::move(item)] {
-    if (phase_ != Phase::kServing && phase_ != Phase::kDraining) return;   // the source sends again when asked
+    if (phase_ != Phase::kServing && phase_ != Phase::kDraining)
+      return;  // the source sends again when asked
     const std::uint64_t number = item.send().number();
     if (number <= high_water_[source.value]) return w_.acknowledge(source, id_, number);
-    // Only the next one: a later one that overtook a resend would make the earlier ones look applied.
+    // Only the next one: a later one that overtook a resend would make the earlier ones look
+    // applied.
     if (number != accepted_[source.value] + 1) return;
     accepted_[source.value] = number;
     Input input;
@@ -136,7 +143,8 @@ PartitionId Partition::target_of(const v1::OutboxItem& item) const {
 
 void Partition::resend_to(PartitionId target) {
   post([this, target] {
-    for (auto it = outbox_.lower_bound({target.value, 0}); it != outbox_.end() && it->first.first == target.value; ++it)
+    for (auto it = outbox_.lower_bound({target.value, 0});
+         it != outbox_.end() && it->first.first == target.value; ++it)
       w_.relay(id_, it->second);
   });
 }
@@ -169,7 +177,8 @@ void Partition::stop(std::function<void()> stopped) {
     ++generation_;
     refuse_all({Code::kUnavailable, "the node is stopping", {}});
     for (auto& pending : in_flight_)
-      for (auto& c : pending->completions) c.failed({Code::kUnknownOutcome, "the node is stopping", {}});
+      for (auto& c : pending->completions)
+        c.failed({Code::kUnknownOutcome, "the node is stopping", {}});
     in_flight_.clear();
     writer_.reset();
     entities_.clear();
@@ -180,10 +189,11 @@ void Partition::stop(std::function<void()> stopped) {
 void Partition::redrive(ActorKey actor, std::function<void(Status)> done) {
   post([this, actor = std::move(actor), done = std::move(done)] {
     auto it = parked_.find(actor);
-    if (it == parked_.end()) return done(fail(Code::kNotFound, "no commands are parked for this actor"));
+    if (it == parked_.end())
+      return done(fail(Code::kNotFound, "no commands are parked for this actor"));
     auto inputs = std::move(it->second);
     parked_.erase(it);
-    entities_.erase(actor);   // as read from the log again
+    entities_.erase(actor);  // as read from the log again
     for (Input& input : inputs) {
       input.retried = false;
       queue_.push_back(std::move(input));

@@ -22,14 +22,14 @@ struct PartitionWorld {
   ExecutorFactory* executors = nullptr;
   HostMetrics* metrics = nullptr;
   std::function<void(const events::ValidFrame&)> observe;
-  std::function<void(PartitionId source, v1::OutboxItem item)> relay;       // to the item's partition
+  std::function<void(PartitionId source, v1::OutboxItem item)> relay;  // to the item's partition
   std::function<void(PartitionId source, PartitionId target, std::uint64_t number)> acknowledge;
-  std::function<void(PartitionId target)> ask_resend;                       // target serves again
-  std::function<void(std::function<void()>)> background;                    // store writes
+  std::function<void(PartitionId target)> ask_resend;     // target serves again
+  std::function<void(std::function<void()>)> background;  // store writes
 };
 
-// Lives on its own executor: every method but the posting ones runs there. Owned by the host; outlived by
-// tasks through shared_from_this.
+// Lives on its own executor: every method but the posting ones runs there. Owned by the host;
+// outlived by tasks through shared_from_this.
 class Partition : public std::enable_shared_from_this<Partition> {
  public:
   Partition(PartitionId id, std::shared_ptr<const PartitionWorld> world);
@@ -37,13 +37,13 @@ class Partition : public std::enable_shared_from_this<Partition> {
   // Thread-safe.
   void submit(Submission submission, Host::OnAccepted done);
   void read(ActorKey actor, Host::OnState done);
-  void open();                                           // claim and recover, then serve
-  void receive(PartitionId source, v1::OutboxItem item); // a send from another partition
+  void open();                                            // claim and recover, then serve
+  void receive(PartitionId source, v1::OutboxItem item);  // a send from another partition
   void acknowledged(PartitionId target, std::uint64_t number);
   void resend_to(PartitionId target);
   void drain(std::function<void()> drained);
-  void stop(std::function<void()> stopped);              // memory dropped at once, as in a crash
-  void tick();                                           // now and then: checkpoints
+  void stop(std::function<void()> stopped);  // memory dropped at once, as in a crash
+  void tick();                               // now and then: checkpoints
   Host::PartitionStatus status() const;
   std::vector<Host::PendingEffect> pending_effects() const;
   std::vector<StateStore::HistoryRow> tail_history(const ActorKey& actor) const;
@@ -58,13 +58,13 @@ class Partition : public std::enable_shared_from_this<Partition> {
     std::string command;
     v1::Context context;
     std::string request_hash;
-    v1::InputPosition position;       // kRelay
-    Host::OnAccepted done;            // kClient
-    Host::OnState on_state;           // kRead
+    v1::InputPosition position;  // kRelay
+    Host::OnAccepted done;       // kClient
+    Host::OnState on_state;      // kRead
     bool retried = false;
-    bool counted = false;             // stands in queued_
-    std::uint32_t depth = 0;          // of a cascade inside the round
-    std::uint64_t order = 0;          // of dispatch: the order of entries in the frame
+    bool counted = false;     // stands in queued_
+    std::uint32_t depth = 0;  // of a cascade inside the round
+    std::uint64_t order = 0;  // of dispatch: the order of entries in the frame
   };
   // Told when what it depends on is durable and valid, or that it is not.
   struct Completion {
@@ -82,7 +82,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
   };
   struct Dedupe {
     std::string request_hash;
-    std::vector<std::pair<std::string, Host::OnAccepted>> waiting;   // of duplicates: their hash
+    std::vector<std::pair<std::string, Host::OnAccepted>> waiting;  // of duplicates: their hash
   };
   enum class Phase : std::uint8_t { kClosed, kRecovering, kServing, kDraining, kFenced };
 
@@ -91,7 +91,8 @@ class Partition : public std::enable_shared_from_this<Partition> {
   // partition.cpp: the way in.
   void accept(Submission submission, Host::OnAccepted done);
   bool answer_known(const Submission& submission, const Host::OnAccepted& done);
-  void answer_recorded(const StateStore::DedupeRow& row, const std::string& hash, const Host::OnAccepted& done);
+  void answer_recorded(const StateStore::DedupeRow& row, const std::string& hash,
+                       const Host::OnAccepted& done);
   void enqueue(Input input);
   void refuse_all(const Error& error);
   v1::Context make_context(const Input& input) const;
@@ -105,10 +106,12 @@ class Partition : public std::enable_shared_from_this<Partition> {
   void close_round();
   void put_entry(Input& input, Decided& decided, v1::Frame& frame, PendingFrame& pending);
   void append_frame(std::shared_ptr<PendingFrame> pending, v1::Frame frame);
-  void frame_done(const std::shared_ptr<PendingFrame>& pending, const events::FrameWriter::Outcome& outcome);
+  void frame_done(const std::shared_ptr<PendingFrame>& pending,
+                  const events::FrameWriter::Outcome& outcome);
   void complete_later(Completion completion);
   std::shared_ptr<Entity> entity(const ActorKey& key);
-  // Snapshot and tail into a fresh entity. Called on the entity's executor, or here while nothing is out.
+  // Snapshot and tail into a fresh entity. Called on the entity's executor, or here while nothing
+  // is out.
   static void load(Entity& entity, PartitionId id, const PartitionWorld& world,
                    const std::vector<StateStore::HistoryRow>& tail);
 
@@ -128,7 +131,8 @@ class Partition : public std::enable_shared_from_this<Partition> {
   // partition_checkpoint.cpp
   void maybe_checkpoint();
   void write_checkpoint();
-  void checkpoint_written(const std::vector<std::pair<ActorKey, Sequence>>& saved, Offset next, bool ok);
+  void checkpoint_written(const std::vector<std::pair<ActorKey, Sequence>>& saved, Offset next,
+                          bool ok);
   void passivate();
   v1::PartitionExtra extra() const;
   PartitionId target_of(const v1::OutboxItem& item) const;
@@ -137,15 +141,15 @@ class Partition : public std::enable_shared_from_this<Partition> {
   const std::shared_ptr<const PartitionWorld> world_;
   const PartitionWorld& w_;
   std::shared_ptr<Executor> executor_;
-  std::atomic<std::size_t> queued_{0};           // accepted from outside, not yet begun
-  std::uint64_t generation_ = 0;                 // raised when memory is dropped; older tasks do nothing
+  std::atomic<std::size_t> queued_{0};  // accepted from outside, not yet begun
+  std::uint64_t generation_ = 0;        // raised when memory is dropped; older tasks do nothing
   Phase phase_ = Phase::kClosed;
   std::string problem_;
   std::int64_t back_off_ms_ = 20;
 
   std::unique_ptr<events::FrameWriter> writer_;
-  events::Fence fence_;                          // as of the last valid frame
-  Offset next_offset_;                           // after it
+  events::Fence fence_;  // as of the last valid frame
+  Offset next_offset_;   // after it
   std::deque<Input> queue_;
   std::unordered_map<ActorKey, std::shared_ptr<Entity>> entities_;
   std::uint64_t use_clock_ = 0;
@@ -153,31 +157,33 @@ class Partition : public std::enable_shared_from_this<Partition> {
   // The round that is being decided.
   bool round_ = false;
   std::size_t outstanding_ = 0;
-  std::vector<std::pair<Input, Decided>> entries_;   // as they came back from their actors
+  std::vector<std::pair<Input, Decided>> entries_;  // as they came back from their actors
   std::uint64_t next_order_ = 0;
-  std::vector<Completion> aside_;                // rejections and reads: they wait for what they saw
+  std::vector<Completion> aside_;  // rejections and reads: they wait for what they saw
 
   std::deque<std::shared_ptr<PendingFrame>> in_flight_;
-  std::unordered_map<std::string, Dedupe> deciding_;             // command ids not yet valid
-  std::unordered_map<std::string, StateStore::DedupeRow> recent_; // valid, not yet in the store
+  std::unordered_map<std::string, Dedupe> deciding_;               // command ids not yet valid
+  std::unordered_map<std::string, StateStore::DedupeRow> recent_;  // valid, not yet in the store
   std::map<ActorKey, std::deque<Input>> parked_;
-  std::vector<Input> retry_;                     // threw once: again when nothing is in flight
+  std::vector<Input> retry_;  // threw once: again when nothing is in flight
   EffectLedger ledger_;
 
-  std::map<std::uint32_t, std::uint64_t> last_sent_;             // per target
-  std::map<std::pair<std::uint32_t, std::uint64_t>, v1::OutboxItem> outbox_;   // by target and number
-  std::map<std::uint32_t, std::uint64_t> high_water_;            // durable, per source
-  std::map<std::uint32_t, std::uint64_t> accepted_;              // in memory, per source
+  std::map<std::uint32_t, std::uint64_t> last_sent_;  // per target
+  std::map<std::pair<std::uint32_t, std::uint64_t>, v1::OutboxItem>
+      outbox_;                                         // by target and number
+  std::map<std::uint32_t, std::uint64_t> high_water_;  // durable, per source
+  std::map<std::uint32_t, std::uint64_t> accepted_;    // in memory, per source
 
-  mutable std::mutex shared_mutex_;              // what status() and history read from other threads
-  std::map<ActorKey, std::vector<StateStore::HistoryRow>> tail_; // frames since the last checkpoint
+  mutable std::mutex shared_mutex_;  // what status() and history read from other threads
+  std::map<ActorKey, std::vector<StateStore::HistoryRow>>
+      tail_;  // frames since the last checkpoint
   Host::PartitionStatus status_;
   std::vector<Host::PendingEffect> pending_shown_;
   void publish_status();
 
   bool checkpointing_ = false;
   bool want_checkpoint_ = false;
-  std::unordered_map<std::string, StateStore::DedupeRow> writing_;   // in the store soon
+  std::unordered_map<std::string, StateStore::DedupeRow> writing_;  // in the store soon
   std::uint64_t events_since_checkpoint_ = 0;
   std::int64_t last_checkpoint_ms_ = 0;
   std::vector<std::function<void()>> drained_;

@@ -1,4 +1,5 @@
-// Checkpoints: states, dedupe rows and history into the store, so that the tail to read stays short.
+// Checkpoints: states, dedupe rows and history into the store, so that the tail to read stays
+// short.
 #include <algorithm>
 
 #include "runtime/host/partition.h"
@@ -58,35 +59,40 @@ void Partition::write_checkpoint() {
     auto e = entity(key);
     if (!e) continue;
     if (!e->loaded) load(*e, id_, w_, rows);
-    if (e->broken) {   // its history must stay reachable: no checkpoint may pass it
+    if (e->broken) {  // its history must stay reachable: no checkpoint may pass it
       checkpointing_ = false;
-      log_error("checkpoint held back by an actor that cannot be restored", {{"actor", to_string(key)}, {"reason", e->problem}});
+      log_error("checkpoint held back by an actor that cannot be restored",
+                {{"actor", to_string(key)}, {"reason", e->problem}});
       return;
     }
     for (const auto& row : rows) batch->history.push_back(row);
     if (e->sequence() <= e->saved) continue;
-    batch->snapshots.push_back({key, e->sequence(), last, e->type().schema_hash(), actors::deterministic_bytes(e->state()),
+    batch->snapshots.push_back({key, e->sequence(), last, e->type().schema_hash(),
+                                actors::deterministic_bytes(e->state()),
                                 !e->type().effects(key, e->state()).empty()});
     saved.emplace_back(key, e->sequence());
   }
   for (const auto& [id, row] : recent_) batch->dedupe.push_back(row);
   writing_ = std::move(recent_);
   recent_.clear();
-  batch->checkpoint = StateStore::Checkpoint{next_offset_, fence_.epoch(), fence_.last_number(), fence_.head(),
-                                             actors::deterministic_bytes(extra())};
+  batch->checkpoint = StateStore::Checkpoint{next_offset_, fence_.epoch(), fence_.last_number(),
+                                             fence_.head(), actors::deterministic_bytes(extra())};
   w_.metrics->snapshots.fetch_add(batch->snapshots.size(), std::memory_order_relaxed);
-  w_.background([self = shared_from_this(), batch, saved = std::move(saved), next = next_offset_, generation = generation_] {
+  w_.background([self = shared_from_this(), batch, saved = std::move(saved), next = next_offset_,
+                 generation = generation_] {
     auto written = self->w_.parts.store->write(self->id_, *batch);
-    if (!written) log_error("checkpoint could not be written", {{"reason", written.error().message}});
+    if (!written)
+      log_error("checkpoint could not be written", {{"reason", written.error().message}});
     self->post([self, saved, next, generation, ok = written.has_value()] {
       if (generation == self->generation_) self->checkpoint_written(saved, next, ok);
     });
   });
 }
 
-void Partition::checkpoint_written(const std::vector<std::pair<ActorKey, Sequence>>& saved, Offset next, bool ok) {
+void Partition::checkpoint_written(const std::vector<std::pair<ActorKey, Sequence>>& saved,
+                                   Offset next, bool ok) {
   checkpointing_ = false;
-  if (!ok) {   // the tail stays as it was and is written next time
+  if (!ok) {  // the tail stays as it was and is written next time
     for (auto& [id, row] : writing_) recent_.emplace(id, std::move(row));
     writing_.clear();
   } else {
@@ -110,7 +116,8 @@ void Partition::passivate() {
   if (entities_.size() <= limit || !in_flight_.empty()) return;
   std::vector<std::pair<std::uint64_t, ActorKey>> idle;
   for (const auto& [key, e] : entities_)
-    if (e->loaded && !e->broken && e->sequence() == e->saved && !parked_.contains(key)) idle.emplace_back(e->last_used, key);
+    if (e->loaded && !e->broken && e->sequence() == e->saved && !parked_.contains(key))
+      idle.emplace_back(e->last_used, key);
   const std::size_t leave = std::min(idle.size(), entities_.size() - limit);
   std::partial_sort(idle.begin(), idle.begin() + static_cast<std::ptrdiff_t>(leave), idle.end());
   for (std::size_t i = 0; i < leave; ++i) entities_.erase(idle[i].second);

@@ -4,7 +4,8 @@
 
 namespace soma::runtime {
 
-void Partition::update_effects(const ActorKey& actor, std::vector<actors::Effect> effects, bool recovered) {
+void Partition::update_effects(const ActorKey& actor, std::vector<actors::Effect> effects,
+                               bool recovered) {
   auto change = ledger_.update(actor, std::move(effects), w_.parts.clock->now_ms());
   for (const auto& id : change.cancel) w_.parts.effects->cancel(id);
   for (const auto& effect : change.start) schedule(actor, effect, recovered);
@@ -13,7 +14,9 @@ void Partition::update_effects(const ActorKey& actor, std::vector<actors::Effect
   for (const auto& [key, items] : ledger_.all())
     for (const auto& [id, item] : items) {
       if (shown.size() >= 1000) break;
-      shown.push_back({key, item.effect, item.state == EffectLedger::State::kRunning ? "running" : "pending", item.since_ms});
+      shown.push_back({key, item.effect,
+                       item.state == EffectLedger::State::kRunning ? "running" : "pending",
+                       item.since_ms});
     }
   std::lock_guard lock(shared_mutex_);
   pending_shown_ = std::move(shown);
@@ -36,20 +39,23 @@ void Partition::schedule(const ActorKey& actor, const actors::Effect& effect, bo
     outcome.mutable_failure()->set_retryable(true);
     return report(actor, std::move(outcome));
   }
-  if (effect.not_before_ms <= w_.parts.clock->now_ms()) return run_effect(actor, effect.effect_id, effect.attempt);
-  w_.parts.clock->call_at(effect.not_before_ms, [self = weak_from_this(), actor, id = effect.effect_id,
-                                                 attempt = effect.attempt, generation = generation_] {
-    auto alive = self.lock();
-    if (!alive) return;
-    alive->post([p = alive.get(), actor, id, attempt, generation] {
-      if (generation == p->generation_) p->run_effect(actor, id, attempt);
-    });
-  });
+  if (effect.not_before_ms <= w_.parts.clock->now_ms())
+    return run_effect(actor, effect.effect_id, effect.attempt);
+  w_.parts.clock->call_at(effect.not_before_ms,
+                          [self = weak_from_this(), actor, id = effect.effect_id,
+                           attempt = effect.attempt, generation = generation_] {
+                            auto alive = self.lock();
+                            if (!alive) return;
+                            alive->post([p = alive.get(), actor, id, attempt, generation] {
+                              if (generation == p->generation_) p->run_effect(actor, id, attempt);
+                            });
+                          });
 }
 
-void Partition::run_effect(const ActorKey& actor, const std::string& effect_id, std::uint32_t attempt) {
+void Partition::run_effect(const ActorKey& actor, const std::string& effect_id,
+                           std::uint32_t attempt) {
   auto* item = ledger_.find(actor, effect_id, attempt);
-  if (!item || item->state != EffectLedger::State::kPending) return;   // no longer wanted
+  if (!item || item->state != EffectLedger::State::kPending) return;  // no longer wanted
   const actors::Effect& effect = item->effect;
   v1::EffectOutcome outcome;
   outcome.set_effect_id(effect_id);
@@ -68,7 +74,8 @@ void Partition::run_effect(const ActorKey& actor, const std::string& effect_id, 
   item->state = EffectLedger::State::kRunning;
   w_.metrics->effects_started.fetch_add(1, std::memory_order_relaxed);
   EffectRunner::Job job{actor, effect, actor.tenant, {}, {}};
-  w_.parts.effects->run(std::move(job), [self = weak_from_this(), actor, now, generation = generation_](v1::EffectOutcome o) {
+  w_.parts.effects->run(std::move(job), [self = weak_from_this(), actor, now,
+                                         generation = generation_](v1::EffectOutcome o) {
     auto alive = self.lock();
     if (!alive) return;
     if (o.started_ms() == 0) o.set_started_ms(now);
@@ -81,16 +88,18 @@ void Partition::run_effect(const ActorKey& actor, const std::string& effect_id, 
 
 void Partition::report(const ActorKey& actor, v1::EffectOutcome outcome) {
   auto* item = ledger_.find(actor, outcome.effect_id(), outcome.attempt());
-  if (!item || item->state == EffectLedger::State::kReported) return;   // cancelled meanwhile
+  if (!item || item->state == EffectLedger::State::kReported) return;  // cancelled meanwhile
   item->state = EffectLedger::State::kReported;
-  auto& counter = outcome.has_result() ? w_.metrics->effects_done
-                  : outcome.has_failure() ? w_.metrics->effects_failed : w_.metrics->effects_unknown;
+  auto& counter = outcome.has_result()    ? w_.metrics->effects_done
+                  : outcome.has_failure() ? w_.metrics->effects_failed
+                                          : w_.metrics->effects_unknown;
   counter.fetch_add(1, std::memory_order_relaxed);
   Input input;
   input.kind = Input::Kind::kEffect;
   input.actor = actor;
   input.command = w_.parts.catalog->find(actor.type)->outcome_command(outcome);
-  input.context.set_command_id("effect:" + to_string(actor) + ":" + outcome.effect_id() + ":" + std::to_string(outcome.attempt()));
+  input.context.set_command_id("effect:" + to_string(actor) + ":" + outcome.effect_id() + ":" +
+                               std::to_string(outcome.attempt()));
   input.context.set_causation_id(outcome.effect_id());
   input.context.set_correlation_id(outcome.effect_id());
   input.context.mutable_principal()->set_subject("soma");

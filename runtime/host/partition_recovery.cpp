@@ -13,7 +13,7 @@ void Partition::open() {
 }
 
 void Partition::recover() {
-  if (phase_ == Phase::kClosed && generation_ > 0) return;   // stopped
+  if (phase_ == Phase::kClosed && generation_ > 0) return;  // stopped
   phase_ = Phase::kRecovering;
   ++generation_;
   w_.metrics->recoveries.fetch_add(1, std::memory_order_relaxed);
@@ -22,7 +22,8 @@ void Partition::recover() {
     problem_ = done.error().message;
     const bool final = done.error().code == Code::kCorrupt;
     if (final) phase_ = Phase::kFenced;
-    log_error("partition cannot be served", {{"partition", std::to_string(id_.value)}, {"reason", problem_}});
+    log_error("partition cannot be served",
+              {{"partition", std::to_string(id_.value)}, {"reason", problem_}});
     publish_status();
     if (final) return;
     back_off_ms_ = std::min(kMaxBackOffMs, back_off_ms_ * 2);
@@ -67,10 +68,14 @@ Status Partition::claim_and_read() {
     fence = events::Fence(checkpoint->epoch, checkpoint->number, checkpoint->head);
     next = checkpoint->next;
     v1::PartitionExtra extra;
-    if (!extra.ParseFromString(checkpoint->extra)) return fail(Code::kInternal, "the checkpoint does not parse");
-    for (const auto& mark : extra.last_sent()) last_sent_[mark.source_partition()] = mark.source_number();
-    for (const auto& mark : extra.high_water()) high_water_[mark.source_partition()] = mark.source_number();
-    for (const auto& item : extra.outbox()) outbox_[{target_of(item).value, item.send().number()}] = item;
+    if (!extra.ParseFromString(checkpoint->extra))
+      return fail(Code::kInternal, "the checkpoint does not parse");
+    for (const auto& mark : extra.last_sent())
+      last_sent_[mark.source_partition()] = mark.source_number();
+    for (const auto& mark : extra.high_water())
+      high_water_[mark.source_partition()] = mark.source_number();
+    for (const auto& item : extra.outbox())
+      outbox_[{target_of(item).value, item.send().number()}] = item;
     for (const auto& entry : extra.parked()) {
       Input input;
       input.kind = Input::Kind::kLocal;
@@ -90,8 +95,9 @@ Status Partition::claim_and_read() {
   v1::Claim claim;
   claim.set_node_id(w_.parts.node_id);
   claim.set_address(w_.parts.address);
-  auto writer = events::FrameWriter::claim(*w_.parts.log, reader, std::move(claim), w_.parts.clock->now_ms(),
-                                            [this](const events::ValidFrame& frame) { read_tail(frame); });
+  auto writer =
+      events::FrameWriter::claim(*w_.parts.log, reader, std::move(claim), w_.parts.clock->now_ms(),
+                                 [this](const events::ValidFrame& frame) { read_tail(frame); });
   if (!writer) return tl::unexpected(writer.error());
   writer_ = std::move(*writer);
   fence_ = reader.fence();
@@ -113,15 +119,18 @@ void Partition::read_tail(const events::ValidFrame& valid) {
   }
   for (const auto& entry : frame.entries()) {
     const ActorKey actor = actors::to_key(entry.actor());
-    if (entry.has_input()) high_water_[entry.input().source_partition()] = entry.input().source_number();
+    if (entry.has_input())
+      high_water_[entry.input().source_partition()] = entry.input().source_number();
     for (const auto& send : entry.sends()) {
       if (send.number() == 0) continue;
-      const PartitionId target = partition_of(actors::to_key(send.to()), w_.parts.log->partition_count());
+      const PartitionId target =
+          partition_of(actors::to_key(send.to()), w_.parts.log->partition_count());
       auto& item = outbox_[{target.value, send.number()}];
       *item.mutable_send() = send;
       *item.mutable_cause() = entry.context();
-      item.mutable_cause()->set_causation_id(entry.events_size() ? entry.events(entry.events_size() - 1).event_id()
-                                                                 : entry.context().command_id());
+      item.mutable_cause()->set_causation_id(entry.events_size()
+                                                 ? entry.events(entry.events_size() - 1).event_id()
+                                                 : entry.context().command_id());
       *item.mutable_from() = entry.actor();
       last_sent_[target.value] = send.number();
     }
@@ -133,10 +142,16 @@ void Partition::read_tail(const events::ValidFrame& valid) {
       input.context = entry.context();
       parked_[actor].push_back(std::move(input));
     }
-    if (!entry.context().causation_id().empty()) continue;   // not a client's
-    const std::uint64_t last = entry.events_size() ? entry.events(entry.events_size() - 1).sequence() : 0;
-    recent_[entry.context().command_id()] = {entry.context().command_id(), entry.request_hash(), actor, valid.position,
-                                             Sequence{last}, entry.reply(), entry.context().now_ms()};
+    if (!entry.context().causation_id().empty()) continue;  // not a client's
+    const std::uint64_t last =
+        entry.events_size() ? entry.events(entry.events_size() - 1).sequence() : 0;
+    recent_[entry.context().command_id()] = {entry.context().command_id(),
+                                             entry.request_hash(),
+                                             actor,
+                                             valid.position,
+                                             Sequence{last},
+                                             entry.reply(),
+                                             entry.context().now_ms()};
   }
 }
 
@@ -190,13 +205,16 @@ void Partition::load(Entity& entity, PartitionId id, const PartitionWorld& world
 
 // Memory may be ahead of the log: all of it goes, and is read back under a new claim.
 void Partition::fail_partition(const Error& error) {
-  log_error("partition dropped", {{"partition", std::to_string(id_.value)}, {"reason", error.message}});
+  log_error("partition dropped",
+            {{"partition", std::to_string(id_.value)}, {"reason", error.message}});
   phase_ = Phase::kRecovering;
   problem_ = error.message;
   ++generation_;
   Error told = error;
   if (told.code != Code::kStorageFull)
-    told = {Code::kUnknownOutcome, "whether the command was recorded is not known; retry with the same Idempotency-Key", {}};
+    told = {Code::kUnknownOutcome,
+            "whether the command was recorded is not known; retry with the same Idempotency-Key",
+            {}};
   std::vector<Completion> all;
   for (auto& pending : in_flight_)
     for (auto& c : pending->completions) all.push_back(std::move(c));

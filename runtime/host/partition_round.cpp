@@ -1,4 +1,5 @@
-// Rounds: commands are decided by their actors, gathered into frames, and answered when those are valid.
+// Rounds: commands are decided by their actors, gathered into frames, and answered when those are
+// valid.
 #include <algorithm>
 #include <chrono>
 
@@ -9,13 +10,15 @@ namespace soma::runtime {
 
 namespace {
 
-constexpr std::uint64_t kNumberLater = ~0ULL;   // a send to another partition, until the round closes
+constexpr std::uint64_t kNumberLater =
+    ~0ULL;  // a send to another partition, until the round closes
 constexpr std::size_t kFrameTargetBytes = 512 * 1024;
 constexpr std::uint32_t kMaxCascade = 64;
 constexpr std::size_t kMaxParkedPerActor = 1000;
 
 std::int64_t steady_us() {
-  return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now().time_since_epoch())
+  return std::chrono::duration_cast<std::chrono::microseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
       .count();
 }
 
@@ -24,13 +27,13 @@ std::int64_t steady_us() {
 void Partition::pump() {
   if ((phase_ != Phase::kServing && phase_ != Phase::kDraining) || round_) return;
   if (want_checkpoint_ && !checkpointing_) {
-    if (!in_flight_.empty()) return;   // states then are what the log holds
+    if (!in_flight_.empty()) return;  // states then are what the log holds
     write_checkpoint();
   }
   if (in_flight_.size() >= w_.parts.limits.frames_in_flight) return;
   if (!retry_.empty() && in_flight_.empty()) {
     for (Input& input : retry_) {
-      entities_.erase(input.actor);    // recovered afresh
+      entities_.erase(input.actor);  // recovered afresh
       queue_.push_front(std::move(input));
     }
     retry_.clear();
@@ -44,7 +47,7 @@ void Partition::pump() {
     return;
   }
   round_ = true;
-  ++outstanding_;   // held while the round is being filled
+  ++outstanding_;  // held while the round is being filled
   for (std::size_t n = 0; n < w_.parts.limits.frame_max_entries && !queue_.empty(); ++n) {
     Input input = std::move(queue_.front());
     queue_.pop_front();
@@ -66,7 +69,8 @@ std::shared_ptr<Entity> Partition::entity(const ActorKey& key) {
 }
 
 void Partition::dispatch(Input input) {
-  if (auto parked = parked_.find(input.actor); parked != parked_.end() && input.kind != Input::Kind::kRead &&
+  if (auto parked = parked_.find(input.actor); parked != parked_.end() &&
+                                               input.kind != Input::Kind::kRead &&
                                                input.kind != Input::Kind::kRestore) {
     input.retried = true;
     return threw(std::move(input), "the actor is parked");
@@ -74,7 +78,8 @@ void Partition::dispatch(Input input) {
   auto target = entity(input.actor);
   if (!target) {
     Decided unknown;
-    unknown.rejection = {Code::kInvalidArgument, "unknown actor type " + input.actor.type, "actor.type"};
+    unknown.rejection = {Code::kInvalidArgument, "unknown actor type " + input.actor.type,
+                         "actor.type"};
     ++outstanding_;
     return decided(std::move(input), std::move(unknown));
   }
@@ -85,13 +90,15 @@ void Partition::dispatch(Input input) {
   auto shared = std::make_shared<Input>(std::move(input));
   std::vector<StateStore::HistoryRow> tail;
   if (!target->loaded) tail = tail_history(target->key());
-  target->executor().post([self = shared_from_this(), target, shared, decides, context = std::move(context),
-                           tail = std::move(tail), generation = generation_] {
+  target->executor().post([self = shared_from_this(), target, shared, decides,
+                           context = std::move(context), tail = std::move(tail),
+                           generation = generation_] {
     Decided out;
     if (!target->loaded) {
       load(*target, self->id_, self->w_, tail);
       out.restored = true;
-      if (!target->broken) out.restored_effects = target->type().effects(target->key(), target->state());
+      if (!target->broken)
+        out.restored_effects = target->type().effects(target->key(), target->state());
     }
     if (decides) {
       Decided d = target->decide(context, shared->command);
@@ -100,7 +107,8 @@ void Partition::dispatch(Input input) {
       out = std::move(d);
     } else {
       out.sequence = target->sequence();
-      if (target->broken) out.thrown = target->problem;
+      if (target->broken)
+        out.thrown = target->problem;
       else if (shared->kind == Input::Kind::kRead) {
         auto copy = target->type().new_state();
         copy->CopyFrom(target->state());
@@ -122,12 +130,16 @@ void Partition::decided(Input input, Decided d) {
       input.on_state(fail(Code::kParked, "the actor could not be restored: " + d.thrown));
     } else {
       auto done = std::make_shared<Host::OnState>(std::move(input.on_state));
-      aside_.push_back({[done, state = d.state, sequence = d.sequence](Position p) { (*done)(StateView{state, sequence, p}); },
+      aside_.push_back({[done, state = d.state, sequence = d.sequence](Position p) {
+                          (*done)(StateView{state, sequence, p});
+                        },
                         [done](const Error& e) { (*done)(tl::unexpected(e)); }});
     }
   } else if (input.kind != Input::Kind::kRestore) {
-    if (!d.thrown.empty()) threw(std::move(input), d.thrown);
-    else take_entry(std::move(input), std::move(d));
+    if (!d.thrown.empty())
+      threw(std::move(input), d.thrown);
+    else
+      take_entry(std::move(input), std::move(d));
   }
   if (--outstanding_ == 0) close_round();
 }
@@ -143,11 +155,16 @@ void Partition::take_entry(Input input, Decided d) {
         deciding_.erase(it);
       }
       auto shared = std::make_shared<std::vector<Host::OnAccepted>>(std::move(all));
-      aside_.push_back({[shared, e = d.rejection](Position) { for (auto& done : *shared) done(tl::unexpected(e)); },
-                        [shared](const Error& e) { for (auto& done : *shared) done(tl::unexpected(e)); }});
+      aside_.push_back({[shared, e = d.rejection](Position) {
+                          for (auto& done : *shared) done(tl::unexpected(e));
+                        },
+                        [shared](const Error& e) {
+                          for (auto& done : *shared) done(tl::unexpected(e));
+                        }});
       return;
     }
-    log_warn("command refused by its actor", {{"actor", to_string(input.actor)}, {"code", std::string(code_name(d.rejection.code))},
+    log_warn("command refused by its actor", {{"actor", to_string(input.actor)},
+                                              {"code", std::string(code_name(d.rejection.code))},
                                               {"reason", d.rejection.message}});
     d.entry = std::make_shared<v1::Entry>();
     *d.entry->mutable_actor() = actors::to_ref(input.actor);
@@ -175,15 +192,17 @@ void Partition::take_entry(Input input, Decided d) {
     next.command = std::move(send.command);
     next.context = d.entry->context();
     next.context.set_command_id(recorded->command_id());
-    next.context.set_causation_id(d.entry->events_size() ? d.entry->events(d.entry->events_size() - 1).event_id()
-                                                         : input.context.command_id());
+    next.context.set_causation_id(d.entry->events_size()
+                                      ? d.entry->events(d.entry->events_size() - 1).event_id()
+                                      : input.context.command_id());
     next.depth = input.depth + 1;
     dispatch(std::move(next));
   }
   entries_.emplace_back(std::move(input), std::move(d));
 }
 
-// Retried once on recovered state; then the actor is parked: its commands wait in order, others run on.
+// Retried once on recovered state; then the actor is parked: its commands wait in order, others run
+// on.
 void Partition::threw(Input input, const std::string& what) {
   if (!input.retried) {
     input.retried = true;
@@ -201,12 +220,14 @@ void Partition::threw(Input input, const std::string& what) {
       duplicates = std::move(it->second.waiting);
       deciding_.erase(it);
     }
-    const Error error{Code::kParked, "the actor is parked after a failure; an operator must redrive it", {}};
+    const Error error{
+        Code::kParked, "the actor is parked after a failure; an operator must redrive it", {}};
     for (auto& [hash, done] : duplicates) done(tl::unexpected(error));
     return input.done(tl::unexpected(error));
   }
   if (waiting.size() >= kMaxParkedPerActor)
-    log_error("too many parked commands; this one stays in the log only", {{"actor", to_string(input.actor)}});
+    log_error("too many parked commands; this one stays in the log only",
+              {{"actor", to_string(input.actor)}});
   Decided d;
   d.entry = std::make_shared<v1::Entry>();
   *d.entry->mutable_actor() = actors::to_ref(input.actor);
@@ -216,14 +237,17 @@ void Partition::threw(Input input, const std::string& what) {
   if (input.order == 0) input.order = ++next_order_;
   Input recorded = input;
   if (input.kind == Input::Kind::kRelay) *d.entry->mutable_input() = input.position;
-  input.kind = Input::Kind::kLocal;   // when it runs again its place in the inbox is already recorded
+  input.kind =
+      Input::Kind::kLocal;  // when it runs again its place in the inbox is already recorded
   if (waiting.size() < kMaxParkedPerActor) waiting.push_back(std::move(input));
   entries_.emplace_back(std::move(recorded), std::move(d));
 }
 
 void Partition::complete_later(Completion completion) {
-  if (in_flight_.empty()) completion.valid(Position{id_, Offset{next_offset_.value ? next_offset_.value - 1 : 0}});
-  else in_flight_.back()->completions.push_back(std::move(completion));
+  if (in_flight_.empty())
+    completion.valid(Position{id_, Offset{next_offset_.value ? next_offset_.value - 1 : 0}});
+  else
+    in_flight_.back()->completions.push_back(std::move(completion));
 }
 
 void Partition::close_round() {
@@ -232,9 +256,11 @@ void Partition::close_round() {
   auto aside = std::move(aside_);
   entries_.clear();
   aside_.clear();
-  // Actors answer in any order. In the order of dispatch, what came first from a source also stands first,
-  // whichever frame of the round it is in, and so do sends: a lost frame never leaves a hole behind.
-  std::sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) { return a.first.order < b.first.order; });
+  // Actors answer in any order. In the order of dispatch, what came first from a source also stands
+  // first, whichever frame of the round it is in, and so do sends: a lost frame never leaves a hole
+  // behind.
+  std::sort(entries.begin(), entries.end(),
+            [](const auto& a, const auto& b) { return a.first.order < b.first.order; });
   std::shared_ptr<PendingFrame> pending;
   v1::Frame frame;
   std::size_t bytes = 0;
@@ -266,25 +292,30 @@ void Partition::put_entry(Input& input, Decided& d, v1::Frame& frame, PendingFra
   }
   for (auto& send : *d.entry->mutable_sends()) {
     if (send.number() == 0) continue;
-    send.set_number(++last_sent_[partition_of(actors::to_key(send.to()), w_.parts.log->partition_count()).value]);
+    send.set_number(
+        ++last_sent_[partition_of(actors::to_key(send.to()), w_.parts.log->partition_count())
+                         .value]);
     v1::OutboxItem item;
     *item.mutable_send() = send;
     *item.mutable_cause() = d.entry->context();
-    item.mutable_cause()->set_causation_id(d.entry->events_size() ? d.entry->events(d.entry->events_size() - 1).event_id()
-                                                                  : d.entry->context().command_id());
+    item.mutable_cause()->set_causation_id(
+        d.entry->events_size() ? d.entry->events(d.entry->events_size() - 1).event_id()
+                               : d.entry->context().command_id());
     *item.mutable_from() = d.entry->actor();
     pending.outbox.push_back(std::move(item));
   }
   if (d.entry->events_size() > 0) pending.effects.emplace_back(input.actor, std::move(d.effects));
   pending.events += static_cast<std::size_t>(d.entry->events_size()) + 1;
   if (input.kind == Input::Kind::kClient) {
-    StateStore::DedupeRow row{input.context.command_id(), input.request_hash, input.actor, {}, d.sequence,
-                              d.entry->reply(), input.context.now_ms()};
+    StateStore::DedupeRow row{
+        input.context.command_id(), input.request_hash,    input.actor, {}, d.sequence,
+        d.entry->reply(),           input.context.now_ms()};
     pending.dedupe.push_back(row);
     auto done = std::make_shared<Host::OnAccepted>(std::move(input.done));
-    pending.completions.push_back(
-        {[done, reply = row.reply, sequence = d.sequence](Position p) { (*done)(Accepted{reply, p, sequence, false}); },
-         [done](const Error& e) { (*done)(tl::unexpected(e)); }});
+    pending.completions.push_back({[done, reply = row.reply, sequence = d.sequence](Position p) {
+                                     (*done)(Accepted{reply, p, sequence, false});
+                                   },
+                                   [done](const Error& e) { (*done)(tl::unexpected(e)); }});
   }
   frame.mutable_entries()->Add(std::move(*d.entry));
 }
@@ -301,7 +332,8 @@ void Partition::append_frame(std::shared_ptr<PendingFrame> pending, v1::Frame fr
   });
 }
 
-void Partition::frame_done(const std::shared_ptr<PendingFrame>& pending, const events::FrameWriter::Outcome& outcome) {
+void Partition::frame_done(const std::shared_ptr<PendingFrame>& pending,
+                           const events::FrameWriter::Outcome& outcome) {
   if (!outcome.valid) return fail_partition(outcome.error);
   in_flight_.pop_front();
   const events::ValidFrame& valid = outcome.frame;
@@ -317,7 +349,8 @@ void Partition::frame_done(const std::shared_ptr<PendingFrame>& pending, const e
   }
   auto& m = *w_.metrics;
   m.frames.fetch_add(1, std::memory_order_relaxed);
-  m.entries.fetch_add(static_cast<std::uint64_t>(valid.frame->entries_size()), std::memory_order_relaxed);
+  m.entries.fetch_add(static_cast<std::uint64_t>(valid.frame->entries_size()),
+                      std::memory_order_relaxed);
   m.events.fetch_add(pending->events, std::memory_order_relaxed);
   m.observe_commit(static_cast<std::uint64_t>(steady_us() - pending->began_us));
   w_.observe(valid);

@@ -20,7 +20,7 @@ namespace soma::runtime {
 class Clock {
  public:
   virtual ~Clock() = default;
-  virtual std::int64_t now_ms() const = 0;                       // Unix time
+  virtual std::int64_t now_ms() const = 0;  // Unix time
   // Runs `wake` once, not before `at_ms`, on a clock thread; must not block.
   virtual void call_at(std::int64_t at_ms, std::function<void()> wake) = 0;
 };
@@ -35,10 +35,11 @@ class EffectRunner {
     std::string traceparent;
     std::string correlation_id;
   };
-  using OnOutcome = std::function<void(v1::EffectOutcome)>;      // exactly once per run
+  using OnOutcome = std::function<void(v1::EffectOutcome)>;  // exactly once per run
   virtual ~EffectRunner() = default;
   virtual void run(Job job, OnOutcome done) = 0;
-  virtual void cancel(const std::string& effect_id) = 0;         // the outcome is then a failure `cancelled`
+  virtual void cancel(
+      const std::string& effect_id) = 0;  // the outcome is then a failure `cancelled`
 };
 
 // Snapshots and other caches of the log; everything in it can be deleted. Thread-safe.
@@ -47,17 +48,17 @@ class StateStore {
   struct Snapshot {
     ActorKey actor;
     Sequence sequence;
-    Offset offset;            // of the last frame folded in
+    Offset offset;  // of the last frame folded in
     std::string schema_hash;
-    std::string state;        // deterministic bytes
-    bool pending = false;     // the state has effects: activate it on recovery
+    std::string state;     // deterministic bytes
+    bool pending = false;  // the state has effects: activate it on recovery
   };
-  struct Checkpoint {         // every actor's state up to `offset` is in the store
-    Offset next;              // first offset not covered
+  struct Checkpoint {  // every actor's state up to `offset` is in the store
+    Offset next;       // first offset not covered
     Epoch epoch;
     FrameNumber number;
-    std::string head;         // fence as it stood
-    std::string extra;        // the host's own bytes: high-water marks, send numbers
+    std::string head;   // fence as it stood
+    std::string extra;  // the host's own bytes: high-water marks, send numbers
   };
   struct DedupeRow {
     std::string command_id;
@@ -68,7 +69,7 @@ class StateStore {
     std::string reply;
     std::int64_t at_ms = 0;
   };
-  struct HistoryRow {         // which frame holds an actor's events from `first` on
+  struct HistoryRow {  // which frame holds an actor's events from `first` on
     ActorKey actor;
     Sequence first;
     Offset offset;
@@ -83,11 +84,14 @@ class StateStore {
   // Nothing when absent or when header, checksum or digest do not match (I9).
   virtual std::optional<Snapshot> load(PartitionId partition, const ActorKey& actor) const = 0;
   virtual std::optional<Checkpoint> checkpoint(PartitionId partition) const = 0;
-  virtual std::optional<DedupeRow> dedupe(PartitionId partition, std::string_view command_id) const = 0;
-  virtual std::vector<HistoryRow> history(PartitionId partition, const ActorKey& actor, Sequence after, std::size_t limit) const = 0;
+  virtual std::optional<DedupeRow> dedupe(PartitionId partition,
+                                          std::string_view command_id) const = 0;
+  virtual std::vector<HistoryRow> history(PartitionId partition, const ActorKey& actor,
+                                          Sequence after, std::size_t limit) const = 0;
   virtual std::vector<ActorKey> with_pending(PartitionId partition) const = 0;
-  virtual std::vector<ActorKey> list(std::string_view tenant, std::string_view type, std::size_t limit) const = 0;
-  virtual Status write(PartitionId partition, const Batch& batch) = 0;    // atomic
+  virtual std::vector<ActorKey> list(std::string_view tenant, std::string_view type,
+                                     std::size_t limit) const = 0;
+  virtual Status write(PartitionId partition, const Batch& batch) = 0;  // atomic
   virtual Status drop_all() = 0;
   virtual void expire_dedupe(std::int64_t before_ms) = 0;
 };

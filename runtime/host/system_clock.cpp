@@ -45,7 +45,7 @@ class SystemClock final : public Clock {
         continue;
       }
       const std::int64_t wait = alarms_.begin()->first - now_ms();
-      if (wait > 0) {   // wall time may be set: look again now and then
+      if (wait > 0) {  // wall time may be set: look again now and then
         changed_.wait_for(lock, std::chrono::milliseconds(std::min<std::int64_t>(wait, 500)));
         continue;
       }

@@ -1,4 +1,5 @@
-// A thread that runs tasks one after the other, for what must not run on a host's or a socket's thread.
+// A thread that runs tasks one after the other, for what must not run on a host's or a socket's
+// thread.
 #pragma once
 
 #include <condition_variable>

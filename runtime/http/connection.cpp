@@ -3,7 +3,6 @@
 
 #include <boost/asio/post.hpp>
 #include <boost/asio/write.hpp>
-
 #include <charconv>
 
 #include "runtime/http/sink.h"
@@ -16,14 +15,16 @@ namespace beast = boost::beast;
 using boost::system::error_code;
 
 namespace {
-constexpr std::size_t kReadSize = 8 * 1024;             // bytes per read of a header
+constexpr std::size_t kReadSize = 8 * 1024;  // bytes per read of a header
 constexpr std::size_t kBodyReadSize = 64 * 1024;
-constexpr std::size_t kSwallowBody = 64 * 1024;         // a refused body up to this is read, not cut
-constexpr std::size_t kMinBytesPerSecond = 64 * 1024;   // slower peers run into the deadline
+constexpr std::size_t kSwallowBody = 64 * 1024;        // a refused body up to this is read, not cut
+constexpr std::size_t kMinBytesPerSecond = 64 * 1024;  // slower peers run into the deadline
 }  // namespace
 
 Connection::Connection(Worker& worker, asio::ip::tcp::socket socket)
-    : worker_(worker), core_(*worker.core), socket_(std::move(socket)),
+    : worker_(worker),
+      core_(*worker.core),
+      socket_(std::move(socket)),
       buffer_(core_.options.header_limit + 2 * kBodyReadSize) {
   error_code error;
   socket_.set_option(asio::ip::tcp::no_delay(true), error);
@@ -46,7 +47,7 @@ void Connection::next_request() {
   prepared_ = {};
   parser_.emplace();
   parser_->header_limit(static_cast<std::uint32_t>(core_.options.header_limit));
-  parser_->body_limit(boost::none);   // the route's limit is checked when it is known
+  parser_->body_limit(boost::none);  // the route's limit is checked when it is known
   parser_->eager(false);
   status_ = 0;
   sent_ = 0;
@@ -142,8 +143,10 @@ bool Connection::parse_body() {
     error_code error;
     buffer_.consume(parser_->put(buffer_.data(), error));
     if (parser_->get().body().size() > prepared_.body_limit) {
-      refuse_and_close(problem(Error{Code::kTooLarge, "the body may have at most " +
-                                         std::to_string(prepared_.body_limit) + " bytes", {}}));
+      refuse_and_close(problem(
+          Error{Code::kTooLarge,
+                "the body may have at most " + std::to_string(prepared_.body_limit) + " bytes",
+                {}}));
       return false;
     }
     if (error == beast::http::error::need_more) {
@@ -165,23 +168,22 @@ void Connection::dispatch() {
     return write(std::move(*refused));
   const auto request = prepared_.request;
   const Route* route = prepared_.route;
-  Responder responder(std::make_shared<ConnectionSink>(worker_.shared_from_this(), weak_from_this(),
-                                                       number_));
+  Responder responder(
+      std::make_shared<ConnectionSink>(worker_.shared_from_this(), weak_from_this(), number_));
   try {
     route->handler(request, responder);
   } catch (const std::exception& e) {
-    log_error("handler_threw", {{"route", route->pattern}, {"reason", e.what()},
-                                {"request_id", request->request_id}});
+    log_error(
+        "handler_threw",
+        {{"route", route->pattern}, {"reason", e.what()}, {"request_id", request->request_id}});
     responder.fail(Error{Code::kInternal, "the handler failed", {}});
   }
 }
 
 void Connection::refuse_unreadable(const error_code& error) {
-  const auto answer = [&](Code code, const char* why) {
-    return problem(Error{code, why, {}});
-  };
+  const auto answer = [&](Code code, const char* why) { return problem(Error{code, why, {}}); };
   if (error == beast::http::error::header_limit) {
-    if (parser_->get().target().empty())   // still within the request line
+    if (parser_->get().target().empty())  // still within the request line
       return refuse_and_close(problem_as(414, {Code::kMalformed, "the URL is too long", {}}));
     return refuse_and_close(answer(Code::kHeadersTooLarge, "the header is too large"));
   }
@@ -207,8 +209,7 @@ void Connection::check_deadline(Clock::time_point now) {
   }
   if (phase_ == Phase::kHandling || now < deadline_) return;
   if (phase_ == Phase::kHeader || phase_ == Phase::kBody)
-    return refuse_and_close(
-        problem_as(408, {Code::kMalformed, "the request came too slowly", {}}));
+    return refuse_and_close(problem_as(408, {Code::kMalformed, "the request came too slowly", {}}));
   close();
 }
 

@@ -1,15 +1,14 @@
 // One client connection; private to this room (Asio and Beast are included here).
 #pragma once
 
+#include <array>
+#include <atomic>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/string_body.hpp>
-
-#include <array>
-#include <atomic>
 #include <chrono>
 #include <memory>
 #include <optional>
@@ -39,18 +38,20 @@ struct Core {
   Counter refused_connections;
 
   Core(ServerOptions o, const Router& r, AuthHook a)
-      : options(std::move(o)), router(r), auth(std::move(a)),
+      : options(std::move(o)),
+        router(r),
+        auth(std::move(a)),
         refuse_unknown_fields(options.refuse_unknown_fields) {}
 };
 
-// One io thread's world: its connections, clock tick and metric handles. Touched by that thread only,
-// but for `io`, which takes posts from anywhere.
+// One io thread's world: its connections, clock tick and metric handles. Touched by that thread
+// only, but for `io`, which takes posts from anywhere.
 struct Worker : std::enable_shared_from_this<Worker> {
   std::shared_ptr<Core> core;
   asio::io_context io{1};
   asio::steady_timer timer{io};
   std::unordered_set<std::shared_ptr<Connection>> connections;
-  Clock::time_point now = Clock::now();   // of the last tick; timeouts need no better
+  Clock::time_point now = Clock::now();  // of the last tick; timeouts need no better
   std::string date;
   struct RouteMetrics {
     Histogram seconds;
@@ -59,22 +60,22 @@ struct Worker : std::enable_shared_from_this<Worker> {
   std::unordered_map<const Route*, RouteMetrics> metrics;
 
   explicit Worker(std::shared_ptr<Core> c) : core(std::move(c)) {}
-  void tick();          // every kTick: deadlines, keep-alive comments, the Date field
-  void drain();         // closes what is idle
+  void tick();   // every kTick: deadlines, keep-alive comments, the Date field
+  void drain();  // closes what is idle
   void close_all();
   void finish(const Prepared& prepared, int status, Clock::time_point started, std::size_t bytes);
 };
 inline constexpr std::chrono::milliseconds kTick{100};
 
-// Requests are read, handled and answered one at a time, in order; what a client sends ahead waits in
-// the buffer. Lives on its worker's thread; the worker owns it until close().
+// Requests are read, handled and answered one at a time, in order; what a client sends ahead waits
+// in the buffer. Lives on its worker's thread; the worker owns it until close().
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
   Connection(Worker& worker, asio::ip::tcp::socket socket);
   void start();
-  void check_deadline(Clock::time_point now);   // each tick
+  void check_deadline(Clock::time_point now);  // each tick
   void drain();
-  void close();                                 // at once; idempotent
+  void close();  // at once; idempotent
 
   // From the responder, posted to this thread. `number` tells a late answer from the current one.
   void respond(std::uint64_t number, Response response);
@@ -90,7 +91,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void read();
   void on_read(const boost::system::error_code& error, std::size_t bytes);
   void advance();
-  bool parse_header();                 // false: wait, or answered
+  bool parse_header();  // false: wait, or answered
   bool parse_body();
   void on_header();
   void send_continue();
@@ -100,7 +101,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void write(Response response);
   void on_written(const boost::system::error_code& error);
   void write_stream(std::string text, bool last);
-  void discard();                      // reads and forgets: notices the end of the client
+  void discard();  // reads and forgets: notices the end of the client
   void linger();
   void set_deadline(std::chrono::milliseconds wait) { deadline_ = Clock::now() + wait; }
   void set_size_deadline(std::chrono::milliseconds wait, std::size_t bytes);
@@ -118,9 +119,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
   Clock::time_point started_{};
   Clock::time_point last_write_{};
   Clock::time_point last_event_{};
-  std::uint64_t number_ = 0;           // of the request on this connection
+  std::uint64_t number_ = 0;  // of the request on this connection
   bool close_after_ = false;
-  bool writing_ = false;               // a stream write is under way
+  bool writing_ = false;  // a stream write is under way
   bool chunked_ = false;
   int status_ = 0;
   std::size_t sent_ = 0;

@@ -1,6 +1,5 @@
 // The writing half of a connection: answers, event streams, and the end.
 #include <boost/asio/write.hpp>
-
 #include <charconv>
 
 #include "runtime/http/connection.h"
@@ -10,8 +9,8 @@ namespace soma::runtime::http {
 using boost::system::error_code;
 
 namespace {
-constexpr std::size_t kJoinBody = 16 * 1024;      // bodies up to this are copied behind the head
-constexpr std::size_t kMaxDiscard = 4 * 1024 * 1024;   // bytes read from a client that should stop
+constexpr std::size_t kJoinBody = 16 * 1024;  // bodies up to this are copied behind the head
+constexpr std::size_t kMaxDiscard = 4 * 1024 * 1024;  // bytes read from a client that should stop
 constexpr std::chrono::milliseconds kLingerTime{1000};
 }  // namespace
 
@@ -27,8 +26,10 @@ void Connection::write(Response response) {
                                   close_after_, false, worker_.date});
   body_.clear();
   if (!prepared_.head_only && response.status != 204 && response.status != 304) {
-    if (response.body.size() <= kJoinBody) out_ += response.body;
-    else body_ = std::move(response.body);
+    if (response.body.size() <= kJoinBody)
+      out_ += response.body;
+    else
+      body_ = std::move(response.body);
   }
   sent_ = out_.size() + body_.size();
   phase_ = Phase::kWriting;
@@ -69,8 +70,8 @@ void Connection::begin_stream(std::uint64_t number, std::shared_ptr<StreamBuffer
   last_event_ = last_write_ = Clock::now();
   discarded_ = 0;
   discard();
-  out_ = response_head(response, {prepared_.request.get(), &core_.options, true, chunked_,
-                                  worker_.date});
+  out_ = response_head(response,
+                       {prepared_.request.get(), &core_.options, true, chunked_, worker_.date});
   writing_ = true;
   write_stream(std::string(), false);
 }
@@ -100,27 +101,28 @@ void Connection::write_stream(std::string text, bool last) {
   if (last && chunked_) out_ += "0\r\n\r\n";
   sent_ += out_.size();
   set_size_deadline(core_.options.write_timeout, out_.size());
-  asio::async_write(socket_, asio::buffer(out_),
-                    [self = shared_from_this(), last](const error_code& error, std::size_t) {
-    if (self->phase_ != Phase::kStreaming) return;
-    self->writing_ = false;
-    self->last_write_ = Clock::now();
-    if (error) return self->close();
-    if (last) {
-      self->worker_.finish(self->prepared_, self->status_, self->started_, self->sent_);
-      self->stream_.reset();
-      return self->linger();
-    }
-    const auto stream = self->stream_;
-    stream->written();   // may run the handler's callback, which may write or close
-    self->flush_stream(self->number_);
-  });
+  asio::async_write(
+      socket_, asio::buffer(out_),
+      [self = shared_from_this(), last](const error_code& error, std::size_t) {
+        if (self->phase_ != Phase::kStreaming) return;
+        self->writing_ = false;
+        self->last_write_ = Clock::now();
+        if (error) return self->close();
+        if (last) {
+          self->worker_.finish(self->prepared_, self->status_, self->started_, self->sent_);
+          self->stream_.reset();
+          return self->linger();
+        }
+        const auto stream = self->stream_;
+        stream->written();  // may run the handler's callback, which may write or close
+        self->flush_stream(self->number_);
+      });
 }
 
-// Ends our side and waits for the client's: closing with unread bytes would reset the connection and
-// could take the answer with it.
+// Ends our side and waits for the client's: closing with unread bytes would reset the connection
+// and could take the answer with it.
 void Connection::linger() {
-  const bool reading = phase_ == Phase::kStreaming;   // a discard is under way already
+  const bool reading = phase_ == Phase::kStreaming;  // a discard is under way already
   phase_ = Phase::kLinger;
   set_deadline(kLingerTime);
   discarded_ = 0;
@@ -133,11 +135,12 @@ void Connection::linger() {
 void Connection::discard() {
   socket_.async_read_some(asio::buffer(waste_),
                           [self = shared_from_this()](const error_code& error, std::size_t n) {
-    if (self->phase_ != Phase::kStreaming && self->phase_ != Phase::kLinger) return;
-    self->discarded_ += n;
-    if (error || self->discarded_ > kMaxDiscard) return self->close();
-    self->discard();
-  });
+                            if (self->phase_ != Phase::kStreaming && self->phase_ != Phase::kLinger)
+                              return;
+                            self->discarded_ += n;
+                            if (error || self->discarded_ > kMaxDiscard) return self->close();
+                            self->discard();
+                          });
 }
 
 }  // namespace soma::runtime::http

@@ -12,7 +12,7 @@
 namespace soma::runtime::http {
 namespace {
 
-constexpr std::size_t kMaxRequestId = 128;        // bytes; longer or odd ones are replaced
+constexpr std::size_t kMaxRequestId = 128;  // bytes; longer or odd ones are replaced
 constexpr std::size_t kMaxIdempotencyKey = 255;
 
 Response refuse(Code code, std::string message) {
@@ -30,9 +30,9 @@ std::optional<Response> check_framing(const Head& head) {
   const std::size_t encodings = head.headers.count("Transfer-Encoding");
   if (lengths > 1) return bad("Content-Length stands more than once");
   if (encodings > 1) return bad("Transfer-Encoding stands more than once");
-  if (lengths > 0 && head.headers.get("Content-Length")->find_first_not_of("0123456789") !=
-                         std::string_view::npos)
-    return bad("Content-Length is not one number");   // "5, 5" is one to some readers only
+  if (lengths > 0 &&
+      head.headers.get("Content-Length")->find_first_not_of("0123456789") != std::string_view::npos)
+    return bad("Content-Length is not one number");  // "5, 5" is one to some readers only
   if (lengths > 0 && encodings > 0)
     return bad("Content-Length and Transfer-Encoding exclude each other");
   if (encodings > 0 && head.version < 11) return bad("Transfer-Encoding needs HTTP/1.1");
@@ -59,9 +59,8 @@ bool split_target(const Head& head, std::string& path, std::string& query) {
     return head.method == "OPTIONS";
   }
   if (!target.starts_with('/') || target.find('#') != target.npos) return false;
-  const bool visible = std::ranges::all_of(target, [](unsigned char c) {
-    return c > 0x20 && c < 0x7F;
-  });
+  const bool visible =
+      std::ranges::all_of(target, [](unsigned char c) { return c > 0x20 && c < 0x7F; });
   if (!visible) return false;
   const auto question = std::min(target.find('?'), target.size());
   path = target.substr(0, question);
@@ -83,7 +82,8 @@ std::optional<Response> check_route(const Policy& policy, const std::string& pat
   if (options && (path == "*" || match.known_path)) {
     Response answer;
     answer.status = 204;
-    answer.header("Allow", path == "*" ? "GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS" : match.allow);
+    answer.header("Allow",
+                  path == "*" ? "GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS" : match.allow);
     return answer;
   }
   if (!match.known_path) return refuse(Code::kNotFound, "no route has this path");
@@ -126,11 +126,11 @@ std::optional<Response> check_caller(const Policy& policy, const Prepared& prepa
 std::optional<Response> check_query(const Policy& policy, const std::string& raw, Prepared& out) {
   auto query = parse_query(raw);
   if (!query) return refuse(Code::kMalformed, "the query string cannot be decoded");
-  const auto errors =
-      validate_query(out.route->query, *query, policy.refuse_unknown_fields);
+  const auto errors = validate_query(out.route->query, *query, policy.refuse_unknown_fields);
   if (!errors.empty())
-    return problem(Error{Code::kInvalidArgument,
-                         "query." + errors[0].loc.back() + " " + errors[0].msg, {}}, errors);
+    return problem(
+        Error{Code::kInvalidArgument, "query." + errors[0].loc.back() + " " + errors[0].msg, {}},
+        errors);
   out.request->query = std::move(*query);
   return {};
 }
@@ -161,8 +161,8 @@ std::optional<Response> check_body_head(const Policy& policy, Prepared& out) {
   const std::uint64_t length = declared_length(headers);
   const bool chunked = headers.count("Transfer-Encoding") > 0;
   if (length > out.body_limit)
-    return refuse(Code::kTooLarge, "the body may have at most " + std::to_string(out.body_limit) +
-                                       " bytes");
+    return refuse(Code::kTooLarge,
+                  "the body may have at most " + std::to_string(out.body_limit) + " bytes");
   const bool has_body = length > 0 || chunked;
   if (has_body && out.route->request && !out.route->raw_body &&
       !is_json_content_type(headers.get_or("Content-Type", "")))
@@ -194,11 +194,13 @@ Prepared prepare(const Policy& policy, Head head) {
   std::string path;
   std::string query;
   if (head.headers.all().size() > policy.options.max_header_fields)
-    out.early = refuse(Code::kHeadersTooLarge, "more than " +
-                           std::to_string(policy.options.max_header_fields) + " header fields");
+    out.early =
+        refuse(Code::kHeadersTooLarge,
+               "more than " + std::to_string(policy.options.max_header_fields) + " header fields");
   else if (head.target.size() > policy.options.url_limit)
-    out.early = refuse_status(414, Code::kMalformed, "the URL is longer than " +
-                                  std::to_string(policy.options.url_limit) + " bytes");
+    out.early = refuse_status(
+        414, Code::kMalformed,
+        "the URL is longer than " + std::to_string(policy.options.url_limit) + " bytes");
   else if (!split_target(head, path, query))
     out.early = refuse(Code::kMalformed, "the request target cannot be read");
   request.method = std::move(head.method);

@@ -1,4 +1,5 @@
-// One request on its way through the server, without sockets: from header fields to a checked request.
+// One request on its way through the server, without sockets: from header fields to a checked
+// request.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +15,7 @@ namespace soma::runtime::http {
 struct Head {
   std::string method;
   std::string target;
-  unsigned version = 11;      // 10 or 11
+  unsigned version = 11;  // 10 or 11
   Headers headers;
   std::string remote;
 };
@@ -25,9 +26,9 @@ struct Prepared {
   const Route* route = nullptr;
   std::optional<Response> early;
   std::size_t body_limit = 0;
-  bool head_only = false;     // HEAD
+  bool head_only = false;  // HEAD
   bool expects_continue = false;
-  bool must_close = false;    // the bytes that follow cannot be trusted
+  bool must_close = false;  // the bytes that follow cannot be trusted
 };
 
 struct Policy {
@@ -37,7 +38,8 @@ struct Policy {
   bool refuse_unknown_fields = false;
 };
 
-// Every check that needs no body: form, limits, route, caller, tenant, capability, query, media type.
+// Every check that needs no body: form, limits, route, caller, tenant, capability, query, media
+// type.
 Prepared prepare(const Policy& policy, Head head);
 
 // The body's checks: JSON and schema. A response when it is refused.
@@ -45,11 +47,11 @@ std::optional<Response> take_body(const Policy& policy, const Prepared& prepared
 
 // Status line and fields, up to and with the empty line.
 struct HeadFacts {
-  const Request* request = nullptr;   // null: the request could not be read
+  const Request* request = nullptr;  // null: the request could not be read
   const ServerOptions* options = nullptr;
   bool close = false;
   bool chunked = false;
-  std::string_view date;              // IMF-fixdate
+  std::string_view date;  // IMF-fixdate
 };
 std::string response_head(const Response& response, const HeadFacts& facts);
 

@@ -1,9 +1,9 @@
-// Strict JSON: boost::json's parser core with a handler that refuses what two readers could differ on.
+// Strict JSON: boost::json's parser core with a handler that refuses what two readers could differ
+// on.
 #include "runtime/http/json_strict.h"
 
 #include <boost/json/basic_parser_impl.hpp>
 #include <boost/json/value_stack.hpp>
-
 #include <charconv>
 #include <cmath>
 #include <string>
@@ -17,7 +17,8 @@ namespace json = boost::json;
 using json::error_code;
 using json::string_view;
 
-// Builds the value as boost::json's own parser does, and keeps the member names of every open object.
+// Builds the value as boost::json's own parser does, and keeps the member names of every open
+// object.
 struct StrictHandler {
   static constexpr std::size_t max_array_size = -1;
   static constexpr std::size_t max_object_size = -1;
@@ -25,9 +26,9 @@ struct StrictHandler {
   static constexpr std::size_t max_key_size = json::string::max_size();
 
   json::value_stack stack;
-  std::vector<std::unordered_set<std::string>> names;   // of the open objects
-  std::string name;                                     // parts of the member name so far
-  std::string number;                                   // parts of the number so far
+  std::vector<std::unordered_set<std::string>> names;  // of the open objects
+  std::string name;                                    // parts of the member name so far
+  std::string number;                                  // parts of the number so far
   const char* reason = nullptr;
 
   bool refuse(error_code& ec, const char* why) {
@@ -38,14 +39,20 @@ struct StrictHandler {
 
   bool on_document_begin(error_code&) { return true; }
   bool on_document_end(error_code&) { return true; }
-  bool on_object_begin(error_code&) { names.emplace_back(); return true; }
+  bool on_object_begin(error_code&) {
+    names.emplace_back();
+    return true;
+  }
   bool on_object_end(std::size_t n, error_code&) {
     names.pop_back();
     stack.push_object(n);
     return true;
   }
   bool on_array_begin(error_code&) { return true; }
-  bool on_array_end(std::size_t n, error_code&) { stack.push_array(n); return true; }
+  bool on_array_end(std::size_t n, error_code&) {
+    stack.push_array(n);
+    return true;
+  }
   bool on_key_part(string_view s, std::size_t, error_code&) {
     name.append(s.data(), s.size());
     stack.push_chars(s);
@@ -59,9 +66,18 @@ struct StrictHandler {
     stack.push_key(s);
     return true;
   }
-  bool on_string_part(string_view s, std::size_t, error_code&) { stack.push_chars(s); return true; }
-  bool on_string(string_view s, std::size_t, error_code&) { stack.push_string(s); return true; }
-  bool on_number_part(string_view s, error_code&) { number.append(s.data(), s.size()); return true; }
+  bool on_string_part(string_view s, std::size_t, error_code&) {
+    stack.push_chars(s);
+    return true;
+  }
+  bool on_string(string_view s, std::size_t, error_code&) {
+    stack.push_string(s);
+    return true;
+  }
+  bool on_number_part(string_view s, error_code&) {
+    number.append(s.data(), s.size());
+    return true;
+  }
   bool on_int64(std::int64_t i, string_view, error_code&) {
     number.clear();
     stack.push_int64(i);
@@ -80,21 +96,27 @@ struct StrictHandler {
       return refuse(ec, "an integer does not fit 64 bits");
     double exact = 0;
     const auto read = std::from_chars(text.data(), text.data() + text.size(), exact);
-    if (read.ec == std::errc()) d = exact;   // else too large, or so small that d is zero
+    if (read.ec == std::errc()) d = exact;  // else too large, or so small that d is zero
     if (!std::isfinite(d) || (read.ec != std::errc() && std::abs(d) > 1))
       return refuse(ec, "a number is too large");
     stack.push_double(d);
     return true;
   }
-  bool on_bool(bool b, error_code&) { stack.push_bool(b); return true; }
-  bool on_null(error_code&) { stack.push_null(); return true; }
+  bool on_bool(bool b, error_code&) {
+    stack.push_bool(b);
+    return true;
+  }
+  bool on_null(error_code&) {
+    stack.push_null();
+    return true;
+  }
   bool on_comment_part(string_view, error_code&) { return true; }
   bool on_comment(string_view, error_code&) { return true; }
 };
 
 tl::unexpected<Error> malformed(std::size_t offset, const std::string& why) {
-  return fail(Code::kMalformed, "the body is not valid JSON at byte " + std::to_string(offset) +
-                                    ": " + why, "body");
+  return fail(Code::kMalformed,
+              "the body is not valid JSON at byte " + std::to_string(offset) + ": " + why, "body");
 }
 
 std::string sentence(const error_code& error, const char* reason) {
@@ -111,8 +133,8 @@ std::string sentence(const error_code& error, const char* reason) {
 
 Result<json::value> parse_json_strict(std::string_view text, const JsonLimits& limits) {
   if (text.size() > limits.max_bytes)
-    return fail(Code::kTooLarge, "the body is larger than " + std::to_string(limits.max_bytes) +
-                                     " bytes");
+    return fail(Code::kTooLarge,
+                "the body is larger than " + std::to_string(limits.max_bytes) + " bytes");
   json::parse_options options;
   options.max_depth = limits.max_depth;
   json::basic_parser<StrictHandler> parser(options);

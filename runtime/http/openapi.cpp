@@ -1,8 +1,7 @@
 // openapi.json 3.1 from the route table and its schemas.
+#include <algorithm>
 #include <boost/json/array.hpp>
 #include <boost/json/serialize.hpp>
-
-#include <algorithm>
 
 #include "runtime/http/router.h"
 #include "runtime/http/text.h"
@@ -14,13 +13,20 @@ namespace json = boost::json;
 
 const char* type_name(FieldType type) {
   switch (type) {
-    case FieldType::kString: return "string";
-    case FieldType::kInt: return "integer";
-    case FieldType::kNumber: return "number";
-    case FieldType::kBool: return "boolean";
-    case FieldType::kObject: return "object";
-    case FieldType::kArray: return "array";
-    case FieldType::kAny: break;
+    case FieldType::kString:
+      return "string";
+    case FieldType::kInt:
+      return "integer";
+    case FieldType::kNumber:
+      return "number";
+    case FieldType::kBool:
+      return "boolean";
+    case FieldType::kObject:
+      return "object";
+    case FieldType::kArray:
+      return "array";
+    case FieldType::kAny:
+      break;
   }
   return "";
 }
@@ -28,7 +34,7 @@ const char* type_name(FieldType type) {
 json::object reference(const Schema& schema, json::object& components) {
   if (schema.name.empty()) return json_schema(schema, components);
   if (!components.contains(schema.name)) {
-    components[schema.name] = json::object();   // breaks cycles
+    components[schema.name] = json::object();  // breaks cycles
     components[schema.name] = json_schema(schema, components);
   }
   return {{"$ref", "#/components/schemas/" + schema.name}};
@@ -54,10 +60,10 @@ json::object problem_schema() {
            {"status", json::object{{"type", "integer"}}},
            {"detail", json::object{{"type", "string"}}},
            {"code", json::object{{"type", "string"}}},
-           {"errors",
-            json::object{{"type", "array"},
-                         {"items", json::object{{"type", "object"},
-                                                {"required", json::array{"loc", "msg", "type"}}}}}}}},
+           {"errors", json::object{{"type", "array"},
+                                   {"items", json::object{{"type", "object"},
+                                                          {"required",
+                                                           json::array{"loc", "msg", "type"}}}}}}}},
       {"required", json::array{"type", "title", "status", "detail", "code"}}};
 }
 
@@ -88,9 +94,10 @@ json::array parameters(const Route& route, json::object& components) {
 json::object responses(const Route& route, json::object& components) {
   json::object out;
   for (const ResponseDoc& doc : route.responses) {
-    json::object entry{{"description", doc.description.empty() ? status_text(doc.status)
-                                                                : doc.description}};
-    if (doc.schema) entry["content"] = content(doc.content_type, reference(*doc.schema, components));
+    json::object entry{
+        {"description", doc.description.empty() ? status_text(doc.status) : doc.description}};
+    if (doc.schema)
+      entry["content"] = content(doc.content_type, reference(*doc.schema, components));
     else if (doc.content_type != "application/json" && doc.status != 204)
       entry["content"] = content(doc.content_type, {});
     out[std::to_string(doc.status)] = std::move(entry);
@@ -106,9 +113,12 @@ json::object responses(const Route& route, json::object& components) {
 std::string operation_id(const Route& route) {
   std::string out;
   for (const char c : route.method + route.pattern) {
-    if (c >= 'A' && c <= 'Z') out += static_cast<char>(c + 32);
-    else if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9')) out += c;
-    else if (!out.ends_with('_') && c != '}') out += '_';
+    if (c >= 'A' && c <= 'Z')
+      out += static_cast<char>(c + 32);
+    else if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'))
+      out += c;
+    else if (!out.ends_with('_') && c != '}')
+      out += '_';
   }
   return out;
 }
@@ -120,8 +130,8 @@ json::object operation(const Route& route, json::object& components) {
   if (!route.tag.empty()) out["tags"] = json::array{json::value(route.tag)};
   if (auto list = parameters(route, components); !list.empty()) out["parameters"] = std::move(list);
   if (route.request) {
-    const bool required = std::ranges::any_of(route.request->fields,
-                                              [](const Field& f) { return f.required; });
+    const bool required =
+        std::ranges::any_of(route.request->fields, [](const Field& f) { return f.required; });
     out["requestBody"] = json::object{
         {"required", required},
         {"content", content("application/json", reference(*route.request, components))}};
@@ -144,8 +154,10 @@ json::object json_schema(const Field& f, json::object& components) {
   if (f.type == FieldType::kObject && f.schema) {
     out = reference(*f.schema, components);
   } else if (f.type != FieldType::kAny) {
-    if (f.nullable) out["type"] = json::array{type_name(f.type), "null"};
-    else out["type"] = type_name(f.type);
+    if (f.nullable)
+      out["type"] = json::array{type_name(f.type), "null"};
+    else
+      out["type"] = type_name(f.type);
   }
   if (!f.description.empty()) out["description"] = f.description;
   if (f.min) out["minimum"] = bound(*f.min);
@@ -188,7 +200,8 @@ json::object Router::openapi(const ApiInfo& info) const {
     auto& item = paths[route->pattern];
     if (!item.is_object()) item = json::object();
     std::string method = route->method;
-    std::ranges::transform(method, method.begin(), [](char c) { return static_cast<char>(c | 0x20); });
+    std::ranges::transform(method, method.begin(),
+                           [](char c) { return static_cast<char>(c | 0x20); });
     item.get_object()[method] = operation(*route, components);
   }
   json::object about{{"title", info.title}, {"version", info.version}};

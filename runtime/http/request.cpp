@@ -4,7 +4,6 @@
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
-
 #include <charconv>
 #include <cstdlib>
 
@@ -41,7 +40,7 @@ std::size_t Headers::count(std::string_view name) const {
 
 const std::string& Request::param(std::string_view name) const {
   const auto it = params.find(std::string(name));
-  if (it == params.end()) std::abort();   // the handler asks for what its pattern does not have
+  if (it == params.end()) std::abort();  // the handler asks for what its pattern does not have
   return it->second;
 }
 
@@ -84,12 +83,12 @@ namespace {
 
 Response make_problem(int status, const Error& error, const std::vector<FieldError>& errors) {
   const std::string code(code_name(error.code));
-  json::object body{{"type", "urn:soma:error:" + code},
-                    {"title", status_text(status)},
-                    {"status", status},
-                    {"detail", code_is_public(error.code) ? error.message
-                                                          : std::string("internal error")},
-                    {"code", code}};
+  json::object body{
+      {"type", "urn:soma:error:" + code},
+      {"title", status_text(status)},
+      {"status", status},
+      {"detail", code_is_public(error.code) ? error.message : std::string("internal error")},
+      {"code", code}};
   if (!errors.empty()) {
     json::array list;
     for (const FieldError& e : errors) {

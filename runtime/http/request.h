@@ -20,8 +20,8 @@ namespace soma::runtime::http {
 class Headers {
  public:
   void add(std::string name, std::string value);
-  void set(std::string_view name, std::string value);   // replaces all of that name
-  std::optional<std::string_view> get(std::string_view name) const;   // the first
+  void set(std::string_view name, std::string value);                // replaces all of that name
+  std::optional<std::string_view> get(std::string_view name) const;  // the first
   std::string get_or(std::string_view name, std::string_view fallback) const;
   std::size_t count(std::string_view name) const;
   const std::vector<std::pair<std::string, std::string>>& all() const { return fields_; }
@@ -31,25 +31,25 @@ class Headers {
 };
 
 struct Request {
-  std::string method;                                // as sent; HEAD reaches the GET handler as "GET"
-  std::string path;                                  // decoded, without the query
-  std::string route;                                 // the pattern that matched: "/v1/sessions/{id}"
-  std::map<std::string, std::string> params;         // path parameters, decoded, never empty
-  std::multimap<std::string, std::string> query;     // decoded
+  std::string method;                             // as sent; HEAD reaches the GET handler as "GET"
+  std::string path;                               // decoded, without the query
+  std::string route;                              // the pattern that matched: "/v1/sessions/{id}"
+  std::map<std::string, std::string> params;      // path parameters, decoded, never empty
+  std::multimap<std::string, std::string> query;  // decoded
   Headers headers;
   std::string body;
-  boost::json::value json;                           // an object when the route has a request schema
-  v1::Principal principal;                           // empty on public routes
-  security::Identity identity;                       // the same caller with token id and expiry
-  std::string request_id;                            // X-Request-ID, or made here; echoed
-  std::string traceparent;                           // our span, child of the caller's
-  std::string idempotency_key;                       // Idempotency-Key; empty: none
-  std::string remote;                                // address of the peer
-  std::string last_event_id;                         // Last-Event-ID
+  boost::json::value json;      // an object when the route has a request schema
+  v1::Principal principal;      // empty on public routes
+  security::Identity identity;  // the same caller with token id and expiry
+  std::string request_id;       // X-Request-ID, or made here; echoed
+  std::string traceparent;      // our span, child of the caller's
+  std::string idempotency_key;  // Idempotency-Key; empty: none
+  std::string remote;           // address of the peer
+  std::string last_event_id;    // Last-Event-ID
 
   const std::string& tenant() const { return principal.tenant(); }
-  const std::string& param(std::string_view name) const;   // must be in the pattern
-  std::optional<std::string> query_value(std::string_view name) const;   // the first
+  const std::string& param(std::string_view name) const;                // must be in the pattern
+  std::optional<std::string> query_value(std::string_view name) const;  // the first
   // As validated by Route::query; `fallback` when absent.
   std::int64_t query_int(std::string_view name, std::int64_t fallback) const;
   bool query_bool(std::string_view name, bool fallback = false) const;
@@ -57,7 +57,7 @@ struct Request {
 
 struct Response {
   int status = 200;
-  std::vector<std::pair<std::string, std::string>> headers;   // beside those the server writes
+  std::vector<std::pair<std::string, std::string>> headers;  // beside those the server writes
   std::string body;
   std::string content_type = "application/json";
 

@@ -49,7 +49,8 @@ std::string response_head(const Response& response, const HeadFacts& facts) {
   const bool bodiless = response.status == 204 || response.status == 304;
   if (!bodiless && !response.content_type.empty())
     append_field(out, "Content-Type", response.content_type);
-  if (facts.chunked) out += "Transfer-Encoding: chunked\r\n";
+  if (facts.chunked)
+    out += "Transfer-Encoding: chunked\r\n";
   else if (!bodiless && response.content_type != "text/event-stream")
     append_field(out, "Content-Length", std::to_string(response.body.size()));
   bool caching = false;

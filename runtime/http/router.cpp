@@ -35,7 +35,7 @@ std::vector<std::string_view> split(std::string_view path) {
 struct Router::Node {
   std::map<std::string, std::unique_ptr<Node>, std::less<>> literals;
   std::unique_ptr<Node> parameter;
-  std::vector<const Route*> routes;   // one per method
+  std::vector<const Route*> routes;  // one per method
 
   // The first node with routes, literals first; `values` are the parameters' raw texts.
   const Node* find(const std::vector<std::string_view>& segments, std::size_t at,
@@ -96,7 +96,7 @@ Router::Match Router::match(std::string_view method, std::string_view path) cons
   std::vector<std::string> decoded;
   for (const auto value : values) {
     auto text = percent_decode(value, false);
-    if (!text || text->empty()) return out;   // no such object can exist
+    if (!text || text->empty()) return out;  // no such object can exist
     decoded.push_back(std::move(*text));
   }
   out.known_path = true;

@@ -18,23 +18,23 @@ namespace soma::runtime::http {
 struct ResponseDoc {
   int status = 200;
   std::string description{};
-  SchemaRef schema{};                      // null: no body, or one that is not described
+  SchemaRef schema{};  // null: no body, or one that is not described
   std::string content_type = "application/json";
 };
 
 struct Route {
-  std::string method{};                    // GET, POST, PUT, DELETE, PATCH; HEAD and OPTIONS come by themselves
-  std::string pattern{};                   // "/v1/sessions/{id}"; a parameter is one whole segment
-  std::string capability{};                // "session:start"; "public": no token needed
+  std::string method{};      // GET, POST, PUT, DELETE, PATCH; HEAD and OPTIONS come by themselves
+  std::string pattern{};     // "/v1/sessions/{id}"; a parameter is one whole segment
+  std::string capability{};  // "session:start"; "public": no token needed
   std::string summary{};
-  std::string tag{};                       // area in openapi.json
-  SchemaRef request{};                     // set: the body is JSON and is validated against it
-  std::vector<Field> query{};              // query parameters, validated
-  std::vector<ResponseDoc> responses{};    // of success; problems are described for every route
-  std::size_t body_limit = 0;              // bytes; 0: the server's default (1 MiB)
-  bool idempotent_write = false;           // honours Idempotency-Key (documented; handler's duty)
-  bool streaming = false;                  // may answer with text/event-stream
-  bool raw_body = false;                   // a body of any content type, not parsed
+  std::string tag{};                     // area in openapi.json
+  SchemaRef request{};                   // set: the body is JSON and is validated against it
+  std::vector<Field> query{};            // query parameters, validated
+  std::vector<ResponseDoc> responses{};  // of success; problems are described for every route
+  std::size_t body_limit = 0;            // bytes; 0: the server's default (1 MiB)
+  bool idempotent_write = false;         // honours Idempotency-Key (documented; handler's duty)
+  bool streaming = false;                // may answer with text/event-stream
+  bool raw_body = false;                 // a body of any content type, not parsed
   Handler handler{};
 };
 
@@ -49,18 +49,21 @@ class Router {
   // Aborts on a route that cannot be meant: empty capability, twice the same method and pattern,
   // a parameter named twice. Literal segments win over parameters.
   void add(Route route);
-  void add(Route route, Handler handler) { route.handler = std::move(handler); add(std::move(route)); }
+  void add(Route route, Handler handler) {
+    route.handler = std::move(handler);
+    add(std::move(route));
+  }
 
   struct Match {
-    const Route* route = nullptr;          // null: no such method here
+    const Route* route = nullptr;  // null: no such method here
     std::map<std::string, std::string> params;
-    bool known_path = false;               // some route has this path
-    std::string allow;                     // "GET, HEAD, OPTIONS" when the method is not here
+    bool known_path = false;  // some route has this path
+    std::string allow;        // "GET, HEAD, OPTIONS" when the method is not here
   };
   // `path` is the target's raw path; segments are percent-decoded one by one.
   Match match(std::string_view method, std::string_view path) const;
 
-  const std::vector<std::unique_ptr<Route>>& routes() const { return routes_; }   // as added
+  const std::vector<std::unique_ptr<Route>>& routes() const { return routes_; }  // as added
 
   struct ApiInfo {
     std::string title = "SomaStack";

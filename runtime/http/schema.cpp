@@ -1,9 +1,8 @@
 // Validation of bodies and queries against field tables.
 #include "runtime/http/schema.h"
 
-#include <boost/json/array.hpp>
-
 #include <algorithm>
+#include <boost/json/array.hpp>
 #include <charconv>
 #include <cmath>
 
@@ -43,9 +42,11 @@ Loc below(const Loc& loc, std::string part) {
 
 void Check::text(const Field& f, std::string_view value, const Loc& loc) {
   if (f.min_length && value.size() < *f.min_length)
-    return add(loc, *f.min_length == 1 ? std::string("must not be empty")
-                                       : "must have at least " + std::to_string(*f.min_length) +
-                                             " bytes", "too_short");
+    return add(loc,
+               *f.min_length == 1
+                   ? std::string("must not be empty")
+                   : "must have at least " + std::to_string(*f.min_length) + " bytes",
+               "too_short");
   if (f.max_length && value.size() > *f.max_length)
     return add(loc, "must have at most " + std::to_string(*f.max_length) + " bytes", "too_long");
   if (!f.one_of.empty() && !std::ranges::count(f.one_of, value)) {
@@ -99,7 +100,8 @@ void Check::field(const Field& f, const json::value& value, const Loc& loc) {
     case FieldType::kArray:
       if (!value.is_array()) return add(loc, "must be an array", "array_type");
       return array(f, value.get_array(), loc);
-    case FieldType::kAny: return;
+    case FieldType::kAny:
+      return;
   }
 }
 
@@ -107,8 +109,10 @@ void Check::object(const Schema& schema, const json::object& value, const Loc& l
   for (const Field& f : schema.fields) {
     const auto* member = value.if_contains(f.name);
     const bool absent = member == nullptr || (f.nullable && member->is_null());
-    if (!absent) field(f, *member, below(loc, f.name));
-    else if (f.required) add(below(loc, f.name), "is required", "missing");
+    if (!absent)
+      field(f, *member, below(loc, f.name));
+    else if (f.required)
+      add(below(loc, f.name), "is required", "missing");
   }
   if (!refuse_unknown || schema.open) return;
   for (const auto& member : value) {
@@ -153,8 +157,10 @@ SchemaRef make_schema(std::string name, std::vector<Field> fields, bool open) {
 std::vector<FieldError> validate(const Schema& schema, const json::value& value,
                                  bool refuse_unknown, const std::string& root) {
   Check check{refuse_unknown};
-  if (value.is_object()) check.object(schema, value.get_object(), {root});
-  else check.add({root}, "must be an object", "object_type");
+  if (value.is_object())
+    check.object(schema, value.get_object(), {root});
+  else
+    check.add({root}, "must be an object", "object_type");
   return std::move(check.errors);
 }
 

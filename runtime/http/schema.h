@@ -24,9 +24,9 @@ struct Field {
   FieldType type = FieldType::kString;
   bool required = false;
   std::string description{};
-  std::optional<double> min{};             // of numbers
+  std::optional<double> min{};  // of numbers
   std::optional<double> max{};
-  std::optional<std::size_t> min_length{}; // bytes of strings, entries of arrays
+  std::optional<std::size_t> min_length{};  // bytes of strings, entries of arrays
   std::optional<std::size_t> max_length{};
   std::vector<std::string> one_of{};       // allowed strings
   bool nullable = false;                   // null counts as absent
@@ -35,9 +35,9 @@ struct Field {
 };
 
 struct Schema {
-  std::string name{};                      // "SessionStart": its name under components.schemas
+  std::string name{};  // "SessionStart": its name under components.schemas
   std::vector<Field> fields{};
-  bool open = false;                       // unknown members are welcome in every mode
+  bool open = false;  // unknown members are welcome in every mode
   std::string description{};
 };
 using SchemaRef = std::shared_ptr<const Schema>;
@@ -46,8 +46,8 @@ using SchemaRef = std::shared_ptr<const Schema>;
 SchemaRef make_schema(std::string name, std::vector<Field> fields, bool open = false);
 
 // What is wrong with `value`, at most kMaxFieldErrors entries; loc begins with `root`.
-// Types: missing, string_type, int_type, number_type, bool_type, object_type, array_type, too_short,
-// too_long, less_than_min, greater_than_max, enum, extra_forbidden.
+// Types: missing, string_type, int_type, number_type, bool_type, object_type, array_type,
+// too_short, too_long, less_than_min, greater_than_max, enum, extra_forbidden.
 inline constexpr std::size_t kMaxFieldErrors = 32;
 std::vector<FieldError> validate(const Schema& schema, const boost::json::value& value,
                                  bool refuse_unknown, const std::string& root = "body");

@@ -4,7 +4,6 @@
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/ip/v6_only.hpp>
 #include <boost/asio/post.hpp>
-
 #include <charconv>
 #include <condition_variable>
 #include <ctime>
@@ -63,8 +62,8 @@ void Worker::finish(const Prepared& prepared, int status, Clock::time_point star
     if (unseen) {
       Labels with_status = labels;
       with_status["status"] = std::to_string(status);
-      counter->second = options.metrics->counter("soma_http_requests_total", "Requests answered",
-                                                 with_status);
+      counter->second =
+          options.metrics->counter("soma_http_requests_total", "Requests answered", with_status);
     }
     counter->second.add();
   }
@@ -87,7 +86,7 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   std::vector<std::shared_ptr<Worker>> workers;
   std::vector<asio::executor_work_guard<asio::io_context::executor_type>> guards;
   std::vector<std::thread> threads;
-  std::unique_ptr<tcp::acceptor> acceptor;   // on the first worker
+  std::unique_ptr<tcp::acceptor> acceptor;  // on the first worker
   std::unique_ptr<asio::steady_timer> retry;
   std::string host;
   std::uint16_t port = 0;
@@ -125,15 +124,16 @@ void Server::Impl::accept() {
     if (error) {
       // Out of descriptors, most likely: trying again at once would spin.
       retry->expires_after(kTick);
-      retry->async_wait([this](const error_code& e) { if (!e && acceptor->is_open()) accept(); });
+      retry->async_wait([this](const error_code& e) {
+        if (!e && acceptor->is_open()) accept();
+      });
       return;
     }
     if (&worker == workers[0].get()) {
       take(worker, std::move(socket));
     } else {
-      asio::post(worker.io, [this, &worker, s = std::move(socket)]() mutable {
-        take(worker, std::move(s));
-      });
+      asio::post(worker.io,
+                 [this, &worker, s = std::move(socket)]() mutable { take(worker, std::move(s)); });
     }
     accept();
   });
@@ -180,13 +180,12 @@ Result<std::unique_ptr<Server>> Server::start(ServerOptions options, const Route
     const Labels labels{{"service", o.service}};
     impl->core->connection_gauge =
         o.metrics->gauge("soma_http_connections", "Open client connections", labels);
-    impl->core->refused_connections = o.metrics->counter(
-        "soma_http_refused_connections_total", "Connections beyond the limit", labels);
+    impl->core->refused_connections = o.metrics->counter("soma_http_refused_connections_total",
+                                                         "Connections beyond the limit", labels);
   }
   for (int i = 0; i < o.io_threads; ++i)
     impl->workers.push_back(std::make_shared<Worker>(impl->core));
-  if (auto listening = impl->listen(o.listen); !listening)
-    return tl::unexpected(listening.error());
+  if (auto listening = impl->listen(o.listen); !listening) return tl::unexpected(listening.error());
   for (const auto& worker : impl->workers) {
     impl->guards.push_back(asio::make_work_guard(worker->io));
     worker->tick();
@@ -201,7 +200,9 @@ Server::Server(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Server::~Server() { stop(0); }
 
 std::uint16_t Server::port() const { return impl_->port; }
-std::string Server::url() const { return "http://" + impl_->host + ":" + std::to_string(impl_->port); }
+std::string Server::url() const {
+  return "http://" + impl_->host + ":" + std::to_string(impl_->port);
+}
 std::size_t Server::connections() const { return impl_->core->connections.load(); }
 void Server::set_refuse_unknown_fields(bool refuse) { impl_->core->refuse_unknown_fields = refuse; }
 

@@ -18,23 +18,23 @@
 namespace soma::runtime::http {
 
 struct ServerOptions {
-  std::string listen = "127.0.0.1:8080";     // HOST:PORT, [V6]:PORT; port 0 picks a free one
-  int io_threads = 1;                        // 1 .. 16; handlers run on them
-  std::size_t body_limit = 1024 * 1024;      // bytes, unless the route says otherwise
-  std::size_t header_limit = 16 * 1024;      // bytes of request line and fields
+  std::string listen = "127.0.0.1:8080";  // HOST:PORT, [V6]:PORT; port 0 picks a free one
+  int io_threads = 1;                     // 1 .. 16; handlers run on them
+  std::size_t body_limit = 1024 * 1024;   // bytes, unless the route says otherwise
+  std::size_t header_limit = 16 * 1024;   // bytes of request line and fields
   std::size_t max_header_fields = 100;
-  std::size_t url_limit = 8 * 1024;          // bytes
-  std::size_t max_connections = 4096;        // beyond: accepted and closed with 503
+  std::size_t url_limit = 8 * 1024;    // bytes
+  std::size_t max_connections = 4096;  // beyond: accepted and closed with 503
   std::chrono::milliseconds header_timeout{10000};
   std::chrono::milliseconds body_timeout{10000};
-  std::chrono::milliseconds idle_timeout{60000};        // between requests
-  std::chrono::milliseconds write_timeout{30000};       // without progress
+  std::chrono::milliseconds idle_timeout{60000};   // between requests
+  std::chrono::milliseconds write_timeout{30000};  // without progress
   std::chrono::milliseconds stream_keepalive{15000};
-  bool refuse_unknown_fields = false;        // production modes
-  std::vector<std::string> cors_origins;     // exact origins; none: no CORS headers
+  bool refuse_unknown_fields = false;     // production modes
+  std::vector<std::string> cors_origins;  // exact origins; none: no CORS headers
   enum class AccessLog : std::uint8_t { kOff, kErrors, kAll } access_log = AccessLog::kErrors;
-  std::string service = "soma";              // metric label
-  Metrics* metrics = nullptr;                // outlives the server; null: no metrics
+  std::string service = "soma";  // metric label
+  Metrics* metrics = nullptr;    // outlives the server; null: no metrics
 };
 
 // Turns the Authorization header (nothing: absent) into a caller; kUnauthenticated answers 401.
@@ -48,12 +48,12 @@ class Server {
  public:
   static Result<std::unique_ptr<Server>> start(ServerOptions options, const Router& router,
                                                AuthHook auth);
-  ~Server();   // as stop(0)
+  ~Server();  // as stop(0)
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
   std::uint16_t port() const;
-  std::string url() const;                   // "http://127.0.0.1:8080"
+  std::string url() const;  // "http://127.0.0.1:8080"
   std::size_t connections() const;
   void set_refuse_unknown_fields(bool refuse);
 

@@ -19,13 +19,14 @@ ConnectionSink::~ConnectionSink() {
 void ConnectionSink::send(Response response) {
   if (answered_.exchange(true)) return;
   if (worker_->io.get_executor().running_in_this_thread()) {
-    if (const auto connection = connection_.lock()) connection->respond(number_, std::move(response));
+    if (const auto connection = connection_.lock())
+      connection->respond(number_, std::move(response));
     return;
   }
-  asio::post(worker_->io, [connection = connection_, number = number_,
-                           answer = std::move(response)]() mutable {
-    if (const auto c = connection.lock()) c->respond(number, std::move(answer));
-  });
+  asio::post(worker_->io,
+             [connection = connection_, number = number_, answer = std::move(response)]() mutable {
+               if (const auto c = connection.lock()) c->respond(number, std::move(answer));
+             });
 }
 
 std::shared_ptr<EventStream> ConnectionSink::stream(
@@ -42,8 +43,10 @@ std::shared_ptr<EventStream> ConnectionSink::stream(
   auto stream = std::make_shared<StreamBuffer>(std::move(wake));
   asio::post(worker_->io, [connection = connection_, number = number_, stream,
                            fields = std::move(headers)]() mutable {
-    if (const auto c = connection.lock()) c->begin_stream(number, stream, std::move(fields));
-    else stream->gone();
+    if (const auto c = connection.lock())
+      c->begin_stream(number, stream, std::move(fields));
+    else
+      stream->gone();
   });
   return stream;
 }

@@ -11,22 +11,22 @@
 
 namespace soma::runtime::http {
 
-// A server-sent event stream (chunked). Thread-safe. Bounded: when more than kMaxBuffered bytes wait
-// for a slow client the stream is cut, and the client resumes with Last-Event-ID; so a write never
-// blocks and never grows. A comment goes out after 15 s of silence.
+// A server-sent event stream (chunked). Thread-safe. Bounded: when more than kMaxBuffered bytes
+// wait for a slow client the stream is cut, and the client resumes with Last-Event-ID; so a write
+// never blocks and never grows. A comment goes out after 15 s of silence.
 class EventStream {
  public:
   static constexpr std::size_t kMaxBuffered = 1024 * 1024;
   virtual ~EventStream() = default;
 
-  // False when the stream is closed, cut or gone; the caller then stops. Empty id or name: left out.
-  // Line breaks in data make several data: lines; those in id or name are refused (false).
+  // False when the stream is closed, cut or gone; the caller then stops. Empty id or name: left
+  // out. Line breaks in data make several data: lines; those in id or name are refused (false).
   virtual bool event(std::string_view id, std::string_view name, std::string_view data) = 0;
-  virtual bool raw(std::string_view data) = 0;      // OpenAI style: "data: …" and a blank line
+  virtual bool raw(std::string_view data) = 0;  // OpenAI style: "data: …" and a blank line
   virtual bool comment(std::string_view text) = 0;
-  virtual void close() = 0;                         // what was written is sent first; idempotent
+  virtual void close() = 0;  // what was written is sent first; idempotent
   virtual bool open() const = 0;
-  virtual std::size_t buffered() const = 0;         // bytes not yet given to the socket
+  virtual std::size_t buffered() const = 0;  // bytes not yet given to the socket
 
   // Called once, on an io thread, when the client has gone, the stream was cut or the server stops;
   // at once if that has happened already; not after close(). Must not block.
@@ -39,7 +39,7 @@ class EventStream {
 // destroyed unanswered, the client gets 500.
 class Responder {
  public:
-  struct Sink;   // the server's side
+  struct Sink;  // the server's side
   explicit Responder(std::shared_ptr<Sink> sink) : sink_(std::move(sink)) {}
 
   void send(Response response) const;

@@ -28,12 +28,12 @@ class StreamBuffer final : public EventStream {
   // The connection's side, on its io thread.
   struct Batch {
     std::string data;
-    bool finished = false;   // closed, and data is the last of it
-    bool cut = false;        // the client was too slow
+    bool finished = false;  // closed, and data is the last of it
+    bool cut = false;       // the client was too slow
   };
-  Batch take();              // the batch counts as buffered until written()
+  Batch take();  // the batch counts as buffered until written()
   void written();
-  void gone();               // the client has left, or the server stops
+  void gone();  // the client has left, or the server stops
 
  private:
   bool append(std::string text);

@@ -9,7 +9,7 @@
 namespace soma::runtime::http {
 
 bool equal_without_case(std::string_view a, std::string_view b);
-const char* status_text(int status);   // "Not Found"
+const char* status_text(int status);  // "Not Found"
 
 // Nothing for a broken escape, NUL or other control bytes, or invalid UTF-8 after decoding.
 std::optional<std::string> percent_decode(std::string_view text, bool plus_is_space);

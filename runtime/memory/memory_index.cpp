@@ -16,7 +16,7 @@ namespace soma::runtime {
 
 namespace {
 
-constexpr double kWordWeight = 0.5;        // of the fused score; the rest is the cosine
+constexpr double kWordWeight = 0.5;  // of the fused score; the rest is the cosine
 
 // One tenant's facts. Guarded by the index's lock.
 struct TenantFacts {
@@ -24,8 +24,8 @@ struct TenantFacts {
     v1::MemoryFact fact;
     bool has_vector = false;
   };
-  std::map<std::uint64_t, Fact> facts;                // by label
-  std::map<std::string, std::uint64_t> labels;        // by memory id
+  std::map<std::uint64_t, Fact> facts;          // by label
+  std::map<std::string, std::uint64_t> labels;  // by memory id
   std::uint64_t next_label = 1;
   WordIndex words;
   std::unique_ptr<hnswlib::InnerProductSpace> space;
@@ -59,8 +59,9 @@ struct TenantFacts {
       space = std::make_unique<hnswlib::InnerProductSpace>(dimension);
       vectors = std::make_unique<hnswlib::HierarchicalNSW<float>>(space.get(), 1024, 16, 100);
     }
-    if (size != dimension) return;   // of another model; the words still find it
-    if (vectors->cur_element_count >= vectors->max_elements_) vectors->resizeIndex(vectors->max_elements_ * 2);
+    if (size != dimension) return;  // of another model; the words still find it
+    if (vectors->cur_element_count >= vectors->max_elements_)
+      vectors->resizeIndex(vectors->max_elements_ * 2);
     vectors->addPoint(e.values().data(), it->second);
     facts[it->second].has_vector = true;
   }
@@ -78,7 +79,7 @@ struct MemoryIndex::Impl {
   std::map<std::string, TenantFacts> tenants;
   mutable std::mutex positions_mutex;
   mutable std::condition_variable moved;
-  std::map<PartitionId, Offset> seen;      // next offset per partition
+  std::map<PartitionId, Offset> seen;  // next offset per partition
 
   void take(const events::ValidFrame& valid) {
     for (const auto& entry : valid.frame->entries()) {
@@ -92,7 +93,8 @@ struct MemoryIndex::Impl {
           v1::MemoryFact fact = event.memory_remembered().fact();
           fact.set_memory_id(entry.actor().id());
           tenant.remember(fact);
-          if (event.memory_remembered().has_embedding()) tenant.embed(entry.actor().id(), event.memory_remembered().embedding());
+          if (event.memory_remembered().has_embedding())
+            tenant.embed(entry.actor().id(), event.memory_remembered().embedding());
         } else if (event.has_memory_embedded()) {
           tenant.embed(entry.actor().id(), event.memory_embedded().embedding());
         } else if (event.has_memory_forgotten()) {
@@ -138,7 +140,8 @@ v1::RecallResult MemoryIndex::recall(const Query& query) const {
   const auto words = tenant.words.search(query.text);
   double best = 0;
   for (const auto& [label, score] : words) best = std::max(best, score);
-  for (const auto& [label, score] : words) {   // relative to the best: words and cosines then share a scale
+  for (const auto& [label, score] :
+       words) {  // relative to the best: words and cosines then share a scale
     scored[label].score += kWordWeight * score / best;
     scored[label].by_words = true;
   }
@@ -163,7 +166,9 @@ v1::RecallResult MemoryIndex::recall(const Query& query) const {
     m->set_memory_id(fact->second.fact.memory_id());
     m->set_score(s.score);
     m->set_text(fact->second.fact.text());
-    m->set_retriever(s.by_vector && s.by_words ? "vector+lexical" : s.by_vector ? "vector" : "lexical");
+    m->set_retriever(s.by_vector && s.by_words ? "vector+lexical"
+                     : s.by_vector             ? "vector"
+                                               : "lexical");
     m->set_coord(fact->second.fact.coord());
     m->set_payload_json(fact->second.fact.payload_json());
   }
@@ -184,10 +189,11 @@ std::size_t MemoryIndex::size(const std::string& tenant) const {
   return it == impl_->tenants.end() ? 0 : it->second.facts.size();
 }
 
-RecallFunction make_recall(MemoryIndex& index, SlmClient& client, SlmClient::Resolve embedding_endpoint) {
+RecallFunction make_recall(MemoryIndex& index, SlmClient& client,
+                           SlmClient::Resolve embedding_endpoint) {
   return [&index, &client, embedding_endpoint](const v1::RecallRequest& request, auto done) {
     MemoryIndex::Query query{request.tenant(), request.query(), {}, request.top_k()};
-    if (index.size(query.tenant) == 0) return done(v1::RecallResult{});   // nothing to compare with
+    if (index.size(query.tenant) == 0) return done(v1::RecallResult{});  // nothing to compare with
     const auto by_words = [&index, done](const MemoryIndex::Query& q, const Error& why) {
       v1::RecallResult result = index.recall(q);
       result.set_degraded(true);
@@ -196,11 +202,13 @@ RecallFunction make_recall(MemoryIndex& index, SlmClient& client, SlmClient::Res
     };
     auto endpoint = embedding_endpoint();
     if (!endpoint) return by_words(query, endpoint.error());
-    client.embed(*endpoint, {query.text}, [&index, query, done, by_words](Result<v1::EmbedResult> r) mutable {
-      if (!r) return by_words(query, r.error());
-      query.vector.assign(r->embeddings(0).values().begin(), r->embeddings(0).values().end());
-      done(index.recall(query));
-    });
+    client.embed(*endpoint, {query.text},
+                 [&index, query, done, by_words](Result<v1::EmbedResult> r) mutable {
+                   if (!r) return by_words(query, r.error());
+                   query.vector.assign(r->embeddings(0).values().begin(),
+                                       r->embeddings(0).values().end());
+                   done(index.recall(query));
+                 });
   };
 }
 

@@ -24,7 +24,7 @@ class MemoryIndex {
   struct Query {
     std::string tenant;
     std::string text;
-    std::vector<float> vector;   // unit length; empty: words alone
+    std::vector<float> vector;  // unit length; empty: words alone
     std::size_t top_k = 5;
   };
 
@@ -48,7 +48,9 @@ class MemoryIndex {
   std::unique_ptr<Impl> impl_;
 };
 
-// Recall with the query's vector from the embedding server; without one by words alone, marked degraded.
-RecallFunction make_recall(MemoryIndex& index, SlmClient& client, SlmClient::Resolve embedding_endpoint);
+// Recall with the query's vector from the embedding server; without one by words alone, marked
+// degraded.
+RecallFunction make_recall(MemoryIndex& index, SlmClient& client,
+                           SlmClient::Resolve embedding_endpoint);
 
 }  // namespace soma::runtime

@@ -11,8 +11,10 @@ std::vector<std::string> words_of(std::string_view text) {
   std::vector<std::string> out;
   std::string word;
   for (unsigned char c : text) {
-    if (std::isalnum(c) || c >= 128 || c == '_') word.push_back(static_cast<char>(c < 128 ? std::tolower(c) : c));
-    else if (!word.empty()) out.push_back(std::exchange(word, {}));
+    if (std::isalnum(c) || c >= 128 || c == '_')
+      word.push_back(static_cast<char>(c < 128 ? std::tolower(c) : c));
+    else if (!word.empty())
+      out.push_back(std::exchange(word, {}));
   }
   if (!word.empty()) out.push_back(std::move(word));
   return out;

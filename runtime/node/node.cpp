@@ -31,10 +31,14 @@ namespace {
 
 int exit_code(const Error& error) {
   switch (error.code) {
-    case Code::kLocked: return 8;
-    case Code::kCorrupt: return 9;
-    case Code::kInvalidArgument: return 2;
-    default: return 1;
+    case Code::kLocked:
+      return 8;
+    case Code::kCorrupt:
+      return 9;
+    case Code::kInvalidArgument:
+      return 2;
+    default:
+      return 1;
   }
 }
 
@@ -43,7 +47,8 @@ Status write_atomically(const fs::path& path, const std::string& text) {
   std::ofstream(temp) << text;
   std::error_code error;
   fs::rename(temp, path, error);
-  return error ? fail(Code::kIo, "cannot write " + path.string() + ": " + error.message()) : Status{};
+  return error ? fail(Code::kIo, "cannot write " + path.string() + ": " + error.message())
+               : Status{};
 }
 
 Result<std::string> node_id_of(const Config& c) {
@@ -52,7 +57,8 @@ Result<std::string> node_id_of(const Config& c) {
   std::string id;
   if (std::ifstream(file) >> id) return id;
   unsigned char random[8];
-  if (RAND_bytes(random, sizeof random) != 1) return fail(Code::kInternal, "no randomness for a node id");
+  if (RAND_bytes(random, sizeof random) != 1)
+    return fail(Code::kInternal, "no randomness for a node id");
   id = "node-" + hex({reinterpret_cast<const char*>(random), sizeof random});
   if (auto ok = write_atomically(file, id + "\n"); !ok) return tl::unexpected(ok.error());
   return id;
@@ -64,20 +70,27 @@ class Node {
 
   Status open() {
     fs::create_directories(fs::path(c_.data_dir) / "run");
-    for (auto step : {&Node::open_log, &Node::open_security, &Node::open_models, &Node::open_projections, &Node::open_host,
-                      &Node::open_http})
+    for (auto step : {&Node::open_log, &Node::open_security, &Node::open_models,
+                      &Node::open_projections, &Node::open_host, &Node::open_http})
       if (auto ok = (this->*step)(); !ok) return ok;
     return wait_until_serving();
   }
 
   Status announce() {
-    json::object ready{{"event", "ready"}, {"pid", ::getpid()}, {"http", gateway_->url()},
-                       {"memory", memory_server_ ? json::value(memory_server_->url()) : json::value(nullptr)},
-                       {"metrics", nullptr}, {"kafka", nullptr}, {"data_dir", fs::absolute(c_.data_dir).lexically_normal().string()}};
+    json::object ready{
+        {"event", "ready"},
+        {"pid", ::getpid()},
+        {"http", gateway_->url()},
+        {"memory", memory_server_ ? json::value(memory_server_->url()) : json::value(nullptr)},
+        {"metrics", nullptr},
+        {"kafka", nullptr},
+        {"data_dir", fs::absolute(c_.data_dir).lexically_normal().string()}};
     const std::string line = json::serialize(ready) + "\n";
-    if (auto ok = write_atomically(fs::path(c_.data_dir) / "run" / "endpoints.json", line); !ok) return ok;
-    return ::write(1, line.data(), line.size()) == static_cast<ssize_t>(line.size()) ? Status{}
-                                                                                       : fail(Code::kIo, "stdout is closed");
+    if (auto ok = write_atomically(fs::path(c_.data_dir) / "run" / "endpoints.json", line); !ok)
+      return ok;
+    return ::write(1, line.data(), line.size()) == static_cast<ssize_t>(line.size())
+               ? Status{}
+               : fail(Code::kIo, "stdout is closed");
   }
 
   void close() {
@@ -119,21 +132,29 @@ class Node {
     return {};
   }
 
-  // Where chat or embeddings go: a remote upstream, a local child, or an error that says why nowhere.
-  Result<SlmClient::Resolve> local(const std::string& setting, const std::string& file, bool embedding,
-                                   std::unique_ptr<LocalModel>& slot) {
-    if (setting == "off") return SlmClient::Resolve([] { return Result<SlmEndpoint>(fail(Code::kModelUnavailable, "no model is configured for this")); });
+  // Where chat or embeddings go: a remote upstream, a local child, or an error that says why
+  // nowhere.
+  Result<SlmClient::Resolve> local(const std::string& setting, const std::string& file,
+                                   bool embedding, std::unique_ptr<LocalModel>& slot) {
+    if (setting == "off")
+      return SlmClient::Resolve([] {
+        return Result<SlmEndpoint>(
+            fail(Code::kModelUnavailable, "no model is configured for this"));
+      });
     LocalModelOptions o;
     const fs::path cache = model_cache_folder();
     o.server = (cache / "bin" / "llama-server").string();
     o.model = setting == "auto" ? (cache / "models" / file).string() : setting;
     o.name = fs::path(o.model).stem().string();
     o.embedding = embedding;
-    o.log_file = (fs::path(c_.data_dir) / "run" / (embedding ? "embedding.log" : "model.log")).string();
+    o.log_file =
+        (fs::path(c_.data_dir) / "run" / (embedding ? "embedding.log" : "model.log")).string();
     auto model = LocalModel::start(std::move(o));
     if (!model) {
       log_warn("no local model", {{"reason", model.error().message}});
-      return SlmClient::Resolve([e = model.error()] { return Result<SlmEndpoint>(fail(Code::kModelUnavailable, e.message)); });
+      return SlmClient::Resolve([e = model.error()] {
+        return Result<SlmEndpoint>(fail(Code::kModelUnavailable, e.message));
+      });
     }
     slot = std::move(*model);
     return SlmClient::Resolve([&slot] { return slot->endpoint(); });
@@ -147,14 +168,17 @@ class Node {
     remote.model = c_.slm_openai_model.empty() ? "default" : c_.slm_openai_model;
     const bool has_remote = !remote.base_url.empty();
     const auto to_remote = [remote] { return Result<SlmEndpoint>(remote); };
-    auto chat = has_remote ? Result<SlmClient::Resolve>(to_remote) : local(c_.slm_local, "smollm2-135m-instruct-q4_1.gguf", false, chat_model_);
+    auto chat = has_remote
+                    ? Result<SlmClient::Resolve>(to_remote)
+                    : local(c_.slm_local, "smollm2-135m-instruct-q4_1.gguf", false, chat_model_);
     if (!chat) return tl::unexpected(chat.error());
     auto embed = local(c_.slm_embedding, "all-minilm-l6-v2-f16.gguf", true, embedding_model_);
     if (!embed) return tl::unexpected(embed.error());
     effects_->client = slm_.get();
     effects_->tokens = &tokens_;
     effects_->chat_endpoint = *chat;
-    effects_->embedding_endpoint = has_remote && c_.slm_embedding == "off" ? SlmClient::Resolve(to_remote) : *embed;
+    effects_->embedding_endpoint =
+        has_remote && c_.slm_embedding == "off" ? SlmClient::Resolve(to_remote) : *embed;
     effects_->recall = make_recall(memory_, *slm_, effects_->embedding_endpoint);
     runner_ = make_effect_runner(effects_);
     return {};
@@ -173,7 +197,8 @@ class Node {
   Status open_host() {
     auto id = node_id_of(c_);
     if (!id) return tl::unexpected(id.error());
-    HostParts parts{log_.get(), catalog_.get(), clock_.get(), runner_.get(), store_.get(), *id, {}, {}, 2, {}};
+    HostParts parts{
+        log_.get(), catalog_.get(), clock_.get(), runner_.get(), store_.get(), *id, {}, {}, 2, {}};
     parts.limits.active_actors_per_partition = static_cast<std::size_t>(c_.active_actors_limit);
     parts.observers.push_back([this](const events::ValidFrame& frame) { memory_.on_frame(frame); });
     auto host = start_host(std::move(parts));
@@ -206,10 +231,12 @@ class Node {
     api::register_governance(router_, n);
     api::register_admin(router_, n);
     if (auto ok = listen(c_.listen, "soma", gateway_); !ok) return ok;
-    return c_.memory_listen.empty() ? Status{} : listen(c_.memory_listen, "soma-memory", memory_server_);
+    return c_.memory_listen.empty() ? Status{}
+                                    : listen(c_.memory_listen, "soma-memory", memory_server_);
   }
 
-  Status listen(const std::string& address, const std::string& service, std::unique_ptr<http::Server>& slot) {
+  Status listen(const std::string& address, const std::string& service,
+                std::unique_ptr<http::Server>& slot) {
     http::ServerOptions o;
     o.listen = address;
     o.io_threads = static_cast<int>(c_.http_threads);
@@ -219,7 +246,9 @@ class Node {
     o.refuse_unknown_fields = c_.mode == "production";
     o.service = service;
     o.metrics = &metrics_;
-    auto server = http::Server::start(std::move(o), router_, [this](auto header) { return authenticator_->authenticate(header); });
+    auto server = http::Server::start(std::move(o), router_, [this](auto header) {
+      return authenticator_->authenticate(header);
+    });
     if (!server) return tl::unexpected(server.error());
     slot = std::move(*server);
     return {};
@@ -253,7 +282,7 @@ class Node {
   std::unique_ptr<FrameHub> frames_;
   http::Router router_;
   api::Node api_;
-  std::unique_ptr<SlmClient> slm_;      // goes before the host: its callbacks lead there
+  std::unique_ptr<SlmClient> slm_;  // goes before the host: its callbacks lead there
   std::unique_ptr<http::Server> gateway_, memory_server_;
 };
 
@@ -264,13 +293,14 @@ int run_dev(const Config& c) {
   sigemptyset(&stop);
   sigaddset(&stop, SIGTERM);
   sigaddset(&stop, SIGINT);
-  ::pthread_sigmask(SIG_BLOCK, &stop, nullptr);   // before any thread: only sigwait below takes them
+  ::pthread_sigmask(SIG_BLOCK, &stop, nullptr);  // before any thread: only sigwait below takes them
   ::signal(SIGPIPE, SIG_IGN);
   Node node(c);
   Status up = node.open();
   if (up) up = node.announce();
   if (!up) {
-    log_error("cannot start", {{"code", std::string(code_name(up.error().code))}, {"reason", up.error().message}});
+    log_error("cannot start",
+              {{"code", std::string(code_name(up.error().code))}, {"reason", up.error().message}});
     return exit_code(up.error());
   }
   int signal = 0;

@@ -5,8 +5,8 @@
 
 namespace soma::runtime {
 
-// Blocks until SIGTERM or SIGINT; prints the ready line on stdout. The exit code: 0; 8 when the data folder is in use;
-// 9 when the log is damaged; 2 for a bad setting; 1 otherwise.
+// Blocks until SIGTERM or SIGINT; prints the ready line on stdout. The exit code: 0; 8 when the
+// data folder is in use; 9 when the log is damaged; 2 for a bad setting; 1 otherwise.
 int run_dev(const config::Config& config);
 
 }  // namespace soma::runtime

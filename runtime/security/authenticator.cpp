@@ -1,11 +1,10 @@
 // Verification with a bounded cache of token hashes, and issuing.
 #include "runtime/security/authenticator.h"
 
+#include <atomic>
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
-
-#include <atomic>
 #include <chrono>
 #include <fstream>
 #include <mutex>
@@ -23,9 +22,7 @@ namespace {
 
 namespace json = boost::json;
 
-tl::unexpected<Error> refuse(const char* detail) {
-  return fail(Code::kUnauthenticated, detail);
-}
+tl::unexpected<Error> refuse(const char* detail) { return fail(Code::kUnauthenticated, detail); }
 
 Result<std::string> jwks_text(const std::string& setting) {
   const auto first = setting.find_first_not_of(" \t\r\n");
@@ -34,7 +31,8 @@ Result<std::string> jwks_text(const std::string& setting) {
   if (!in)
     return fail(Code::kInvalidArgument,
                 "identity.jwks: cannot read the file " + setting +
-                    "; give a readable file or the JSON itself", "identity.jwks");
+                    "; give a readable file or the JSON itself",
+                "identity.jwks");
   std::string text(kMaxJwksBytes + 1, '\0');
   in.read(text.data(), static_cast<std::streamsize>(text.size()));
   text.resize(static_cast<std::size_t>(in.gcount()));
@@ -83,12 +81,12 @@ class TokenCache {
 
 struct Authenticator::Impl {
   AuthOptions options;
-  std::vector<Key> configured;   // JWKS and secret
+  std::vector<Key> configured;  // JWKS and secret
   std::optional<Key> own;
   mutable std::mutex mode_mutex;
   std::string mode;
   std::atomic<bool> developer_mode{false};
-  std::atomic<std::uint64_t> generation{0};   // of the mode; remembered tokens belong to one
+  std::atomic<std::uint64_t> generation{0};  // of the mode; remembered tokens belong to one
   mutable TokenCache cache{0};
 
   explicit Impl(AuthOptions o) : options(std::move(o)), cache(options.cache_entries) {}
@@ -103,14 +101,20 @@ struct Authenticator::Impl {
     const Key* found = nullptr;
     std::size_t matches = 0;
     for (const Key& key : configured)
-      if (fits(key)) { found = &key; ++matches; }
-    if (own_key_counts() && fits(*own)) { found = &*own; ++matches; }
+      if (fits(key)) {
+        found = &key;
+        ++matches;
+      }
+    if (own_key_counts() && fits(*own)) {
+      found = &*own;
+      ++matches;
+    }
     if (matches == 1) return found;
     // A secret without id is one key for whatever kid its issuer writes, if nothing else fits.
     if (matches == 0 && token.algorithm == Algorithm::kHs256)
       for (const Key& key : configured)
         if (key.algorithm == Algorithm::kHs256 && key.id.empty()) return &key;
-    return nullptr;   // unknown, or ambiguous without a kid
+    return nullptr;  // unknown, or ambiguous without a kid
   }
 
   Result<Identity> verify_fresh(std::string_view text) const {
@@ -119,8 +123,7 @@ struct Authenticator::Impl {
     const Key* key = find_key(*token);
     if (key == nullptr || !verify_signature(*key, token->signed_bytes, token->signature))
       return refuse("Invalid token");
-    auto claims = check_claims(token->payload,
-                               {options.issuer, options.audience, options.now_s()});
+    auto claims = check_claims(token->payload, {options.issuer, options.audience, options.now_s()});
     if (!claims) return tl::unexpected(claims.error());
     Identity out;
     out.principal.set_subject(claims->subject);
@@ -142,7 +145,8 @@ Result<std::unique_ptr<Authenticator>> Authenticator::create(AuthOptions options
   if (!options.now_s)
     options.now_s = [] {
       return std::chrono::duration_cast<std::chrono::seconds>(
-                 std::chrono::system_clock::now().time_since_epoch()).count();
+                 std::chrono::system_clock::now().time_since_epoch())
+          .count();
     };
   auto impl = std::make_unique<Impl>(std::move(options));
   const AuthOptions& o = impl->options;
@@ -235,10 +239,14 @@ Result<IssuedToken> Authenticator::issue_token(const TokenRequest& request) cons
   const Key* key = impl_->own_key_counts() ? &*impl_->own : nullptr;
   if (key == nullptr)
     for (const Key& k : impl_->configured)
-      if (k.algorithm == Algorithm::kHs256) { key = &k; break; }
+      if (k.algorithm == Algorithm::kHs256) {
+        key = &k;
+        break;
+      }
   if (key == nullptr)
-    return fail(Code::kNotSupported, "this node has no key to sign with; tokens come from the "
-                                     "issuer of identity.jwks");
+    return fail(Code::kNotSupported,
+                "this node has no key to sign with; tokens come from the "
+                "issuer of identity.jwks");
   IssuedToken out;
   const std::int64_t now = impl_->options.now_s();
   out.token_id = random_hex(16);
@@ -265,8 +273,9 @@ Result<IssuedToken> Authenticator::issue_token(const TokenRequest& request) cons
     return invalid("capabilities", "make the token larger than 16 KiB");
   // Never hand out what we would refuse.
   if (auto check = impl_->verify_fresh(out.token); !check)
-    return fail(Code::kInvalidArgument, "user_id, tenant_id or client_type hold characters that a "
-                                        "token may not carry");
+    return fail(Code::kInvalidArgument,
+                "user_id, tenant_id or client_type hold characters that a "
+                "token may not carry");
   return out;
 }
 
@@ -281,7 +290,7 @@ void Authenticator::set_mode(const std::string& mode) {
   const std::lock_guard lock(impl_->mode_mutex);
   impl_->mode = mode;
   impl_->developer_mode = is_developer_mode(mode);
-  ++impl_->generation;   // remembered tokens may rest on a key that no longer counts
+  ++impl_->generation;  // remembered tokens may rest on a key that no longer counts
   impl_->cache.clear();
 }
 

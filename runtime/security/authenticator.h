@@ -17,30 +17,31 @@ namespace soma::runtime::security {
 // A verified caller.
 struct Identity {
   v1::Principal principal;
-  std::string token_id;             // jti; empty for the anonymous developer
-  std::int64_t issued_s = 0;        // Unix seconds
+  std::string token_id;       // jti; empty for the anonymous developer
+  std::int64_t issued_s = 0;  // Unix seconds
   std::int64_t expires_s = 0;
-  std::string constitution_hash;    // of the token; empty when it carries none
-  bool anonymous = false;           // developer mode without a token
+  std::string constitution_hash;  // of the token; empty when it carries none
+  bool anonymous = false;         // developer mode without a token
 };
 
 struct AuthOptions {
-  std::string mode = "production";  // developer-* lets a missing token be tenant demo, user developer
-  std::string key_dir;              // DATA_DIR/keys; empty: no own key pair
-  std::string jwks;                 // JSON text or a file's path; empty: none
-  std::string hs256_secret;         // at least 32 bytes; empty: none
-  std::string issuer;               // when set, `iss` must equal it
-  std::string audience;             // when set, `aud` must contain it; else `aud`, if there, must hold "soma"
-  std::size_t cache_entries = 4096; // verified tokens remembered by hash
-  std::function<std::int64_t()> now_s;                        // default: system clock
-  std::function<bool(const std::string& token_id)> revoked;   // default: none is
+  std::string mode =
+      "production";          // developer-* lets a missing token be tenant demo, user developer
+  std::string key_dir;       // DATA_DIR/keys; empty: no own key pair
+  std::string jwks;          // JSON text or a file's path; empty: none
+  std::string hs256_secret;  // at least 32 bytes; empty: none
+  std::string issuer;        // when set, `iss` must equal it
+  std::string audience;  // when set, `aud` must contain it; else `aud`, if there, must hold "soma"
+  std::size_t cache_entries = 4096;                          // verified tokens remembered by hash
+  std::function<std::int64_t()> now_s;                       // default: system clock
+  std::function<bool(const std::string& token_id)> revoked;  // default: none is
 };
 
 struct TokenRequest {
   std::string subject;
   std::string tenant;
   std::vector<std::string> capabilities;
-  std::int64_t ttl_s = 3600;        // 1 .. 31 days
+  std::int64_t ttl_s = 3600;  // 1 .. 31 days
   std::string client_type;
   std::string constitution_hash;
 };

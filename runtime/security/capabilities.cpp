@@ -4,7 +4,7 @@
 namespace soma::runtime::security {
 namespace {
 
-constexpr std::size_t kMaxCapability = 128;   // bytes
+constexpr std::size_t kMaxCapability = 128;  // bytes
 
 bool is_word(std::string_view text) {
   if (text.empty()) return false;

@@ -26,7 +26,10 @@ struct MemberCounter {
   bool on_document_begin(error_code&) { return true; }
   bool on_document_end(error_code&) { return true; }
   bool on_object_begin(error_code&) { return true; }
-  bool on_object_end(std::size_t n, error_code&) { members += n; return true; }
+  bool on_object_end(std::size_t n, error_code&) {
+    members += n;
+    return true;
+  }
   bool on_array_begin(error_code&) { return true; }
   bool on_array_end(std::size_t, error_code&) { return true; }
   bool on_key_part(string_view, std::size_t, error_code&) { return true; }

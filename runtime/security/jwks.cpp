@@ -1,12 +1,12 @@
 // JWKS (RFC 7517) to verification keys; strict about what is accepted.
-#include <boost/json/array.hpp>
-#include <boost/json/value.hpp>
+#include <openssl/bn.h>
 #include <openssl/core_names.h>
 #include <openssl/evp.h>
 #include <openssl/param_build.h>
-#include <openssl/bn.h>
 
 #include <algorithm>
+#include <boost/json/array.hpp>
+#include <boost/json/value.hpp>
 #include <optional>
 
 #include "runtime/security/base64url.h"
@@ -54,7 +54,8 @@ Pkey rsa_key(const json::object& jwk) {
   if (!n || !e || n->size() > 1024 || e->size() > 8) return {};
   const auto number = [](const std::string& bytes) {
     return Bignum(BN_bin2bn(reinterpret_cast<const unsigned char*>(bytes.data()),
-                            static_cast<int>(bytes.size()), nullptr), BN_free);
+                            static_cast<int>(bytes.size()), nullptr),
+                  BN_free);
   };
   const Bignum modulus = number(*n);
   const Bignum exponent = number(*e);
@@ -90,8 +91,8 @@ Pkey ed25519_key(const json::object& jwk) {
 }
 
 Error broken(std::size_t index, const std::string& why) {
-  return {Code::kInvalidArgument,
-          "identity.jwks: key " + std::to_string(index) + " " + why, "identity.jwks"};
+  return {Code::kInvalidArgument, "identity.jwks: key " + std::to_string(index) + " " + why,
+          "identity.jwks"};
 }
 
 // Nothing: a key of a kind we do not use.
@@ -145,9 +146,8 @@ Result<std::vector<Key>> parse_jwks(std::string_view text) {
     auto key = read_key(entry.get_object(), index++);
     if (!key) return tl::unexpected(key.error());
     if (!*key) continue;
-    const bool taken = !(*key)->id.empty() && std::ranges::any_of(keys, [&](const Key& k) {
-      return k.id == (*key)->id;
-    });
+    const bool taken = !(*key)->id.empty() &&
+                       std::ranges::any_of(keys, [&](const Key& k) { return k.id == (*key)->id; });
     if (taken) return tl::unexpected(broken(index - 1, "has the kid of another key"));
     keys.push_back(std::move(**key));
   }

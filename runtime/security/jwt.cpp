@@ -1,11 +1,10 @@
 // Strict reading of tokens: RFC 7515, 7519, 8725.
 #include "runtime/security/jwt.h"
 
-#include <boost/json/array.hpp>
-#include <boost/json/value.hpp>
-
 #include <algorithm>
 #include <array>
+#include <boost/json/array.hpp>
+#include <boost/json/value.hpp>
 #include <limits>
 
 #include "runtime/security/authenticator.h"
@@ -17,10 +16,10 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr std::size_t kMaxKeyId = 256;          // bytes
-constexpr std::size_t kMaxName = 256;           // bytes of sub, tenant_id, jti
+constexpr std::size_t kMaxKeyId = 256;  // bytes
+constexpr std::size_t kMaxName = 256;   // bytes of sub, tenant_id, jti
 constexpr std::size_t kMaxCapabilities = 256;
-constexpr std::int64_t kMaxTime = 253402300799; // 9999-12-31T23:59:59Z
+constexpr std::int64_t kMaxTime = 253402300799;  // 9999-12-31T23:59:59Z
 
 const json::string* string_member(const json::object& object, std::string_view name) {
   const auto* value = object.if_contains(json::string_view(name.data(), name.size()));
@@ -47,12 +46,12 @@ bool clean_name(std::string_view text) {
          std::ranges::none_of(text, [](unsigned char c) { return c < 0x20 || c == 0x7F; });
 }
 bool clean_tenant(std::string_view text) {
-  return clean_name(text) && text.find('/') == text.npos;   // keys are TENANT/TYPE/ID
+  return clean_name(text) && text.find('/') == text.npos;  // keys are TENANT/TYPE/ID
 }
 
 bool header_allowed(const json::object& header) {
   // A token must not bring its own key, and we know no extension that crit could name.
-  static constexpr std::array<std::string_view, 8> kRefused = {"jku", "jwk", "x5u", "x5c",
+  static constexpr std::array<std::string_view, 8> kRefused = {"jku", "jwk",      "x5u",  "x5c",
                                                                "x5t", "x5t#S256", "crit", "b64"};
   for (const auto name : kRefused)
     if (header.contains(json::string_view(name.data(), name.size()))) return false;
@@ -71,7 +70,8 @@ std::optional<std::int64_t> numeric_date(const json::value& value) {
     return *i >= 0 && *i <= kMaxTime ? std::optional(*i) : std::nullopt;
   if (const auto* d = value.if_double())
     return *d >= 0 && *d <= static_cast<double>(kMaxTime)
-               ? std::optional(static_cast<std::int64_t>(*d)) : std::nullopt;
+               ? std::optional(static_cast<std::int64_t>(*d))
+               : std::nullopt;
   return {};
 }
 
@@ -85,7 +85,8 @@ bool audience_allowed(const json::object& claims, const std::string& wanted) {
   };
   if (const auto* list = aud->if_array()) {
     // Every entry must be a string, else the claim is malformed, whatever else it holds.
-    if (!std::ranges::all_of(*list, [](const json::value& v) { return v.is_string(); })) return false;
+    if (!std::ranges::all_of(*list, [](const json::value& v) { return v.is_string(); }))
+      return false;
     return std::ranges::any_of(*list, equal);
   }
   return equal(*aud);
@@ -95,7 +96,8 @@ bool issuer_allowed(const json::object& claims, const std::string& wanted) {
   const auto* iss = claims.if_contains("iss");
   if (iss == nullptr) return wanted.empty();
   const auto* text = iss->if_string();
-  return text != nullptr && (wanted.empty() || std::string_view(text->data(), text->size()) == wanted);
+  return text != nullptr &&
+         (wanted.empty() || std::string_view(text->data(), text->size()) == wanted);
 }
 
 bool read_capabilities(const json::value& value, std::vector<std::string>& out) {
@@ -130,7 +132,8 @@ Verdict check_times(const json::object& claims, const ClaimRules& rules, Claims&
 bool optional_text(const json::object& claims, std::string_view name, std::string& out) {
   if (!claims.contains(json::string_view(name.data(), name.size()))) return true;
   const auto* text = string_member(claims, name);
-  if (text == nullptr || (!text->empty() && !clean_name({text->data(), text->size()}))) return false;
+  if (text == nullptr || (!text->empty() && !clean_name({text->data(), text->size()})))
+    return false;
   out.assign(text->data(), text->size());
   return true;
 }

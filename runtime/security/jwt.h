@@ -16,9 +16,9 @@ namespace soma::runtime::security {
 struct ParsedToken {
   Algorithm algorithm = Algorithm::kEdDsa;
   std::optional<std::string> key_id;
-  std::string payload;              // decoded JSON text
-  std::string signature;            // decoded
-  std::string_view signed_bytes;    // header.payload as sent
+  std::string payload;            // decoded JSON text
+  std::string signature;          // decoded
+  std::string_view signed_bytes;  // header.payload as sent
 };
 
 // Structure, base64url and protected header. Nothing when anything is off; says no more on purpose.
@@ -35,8 +35,8 @@ struct Claims {
   std::int64_t expires_s = 0;
 };
 struct ClaimRules {
-  std::string issuer;      // empty: any
-  std::string audience;    // empty: absent, or "soma"
+  std::string issuer;    // empty: any
+  std::string audience;  // empty: absent, or "soma"
   std::int64_t now_s = 0;
 };
 

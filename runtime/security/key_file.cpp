@@ -19,7 +19,9 @@ constexpr std::size_t kMaxPem = 4096;
 struct File {
   int fd;
   explicit File(int descriptor) : fd(descriptor) {}
-  ~File() { if (fd >= 0) ::close(fd); }
+  ~File() {
+    if (fd >= 0) ::close(fd);
+  }
   File(const File&) = delete;
   File& operator=(const File&) = delete;
 };
@@ -29,12 +31,14 @@ tl::unexpected<Error> io_error(const std::string& what, const std::string& path)
 }
 
 Result<Key> read_key(const std::string& path, int fd) {
-  struct stat info{};
+  struct stat info {};
   if (::fstat(fd, &info) != 0) return io_error("cannot read", path);
   if (!S_ISREG(info.st_mode) || (info.st_mode & 077) != 0)
     return fail(Code::kInvalidArgument,
-                "the key file " + path + " can be read by others; `chmod 600` it, or remove it to "
-                "have a new one made", "data_dir");
+                "the key file " + path +
+                    " can be read by others; `chmod 600` it, or remove it to "
+                    "have a new one made",
+                "data_dir");
   std::string pem(kMaxPem, '\0');
   const ssize_t n = ::read(fd, pem.data(), pem.size());
   if (n < 0) return io_error("cannot read", path);
@@ -71,8 +75,8 @@ Result<bool> create(const std::string& dir, const std::string& path, const std::
   const std::string temporary = path + "." + random_hex(8) + ".tmp";
   Status written;
   {
-    const File file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
-                           0600));
+    const File file(
+        ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
     if (file.fd < 0) return io_error("cannot create", temporary);
     written = write_all(file.fd, pem, temporary);
   }

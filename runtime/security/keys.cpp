@@ -52,7 +52,8 @@ std::string ecdsa_der(std::string_view raw) {
 bool verify_evp(const Key& key, std::string_view text, std::string_view signature) {
   MdContext context(EVP_MD_CTX_new(), EVP_MD_CTX_free);
   const EVP_MD* md = key.algorithm == Algorithm::kEdDsa ? nullptr : EVP_sha256();
-  return context && EVP_DigestVerifyInit(context.get(), nullptr, md, nullptr, key.pkey.get()) == 1 &&
+  return context &&
+         EVP_DigestVerifyInit(context.get(), nullptr, md, nullptr, key.pkey.get()) == 1 &&
          EVP_DigestVerify(context.get(), bytes_of(signature), signature.size(), bytes_of(text),
                           text.size()) == 1;
 }
@@ -81,10 +82,14 @@ Result<Key> finish_ed25519(EVP_PKEY* pkey) {
 
 std::string_view algorithm_name(Algorithm algorithm) {
   switch (algorithm) {
-    case Algorithm::kHs256: return "HS256";
-    case Algorithm::kRs256: return "RS256";
-    case Algorithm::kEs256: return "ES256";
-    case Algorithm::kEdDsa: return "EdDSA";
+    case Algorithm::kHs256:
+      return "HS256";
+    case Algorithm::kRs256:
+      return "RS256";
+    case Algorithm::kEs256:
+      return "ES256";
+    case Algorithm::kEdDsa:
+      return "EdDSA";
   }
   return "";
 }
@@ -131,8 +136,8 @@ Result<std::string> private_pem(const Key& key) {
 Result<std::string> public_jwk(const Key& key) {
   auto raw = raw_public(key);
   if (!raw) return tl::unexpected(raw.error());
-  return R"({"kty":"OKP","crv":"Ed25519","x":")" + base64url_encode(*raw) + R"(","kid":")" + key.id +
-         R"(","alg":"EdDSA","use":"sig"})";
+  return R"({"kty":"OKP","crv":"Ed25519","x":")" + base64url_encode(*raw) + R"(","kid":")" +
+         key.id + R"(","alg":"EdDSA","use":"sig"})";
 }
 
 bool verify_signature(const Key& key, std::string_view text, std::string_view signature) {
@@ -146,7 +151,8 @@ bool verify_signature(const Key& key, std::string_view text, std::string_view si
       const std::string der = ecdsa_der(signature);
       return !der.empty() && verify_evp(key, text, der);
     }
-    case Algorithm::kEdDsa: return signature.size() == 64 && verify_evp(key, text, signature);
+    case Algorithm::kEdDsa:
+      return signature.size() == 64 && verify_evp(key, text, signature);
     case Algorithm::kRs256:
       return signature.size() == static_cast<std::size_t>(EVP_PKEY_get_size(key.pkey.get())) &&
              verify_evp(key, text, signature);
@@ -168,7 +174,8 @@ Result<std::string> sign(const Key& key, std::string_view text) {
   if (!context ||
       EVP_DigestSignInit(context.get(), nullptr, nullptr, nullptr, key.pkey.get()) != 1 ||
       EVP_DigestSign(context.get(), reinterpret_cast<unsigned char*>(out.data()), &size,
-                     bytes_of(text), text.size()) != 1 || size != 64)
+                     bytes_of(text), text.size()) != 1 ||
+      size != 64)
     return fail(Code::kInternal, "cannot sign");
   return out;
 }

@@ -38,8 +38,12 @@ std::string encode_snapshot(const StateStore::Snapshot& s) {
 std::optional<StateStore::Snapshot> decode_snapshot(std::string_view bytes) {
   v1::StoredSnapshot row;
   if (!open(bytes, row) || row.format() != kFormat) return {};
-  return StateStore::Snapshot{actors::to_key(row.actor()), Sequence{row.sequence()}, Offset{row.offset()},
-                              row.schema_hash(), row.state(), row.pending()};
+  return StateStore::Snapshot{actors::to_key(row.actor()),
+                              Sequence{row.sequence()},
+                              Offset{row.offset()},
+                              row.schema_hash(),
+                              row.state(),
+                              row.pending()};
 }
 
 std::string encode_checkpoint(const StateStore::Checkpoint& c) {
@@ -56,7 +60,8 @@ std::string encode_checkpoint(const StateStore::Checkpoint& c) {
 std::optional<StateStore::Checkpoint> decode_checkpoint(std::string_view bytes) {
   v1::StoredCheckpoint row;
   if (!open(bytes, row) || row.format() != kFormat) return {};
-  return StateStore::Checkpoint{Offset{row.next()}, Epoch{row.epoch()}, FrameNumber{row.number()}, row.head(), row.extra()};
+  return StateStore::Checkpoint{Offset{row.next()}, Epoch{row.epoch()}, FrameNumber{row.number()},
+                                row.head(), row.extra()};
 }
 
 std::string encode_dedupe(const StateStore::DedupeRow& d) {
@@ -69,14 +74,19 @@ std::string encode_dedupe(const StateStore::DedupeRow& d) {
   row.set_sequence(d.sequence.value);
   row.set_reply(d.reply);
   row.set_at_ms(d.at_ms);
-  return row.SerializeAsString();   // RocksDB's block checksum guards it; digests cost too much per command
+  return row.SerializeAsString();  // RocksDB's block checksum guards it; digests cost too much per
+                                   // command
 }
 
 std::optional<StateStore::DedupeRow> decode_dedupe(std::string_view bytes) {
   v1::StoredDedupe row;
   if (!row.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) return {};
-  return StateStore::DedupeRow{row.command_id(), row.request_hash(), actors::to_key(row.actor()),
-                               {PartitionId{row.partition()}, Offset{row.offset()}}, Sequence{row.sequence()}, row.reply(),
+  return StateStore::DedupeRow{row.command_id(),
+                               row.request_hash(),
+                               actors::to_key(row.actor()),
+                               {PartitionId{row.partition()}, Offset{row.offset()}},
+                               Sequence{row.sequence()},
+                               row.reply(),
                                row.at_ms()};
 }
 

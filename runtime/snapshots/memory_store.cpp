@@ -25,12 +25,14 @@ class MemoryStore final : public StateStore {
     auto it = dedupe_.find({p.value, std::string(id)});
     return it == dedupe_.end() ? std::nullopt : std::optional(it->second);
   }
-  std::vector<HistoryRow> history(PartitionId p, const ActorKey& actor, Sequence after, std::size_t limit) const override {
+  std::vector<HistoryRow> history(PartitionId p, const ActorKey& actor, Sequence after,
+                                  std::size_t limit) const override {
     std::lock_guard lock(mutex_);
     std::vector<HistoryRow> out;
     auto it = history_.find({p.value, actor});
     if (it == history_.end()) return out;
-    auto row = it->second.upper_bound(after.value + 1);   // the row that holds after + 1 begins at or before it
+    auto row = it->second.upper_bound(after.value +
+                                      1);  // the row that holds after + 1 begins at or before it
     if (row != it->second.begin()) --row;
     for (; row != it->second.end() && out.size() < limit; ++row) out.push_back(row->second);
     return out;
@@ -42,11 +44,13 @@ class MemoryStore final : public StateStore {
       if (key.first == p.value && s.pending) out.push_back(key.second);
     return out;
   }
-  std::vector<ActorKey> list(std::string_view tenant, std::string_view type, std::size_t limit) const override {
+  std::vector<ActorKey> list(std::string_view tenant, std::string_view type,
+                             std::size_t limit) const override {
     std::lock_guard lock(mutex_);
     std::vector<ActorKey> out;
     for (const auto& [key, s] : snapshots_)
-      if (out.size() < limit && key.second.tenant == tenant && key.second.type == type) out.push_back(key.second);
+      if (out.size() < limit && key.second.tenant == tenant && key.second.type == type)
+        out.push_back(key.second);
     return out;
   }
   Status write(PartitionId p, const Batch& batch) override {

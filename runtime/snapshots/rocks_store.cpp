@@ -61,7 +61,8 @@ class Store final : public StateStore {
  public:
   explicit Store(std::unique_ptr<rocksdb::DB> db) : db_(std::move(db)) {}
 
-  // Without a WAL what is in memory tables would be read from the log again; closing cleanly saves that.
+  // Without a WAL what is in memory tables would be read from the log again; closing cleanly saves
+  // that.
   ~Store() override { db_->Flush(rocksdb::FlushOptions()); }
 
   std::optional<Snapshot> load(PartitionId p, const ActorKey& actor) const override {
@@ -82,14 +83,15 @@ class Store final : public StateStore {
     return bytes ? decode_dedupe(*bytes) : std::nullopt;
   }
 
-  std::vector<HistoryRow> history(PartitionId p, const ActorKey& actor, Sequence after, std::size_t limit) const override {
+  std::vector<HistoryRow> history(PartitionId p, const ActorKey& actor, Sequence after,
+                                  std::size_t limit) const override {
     std::string prefix = table(p, kHistory);
     put_actor(prefix, actor);
     std::string from = prefix;
     put_be(from, after.value + 1, 8);
     std::vector<HistoryRow> out;
     auto it = iterator();
-    it->SeekForPrev(from);   // the row that holds after + 1 begins at or before it
+    it->SeekForPrev(from);  // the row that holds after + 1 begins at or before it
     if (!it->Valid() || !it->key().starts_with(prefix)) it->Seek(prefix);
     for (; it->Valid() && it->key().starts_with(prefix) && out.size() < limit; it->Next())
       out.push_back({actor, Sequence{get_be(it->key().ToStringView().substr(prefix.size()))},
@@ -97,13 +99,17 @@ class Store final : public StateStore {
     return out;
   }
 
-  std::vector<ActorKey> with_pending(PartitionId p) const override { return actors_under(table(p, kPending), {}, {}, SIZE_MAX); }
+  std::vector<ActorKey> with_pending(PartitionId p) const override {
+    return actors_under(table(p, kPending), {}, {}, SIZE_MAX);
+  }
 
-  std::vector<ActorKey> list(std::string_view tenant, std::string_view type, std::size_t limit) const override {
+  std::vector<ActorKey> list(std::string_view tenant, std::string_view type,
+                             std::size_t limit) const override {
     std::vector<ActorKey> out;
     for (std::uint32_t p = 0; p < 4096 && out.size() < limit; ++p) {
       if (!get(table(PartitionId{p}, kCheckpoint))) break;
-      for (auto& key : actors_under(table(PartitionId{p}, kSnapshots), tenant, type, limit - out.size()))
+      for (auto& key :
+           actors_under(table(PartitionId{p}, kSnapshots), tenant, type, limit - out.size()))
         out.push_back(std::move(key));
     }
     return out;
@@ -116,10 +122,13 @@ class Store final : public StateStore {
       put_actor(key, s.actor);
       put_actor(pending, s.actor);
       rows.Put(key, encode_snapshot(s));
-      if (s.pending) rows.Put(pending, encode_snapshot({s.actor, s.sequence, s.offset, {}, {}, true}));
-      else rows.Delete(pending);
+      if (s.pending)
+        rows.Put(pending, encode_snapshot({s.actor, s.sequence, s.offset, {}, {}, true}));
+      else
+        rows.Delete(pending);
     }
-    for (const auto& d : batch.dedupe) rows.Put(table(p, kDedupe).append(d.command_id), encode_dedupe(d));
+    for (const auto& d : batch.dedupe)
+      rows.Put(table(p, kDedupe).append(d.command_id), encode_dedupe(d));
     for (const auto& h : batch.history) {
       std::string key = table(p, kHistory), value;
       put_actor(key, h.actor);
@@ -129,7 +138,8 @@ class Store final : public StateStore {
     }
     if (batch.checkpoint) rows.Put(table(p, kCheckpoint), encode_checkpoint(*batch.checkpoint));
     rocksdb::WriteOptions o;
-    o.disableWAL = true;   // one memory table for all keys, so what a crash loses is a suffix of batches
+    o.disableWAL =
+        true;  // one memory table for all keys, so what a crash loses is a suffix of batches
     auto s = db_->Write(o, &rows);
     return s.ok() ? Status{} : fail(Code::kIo, "snapshot store: " + s.ToString());
   }
@@ -162,13 +172,16 @@ class Store final : public StateStore {
   std::unique_ptr<rocksdb::Iterator> iterator() const {
     return std::unique_ptr<rocksdb::Iterator>(db_->NewIterator({}));
   }
-  std::vector<ActorKey> actors_under(const std::string& prefix, std::string_view tenant, std::string_view type,
-                                     std::size_t limit) const {
+  std::vector<ActorKey> actors_under(const std::string& prefix, std::string_view tenant,
+                                     std::string_view type, std::size_t limit) const {
     std::vector<ActorKey> out;
     auto it = iterator();
-    for (it->Seek(prefix); it->Valid() && it->key().starts_with(prefix) && out.size() < limit; it->Next()) {
+    for (it->Seek(prefix); it->Valid() && it->key().starts_with(prefix) && out.size() < limit;
+         it->Next()) {
       auto s = decode_snapshot(it->value().ToStringView());
-      if (!s || (!tenant.empty() && s->actor.tenant != tenant) || (!type.empty() && s->actor.type != type)) continue;
+      if (!s || (!tenant.empty() && s->actor.tenant != tenant) ||
+          (!type.empty() && s->actor.type != type))
+        continue;
       out.push_back(std::move(s->actor));
     }
     return out;
@@ -186,13 +199,14 @@ Result<RocksStore> open_rocks_store(const std::string& folder) {
   RocksStore out;
   rocksdb::DB* db = nullptr;
   auto status = rocksdb::DB::Open(options(), folder, &db);
-  if (!status.ok()) {   // a cache: set it aside and let the log rebuild it
+  if (!status.ok()) {  // a cache: set it aside and let the log rebuild it
     fs::remove_all(folder + ".damaged", error);
     fs::rename(folder, folder + ".damaged", error);
     out.recreated = true;
     status = rocksdb::DB::Open(options(), folder, &db);
   }
-  if (!status.ok()) return fail(Code::kIo, "cannot open the snapshot store " + folder + ": " + status.ToString());
+  if (!status.ok())
+    return fail(Code::kIo, "cannot open the snapshot store " + folder + ": " + status.ToString());
   out.store = std::make_unique<Store>(std::unique_ptr<rocksdb::DB>(db));
   return out;
 }

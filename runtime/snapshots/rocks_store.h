@@ -10,7 +10,8 @@ namespace soma::runtime {
 
 struct RocksStore {
   std::unique_ptr<StateStore> store;
-  bool recreated = false;      // what was there could not be read and was set aside; the log rebuilds it
+  bool recreated =
+      false;  // what was there could not be read and was set aside; the log rebuilds it
 };
 
 // One database for all partitions. kIo when not even an empty one can be made.

@@ -30,7 +30,7 @@ struct State {
 };
 
 State& state() {
-  static State& instance = *new State;   // never destroyed: other destructors may log
+  static State& instance = *new State;  // never destroyed: other destructors may log
   return instance;
 }
 
@@ -43,8 +43,8 @@ std::string time_text() {
   gmtime_r(&seconds, &tm);
   char buffer[48];
   std::size_t n = std::strftime(buffer, sizeof buffer, "%Y-%m-%dT%H:%M:%S", &tm);
-  n += static_cast<std::size_t>(std::snprintf(buffer + n, sizeof buffer - n, ".%03dZ",
-                                              static_cast<int>(ms % 1000)));
+  n += static_cast<std::size_t>(
+      std::snprintf(buffer + n, sizeof buffer - n, ".%03dZ", static_cast<int>(ms % 1000)));
   return {buffer, n};
 }
 
@@ -78,8 +78,8 @@ void write(LogLevel level, spdlog::level::level_enum spd, std::string_view event
            LogFields fields) {
   if (!log_enabled(level)) return;
   State& s = state();
-  s.logger.log(spd, spdlog::string_view_t(
-                        make_line(time_text(), level, event, fields, s.json.load())));
+  s.logger.log(spd,
+               spdlog::string_view_t(make_line(time_text(), level, event, fields, s.json.load())));
 }
 
 }  // namespace
@@ -109,8 +109,8 @@ void configure_logging(const LogOptions& options) {
 }
 
 Result<LogLevel> parse_log_level(std::string_view text) {
-  for (const LogLevel level : {LogLevel::kDebug, LogLevel::kInfo, LogLevel::kWarn,
-                               LogLevel::kError, LogLevel::kOff})
+  for (const LogLevel level :
+       {LogLevel::kDebug, LogLevel::kInfo, LogLevel::kWarn, LogLevel::kError, LogLevel::kOff})
     if (log_line::level_name(level) == text) return level;
   return fail(Code::kInvalidArgument, "log level must be debug, info, warn, error or off",
               "log.level");

@@ -26,16 +26,17 @@ struct LogField {
   LogField(std::string_view k, bool v) : key(k), value(v) {}
   LogField(std::string_view k, double v) : key(k), value(v) {}
   template <std::integral T>
-    requires(!std::same_as<T, bool>)
-  LogField(std::string_view k, T v) : key(k) {
-    if constexpr (std::is_signed_v<T>) value = static_cast<std::int64_t>(v);
-    else value = static_cast<std::uint64_t>(v);
+  requires(!std::same_as<T, bool>) LogField(std::string_view k, T v) : key(k) {
+    if constexpr (std::is_signed_v<T>)
+      value = static_cast<std::int64_t>(v);
+    else
+      value = static_cast<std::uint64_t>(v);
   }
 };
 using LogFields = std::initializer_list<LogField>;
 
-// Thread-safe. Lines above kMaxLogLine bytes are cut. Errors of the sink are ignored: a full disk or
-// closed stderr must not stop a node.
+// Thread-safe. Lines above kMaxLogLine bytes are cut. Errors of the sink are ignored: a full disk
+// or closed stderr must not stop a node.
 inline constexpr std::size_t kMaxLogLine = 8192;
 void log_debug(std::string_view event, LogFields fields = {});
 void log_info(std::string_view event, LogFields fields = {});
@@ -47,7 +48,7 @@ struct LogOptions {
   LogLevel level = LogLevel::kInfo;
   enum class Format : std::uint8_t { kAuto, kJson, kText } format = Format::kAuto;
 };
-void configure_logging(const LogOptions& options);   // once, early; default options before that
+void configure_logging(const LogOptions& options);  // once, early; default options before that
 Result<LogLevel> parse_log_level(std::string_view text);
 
 // Tests: one line as it would be written, without its time.

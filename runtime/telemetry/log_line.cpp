@@ -8,14 +8,17 @@
 namespace soma::runtime::log_line {
 namespace {
 
-constexpr std::size_t kMaxValue = 1024;   // bytes of one text value; longer ones end in …
+constexpr std::size_t kMaxValue = 1024;  // bytes of one text value; longer ones end in …
 
 // Length of the valid UTF-8 sequence at `text`, 0 when there is none.
 std::size_t utf8_length(std::string_view text) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned char c = byte(0);
-  std::size_t n = c < 0x80 ? 1 : c >= 0xC2 && c < 0xE0 ? 2 : c >= 0xE0 && c < 0xF0 ? 3
-                : c >= 0xF0 && c < 0xF5 ? 4 : 0;
+  std::size_t n = c < 0x80                ? 1
+                  : c >= 0xC2 && c < 0xE0 ? 2
+                  : c >= 0xE0 && c < 0xF0 ? 3
+                  : c >= 0xF0 && c < 0xF5 ? 4
+                                          : 0;
   if (n == 0 || n > text.size()) return 0;
   for (std::size_t i = 1; i < n; ++i)
     if ((byte(i) & 0xC0) != 0x80) return 0;
@@ -60,15 +63,19 @@ struct Writer {
 
   void operator()(std::string_view text) const {
     if (names_a_secret(key)) text = "***";
-    if (!json && plain(text)) out += text;
-    else append_json_string(out, text);
+    if (!json && plain(text))
+      out += text;
+    else
+      append_json_string(out, text);
   }
   void operator()(std::int64_t v) const { append_number(out, v); }
   void operator()(std::uint64_t v) const { append_number(out, v); }
   void operator()(bool v) const { out += v ? "true" : "false"; }
   void operator()(double v) const {
-    if (std::isfinite(v)) append_number(out, v);
-    else out += json ? "null" : "nan";
+    if (std::isfinite(v))
+      append_number(out, v);
+    else
+      out += json ? "null" : "nan";
   }
 };
 
@@ -80,16 +87,22 @@ void append_json_string(std::string& out, std::string_view text) {
   out += '"';
   while (!text.empty()) {
     const unsigned char c = static_cast<unsigned char>(text.front());
-    if (c == '"' || c == '\\') { out += '\\'; out += static_cast<char>(c); }
-    else if (c < 0x20 || c == 0x7F) append_control(out, c);
-    else if (c < 0x80) out += static_cast<char>(c);
+    if (c == '"' || c == '\\') {
+      out += '\\';
+      out += static_cast<char>(c);
+    } else if (c < 0x20 || c == 0x7F)
+      append_control(out, c);
+    else if (c < 0x80)
+      out += static_cast<char>(c);
     else if (const std::size_t n = utf8_length(text); n > 0) {
       // U+0080..U+009F are terminal controls in some emulators.
       if (n == 2 && c == 0xC2 && static_cast<unsigned char>(text[1]) < 0xA0)
         append_control(out, static_cast<unsigned char>(text[1]));
-      else out.append(text.substr(0, n));
+      else
+        out.append(text.substr(0, n));
       text.remove_prefix(n - 1);
-    } else out += "\xEF\xBF\xBD";
+    } else
+      out += "\xEF\xBF\xBD";
     text.remove_prefix(1);
   }
   if (cut) out += "\xE2\x80\xA6";
@@ -117,11 +130,16 @@ void append_fields(std::string& out, LogFields fields, bool json) {
 
 std::string_view level_name(LogLevel level) {
   switch (level) {
-    case LogLevel::kDebug: return "debug";
-    case LogLevel::kInfo: return "info";
-    case LogLevel::kWarn: return "warn";
-    case LogLevel::kError: return "error";
-    case LogLevel::kOff: return "off";
+    case LogLevel::kDebug:
+      return "debug";
+    case LogLevel::kInfo:
+      return "info";
+    case LogLevel::kWarn:
+      return "warn";
+    case LogLevel::kError:
+      return "error";
+    case LogLevel::kOff:
+      return "off";
   }
   return "off";
 }

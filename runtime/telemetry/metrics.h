@@ -9,11 +9,12 @@
 
 namespace soma::runtime {
 
-// Handles are cheap to copy, valid as long as their Metrics, and thread-safe (one atomic operation).
-// A default-made handle does nothing, so that a part can run without metrics.
+// Handles are cheap to copy, valid as long as their Metrics, and thread-safe (one atomic
+// operation). A default-made handle does nothing, so that a part can run without metrics.
 class Counter {
  public:
   void add(double n = 1) const;
+
  private:
   friend class Metrics;
   void* impl_ = nullptr;
@@ -22,6 +23,7 @@ class Gauge {
  public:
   void set(double value) const;
   void add(double n) const;
+
  private:
   friend class Metrics;
   void* impl_ = nullptr;
@@ -29,6 +31,7 @@ class Gauge {
 class Histogram {
  public:
   void observe(double value) const;
+
  private:
   friend class Metrics;
   void* impl_ = nullptr;

@@ -13,7 +13,7 @@ namespace {
 int hex_digit(char c) {
   if (c >= '0' && c <= '9') return c - '0';
   if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  return -1;   // upper case is not allowed by the W3C
+  return -1;  // upper case is not allowed by the W3C
 }
 
 bool is_hex(std::string_view text) {
@@ -34,7 +34,7 @@ std::string random_hex(std::size_t bytes) {
   raw.reserve(bytes);
   while (raw.size() < bytes) {
     if (used == sizeof block) {
-      if (RAND_bytes(block, sizeof block) != 1) std::abort();   // ids must not repeat
+      if (RAND_bytes(block, sizeof block) != 1) std::abort();  // ids must not repeat
       used = 0;
     }
     raw += static_cast<char>(block[used]);

@@ -30,7 +30,8 @@ std::uint32_t murmur2(std::string_view bytes) {
   std::size_t left = bytes.size();
   std::uint32_t h = 0x9747b28cU ^ static_cast<std::uint32_t>(left);
   for (; left >= 4; left -= 4, data += 4) {
-    std::uint32_t k = data[0] | data[1] << 8 | data[2] << 16 | static_cast<std::uint32_t>(data[3]) << 24;
+    std::uint32_t k =
+        data[0] | data[1] << 8 | data[2] << 16 | static_cast<std::uint32_t>(data[3]) << 24;
     k *= m;
     k ^= k >> 24;
     k *= m;

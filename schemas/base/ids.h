@@ -19,10 +19,10 @@ struct Strong {
 };
 
 using PartitionId = Strong<struct PartitionTag, std::uint32_t>;
-using Offset = Strong<struct OffsetTag>;        // of a record in its partition, from 0
-using Epoch = Strong<struct EpochTag>;          // of a claim, from 1
-using FrameNumber = Strong<struct FrameTag>;    // within an epoch: the claim is 0, frames 1, 2, …
-using Sequence = Strong<struct SequenceTag>;    // of an actor's events, from 1; 0 = none
+using Offset = Strong<struct OffsetTag>;      // of a record in its partition, from 0
+using Epoch = Strong<struct EpochTag>;        // of a claim, from 1
+using FrameNumber = Strong<struct FrameTag>;  // within an epoch: the claim is 0, frames 1, 2, …
+using Sequence = Strong<struct SequenceTag>;  // of an actor's events, from 1; 0 = none
 
 // Where a record stands: shown to clients as "PARTITION/OFFSET" (header Soma-Position).
 struct Position {

@@ -1,6 +1,6 @@
-// Fuzzes the strict JSON reader: no crash, and what is accepted means the same when written and read again.
+// Fuzzes the strict JSON reader: no crash, and what is accepted means the same when written and
+// read again.
 #include <boost/json/serialize.hpp>
-
 #include <cstdint>
 #include <cstdlib>
 #include <string_view>
@@ -12,10 +12,10 @@ using namespace soma::runtime::http;
 
 namespace {
 const SchemaRef& schema() {
-  static const SchemaRef instance = make_schema(
-      "F", {{.name = "prompt", .required = true, .min_length = 1, .max_length = 64},
-            {.name = "n", .type = FieldType::kInt, .min = 0.0},
-            {.name = "list", .type = FieldType::kArray, .items = FieldType::kString}});
+  static const SchemaRef instance =
+      make_schema("F", {{.name = "prompt", .required = true, .min_length = 1, .max_length = 64},
+                        {.name = "n", .type = FieldType::kInt, .min = 0.0},
+                        {.name = "list", .type = FieldType::kArray, .items = FieldType::kString}});
   return instance;
 }
 }  // namespace

@@ -33,7 +33,8 @@ int run_dev(const Context& context, const config::FlagValues& flags) {
 }
 
 struct TokenFlags {
-  std::string tenant = "demo", subject = "developer", capabilities = "session:*,memory:*,slm:*,policy:*,tenant:*,admin:*", ttl = "1h";
+  std::string tenant = "demo", subject = "developer",
+              capabilities = "session:*,memory:*,slm:*,policy:*,tenant:*,admin:*", ttl = "1h";
   bool force = false;
 };
 
@@ -46,8 +47,14 @@ Result<std::int64_t> seconds(const std::string& text) {
     used = 0;
   }
   const std::string unit = used ? text.substr(used) : "?";
-  const std::int64_t scale = unit.empty() || unit == "s" ? 1 : unit == "m" ? 60 : unit == "h" ? 3600 : unit == "d" ? 86400 : 0;
-  if (scale == 0 || n <= 0) return tl::unexpected(Error{Code::kInvalidArgument, "--ttl must be a time as 90s, 10m, 1h or 2d", "--ttl"});
+  const std::int64_t scale = unit.empty() || unit == "s" ? 1
+                             : unit == "m"               ? 60
+                             : unit == "h"               ? 3600
+                             : unit == "d"               ? 86400
+                                                         : 0;
+  if (scale == 0 || n <= 0)
+    return tl::unexpected(
+        Error{Code::kInvalidArgument, "--ttl must be a time as 90s, 10m, 1h or 2d", "--ttl"});
   return n * scale;
 }
 
@@ -55,7 +62,8 @@ int issue(const Context& context, const TokenFlags& f) {
   auto loaded = config::load_config({{"--data-dir", context.folder()}});
   if (!loaded) return context.fail(loaded.error());
   if (f.capabilities == "*" && runtime::security::is_production_mode(loaded->mode) && !f.force)
-    return context.fail({Code::kForbidden, "a token for everything in production needs --force", "--cap"});
+    return context.fail(
+        {Code::kForbidden, "a token for everything in production needs --force", "--cap"});
   auto ttl = seconds(f.ttl);
   if (!ttl) return context.fail(ttl.error());
   runtime::security::AuthOptions o;
@@ -64,7 +72,8 @@ int issue(const Context& context, const TokenFlags& f) {
   o.hs256_secret = loaded->identity_hs256_secret;
   auto authenticator = runtime::security::Authenticator::create(std::move(o));
   if (!authenticator) return context.fail(authenticator.error());
-  runtime::security::TokenRequest request{f.subject, f.tenant, CLI::detail::split(f.capabilities, ','), *ttl, "cli", {}};
+  runtime::security::TokenRequest request{
+      f.subject, f.tenant, CLI::detail::split(f.capabilities, ','), *ttl, "cli", {}};
   auto token = (*authenticator)->issue_token(request);
   if (!token) return context.fail(token.error());
   std::cout << token->token << std::endl;
@@ -74,29 +83,38 @@ int issue(const Context& context, const TokenFlags& f) {
 }  // namespace
 
 void add_node_commands(CLI::App& app, Context& context, const Wrap& run) {
-  auto* dev = app.add_subcommand("dev", "Everything on this machine: log, PostgreSQL, model, gateway");
+  auto* dev =
+      app.add_subcommand("dev", "Everything on this machine: log, PostgreSQL, model, gateway");
   dev->footer("Example: soma dev --listen 127.0.0.1:8080 --data-dir .soma");
   auto flags = std::make_shared<config::FlagValues>();
   for (const auto& s : config::settings_table())
     if (!s.flag.empty() && s.flag != "--data-dir")
-      dev->add_option_function<std::string>(s.flag, [flags, flag = s.flag](const std::string& v) { (*flags)[flag] = v; }, s.help + " (" + s.takes + ")");
+      dev->add_option_function<std::string>(
+          s.flag, [flags, flag = s.flag](const std::string& v) { (*flags)[flag] = v; },
+          s.help + " (" + s.takes + ")");
   dev->callback(run([&context, flags] {
     if (!context.data_dir.empty()) (*flags)["--data-dir"] = context.data_dir;
     return run_dev(context, *flags);
   }));
-  auto* node = app.add_subcommand("node", "One node of a cluster; the Kafka engine is not in this build");
+  auto* node =
+      app.add_subcommand("node", "One node of a cluster; the Kafka engine is not in this build");
   node->allow_extras();
   node->callback(run([&context] {
-    return context.fail({Code::kNotSupported, "the Kafka engine is not in this build; run `soma dev` on one machine", {}});
+    return context.fail({Code::kNotSupported,
+                         "the Kafka engine is not in this build; run `soma dev` on one machine",
+                         {}});
   }));
   app.add_subcommand("version", "Version of this build")->callback(run([&context] {
-    if (context.table()) std::cout << "soma 0.1.0" << std::endl;
-    else context.print(json::object{{"version", "0.1.0"}, {"compiler", __VERSION__}});
+    if (context.table())
+      std::cout << "soma 0.1.0" << std::endl;
+    else
+      context.print(json::object{{"version", "0.1.0"}, {"compiler", __VERSION__}});
     return 0;
   }));
   auto* auth = app.add_subcommand("auth", "Tokens")->require_subcommand(1);
   auto* token = auth->add_subcommand("token", "Sign a token with the data folder's key");
-  token->footer("Example: soma auth token --tenant demo --sub ana --cap session:start,session:read --ttl 1h");
+  token->footer(
+      "Example: soma auth token --tenant demo --sub ana --cap session:start,session:read --ttl 1h");
   auto f = std::make_shared<TokenFlags>();
   token->add_option("--tenant", f->tenant);
   token->add_option("--sub", f->subject);
@@ -105,7 +123,8 @@ void add_node_commands(CLI::App& app, Context& context, const Wrap& run) {
   token->add_flag("--force", f->force);
   token->callback(run([&context, f] { return issue(context, *f); }));
   auto prompt = std::make_shared<std::string>("Which city is the capital of France?");
-  auto* demo = app.add_subcommand("demo", "One governed session on a temporary folder, shown and verified");
+  auto* demo =
+      app.add_subcommand("demo", "One governed session on a temporary folder, shown and verified");
   demo->add_option("--prompt", *prompt);
   demo->callback(run([&context, prompt] { return run_demo(context, *prompt); }));
 }

@@ -16,7 +16,8 @@ int show(const Context& c, Result<json::value> r) {
   return 0;
 }
 
-int list(const Context& c, Result<json::value> r, const char* member, const std::vector<std::string>& columns) {
+int list(const Context& c, Result<json::value> r, const char* member,
+         const std::vector<std::string>& columns) {
   if (!r) return c.fail(r.error());
   c.print_list(r->at(member).as_array(), columns);
   return 0;
@@ -39,19 +40,27 @@ void add_service_commands(CLI::App& app, Context& context, const Wrap& run) {
   evaluate->add_option("--confidence", f->confidence);
   evaluate->add_option("--budget", f->budget);
   evaluate->callback(run([&context, f] {
-    return show(context, context.call("POST", "/v1/evaluate", json::object{{"action_id", f->action}, {"capability", f->capability},
-                {"risk_score", f->risk}, {"confidence", f->confidence}, {"budget_required", f->budget}}));
+    return show(context, context.call("POST", "/v1/evaluate",
+                                      json::object{{"action_id", f->action},
+                                                   {"capability", f->capability},
+                                                   {"risk_score", f->risk},
+                                                   {"confidence", f->confidence},
+                                                   {"budget_required", f->budget}}));
   }));
   auto* memory = app.add_subcommand("memory", "Memory")->require_subcommand(1);
   auto* remember = memory->add_subcommand("remember", "Remember a fact");
   remember->add_option("text", f->text)->required();
-  remember->callback(run([&context, f] { return show(context, context.call("POST", "/v1/remember", json::object{{"text", f->text}})); }));
+  remember->callback(run([&context, f] {
+    return show(context, context.call("POST", "/v1/remember", json::object{{"text", f->text}}));
+  }));
   auto* recall = memory->add_subcommand("recall", "Find facts");
   recall->add_option("query", f->text)->required();
   recall->add_option("--top-k", f->top_k);
   recall->callback(run([&context, f] {
-    return list(context, context.call("POST", "/v1/recall", json::object{{"query", f->text}, {"top_k", f->top_k}}), "results",
-                {"memory_id", "score", "retriever", "payload"});
+    return list(
+        context,
+        context.call("POST", "/v1/recall", json::object{{"query", f->text}, {"top_k", f->top_k}}),
+        "results", {"memory_id", "score", "retriever", "payload"});
   }));
   auto* slm = app.add_subcommand("slm", "Models")->require_subcommand(1);
   slm->add_subcommand("models", "Models that answer now")->callback(run([&context] {
@@ -59,14 +68,19 @@ void add_service_commands(CLI::App& app, Context& context, const Wrap& run) {
   }));
   auto* infer = slm->add_subcommand("infer", "Ask the model and wait");
   infer->add_option("prompt", f->text)->required();
-  infer->callback(run([&context, f] { return show(context, context.call("POST", "/v1/infer_sync", json::object{{"prompt", f->text}})); }));
+  infer->callback(run([&context, f] {
+    return show(context, context.call("POST", "/v1/infer_sync", json::object{{"prompt", f->text}}));
+  }));
   auto* embed = slm->add_subcommand("embed", "Embed a text");
   embed->add_option("text", f->text)->required();
-  embed->callback(run([&context, f] { return show(context, context.call("POST", "/v1/embedding", json::object{{"text", f->text}})); }));
+  embed->callback(run([&context, f] {
+    return show(context, context.call("POST", "/v1/embedding", json::object{{"text", f->text}}));
+  }));
   app.add_subcommand("status", "State of the node")->callback(run([&context] {
     if (!context.table()) return show(context, context.call("GET", "/v1/admin/status"));
     return list(context, context.call("GET", "/v1/admin/status"), "partitions",
-                {"partition", "serving", "epoch", "applied", "active_actors", "queued", "pending_effects", "parked", "problem"});
+                {"partition", "serving", "epoch", "applied", "active_actors", "queued",
+                 "pending_effects", "parked", "problem"});
   }));
   auto* projections = app.add_subcommand("projections", "Postgres views")->require_subcommand(1);
   projections->add_subcommand("lag", "Frames not yet in the views")->callback(run([&context] {
@@ -85,7 +99,8 @@ void add_service_commands(CLI::App& app, Context& context, const Wrap& run) {
   }));
   auto* effects = app.add_subcommand("effects", "Outside work")->require_subcommand(1);
   effects->add_subcommand("list", "Pending effects")->callback(run([&context] {
-    return list(context, context.call("GET", "/v1/admin/effects"), "items", {"effect_id", "kind", "attempt", "state", "since", "actor"});
+    return list(context, context.call("GET", "/v1/admin/effects"), "items",
+                {"effect_id", "kind", "attempt", "state", "since", "actor"});
   }));
 }
 

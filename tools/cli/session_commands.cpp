@@ -34,10 +34,11 @@ int tail(const Context& c, const std::string& id, bool follow) {
     auto status = show_stream(c, id);
     return status ? 0 : c.fail(status.error());
   }
-  auto ok = c.follow("/v1/sessions/" + id + "/stream" + (follow ? "?follow=true" : ""), [](std::string_view, std::string_view data) {
-    std::cout << data << std::endl;
-    return true;
-  });
+  auto ok = c.follow("/v1/sessions/" + id + "/stream" + (follow ? "?follow=true" : ""),
+                     [](std::string_view, std::string_view data) {
+                       std::cout << data << std::endl;
+                       return true;
+                     });
   return ok ? 0 : c.fail(ok.error());
 }
 
@@ -61,8 +62,10 @@ int chat(const Context& c, std::string session) {
       break;
     }
     if (line.empty()) continue;
-    auto started = session.empty() ? c.call("POST", "/v1/sessions/start", json::object{{"prompt", line}})
-                                   : c.call("POST", "/v1/sessions/" + session + "/messages", json::object{{"content", line}});
+    auto started = session.empty()
+                       ? c.call("POST", "/v1/sessions/start", json::object{{"prompt", line}})
+                       : c.call("POST", "/v1/sessions/" + session + "/messages",
+                                json::object{{"content", line}});
     if (!started) {
       c.fail(started.error());
       continue;
@@ -71,7 +74,8 @@ int chat(const Context& c, std::string session) {
     const auto turn = started->at("turn").to_number<std::int64_t>();
     bool cancelled = false, ours = false, answering = false;
     interrupted = false;
-    auto ok = c.follow("/v1/sessions/" + session + "/stream", [&](std::string_view name, std::string_view data) {
+    auto ok = c.follow("/v1/sessions/" + session + "/stream", [&](std::string_view name,
+                                                                  std::string_view data) {
       if (interrupted.exchange(false) && !cancelled) {
         cancelled = true;
         c.call("POST", "/v1/sessions/" + session + "/cancel", json::object{{"reason", "Ctrl-C"}});
@@ -85,9 +89,11 @@ int chat(const Context& c, std::string session) {
         std::cout << std::string(v.at("text").as_string()) << std::flush;
       } else if (name == "policy.decided") {
         const auto& d = v.at("data").at("decision").as_object();
-        std::cout << "[policy " << (d.contains("allow") ? "allowed" : "denied") << ", score " << json::serialize(d.at("score")) << "]\n";
+        std::cout << "[policy " << (d.contains("allow") ? "allowed" : "denied") << ", score "
+                  << json::serialize(d.at("score")) << "]\n";
       } else if (name == "turn.failed") {
-        std::cout << "[failed: " << std::string(v.at("data").at("failure").at("message").as_string()) << "]\n";
+        std::cout << "[failed: "
+                  << std::string(v.at("data").at("failure").at("message").as_string()) << "]\n";
       } else if (name == "session.cancelled") {
         std::cout << "\n[cancelled]\n";
         session.clear();
@@ -141,20 +147,26 @@ void add_session_commands(CLI::App& app, Context& context, const Wrap& run) {
     c->callback(run(std::move(body)));
     return c;
   };
-  with_id("show", "Show a session", [&context, f] { return show(context, context.call("GET", "/v1/sessions/" + f->id)); });
-  with_id("state", "A session's whole state", [&context, f] { return show(context, context.call("GET", "/v1/sessions/" + f->id)); });
+  with_id("show", "Show a session",
+          [&context, f] { return show(context, context.call("GET", "/v1/sessions/" + f->id)); });
+  with_id("state", "A session's whole state",
+          [&context, f] { return show(context, context.call("GET", "/v1/sessions/" + f->id)); });
   auto* events = with_id("events", "A session's history", [&context, f] {
-    return list(context, "/v1/sessions/" + f->id + "/events?limit=" + std::to_string(f->limit), {"sequence", "type", "time", "position", "principal"});
+    return list(context, "/v1/sessions/" + f->id + "/events?limit=" + std::to_string(f->limit),
+                {"sequence", "type", "time", "position", "principal"});
   });
   events->add_option("--limit", f->limit)->check(CLI::Range(1, 200));
-  auto* tail_command = with_id("tail", "Follow a session", [&context, f] { return tail(context, f->id, f->follow); });
+  auto* tail_command = with_id("tail", "Follow a session",
+                               [&context, f] { return tail(context, f->id, f->follow); });
   tail_command->add_flag("--follow", f->follow, "Stay for further turns");
   auto* send = with_id("send", "Say something more", [&context, f] {
-    return show(context, context.call("POST", "/v1/sessions/" + f->id + "/messages", json::object{{"content", f->text}}));
+    return show(context, context.call("POST", "/v1/sessions/" + f->id + "/messages",
+                                      json::object{{"content", f->text}}));
   });
   send->add_option("content", f->text)->required();
   auto* cancel = with_id("cancel", "Cancel the turn in progress", [&context, f] {
-    return show(context, context.call("POST", "/v1/sessions/" + f->id + "/cancel", json::object{{"reason", f->reason}}));
+    return show(context, context.call("POST", "/v1/sessions/" + f->id + "/cancel",
+                                      json::object{{"reason", f->reason}}));
   });
   cancel->add_option("--reason", f->reason);
 }

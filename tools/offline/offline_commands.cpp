@@ -26,10 +26,13 @@ json::value to_json(const google::protobuf::Message& m) {
   return json::parse(text);
 }
 
-Result<std::unique_ptr<events::Log>> open_log(const Context& c) { return events::open_embedded_log_readonly(c.folder() + "/log"); }
+Result<std::unique_ptr<events::Log>> open_log(const Context& c) {
+  return events::open_embedded_log_readonly(c.folder() + "/log");
+}
 
 // Every valid frame in order of partition and offset, until `visit` says false.
-Status each_frame(const events::Log& log, const std::function<bool(const events::ValidFrame&)>& visit) {
+Status each_frame(const events::Log& log,
+                  const std::function<bool(const events::ValidFrame&)>& visit) {
   for (std::uint32_t p = 0; p < log.partition_count(); ++p) {
     events::FrameReader reader(log, PartitionId{p});
     for (;;) {
@@ -48,7 +51,8 @@ json::value decoded(const events::ValidFrame& f, const actors::Catalog& catalog)
   json::array entries;
   for (const auto& e : f.frame->entries()) {
     const auto* type = catalog.find(e.actor().type());
-    json::object entry{{"actor", to_string(actors::to_key(e.actor()))}, {"context", to_json(e.context())}};
+    json::object entry{{"actor", to_string(actors::to_key(e.actor()))},
+                       {"context", to_json(e.context())}};
     if (type) {
       auto command = type->new_command();
       if (command->ParseFromString(e.command())) entry["command"] = to_json(*command);
@@ -56,7 +60,10 @@ json::value decoded(const events::ValidFrame& f, const actors::Catalog& catalog)
       for (const auto& recorded : e.events()) {
         auto event = type->new_event();
         event->ParseFromString(recorded.payload());
-        events.push_back({{"sequence", recorded.sequence()}, {"type", recorded.type()}, {"event_id", recorded.event_id()}, {"data", to_json(*event)}});
+        events.push_back({{"sequence", recorded.sequence()},
+                          {"type", recorded.type()},
+                          {"event_id", recorded.event_id()},
+                          {"data", to_json(*event)}});
       }
       entry["events"] = std::move(events);
     }
@@ -64,7 +71,11 @@ json::value decoded(const events::ValidFrame& f, const actors::Catalog& catalog)
     if (!e.parked().empty()) entry["parked"] = e.parked();
     entries.push_back(std::move(entry));
   }
-  json::object out{{"position", to_string(f.position)}, {"epoch", f.frame->epoch()}, {"number", f.frame->number()}, {"time_ms", f.frame->time_ms()}, {"entries", std::move(entries)}};
+  json::object out{{"position", to_string(f.position)},
+                   {"epoch", f.frame->epoch()},
+                   {"number", f.frame->number()},
+                   {"time_ms", f.frame->time_ms()},
+                   {"entries", std::move(entries)}};
   if (f.frame->has_claim()) out["claim"] = to_json(f.frame->claim());
   return out;
 }
@@ -81,10 +92,12 @@ int log_stat(const Context& c) {
 
 int log_get(const Context& c, const std::string& text) {
   const auto position = parse_position(text);
-  if (!position) return c.fail({Code::kInvalidArgument, "a position is PARTITION/OFFSET, as 3/17", "position"});
+  if (!position)
+    return c.fail({Code::kInvalidArgument, "a position is PARTITION/OFFSET, as 3/17", "position"});
   auto log = open_log(c);
   if (!log) return c.fail(log.error());
-  if (position->partition.value >= (*log)->partition_count()) return c.fail({Code::kNotFound, "no such partition", "position"});
+  if (position->partition.value >= (*log)->partition_count())
+    return c.fail({Code::kNotFound, "no such partition", "position"});
   auto frame = events::read_frame_at(**log, *position);
   if (!frame) return c.fail(frame.error());
   c.print(decoded(*frame, *actors::standard_catalog()));
@@ -108,7 +121,8 @@ int log_tail(const Context& c, std::size_t limit) {
 
 Result<ActorKey> parse_actor(const std::string& text) {
   const auto a = text.find('/'), b = text.find('/', a == std::string::npos ? a : a + 1);
-  if (a == std::string::npos || b == std::string::npos) return tl::unexpected(Error{Code::kInvalidArgument, "an actor is TENANT/TYPE/ID", "actor"});
+  if (a == std::string::npos || b == std::string::npos)
+    return tl::unexpected(Error{Code::kInvalidArgument, "an actor is TENANT/TYPE/ID", "actor"});
   return ActorKey{text.substr(0, a), text.substr(a + 1, b - a - 1), text.substr(b + 1), {}};
 }
 
@@ -123,7 +137,8 @@ int actor_list(const Context& c, const std::string& type) {
   });
   if (!ok) return c.fail(ok.error());
   json::array items;
-  for (const auto& [key, events] : actors) items.push_back({{"actor", to_string(key)}, {"type", key.type}, {"events", events}});
+  for (const auto& [key, events] : actors)
+    items.push_back({{"actor", to_string(key)}, {"type", key.type}, {"events", events}});
   c.print_list(items, {"actor", "type", "events"});
   return 0;
 }
@@ -150,16 +165,23 @@ int actor_fold(const Context& c, const std::string& text, std::uint64_t at, bool
         type->evolve(*state, *event);
         sequence = recorded.sequence();
         if (history)
-          items.push_back({{"sequence", sequence}, {"type", recorded.type()}, {"time_ms", e.context().now_ms()}, {"position", to_string(f.position)},
-                           {"principal", e.context().principal().subject()}, {"command_id", e.context().command_id()}, {"data", to_json(*event)}});
+          items.push_back({{"sequence", sequence},
+                           {"type", recorded.type()},
+                           {"time_ms", e.context().now_ms()},
+                           {"position", to_string(f.position)},
+                           {"principal", e.context().principal().subject()},
+                           {"command_id", e.context().command_id()},
+                           {"data", to_json(*event)}});
       }
     }
     return true;
   });
   if (!ok) return c.fail(ok.error());
   if (sequence == 0) return c.fail({Code::kNotFound, "no events of " + text, "actor"});
-  if (history) c.print_list(items, {"sequence", "type", "time_ms", "position", "principal"});
-  else c.print(json::object{{"actor", text}, {"sequence", sequence}, {"state", to_json(*state)}});
+  if (history)
+    c.print_list(items, {"sequence", "type", "time_ms", "position", "principal"});
+  else
+    c.print(json::object{{"actor", text}, {"sequence", sequence}, {"state", to_json(*state)}});
   return 0;
 }
 
@@ -167,15 +189,19 @@ int actor_fold(const Context& c, const std::string& text, std::uint64_t at, bool
 
 void add_offline_commands(CLI::App& app, Context& context, const Wrap& run) {
   auto deep = std::make_shared<bool>(false);
-  auto* verify = app.add_subcommand("verify", "Check order, fence, sequences and chain; --deep decides again");
+  auto* verify =
+      app.add_subcommand("verify", "Check order, fence, sequences and chain; --deep decides again");
   verify->footer("Example: soma verify --deep --data-dir .soma");
   verify->add_flag("--deep", *deep);
-  verify->callback(run([&context, deep] { return verify_folder(context, context.folder(), *deep); }));
-  app.add_subcommand("replay", "Decide and fold the whole log again and compare with what is recorded")->callback(run([&context] {
-    return verify_folder(context, context.folder(), true);
-  }));
+  verify->callback(
+      run([&context, deep] { return verify_folder(context, context.folder(), *deep); }));
+  app.add_subcommand("replay",
+                     "Decide and fold the whole log again and compare with what is recorded")
+      ->callback(run([&context] { return verify_folder(context, context.folder(), true); }));
   auto* log = app.add_subcommand("log", "The journal")->require_subcommand(1);
-  log->add_subcommand("stat", "Records per partition")->callback(run([&context] { return log_stat(context); }));
+  log->add_subcommand("stat", "Records per partition")->callback(run([&context] {
+    return log_stat(context);
+  }));
   auto text = std::make_shared<std::string>();
   auto* get = log->add_subcommand("get", "One frame, decoded");
   get->add_option("position", *text, "PARTITION/OFFSET")->required();
@@ -188,7 +214,9 @@ void add_offline_commands(CLI::App& app, Context& context, const Wrap& run) {
   actor->add_subcommand("types", "Actor types of this build")->callback(run([&context] {
     auto catalog = actors::standard_catalog();
     json::array items;
-    for (const auto* type : catalog->all()) items.push_back({{"type", std::string(type->name())}, {"schema", type->schema_hash().substr(0, 16)}});
+    for (const auto* type : catalog->all())
+      items.push_back(
+          {{"type", std::string(type->name())}, {"schema", type->schema_hash().substr(0, 16)}});
     context.print_list(items, {"type", "schema"});
     return 0;
   }));
@@ -198,10 +226,13 @@ void add_offline_commands(CLI::App& app, Context& context, const Wrap& run) {
   list->callback(run([&context, type] { return actor_list(context, *type); }));
   auto at = std::make_shared<std::uint64_t>(0);
   for (const char* name : {"state", "show", "history"}) {
-    auto* c = actor->add_subcommand(name, name == std::string("history") ? "An actor's events" : "An actor's state");
+    auto* c = actor->add_subcommand(
+        name, name == std::string("history") ? "An actor's events" : "An actor's state");
     c->add_option("actor", *text, "TENANT/TYPE/ID")->required();
     c->add_option("--at", *at, "Up to this sequence");
-    c->callback(run([&context, text, at, history = name == std::string("history")] { return actor_fold(context, *text, *at, history); }));
+    c->callback(run([&context, text, at, history = name == std::string("history")] {
+      return actor_fold(context, *text, *at, history);
+    }));
   }
 }
 

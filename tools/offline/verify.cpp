@@ -24,7 +24,8 @@ struct Folded {
 
 class Verification {
  public:
-  Verification(const events::Log& log, bool deep) : log_(log), deep_(deep), catalog_(actors::standard_catalog()) {}
+  Verification(const events::Log& log, bool deep)
+      : log_(log), deep_(deep), catalog_(actors::standard_catalog()) {}
 
   void run() {
     for (std::uint32_t p = 0; p < log_.partition_count() && bad_.is_null(); ++p) {
@@ -35,22 +36,29 @@ class Verification {
         more = !batch->empty();
         for (const auto& frame : *batch) check(frame);
       }
-      heads_.push_back({{"partition", p}, {"epoch", reader.fence().epoch().value}, {"offset", reader.next_offset().value},
+      heads_.push_back({{"partition", p},
+                        {"epoch", reader.fence().epoch().value},
+                        {"offset", reader.next_offset().value},
                         {"head", hex(reader.fence().head())}});
       voided_ += reader.voided();
     }
   }
 
   json::object report() const {
-    return {{"ok", bad_.is_null()}, {"deep", deep_}, {"frames", frames_}, {"events", events_}, {"commands", commands_},
-            {"partitions", log_.partition_count()}, {"actors", folded_.size()}, {"voided", voided_}, {"heads", heads_}, {"first_bad", bad_}};
+    return {{"ok", bad_.is_null()},     {"deep", deep_},
+            {"frames", frames_},        {"events", events_},
+            {"commands", commands_},    {"partitions", log_.partition_count()},
+            {"actors", folded_.size()}, {"voided", voided_},
+            {"heads", heads_},          {"first_bad", bad_}};
   }
   bool ok() const { return bad_.is_null(); }
 
  private:
   void complain(Position at, std::string reason) {
     if (bad_.is_null())
-      bad_ = json::object{{"partition", at.partition.value}, {"offset", at.offset.value}, {"reason", std::move(reason)}};
+      bad_ = json::object{{"partition", at.partition.value},
+                          {"offset", at.offset.value},
+                          {"reason", std::move(reason)}};
   }
 
   void check(const events::ValidFrame& valid) {
@@ -68,32 +76,42 @@ class Verification {
       for (const auto& event : entry.events()) {
         ++events_;
         if (event.sequence() != ++folded.sequence)
-          return complain(valid.position, to_string(key) + ": event " + std::to_string(event.sequence()) + " where " + std::to_string(folded.sequence) + " was due");
+          return complain(valid.position, to_string(key) + ": event " +
+                                              std::to_string(event.sequence()) + " where " +
+                                              std::to_string(folded.sequence) + " was due");
         auto parsed = type->new_event();
-        if (!parsed->ParseFromString(event.payload())) return complain(valid.position, to_string(key) + ": an event does not parse");
+        if (!parsed->ParseFromString(event.payload()))
+          return complain(valid.position, to_string(key) + ": an event does not parse");
         type->evolve(*folded.state, *parsed);
       }
     }
   }
 
   // I14: the recorded inputs decide as they did.
-  void again(const events::ValidFrame& valid, const v1::Entry& entry, const actors::ActorType& type, const ActorKey& key,
-             const actors::Message& state) {
+  void again(const events::ValidFrame& valid, const v1::Entry& entry, const actors::ActorType& type,
+             const ActorKey& key, const actors::Message& state) {
     auto command = type.new_command();
     command->ParseFromString(entry.command());
     auto decision = type.decide(key, state, *command, entry.context());
     if (!decision) {
-      if (entry.rejected().empty()) complain(valid.position, to_string(key) + ": decide now refuses: " + decision.error().message);
+      if (entry.rejected().empty())
+        complain(valid.position,
+                 to_string(key) + ": decide now refuses: " + decision.error().message);
       return;
     }
-    if (!entry.rejected().empty()) return complain(valid.position, to_string(key) + ": decide now accepts what it refused");
-    bool same = static_cast<int>(decision->events.size()) == entry.events_size() && decision->reply == entry.reply() &&
+    if (!entry.rejected().empty())
+      return complain(valid.position, to_string(key) + ": decide now accepts what it refused");
+    bool same = static_cast<int>(decision->events.size()) == entry.events_size() &&
+                decision->reply == entry.reply() &&
                 static_cast<int>(decision->sends.size()) == entry.sends_size();
     for (int i = 0; same && i < entry.events_size(); ++i)
-      same = actors::deterministic_bytes(*decision->events[static_cast<std::size_t>(i)]) == entry.events(i).payload();
+      same = actors::deterministic_bytes(*decision->events[static_cast<std::size_t>(i)]) ==
+             entry.events(i).payload();
     for (int i = 0; same && i < entry.sends_size(); ++i)
       same = decision->sends[static_cast<std::size_t>(i)].command == entry.sends(i).command();
-    if (!same) complain(valid.position, to_string(key) + ": decide gives another result than recorded for " + entry.context().command_id());
+    if (!same)
+      complain(valid.position, to_string(key) + ": decide gives another result than recorded for " +
+                                   entry.context().command_id());
   }
 
   const events::Log& log_;
@@ -113,15 +131,19 @@ int verify_folder(const Context& context, const std::string& folder, bool deep) 
   if (!scanned) return context.fail(scanned.error());
   if (scanned->damage) {
     const auto& d = *scanned->damage;
-    context.print(json::object{{"ok", false}, {"first_bad", {{"file", d.file}, {"offset", d.byte}, {"reason", d.reason}}}});
+    context.print(
+        json::object{{"ok", false},
+                     {"first_bad", {{"file", d.file}, {"offset", d.byte}, {"reason", d.reason}}}});
     return context.fail({Code::kCorrupt, events::to_string(d), {}});
   }
   auto log = events::open_embedded_log_readonly(segments);
   if (!log) return context.fail(log.error());
   Verification v(**log, deep);
   v.run();
-  if (context.table()) std::cout << json::serialize(v.report()) << "\n";
-  else context.print(v.report());
+  if (context.table())
+    std::cout << json::serialize(v.report()) << "\n";
+  else
+    context.print(v.report());
   return v.ok() ? 0 : 9;
 }
 

@@ -7,8 +7,9 @@
 
 namespace soma::cli {
 
-// Segments, fence, chain, sequences; `deep`: decide and evolve again on recorded inputs. Prints one JSON object
-// {ok, frames, events, partitions, actors, heads, first_bad}. Exit code 0, or 9 when anything is wrong.
+// Segments, fence, chain, sequences; `deep`: decide and evolve again on recorded inputs. Prints one
+// JSON object {ok, frames, events, partitions, actors, heads, first_bad}. Exit code 0, or 9 when
+// anything is wrong.
 int verify_folder(const Context& context, const std::string& folder, bool deep);
 
 }  // namespace soma::cli

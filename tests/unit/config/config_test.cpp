@@ -51,8 +51,10 @@ TEST_F(ConfigTest, DefaultsAreThoseOfTheStruct) {
 }
 
 TEST_F(ConfigTest, FlagsThenEnvironmentThenFileThenDefault) {
-  const std::string path = file("listen: 127.0.0.1:1\nmemory:\n  listen: 127.0.0.1:2\ndata_dir: from-file\n");
-  variables = {{"SOMA_CONFIG", path}, {"SOMA_LISTEN", "127.0.0.1:3"}, {"SOMA_MEMORY_LISTEN", "off"}};
+  const std::string path =
+      file("listen: 127.0.0.1:1\nmemory:\n  listen: 127.0.0.1:2\ndata_dir: from-file\n");
+  variables = {
+      {"SOMA_CONFIG", path}, {"SOMA_LISTEN", "127.0.0.1:3"}, {"SOMA_MEMORY_LISTEN", "off"}};
   const auto config = load({{"--listen", "127.0.0.1:4"}});
   ASSERT_TRUE(config.has_value()) << config.error().message;
   EXPECT_EQ(config->listen, "127.0.0.1:4");
@@ -70,9 +72,10 @@ TEST_F(ConfigTest, FlagsThenEnvironmentThenFileThenDefault) {
 }
 
 TEST_F(ConfigTest, YamlNestedDottedAndLists) {
-  const auto config = load({{"config", file("slm:\n  openai: {base_url: 'http://h/v1', model: m}\n"
-                                            "constitution.trusted_keys: [a.pem, b.pem]\n"
-                                            "partition_count: 16\nkill_switch: true\nnode_id:\n")}});
+  const auto config =
+      load({{"config", file("slm:\n  openai: {base_url: 'http://h/v1', model: m}\n"
+                            "constitution.trusted_keys: [a.pem, b.pem]\n"
+                            "partition_count: 16\nkill_switch: true\nnode_id:\n")}});
   ASSERT_TRUE(config.has_value()) << config.error().message;
   EXPECT_EQ(config->slm_openai_base_url, "http://h/v1");
   EXPECT_EQ(config->slm_openai_model, "m");
@@ -86,7 +89,8 @@ TEST_F(ConfigTest, UnknownKeysAreNamedWithTheNearest) {
   const std::string path = file("memory:\n  listne: x\n");
   EXPECT_THAT(error_of({{"config", path}}), HasSubstr("unknown setting memory.listne in " + path +
                                                       "; did you mean memory.listen?"));
-  EXPECT_THAT(error_of({{"--lisen", "x"}}), HasSubstr("unknown setting --lisen in the command line"));
+  EXPECT_THAT(error_of({{"--lisen", "x"}}),
+              HasSubstr("unknown setting --lisen in the command line"));
   EXPECT_THAT(error_of({{"config", file("wholly_other_thing: 1\n")}}), HasSubstr("--help"));
 }
 
@@ -117,11 +121,15 @@ TEST_F(ConfigTest, BadValuesNameKeyPlaceAndFix) {
 }
 
 TEST_F(ConfigTest, BrokenYamlNamesItsPlace) {
-  EXPECT_THAT(error_of({{"config", file("listen: [1\nx: {")}}), HasSubstr("not valid YAML at line"));
+  EXPECT_THAT(error_of({{"config", file("listen: [1\nx: {")}}),
+              HasSubstr("not valid YAML at line"));
   EXPECT_THAT(error_of({{"config", file("- a\n- b\n")}}), HasSubstr("must be a mapping"));
-  EXPECT_THAT(error_of({{"config", file("memory: {listen: off}\nmemory.listen: off\n")}}), HasSubstr("twice"));
-  EXPECT_THAT(error_of({{"config", file("config: other.yaml\n")}}), HasSubstr("config cannot be set"));
-  EXPECT_THAT(error_of({{"config", file("a: {a: {a: {a: {a: {a: {a: {a: {a: 1}}}}}}}}\n")}}), HasSubstr("deeper"));
+  EXPECT_THAT(error_of({{"config", file("memory: {listen: off}\nmemory.listen: off\n")}}),
+              HasSubstr("twice"));
+  EXPECT_THAT(error_of({{"config", file("config: other.yaml\n")}}),
+              HasSubstr("config cannot be set"));
+  EXPECT_THAT(error_of({{"config", file("a: {a: {a: {a: {a: {a: {a: {a: {a: 1}}}}}}}}\n")}}),
+              HasSubstr("deeper"));
   EXPECT_TRUE(load({{"config", file("")}}).has_value());
 }
 
@@ -157,12 +165,13 @@ TEST_F(ConfigTest, TheTableIsWhole) {
     EXPECT_THAT(settings_help(), HasSubstr(s.key));
     EXPECT_THAT(settings_markdown(), HasSubstr('`' + s.env + '`'));
   }
-  for (const char* env : {"SOMA_DATA_DIR", "SOMA_LISTEN", "SOMA_MEMORY_LISTEN", "SOMA_METRICS_LISTEN",
-                          "SOMA_KAFKA_BROKERS", "SOMA_NODE_ID", "SOMA_KAFKA_TOPIC_PREFIX", "SOMA_POSTGRES_URL",
-                          "SOMA_SLM_OPENAI_BASE_URL", "SOMA_SLM_OPENAI_API_KEY", "SOMA_SLM_OPENAI_MODEL",
-                          "SOMA_SLM_LOCAL", "SOMA_MEMORY_BACKEND_URL", "SOMA_CONSTITUTION_TRUSTED_KEYS",
-                          "SOMA_IDENTITY_JWKS", "SOMA_IDENTITY_HS256_SECRET", "SOMAGENT_DEPLOYMENT_MODE",
-                          "SOMAGENT_GATEWAY_KILL_SWITCH_ENABLED", "SOMA_CONFIG"})
+  for (const char* env :
+       {"SOMA_DATA_DIR", "SOMA_LISTEN", "SOMA_MEMORY_LISTEN", "SOMA_METRICS_LISTEN",
+        "SOMA_KAFKA_BROKERS", "SOMA_NODE_ID", "SOMA_KAFKA_TOPIC_PREFIX", "SOMA_POSTGRES_URL",
+        "SOMA_SLM_OPENAI_BASE_URL", "SOMA_SLM_OPENAI_API_KEY", "SOMA_SLM_OPENAI_MODEL",
+        "SOMA_SLM_LOCAL", "SOMA_MEMORY_BACKEND_URL", "SOMA_CONSTITUTION_TRUSTED_KEYS",
+        "SOMA_IDENTITY_JWKS", "SOMA_IDENTITY_HS256_SECRET", "SOMAGENT_DEPLOYMENT_MODE",
+        "SOMAGENT_GATEWAY_KILL_SWITCH_ENABLED", "SOMA_CONFIG"})
     EXPECT_TRUE(names.contains(env)) << env;
 }
 

@@ -45,8 +45,9 @@ class CountingRunner final : public EffectRunner {
 class HostFixture : public ::testing::Test {
  protected:
   void SetUp() override {
-    folder_ = std::filesystem::temp_directory_path() / ("soma-host-" + std::to_string(::getpid()) + "-" +
-              ::testing::UnitTest::GetInstance()->current_test_info()->name());
+    folder_ = std::filesystem::temp_directory_path() /
+              ("soma-host-" + std::to_string(::getpid()) + "-" +
+               ::testing::UnitTest::GetInstance()->current_test_info()->name());
     std::filesystem::remove_all(folder_);
     store_ = make_memory_store();
     start();
@@ -63,7 +64,8 @@ class HostFixture : public ::testing::Test {
     auto log = events::open_embedded_log(std::move(o));
     ASSERT_TRUE(log) << log.error().message;
     log_ = std::move(*log);
-    HostParts parts{log_.get(), catalog_.get(), clock_.get(), &runner_, store_.get(), "test", "", limits_, 2};
+    HostParts parts{
+        log_.get(), catalog_.get(), clock_.get(), &runner_, store_.get(), "test", "", limits_, 2};
     auto host = start_host(parts);
     ASSERT_TRUE(host) << host.error().message;
     host_ = std::move(*host);
@@ -80,15 +82,15 @@ class HostFixture : public ::testing::Test {
 
   static ActorKey counter(const std::string& id) { return {"demo", "counter", id, {}}; }
 
-  Result<Accepted> submit(const ActorKey& actor, const v1::CounterCommand& command, const std::string& id,
-                          const std::string& hash = {}) {
+  Result<Accepted> submit(const ActorKey& actor, const v1::CounterCommand& command,
+                          const std::string& id, const std::string& hash = {}) {
     for (int tries = 0;; ++tries) {
       std::promise<Result<Accepted>> promise;
       host_->submit({actor, command.SerializeAsString(), id, hash, {}, {}, {}},
                     [&](Result<Accepted> r) { promise.set_value(std::move(r)); });
       auto result = promise.get_future().get();
       if (result || result.error().code != Code::kUnavailable || tries > 2000) return result;
-      std::this_thread::yield();   // still recovering
+      std::this_thread::yield();  // still recovering
     }
   }
   Result<Accepted> add(const std::string& id, std::int64_t amount, const std::string& command_id) {

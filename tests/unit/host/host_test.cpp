@@ -52,18 +52,19 @@ TEST_F(HostFixture, RefusalChangesNothing) {
 }
 
 TEST_F(HostFixture, StateSurvivesRestartsWithAndWithoutSnapshots) {
-  for (int i = 0; i < 50; ++i) ASSERT_TRUE(add("a" + std::to_string(i % 7), i, "k" + std::to_string(i)));
+  for (int i = 0; i < 50; ++i)
+    ASSERT_TRUE(add("a" + std::to_string(i % 7), i, "k" + std::to_string(i)));
   std::int64_t before = 0;
   for (int i = 0; i < 7; ++i) before += state("a" + std::to_string(i)).value();
   EXPECT_EQ(before, 49 * 50 / 2);
-  ASSERT_TRUE(host_->drain(5000));   // writes a checkpoint
+  ASSERT_TRUE(host_->drain(5000));  // writes a checkpoint
   EXPECT_GT(host_->metrics().snapshots.load(), 0u);
   restart();
   std::int64_t after = 0;
   for (int i = 0; i < 7; ++i) after += state("a" + std::to_string(i)).value();
   EXPECT_EQ(after, before);
   EXPECT_EQ(value(add("a1", 1, "k1")), value(add("a1", 1, "k1")));
-  store_ = make_memory_store();      // all snapshots deleted
+  store_ = make_memory_store();  // all snapshots deleted
   restart();
   after = 0;
   for (int i = 0; i < 7; ++i) after += state("a" + std::to_string(i)).value();
@@ -72,19 +73,28 @@ TEST_F(HostFixture, StateSurvivesRestartsWithAndWithoutSnapshots) {
 
 TEST_F(HostFixture, TransfersArriveOnceOverRestarts) {
   constexpr int kCounters = 16, kRounds = 6, kTransfers = 40;
-  for (int i = 0; i < kCounters; ++i) ASSERT_TRUE(add(std::to_string(i), 1000, "seed" + std::to_string(i)));
+  for (int i = 0; i < kCounters; ++i)
+    ASSERT_TRUE(add(std::to_string(i), 1000, "seed" + std::to_string(i)));
   for (int round = 0; round < kRounds; ++round) {
     std::vector<std::future<void>> answers;
     for (int i = 0; i < kTransfers; ++i) {
       v1::CounterCommand c;
       c.mutable_transfer()->set_amount(1 + i);
-      *c.mutable_transfer()->mutable_to() = actors::to_ref(counter(std::to_string((i * 7 + round) % kCounters)));
+      *c.mutable_transfer()->mutable_to() =
+          actors::to_ref(counter(std::to_string((i * 7 + round) % kCounters)));
       auto promise = std::make_shared<std::promise<void>>();
       answers.push_back(promise->get_future());
-      host_->submit({counter(std::to_string(i % kCounters)), c.SerializeAsString(), "t" + std::to_string(round * 100 + i), {}, {}, {}, {}},
+      host_->submit({counter(std::to_string(i % kCounters)),
+                     c.SerializeAsString(),
+                     "t" + std::to_string(round * 100 + i),
+                     {},
+                     {},
+                     {},
+                     {}},
                     [promise](Result<Accepted>) { promise->set_value(); });
     }
-    if (round % 2 == 0) for (auto& a : answers) a.wait();   // else the crash comes in between
+    if (round % 2 == 0)
+      for (auto& a : answers) a.wait();  // else the crash comes in between
     restart();
   }
   const auto total = [&] {
@@ -92,7 +102,8 @@ TEST_F(HostFixture, TransfersArriveOnceOverRestarts) {
     for (int i = 0; i < kCounters; ++i) sum += state(std::to_string(i)).value();
     return sum;
   };
-  while (total() != kCounters * 1000) std::this_thread::yield();   // what is under way arrives; ends by the time limit
+  while (total() != kCounters * 1000)
+    std::this_thread::yield();  // what is under way arrives; ends by the time limit
   restart();
   EXPECT_EQ(total(), kCounters * 1000);
 }
@@ -119,7 +130,7 @@ TEST_F(HostFixture, EffectRunsOnceAndAnAtMostOnceOneIsUnknownAfterACrash) {
   ASSERT_TRUE(submit(counter("a"), c, "c1"));
   eventually("a", [](const auto& s) { return s.calls_size() == 0; });
   EXPECT_EQ(runner_.count("good"), 1);
-  runner_.silent = true;   // the outside world never answers before the crash
+  runner_.silent = true;  // the outside world never answers before the crash
   c.mutable_call_out()->set_call_id("lost");
   ASSERT_TRUE(submit(counter("a"), c, "c2"));
   while (runner_.count("lost") == 0) std::this_thread::yield();

@@ -1,9 +1,9 @@
 // A server on a free loopback port with a few routes that show what reached the handler.
 #pragma once
 
-#include <boost/json/object.hpp>
 #include <gtest/gtest.h>
 
+#include <boost/json/object.hpp>
 #include <mutex>
 #include <vector>
 
@@ -31,8 +31,8 @@ struct ServerTest : testing::Test {
   ServerOptions options;
   std::unique_ptr<Server> server;
   std::mutex mutex;
-  std::vector<Responder> held;                               // by /hold, until the test answers
-  std::vector<std::shared_ptr<EventStream>> streams;         // by /stream
+  std::vector<Responder> held;                        // by /hold, until the test answers
+  std::vector<std::shared_ptr<EventStream>> streams;  // by /stream
 
   void add(const char* method, const char* pattern, const char* capability, Handler handler,
            SchemaRef request = nullptr, std::size_t body_limit = 0) {
@@ -47,8 +47,10 @@ struct ServerTest : testing::Test {
   }
 
   static void echo(std::shared_ptr<Request> request, Responder responder) {
-    boost::json::object out{{"method", request->method}, {"body", request->body},
-                            {"tenant", request->tenant()}, {"request_id", request->request_id},
+    boost::json::object out{{"method", request->method},
+                            {"body", request->body},
+                            {"tenant", request->tenant()},
+                            {"request_id", request->request_id},
                             {"key", request->idempotency_key}};
     for (const auto& [name, value] : request->params) out[name] = value;
     for (const auto& [name, value] : request->query) out["query_" + name] = value;
@@ -66,9 +68,8 @@ struct ServerTest : testing::Test {
     add("POST", "/prompt", "public", echo,
         make_schema("Prompt", {{.name = "prompt", .required = true, .min_length = 1}}));
     add("GET", "/drop", "public", [](std::shared_ptr<Request>, Responder) {});
-    add("GET", "/throw", "public", [](std::shared_ptr<Request>, Responder) {
-      throw std::runtime_error("secret detail");
-    });
+    add("GET", "/throw", "public",
+        [](std::shared_ptr<Request>, Responder) { throw std::runtime_error("secret detail"); });
     add("GET", "/hold", "public", [this](std::shared_ptr<Request>, Responder responder) {
       const std::lock_guard lock(mutex);
       held.push_back(std::move(responder));

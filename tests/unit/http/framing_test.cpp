@@ -27,8 +27,10 @@ TEST_F(ServerTest, EveryFramingFaultIsRefused) {
       {"space_before_colon", line("GET /echo HTTP/1.1", "A : b\r\n"), 400},
       {"bad_field_name", line("GET /echo HTTP/1.1", "A\x01: b\r\n"), 400},
       {"nul_in_value", std::string("GET /echo HTTP/1.1\r\nHost: x\r\nA: b\0c\r\n\r\n", 40), 400},
-      {"two_lengths", line("POST /echo HTTP/1.1", "Content-Length: 1\r\nContent-Length: 2\r\n"), 400},
-      {"same_length_twice", line("POST /echo HTTP/1.1", "Content-Length: 0\r\nContent-Length: 0\r\n"), 400},
+      {"two_lengths", line("POST /echo HTTP/1.1", "Content-Length: 1\r\nContent-Length: 2\r\n"),
+       400},
+      {"same_length_twice",
+       line("POST /echo HTTP/1.1", "Content-Length: 0\r\nContent-Length: 0\r\n"), 400},
       {"length_list", line("POST /echo HTTP/1.1", "Content-Length: 1, 1\r\n"), 400},
       {"length_sign", line("POST /echo HTTP/1.1", "Content-Length: +1\r\n"), 400},
       {"length_negative", line("POST /echo HTTP/1.1", "Content-Length: -1\r\n"), 400},
@@ -67,7 +69,8 @@ TEST_F(ServerTest, UnreadableRequestsEndTheConnection) {
   const auto port = start();
   for (const std::string& bytes :
        {std::string("hello\r\n\r\n"),
-        line("POST /echo HTTP/1.1", "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n") + "GET / HTTP/1.1\r\n\r\n"}) {
+        line("POST /echo HTTP/1.1", "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n") +
+            "GET / HTTP/1.1\r\n\r\n"}) {
     RawClient client(port);
     const auto r = client.ask(bytes);
     EXPECT_EQ(r.status, 400);
@@ -107,7 +110,8 @@ TEST_F(ServerTest, AChunkedBodyCannotGrowPastTheLimit) {
 
 TEST_F(ServerTest, RefusedSmallBodiesKeepTheConnection) {
   RawClient client(start());
-  EXPECT_EQ(client.ask(line("POST /nowhere HTTP/1.1", "Content-Length: 5\r\n") + "hello").status, 404);
+  EXPECT_EQ(client.ask(line("POST /nowhere HTTP/1.1", "Content-Length: 5\r\n") + "hello").status,
+            404);
   EXPECT_EQ(client.ask(line("GET /echo HTTP/1.1")).status, 200);
 }
 

@@ -17,7 +17,7 @@ namespace soma::runtime::http {
 
 struct RawResponse {
   int status = 0;
-  std::map<std::string, std::string> headers;   // names in lower case
+  std::map<std::string, std::string> headers;  // names in lower case
   std::string body;
 };
 
@@ -65,7 +65,8 @@ class RawClient {
   }
   // Everything up to the end of the connection.
   std::string rest() {
-    while (fill()) {}
+    while (fill()) {
+    }
     return std::move(buffer_);
   }
   bool closed_by_peer() {

@@ -1,8 +1,9 @@
 // Matching, and openapi.json from the table.
 #include "runtime/http/router.h"
 
-#include <boost/json/serialize.hpp>
 #include <gtest/gtest.h>
+
+#include <boost/json/serialize.hpp>
 
 namespace soma::runtime::http {
 namespace {
@@ -42,8 +43,8 @@ TEST_F(RouterTest, FindsRoutesAndDecodesParameters) {
 
 TEST_F(RouterTest, UnknownPathsAreUnknown) {
   for (const char* path : {"/v1", "/v1/sessions/", "/v1//sessions", "/v1/sessions//events/x", "",
-                           "v1/sessions", "/v1/sessions/%zz", "/v1/sessions/%00", "/v1/sessions/%FF",
-                           "/v1/sessions/x%0a", "/V1/sessions"})
+                           "v1/sessions", "/v1/sessions/%zz", "/v1/sessions/%00",
+                           "/v1/sessions/%FF", "/v1/sessions/x%0a", "/V1/sessions"})
     EXPECT_FALSE(router.match("GET", path).known_path) << path;
 }
 
@@ -65,11 +66,13 @@ TEST_F(RouterTest, RefusesRoutesThatCannotBeMeant) {
 
 TEST_F(RouterTest, OpenApiHasEveryRouteWithItsCapability) {
   Route r = route("POST", "/v1/remember", "memory:write");
-  r.request = make_schema("Remember", {{.name = "text", .required = true, .max_length = 10},
-                                       {.name = "importance", .type = FieldType::kNumber, .min = 0.0, .max = 1.0},
-                                       {.name = "tags", .type = FieldType::kArray, .items = FieldType::kString}});
+  r.request = make_schema(
+      "Remember", {{.name = "text", .required = true, .max_length = 10},
+                   {.name = "importance", .type = FieldType::kNumber, .min = 0.0, .max = 1.0},
+                   {.name = "tags", .type = FieldType::kArray, .items = FieldType::kString}});
   r.query = {{.name = "limit", .type = FieldType::kInt, .min = 1.0, .max = 200.0}};
-  r.responses = {{.status = 202, .schema = make_schema("Accepted", {{.name = "ok", .type = FieldType::kBool}})}};
+  r.responses = {{.status = 202,
+                  .schema = make_schema("Accepted", {{.name = "ok", .type = FieldType::kBool}})}};
   r.idempotent_write = true;
   router.add(r, nothing());
   router.add(route("GET", "/health", "public"), nothing());

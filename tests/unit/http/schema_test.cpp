@@ -1,36 +1,40 @@
 // Body and query validation: each fault is found, named and typed.
 #include "runtime/http/schema.h"
 
-#include <boost/json/parse.hpp>
 #include <gtest/gtest.h>
+
+#include <boost/json/parse.hpp>
 
 namespace soma::runtime::http {
 namespace {
 
 SchemaRef schema() {
-  const auto inner = make_schema("Inner", {{.name = "n", .type = FieldType::kInt, .required = true}});
+  const auto inner =
+      make_schema("Inner", {{.name = "n", .type = FieldType::kInt, .required = true}});
   return make_schema(
-      "All", {{.name = "prompt", .required = true, .min_length = 1, .max_length = 5},
-              {.name = "risk", .type = FieldType::kNumber, .min = 0.0, .max = 1.0},
-              {.name = "count", .type = FieldType::kInt, .min = 1.0},
-              {.name = "flag", .type = FieldType::kBool},
-              {.name = "mode", .one_of = {"a", "b"}, .nullable = true},
-              {.name = "tags", .type = FieldType::kArray, .max_length = 2, .items = FieldType::kString},
-              {.name = "inner", .type = FieldType::kObject, .schema = inner},
-              {.name = "list", .type = FieldType::kArray, .items = FieldType::kObject, .schema = inner},
-              {.name = "any", .type = FieldType::kAny}});
+      "All",
+      {{.name = "prompt", .required = true, .min_length = 1, .max_length = 5},
+       {.name = "risk", .type = FieldType::kNumber, .min = 0.0, .max = 1.0},
+       {.name = "count", .type = FieldType::kInt, .min = 1.0},
+       {.name = "flag", .type = FieldType::kBool},
+       {.name = "mode", .one_of = {"a", "b"}, .nullable = true},
+       {.name = "tags", .type = FieldType::kArray, .max_length = 2, .items = FieldType::kString},
+       {.name = "inner", .type = FieldType::kObject, .schema = inner},
+       {.name = "list", .type = FieldType::kArray, .items = FieldType::kObject, .schema = inner},
+       {.name = "any", .type = FieldType::kAny}});
 }
 
 struct Case {
   const char* body;
-  const char* loc;    // joined by dots; empty: valid
+  const char* loc;  // joined by dots; empty: valid
   const char* type;
 };
 
 TEST(Schema, FindsEachFault) {
   const Case cases[] = {
       {R"({"prompt":"hi"})", "", ""},
-      {R"({"prompt":"hi","risk":1,"count":3,"flag":false,"mode":null,"tags":[],"any":[{}]})", "", ""},
+      {R"({"prompt":"hi","risk":1,"count":3,"flag":false,"mode":null,"tags":[],"any":[{}]})", "",
+       ""},
       {R"({})", "body.prompt", "missing"},
       {R"({"prompt":null})", "body.prompt", "string_type"},
       {R"({"prompt":1})", "body.prompt", "string_type"},
@@ -73,17 +77,24 @@ TEST(Schema, UnknownMembersOnlyWhereStrict) {
 
 TEST(Schema, ErrorsAreBounded) {
   boost::json::array many(1000, boost::json::value(1));
-  const auto list = make_schema("L", {{.name = "l", .type = FieldType::kArray, .items = FieldType::kString}});
+  const auto list =
+      make_schema("L", {{.name = "l", .type = FieldType::kArray, .items = FieldType::kString}});
   EXPECT_EQ(validate(*list, boost::json::object{{"l", many}}, true).size(), kMaxFieldErrors);
 }
 
 TEST(Schema, Query) {
-  const std::vector<Field> fields = {{.name = "limit", .type = FieldType::kInt, .min = 1.0, .max = 200.0},
-                                     {.name = "follow", .type = FieldType::kBool}};
-  EXPECT_TRUE(validate_query(fields, {{"limit", "5"}, {"follow", "true"}, {"x", "y"}}, false).empty());
+  const std::vector<Field> fields = {
+      {.name = "limit", .type = FieldType::kInt, .min = 1.0, .max = 200.0},
+      {.name = "follow", .type = FieldType::kBool}};
+  EXPECT_TRUE(
+      validate_query(fields, {{"limit", "5"}, {"follow", "true"}, {"x", "y"}}, false).empty());
   for (const std::multimap<std::string, std::string>& bad :
-       {std::multimap<std::string, std::string>{{"limit", "0"}}, {{"limit", "201"}}, {{"limit", "5x"}},
-        {{"limit", ""}}, {{"follow", "maybe"}}, {{"limit", "1"}, {"limit", "2"}}})
+       {std::multimap<std::string, std::string>{{"limit", "0"}},
+        {{"limit", "201"}},
+        {{"limit", "5x"}},
+        {{"limit", ""}},
+        {{"follow", "maybe"}},
+        {{"limit", "1"}, {"limit", "2"}}})
     EXPECT_EQ(validate_query(fields, bad, false).size(), 1u);
   EXPECT_EQ(validate_query(fields, {{"x", "y"}}, true)[0].type, "extra_forbidden");
 }

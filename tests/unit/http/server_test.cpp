@@ -1,6 +1,5 @@
 // Routing, callers, limits and life cycle of the server, over real sockets.
 #include <boost/json/parse.hpp>
-
 #include <chrono>
 #include <thread>
 
@@ -14,8 +13,8 @@ std::string get(const std::string& target, const std::string& fields = {}) {
 }
 std::string post(const std::string& target, const std::string& body,
                  const std::string& fields = "Content-Type: application/json\r\n") {
-  return "POST " + target + " HTTP/1.1\r\nHost: x\r\n" + fields + "Content-Length: " +
-         std::to_string(body.size()) + "\r\n\r\n" + body;
+  return "POST " + target + " HTTP/1.1\r\nHost: x\r\n" + fields +
+         "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
 }
 boost::json::value json(const RawResponse& r) { return boost::json::parse(r.body); }
 std::string text(const RawResponse& r, const char* member) {
@@ -42,8 +41,7 @@ TEST_F(ServerTest, PipelinedRequestsAreAnsweredInOrder) {
   std::string all;
   for (int i = 0; i < 50; ++i) all += get("/echo?n=" + std::to_string(i));
   client.send(all);
-  for (int i = 0; i < 50; ++i)
-    ASSERT_EQ(text(client.response(), "query_n"), std::to_string(i));
+  for (int i = 0; i < 50; ++i) ASSERT_EQ(text(client.response(), "query_n"), std::to_string(i));
 }
 
 TEST_F(ServerTest, ASlowAnswerHoldsBackThoseBehindIt) {
@@ -97,14 +95,18 @@ TEST_F(ServerTest, HeadIsGetWithoutItsBody) {
   const auto r = client.ask("HEAD /echo HTTP/1.1\r\nHost: x\r\nX-Request-ID: r\r\n\r\n", true);
   EXPECT_EQ(r.status, 200);
   EXPECT_GT(std::stoi(r.headers.at("content-length")), 10);
-  EXPECT_EQ(client.ask(get("/echo")).status, 200);   // nothing was left over
+  EXPECT_EQ(client.ask(get("/echo")).status, 200);  // nothing was left over
 }
 
 TEST_F(ServerTest, RequestIdIsEchoedUnlessOdd) {
   RawClient client(start());
-  EXPECT_EQ(client.ask(get("/echo", "X-Request-ID: abc-1\r\n")).headers.at("x-request-id"), "abc-1");
+  EXPECT_EQ(client.ask(get("/echo", "X-Request-ID: abc-1\r\n")).headers.at("x-request-id"),
+            "abc-1");
   const std::string longer(200, 'x');
-  EXPECT_EQ(client.ask(get("/echo", "X-Request-ID: " + longer + "\r\n")).headers.at("x-request-id").size(), 32u);
+  EXPECT_EQ(client.ask(get("/echo", "X-Request-ID: " + longer + "\r\n"))
+                .headers.at("x-request-id")
+                .size(),
+            32u);
 }
 
 TEST_F(ServerTest, CallersTenantsAndCapabilities) {
@@ -138,7 +140,11 @@ TEST_F(ServerTest, BodiesAreCheckedBeforeTheHandler) {
   EXPECT_EQ(client.ask(post("/prompt", "prompt=hi", "Content-Type: text/plain\r\n")).status, 415);
   EXPECT_EQ(client.ask(post("/prompt", R"({"prompt":"hi"})", "")).status, 415);
   EXPECT_EQ(client.ask(post("/prompt", "", "")).status, 422);
-  EXPECT_EQ(client.ask(post("/prompt", "x", "Content-Type: application/json\r\nContent-Encoding: gzip\r\n")).status, 415);
+  EXPECT_EQ(
+      client
+          .ask(post("/prompt", "x", "Content-Type: application/json\r\nContent-Encoding: gzip\r\n"))
+          .status,
+      415);
 }
 
 TEST_F(ServerTest, UnknownFieldsAreRefusedWhenTold) {
@@ -157,7 +163,8 @@ TEST_F(ServerTest, QueryAndIdempotencyKeyAreChecked) {
   EXPECT_EQ(client.ask(get("/echo?limit=0")).status, 422);
   EXPECT_EQ(client.ask(get("/echo?limit=%zz")).status, 400);
   EXPECT_EQ(json(client.ask(get("/echo", "Idempotency-Key: k 1\r\n"))).at("key"), "k 1");
-  EXPECT_EQ(client.ask(get("/echo", "Idempotency-Key: " + std::string(256, 'k') + "\r\n")).status, 422);
+  EXPECT_EQ(client.ask(get("/echo", "Idempotency-Key: " + std::string(256, 'k') + "\r\n")).status,
+            422);
   EXPECT_EQ(client.ask(get("/echo", "Idempotency-Key: a\r\nIdempotency-Key: b\r\n")).status, 422);
 }
 
@@ -220,7 +227,7 @@ TEST_F(ServerTest, DrainLetsRunningRequestsFinish) {
 
 TEST_F(ServerTest, RespondersOutliveTheServer) {
   RawClient client(start());
-  client.send(get("/hold") );
+  client.send(get("/hold"));
   ASSERT_TRUE(wait_for(held, 1));
   RawClient streamer(server->port());
   streamer.send(get("/stream"));
@@ -246,10 +253,12 @@ TEST_F(ServerTest, CountsRequestsByRouteAndStatus) {
   RawClient client(start());
   client.ask(get("/echo"));
   client.ask(get("/nowhere"));
-  client.ask(get("/echo"));   // the answer before it has been counted by now
+  client.ask(get("/echo"));  // the answer before it has been counted by now
   const std::string page = metrics.render();
-  EXPECT_NE(page.find("soma_http_requests_total{method=\"GET\",route=\"/echo\",service=\"soma\",status=\"200\"}"),
-            std::string::npos) << page;
+  EXPECT_NE(page.find("soma_http_requests_total{method=\"GET\",route=\"/"
+                      "echo\",service=\"soma\",status=\"200\"}"),
+            std::string::npos)
+      << page;
   EXPECT_NE(page.find("status=\"404\"} 1"), std::string::npos) << page;
 }
 

@@ -23,7 +23,8 @@ TEST_F(ServerTest, StreamsEventsInChunks) {
   streams[0]->close();
   EXPECT_FALSE(streams[0]->raw("late"));
   const std::string all = client.rest();
-  EXPECT_NE(all.find("id: 2\nevent: token\ndata: a\ndata: b\ndata: c\n\n"), std::string::npos) << all;
+  EXPECT_NE(all.find("id: 2\nevent: token\ndata: a\ndata: b\ndata: c\n\n"), std::string::npos)
+      << all;
   EXPECT_NE(all.find("data: [DONE]\n\n"), std::string::npos);
   EXPECT_TRUE(all.ends_with("\r\n0\r\n\r\n"));
 }
@@ -42,7 +43,7 @@ TEST_F(ServerTest, ManyThreadsMayWriteOneStream) {
   streams[0]->close();
   const std::string all = client.rest();
   for (int t = 0; t < 4; ++t) {
-    std::size_t at = 0;   // each writer's events arrive once and in its order
+    std::size_t at = 0;  // each writer's events arrive once and in its order
     for (int i = 0; i < 500; ++i) {
       const std::string text = "w" + std::to_string(t) + "-" + std::to_string(i) + ";";
       at = all.find(text, at);
@@ -63,7 +64,7 @@ TEST_F(ServerTest, ADisconnectIsNoticedAndTold) {
   EXPECT_EQ(told, 1);
   EXPECT_FALSE(streams[0]->open());
   EXPECT_FALSE(streams[0]->raw("x"));
-  streams[0]->on_disconnect([&] { ++told; });   // too late: at once
+  streams[0]->on_disconnect([&] { ++told; });  // too late: at once
   EXPECT_EQ(told, 2);
 }
 
@@ -94,7 +95,8 @@ TEST_F(ServerTest, WritableAgainAfterTheClientHasRead) {
   ASSERT_TRUE(wait_for(streams, 1));
   std::atomic<bool> writable{false};
   const std::string data(200 * 1024, 'x');
-  while (streams[0]->buffered() < EventStream::kMaxBuffered * 6 / 10) ASSERT_TRUE(streams[0]->raw(data));
+  while (streams[0]->buffered() < EventStream::kMaxBuffered * 6 / 10)
+    ASSERT_TRUE(streams[0]->raw(data));
   streams[0]->on_writable([&] { writable = true; });
   while (!writable) ASSERT_TRUE(client.fill());
   EXPECT_LE(streams[0]->buffered(), EventStream::kMaxBuffered / 2);

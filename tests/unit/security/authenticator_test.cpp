@@ -33,8 +33,12 @@ struct AuthTest : testing::Test {
     return made ? std::move(*made) : nullptr;
   }
   static TokenRequest request() {
-    return {.subject = "sam", .tenant = "acme", .capabilities = {"session:start", "memory:*"}, .ttl_s = 60,
-            .client_type = "cli", .constitution_hash = "abc"};
+    return {.subject = "sam",
+            .tenant = "acme",
+            .capabilities = {"session:start", "memory:*"},
+            .ttl_s = 60,
+            .client_type = "cli",
+            .constitution_hash = "abc"};
   }
   std::string key_path() const { return options.key_dir + "/token_ed25519.pem"; }
 };
@@ -54,13 +58,13 @@ TEST_F(AuthTest, IssuedTokensVerifyAndExpire) {
   EXPECT_FALSE(has_capability(identity->principal, "session:read"));
   now += 119;
   EXPECT_TRUE(auth->verify_token(issued->token).has_value());
-  now += 1;   // from the cache, yet expired
+  now += 1;  // from the cache, yet expired
   EXPECT_EQ(auth->verify_token(issued->token).error().message, "Token expired");
 }
 
 TEST_F(AuthTest, TheKeyIsMadeOnceAndKept) {
   const std::string token = make()->issue_token(request())->token;
-  struct stat info{};
+  struct stat info {};
   ASSERT_EQ(::stat(key_path().c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 0777, 0600u);
   ASSERT_EQ(::stat(options.key_dir.c_str(), &info), 0);
@@ -116,7 +120,7 @@ TEST_F(AuthTest, WithConfiguredKeysTheOwnKeyIsForDevelopersOnly) {
   auth->set_mode("production");
   EXPECT_EQ(auth->verify_token(token).error().message, "Invalid token");
   EXPECT_EQ(auth->public_jwks(), R"({"keys":[]})");
-  const auto hs = auth->issue_token(request());   // signed with the secret now
+  const auto hs = auth->issue_token(request());  // signed with the secret now
   ASSERT_TRUE(hs.has_value());
   EXPECT_TRUE(auth->verify_token(hs->token).has_value());
 }
@@ -171,10 +175,13 @@ TEST_F(AuthTest, WithoutKeysNothingIsValid) {
 
 TEST_F(AuthTest, OddTokenRequestsAreRefused) {
   const auto auth = make();
-  for (const auto change : {+[](TokenRequest& r) { r.subject = ""; }, +[](TokenRequest& r) { r.tenant = "a/b"; },
-                            +[](TokenRequest& r) { r.ttl_s = 0; }, +[](TokenRequest& r) { r.ttl_s = kMaxTtlSeconds + 1; },
-                            +[](TokenRequest& r) { r.capabilities = {}; }, +[](TokenRequest& r) { r.capabilities = {"admin"}; },
-                            +[](TokenRequest& r) { r.subject = "a\nb"; }}) {
+  for (const auto change :
+       {+[](TokenRequest& r) { r.subject = ""; }, +[](TokenRequest& r) { r.tenant = "a/b"; },
+        +[](TokenRequest& r) { r.ttl_s = 0; },
+        +[](TokenRequest& r) { r.ttl_s = kMaxTtlSeconds + 1; },
+        +[](TokenRequest& r) { r.capabilities = {}; },
+        +[](TokenRequest& r) { r.capabilities = {"admin"}; },
+        +[](TokenRequest& r) { r.subject = "a\nb"; }}) {
     TokenRequest r = request();
     change(r);
     const auto issued = auth->issue_token(r);
@@ -194,9 +201,19 @@ TEST(Capabilities, Matching) {
   EXPECT_TRUE(capability_matches("*", "a:b"));
   EXPECT_TRUE(capability_matches("a:*", "a:b"));
   EXPECT_TRUE(capability_matches("a:b", "a:b"));
-  for (const auto& [have, want] : {std::pair("a:b", "a:c"), {"a:*", "ab:c"}, {"a:b", "a:bc"}, {"a:*", "b:a"},
-                                   {"*:b", "a:b"}, {"*:*", "a:b"}, {"a", "a:b"}, {"", "a:b"}, {"a:", "a:b"},
-                                   {"a:b*", "a:bc"}, {"*", ""}, {"a:b:*", "a:b:c"}, {"A:b", "a:b"}})
+  for (const auto& [have, want] : {std::pair("a:b", "a:c"),
+                                   {"a:*", "ab:c"},
+                                   {"a:b", "a:bc"},
+                                   {"a:*", "b:a"},
+                                   {"*:b", "a:b"},
+                                   {"*:*", "a:b"},
+                                   {"a", "a:b"},
+                                   {"", "a:b"},
+                                   {"a:", "a:b"},
+                                   {"a:b*", "a:bc"},
+                                   {"*", ""},
+                                   {"a:b:*", "a:b:c"},
+                                   {"A:b", "a:b"}})
     EXPECT_FALSE(capability_matches(have, want)) << have << " " << want;
 }
 

@@ -1,4 +1,5 @@
-// The token corpus (gate S2): every class of forged, stale and odd token, with the verdict it must get.
+// The token corpus (gate S2): every class of forged, stale and odd token, with the verdict it must
+// get.
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -25,9 +26,12 @@ struct Case {
 
 // Claims with some replaced: {"exp", "1"} sets, {"exp", ""} leaves out.
 std::string claims(const std::map<std::string, std::string>& changes = {}) {
-  std::map<std::string, std::string> all = {
-      {"sub", "\"sam\""}, {"tenant_id", "\"acme\""}, {"capabilities", "[\"session:*\"]"},
-      {"iat", std::to_string(kNow - 10)}, {"exp", std::to_string(kNow + 600)}, {"jti", "\"j1\""}};
+  std::map<std::string, std::string> all = {{"sub", "\"sam\""},
+                                            {"tenant_id", "\"acme\""},
+                                            {"capabilities", "[\"session:*\"]"},
+                                            {"iat", std::to_string(kNow - 10)},
+                                            {"exp", std::to_string(kNow + 600)},
+                                            {"jti", "\"j1\""}};
   for (const auto& [name, value] : changes) all[name] = value;
   std::string out = "{";
   for (const auto& [name, value] : all)
@@ -81,11 +85,13 @@ void Corpus::good() {
   add("at+jwt", hs_header(R"(,"typ":"at+JWT")"), kGood);
   for (const auto& [alg, kid] : {std::pair("RS256", "rsa"), {"ES256", "ec"}, {"EdDSA", "ed"}}) {
     for (const bool with_kid : {true, false}) {
-      const std::string text = body(std::string(R"({"alg":")") + alg + '"' +
-                                        (with_kid ? std::string(R"(,"kid":")") + kid + '"' : "") + "}",
-                                    claims());
-      const std::string signature = *alg == 'R' ? keys().rs256(text)
-                                  : kid[1] == 'c' ? keys().es256(text) : keys().eddsa(text);
+      const std::string text =
+          body(std::string(R"({"alg":")") + alg + '"' +
+                   (with_kid ? std::string(R"(,"kid":")") + kid + '"' : "") + "}",
+               claims());
+      const std::string signature = *alg == 'R'     ? keys().rs256(text)
+                                    : kid[1] == 'c' ? keys().es256(text)
+                                                    : keys().eddsa(text);
       add(std::string(alg) + (with_kid ? " with kid" : " alone"), with(text, signature), kGood);
     }
   }
@@ -105,12 +111,16 @@ void Corpus::algorithms() {
   add("alg lower case", hs(R"({"alg":"hs256"})", claims()), kInvalid);
   add("alg list", hs(R"({"alg":["HS256"]})", claims()), kInvalid);
   for (const char* alg : {"HS384", "HS512", "RS384", "RS512", "PS256", "ES384", "ES512", "ES256K"})
-    add(std::string("alg ") + alg, hs(std::string(R"({"alg":")") + alg + "\"}", claims()), kInvalid);
+    add(std::string("alg ") + alg, hs(std::string(R"({"alg":")") + alg + "\"}", claims()),
+        kInvalid);
   // The RSA public key as an HMAC secret.
-  add("confusion pem", hs(R"({"alg":"HS256","kid":"rsa"})", claims(), keys().rsa_public_pem()), kInvalid);
-  add("confusion pem no kid", hs(R"({"alg":"HS256"})", claims(), keys().rsa_public_pem()), kInvalid);
-  add("confusion modulus", hs(R"({"alg":"HS256","kid":"rsa"})", claims(),
-                              *base64url_decode(keys().rsa_modulus())), kInvalid);
+  add("confusion pem", hs(R"({"alg":"HS256","kid":"rsa"})", claims(), keys().rsa_public_pem()),
+      kInvalid);
+  add("confusion pem no kid", hs(R"({"alg":"HS256"})", claims(), keys().rsa_public_pem()),
+      kInvalid);
+  add("confusion modulus",
+      hs(R"({"alg":"HS256","kid":"rsa"})", claims(), *base64url_decode(keys().rsa_modulus())),
+      kInvalid);
   const std::string as_rs = body(R"({"alg":"RS256","kid":"rsa"})", claims());
   add("hmac called RS256", with(as_rs, TestKeys::hs256(as_rs)), kInvalid);
   const std::string as_ed = body(R"({"alg":"EdDSA","kid":"rsa"})", claims());
@@ -123,8 +133,8 @@ void Corpus::algorithms() {
 
 void Corpus::key_ids() {
   // With asymmetric algorithms an unknown kid finds no key; nothing of it is ever opened or run.
-  for (const std::string kid : {"../../etc/passwd", "/dev/null", "' OR 1=1 --", "http://evil/jwks", "rsa\\u0000x",
-                                "RSA", " rsa", "unknown", "*"}) {
+  for (const std::string kid : {"../../etc/passwd", "/dev/null", "' OR 1=1 --", "http://evil/jwks",
+                                "rsa\\u0000x", "RSA", " rsa", "unknown", "*"}) {
     const std::string text = body(R"({"alg":"RS256","kid":")" + kid + "\"}", claims());
     add("kid " + kid, with(text, keys().rs256(text)), kInvalid);
   }
@@ -200,7 +210,8 @@ void Corpus::required() {
     add(std::string(name) + " number", hs_claims({{name, "5"}}), kInvalid);
     add(std::string(name) + " list", hs_claims({{name, "[\"x\"]"}}), kInvalid);
     add(std::string(name) + " control", hs_claims({{name, "\"a\\u0000b\""}}), kInvalid);
-    add(std::string(name) + " long", hs_claims({{name, '"' + std::string(300, 'x') + '"'}}), kInvalid);
+    add(std::string(name) + " long", hs_claims({{name, '"' + std::string(300, 'x') + '"'}}),
+        kInvalid);
   }
   add("tenant with slash", hs_claims({{"tenant_id", "\"a/b\""}}), kInvalid);
   add("capabilities text", hs_claims({{"capabilities", "\"*\""}}), kInvalid);
@@ -237,8 +248,10 @@ void Corpus::signatures() {
   flipped[dot + 3] = flipped[dot + 3] == 'A' ? 'B' : 'A';
   add("flipped bit", flipped, kInvalid);
   const std::string other = hs_claims({{"sub", "\"root\""}});
-  add("payload exchanged", good.substr(0, good.find('.')) + other.substr(other.find('.'), other.rfind('.') - other.find('.')) +
-                               good.substr(dot), kInvalid);
+  add("payload exchanged",
+      good.substr(0, good.find('.')) +
+          other.substr(other.find('.'), other.rfind('.') - other.find('.')) + good.substr(dot),
+      kInvalid);
   const std::string rs = body(R"({"alg":"RS256","kid":"rsa"})", claims());
   add("another rsa key", with(rs, keys().rs256_other(rs)), kInvalid);
   add("rsa zeros", with(rs, std::string(256, '\0')), kInvalid);
@@ -286,7 +299,9 @@ void Corpus::oddities() {
   add("sub twice escaped", hs(header, "{" + inner + ",\"s\\u0075b\":\"root\"}"), kInvalid);
   add("alg twice", hs(R"({"alg":"none","alg":"HS256"})", plain), kInvalid);
   add("nested twice", hs(header, "{" + inner + R"(,"x":{"a":1,"a":2}})"), kInvalid);
-  add("deep 1000", hs(header, "{" + inner + ",\"x\":" + std::string(1000, '[') + std::string(1000, ']') + "}"), kInvalid);
+  add("deep 1000",
+      hs(header, "{" + inner + ",\"x\":" + std::string(1000, '[') + std::string(1000, ']') + "}"),
+      kInvalid);
   add("array payload", hs(header, "[" + plain + "]"), kInvalid);
   add("trailing text", hs(header, plain + "x"), kInvalid);
   add("comment", hs(header, "/**/" + plain), kInvalid);
@@ -296,8 +311,16 @@ void Corpus::oddities() {
 }
 
 TEST_F(Corpus, EveryCaseGetsItsVerdict) {
-  good(); algorithms(); key_ids(); headers(); times(); required(); audiences(); signatures();
-  encodings(); oddities();
+  good();
+  algorithms();
+  key_ids();
+  headers();
+  times();
+  required();
+  audiences();
+  signatures();
+  encodings();
+  oddities();
   AuthOptions options;
   options.jwks = keys().jwks();
   options.hs256_secret = kSecret;
@@ -310,7 +333,9 @@ TEST_F(Corpus, EveryCaseGetsItsVerdict) {
       const auto identity = (*auth)->authenticate("Bearer " + c.token);
       const std::string verdict = identity ? kGood : identity.error().message;
       EXPECT_EQ(verdict, c.verdict) << c.name;
-      if (!identity) { EXPECT_EQ(identity.error().code, Code::kUnauthenticated) << c.name; }
+      if (!identity) {
+        EXPECT_EQ(identity.error().code, Code::kUnauthenticated) << c.name;
+      }
     }
   }
   EXPECT_GE(cases.size(), 120u);
@@ -321,12 +346,14 @@ TEST_F(Corpus, SchemesAndMissingTokens) {
   AuthOptions options;
   options.hs256_secret = kSecret;
   options.now_s = [] { return kNow; };
-  for (const char* mode : {"production", "production-debug", "test", "test-debug", "developer", "", "DEVELOPER-LIGHT"}) {
+  for (const char* mode : {"production", "production-debug", "test", "test-debug", "developer", "",
+                           "DEVELOPER-LIGHT"}) {
     options.mode = mode;
     const auto auth = Authenticator::create(options);
     for (const std::optional<std::string_view> header :
-         {std::optional<std::string_view>(), std::optional<std::string_view>(""), std::optional<std::string_view>("Basic eDp5"),
-          std::optional<std::string_view>("Bearer"), std::optional<std::string_view>("Bearer "), std::optional<std::string_view>("token")}) {
+         {std::optional<std::string_view>(), std::optional<std::string_view>(""),
+          std::optional<std::string_view>("Basic eDp5"), std::optional<std::string_view>("Bearer"),
+          std::optional<std::string_view>("Bearer "), std::optional<std::string_view>("token")}) {
       const auto identity = (*auth)->authenticate(header);
       ASSERT_FALSE(identity.has_value()) << mode;
       EXPECT_EQ(identity.error().message, kMissing);
@@ -347,7 +374,9 @@ TEST_F(Corpus, VerifyIsFast) {
   for (int i = 0; i < 300; ++i) {
     const auto begin = std::chrono::steady_clock::now();
     ASSERT_TRUE((*auth)->verify_token(token).has_value());
-    micros.push_back(std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - begin).count());
+    micros.push_back(
+        std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - begin)
+            .count());
   }
   std::nth_element(micros.begin(), micros.begin() + 150, micros.end());
   std::printf("GATE S2 median RS256 verify, uncached: %.1f us (bar 100)\n", micros[150]);

@@ -15,7 +15,8 @@ TEST(Base64Url, RoundTripAndOneTextPerValue) {
     bytes += static_cast<char>(i * 7);
   }
   EXPECT_EQ(base64url_encode("\xFB\xFF"), "-_8");
-  for (const char* bad : {"A", "AAAAA", "AA==", "AB", "AAB", "A A", "AA+A", "AA/A", "AA\n", "\xC3\xA9"})
+  for (const char* bad :
+       {"A", "AAAAA", "AA==", "AB", "AAB", "A A", "AA+A", "AA/A", "AA\n", "\xC3\xA9"})
     EXPECT_FALSE(base64url_decode(bad).has_value()) << bad;
 }
 
@@ -38,13 +39,15 @@ TEST(Jwks, UnusableKeysAreSkippedBrokenOnesRefused) {
   EXPECT_EQ(parse_jwks(set(enc + ',' + other + ',' + keys.ed_jwk()))->size(), 1u);
   const std::string zeros = base64url_encode(std::string(32, '\0'));
   for (const std::string& bad :
-       {std::string("{"), std::string("[]"), std::string("{}"), std::string(R"({"keys":{}})"), set(""), set("1"), set(enc),
-        set(R"({"kty":"RSA","n":"AQ","e":"AQAB"})"),                                  // weak
-        set(R"({"kty":"EC","crv":"P-256","x":")" + zeros + R"(","y":")" + zeros + "\"}"),   // off the curve
-        set(R"({"kty":"OKP","crv":"Ed25519","x":"AA"})"),                             // short
-        set(R"({"kty":"oct","k":"c2hvcnQ"})"),                                        // short secret
-        set(R"({"kty":"OKP","crv":"Ed25519","d":"AA","x":"AA"})"),                    // private
-        set(keys.ed_jwk() + ',' + keys.ed_jwk()),                                     // kid twice
+       {std::string("{"), std::string("[]"), std::string("{}"), std::string(R"({"keys":{}})"),
+        set(""), set("1"), set(enc),
+        set(R"({"kty":"RSA","n":"AQ","e":"AQAB"})"),  // weak
+        set(R"({"kty":"EC","crv":"P-256","x":")" + zeros + R"(","y":")" + zeros +
+            "\"}"),                                                 // off the curve
+        set(R"({"kty":"OKP","crv":"Ed25519","x":"AA"})"),           // short
+        set(R"({"kty":"oct","k":"c2hvcnQ"})"),                      // short secret
+        set(R"({"kty":"OKP","crv":"Ed25519","d":"AA","x":"AA"})"),  // private
+        set(keys.ed_jwk() + ',' + keys.ed_jwk()),                   // kid twice
         R"({"keys":[],"keys":[)" + keys.ed_jwk() + "]}"}) {
     const auto parsed = parse_jwks(bad);
     ASSERT_FALSE(parsed.has_value()) << bad;
@@ -59,7 +62,8 @@ TEST(Keys, PemRoundTrip) {
   ASSERT_TRUE(again.has_value());
   EXPECT_EQ(again->id, key->id);
   EXPECT_TRUE(verify_signature(*again, "text", *sign(*key, "text")));
-  EXPECT_FALSE(ed25519_from_pem("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n").has_value());
+  EXPECT_FALSE(ed25519_from_pem("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")
+                   .has_value());
   EXPECT_FALSE(hs256_key("short", "").has_value());
 }
 

@@ -1,10 +1,10 @@
 // Test keys of every algorithm, and tokens signed with them whatever their header says.
 #pragma once
 
+#include <openssl/bn.h>
 #include <openssl/core_names.h>
 #include <openssl/ecdsa.h>
 #include <openssl/evp.h>
-#include <openssl/bn.h>
 #include <openssl/pem.h>
 
 #include <memory>
@@ -21,8 +21,10 @@ inline const std::string kSecret = "an hs256 secret of at least 32 bytes";
 class TestKeys {
  public:
   TestKeys()
-      : rsa_(EVP_PKEY_Q_keygen(nullptr, nullptr, "RSA", static_cast<std::size_t>(2048)), EVP_PKEY_free),
-        other_rsa_(EVP_PKEY_Q_keygen(nullptr, nullptr, "RSA", static_cast<std::size_t>(2048)), EVP_PKEY_free),
+      : rsa_(EVP_PKEY_Q_keygen(nullptr, nullptr, "RSA", static_cast<std::size_t>(2048)),
+             EVP_PKEY_free),
+        other_rsa_(EVP_PKEY_Q_keygen(nullptr, nullptr, "RSA", static_cast<std::size_t>(2048)),
+                   EVP_PKEY_free),
         ec_(EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", "P-256"), EVP_PKEY_free),
         ed_(EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519"), EVP_PKEY_free) {}
 
@@ -30,12 +32,14 @@ class TestKeys {
     return R"({"keys":[)" + rsa_jwk() + ',' + ec_jwk() + ',' + ed_jwk() + "]}";
   }
   std::string rsa_jwk(const std::string& kid = "rsa") const {
-    return R"({"kty":"RSA","kid":")" + kid + R"(","n":")" + number(rsa_.get(), OSSL_PKEY_PARAM_RSA_N) +
-           R"(","e":")" + number(rsa_.get(), OSSL_PKEY_PARAM_RSA_E) + "\"}";
+    return R"({"kty":"RSA","kid":")" + kid + R"(","n":")" +
+           number(rsa_.get(), OSSL_PKEY_PARAM_RSA_N) + R"(","e":")" +
+           number(rsa_.get(), OSSL_PKEY_PARAM_RSA_E) + "\"}";
   }
   std::string ec_jwk() const {
-    return R"({"kty":"EC","crv":"P-256","kid":"ec","x":")" + number(ec_.get(), OSSL_PKEY_PARAM_EC_PUB_X, 32) +
-           R"(","y":")" + number(ec_.get(), OSSL_PKEY_PARAM_EC_PUB_Y, 32) + "\"}";
+    return R"({"kty":"EC","crv":"P-256","kid":"ec","x":")" +
+           number(ec_.get(), OSSL_PKEY_PARAM_EC_PUB_X, 32) + R"(","y":")" +
+           number(ec_.get(), OSSL_PKEY_PARAM_EC_PUB_Y, 32) + "\"}";
   }
   std::string ed_jwk() const {
     unsigned char raw[32];
@@ -55,7 +59,9 @@ class TestKeys {
   std::string rsa_modulus() const { return number(rsa_.get(), OSSL_PKEY_PARAM_RSA_N); }
 
   std::string rs256(std::string_view text) const { return sign(rsa_.get(), EVP_sha256(), text); }
-  std::string rs256_other(std::string_view text) const { return sign(other_rsa_.get(), EVP_sha256(), text); }
+  std::string rs256_other(std::string_view text) const {
+    return sign(other_rsa_.get(), EVP_sha256(), text);
+  }
   std::string rs512(std::string_view text) const { return sign(rsa_.get(), EVP_sha512(), text); }
   std::string eddsa(std::string_view text) const { return sign(ed_.get(), nullptr, text); }
   std::string es256_der(std::string_view text) const { return sign(ec_.get(), EVP_sha256(), text); }
@@ -82,7 +88,8 @@ class TestKeys {
     return security::sign(key, text).value();
   }
   static std::string sign(EVP_PKEY* key, const EVP_MD* md, std::string_view text) {
-    std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(), EVP_MD_CTX_free);
+    std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(),
+                                                                    EVP_MD_CTX_free);
     EVP_DigestSignInit(context.get(), nullptr, md, nullptr, key);
     std::string out(1024, '\0');
     std::size_t size = out.size();
@@ -96,7 +103,8 @@ class TestKeys {
     EVP_PKEY_get_bn_param(key, name, &raw);
     std::unique_ptr<BIGNUM, decltype(&BN_free)> n(raw, BN_free);
     std::string bytes(static_cast<std::size_t>(pad > 0 ? pad : BN_num_bytes(raw)), '\0');
-    BN_bn2binpad(raw, reinterpret_cast<unsigned char*>(bytes.data()), static_cast<int>(bytes.size()));
+    BN_bn2binpad(raw, reinterpret_cast<unsigned char*>(bytes.data()),
+                 static_cast<int>(bytes.size()));
     return base64url_encode(bytes);
   }
   Pkey rsa_;

@@ -16,12 +16,15 @@ TEST(Log, JsonAndTextLines) {
   const LogFields fields = {{"name", "a b"}, {"n", 5}, {"ok", true}, {"ratio", 0.5}};
   EXPECT_EQ(format_log_line(LogLevel::kInfo, "started", fields, true),
             R"({"level":"info","event":"started","name":"a b","n":5,"ok":true,"ratio":0.5})");
-  EXPECT_EQ(format_log_line(LogLevel::kWarn, "started", {{"a", "x"}, {"b", "y z"}, {"c", ""}}, false),
-            R"(warn started a=x b="y z" c="")");
+  EXPECT_EQ(
+      format_log_line(LogLevel::kWarn, "started", {{"a", "x"}, {"b", "y z"}, {"c", ""}}, false),
+      R"(warn started a=x b="y z" c="")");
 }
 
 TEST(Log, NothingFromOutsideMakesASecondLineOrATerminalCommand) {
-  for (const std::string evil : {"a\nlevel=error", "\x1b[2J", "a\r\nb", "\"}\n{", "\x7f", "\xC2\x9B" "2J",
+  for (const std::string evil : {"a\nlevel=error", "\x1b[2J", "a\r\nb", "\"}\n{", "\x7f",
+                                 "\xC2\x9B"
+                                 "2J",
                                  "\xFF\xFE", "\xED\xA0\x80"}) {
     for (const bool json : {true, false}) {
       const std::string line = format_log_line(LogLevel::kInfo, "e", {{"v", evil}}, json);
@@ -33,8 +36,9 @@ TEST(Log, NothingFromOutsideMakesASecondLineOrATerminalCommand) {
 }
 
 TEST(Log, SecretsByNameAreNotWritten) {
-  const std::string line = format_log_line(
-      LogLevel::kInfo, "e", {{"api_key", "k1"}, {"access_token", "t1"}, {"prompt_tokens", 17}}, true);
+  const std::string line =
+      format_log_line(LogLevel::kInfo, "e",
+                      {{"api_key", "k1"}, {"access_token", "t1"}, {"prompt_tokens", 17}}, true);
   EXPECT_THAT(line, Not(HasSubstr("k1")));
   EXPECT_THAT(line, Not(HasSubstr("t1")));
   EXPECT_THAT(line, HasSubstr("\"prompt_tokens\":17"));
@@ -42,9 +46,18 @@ TEST(Log, SecretsByNameAreNotWritten) {
 
 TEST(Log, LinesAreBounded) {
   const std::string big(100000, 'x');
-  const std::string line = format_log_line(
-      LogLevel::kInfo, "e", {{"a", big}, {"b", big}, {"c", big}, {"d", big}, {"e", big}, {"f", big},
-                             {"g", big}, {"h", big}, {"i", big}, {"j", big}}, true);
+  const std::string line = format_log_line(LogLevel::kInfo, "e",
+                                           {{"a", big},
+                                            {"b", big},
+                                            {"c", big},
+                                            {"d", big},
+                                            {"e", big},
+                                            {"f", big},
+                                            {"g", big},
+                                            {"h", big},
+                                            {"i", big},
+                                            {"j", big}},
+                                           true);
   EXPECT_LE(line.size(), kMaxLogLine);
   EXPECT_THAT(line, HasSubstr("\"cut\":true}"));
 }
@@ -88,7 +101,8 @@ TEST(Trace, ParsesOnlyWhatTheStandardAllows) {
   EXPECT_EQ(parsed->text(), good);
   EXPECT_TRUE(parse_traceparent("01" + good.substr(2) + "-more").has_value());
   for (const std::string& bad :
-       {std::string(), good + "-x", "ff" + good.substr(2), good.substr(1), "00-" + std::string(32, '0') + good.substr(35),
+       {std::string(), good + "-x", "ff" + good.substr(2), good.substr(1),
+        "00-" + std::string(32, '0') + good.substr(35),
         good.substr(0, 36) + std::string(16, '0') + "-01",
         std::string("00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01")})
     EXPECT_FALSE(parse_traceparent(bad).has_value()) << bad;

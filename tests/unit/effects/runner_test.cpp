@@ -1,0 +1,114 @@
+// Effects by kind: outcomes and failures as deciders get them.
+#include "runtime/effects/runner.h"
+
+#include "tests/unit/effects/fixture.h"
+
+namespace soma::test {
+namespace {
+
+using namespace soma::runtime;
+
+class RunnerTest : public SlmTest {
+ protected:
+  void SetUp() override {
+    SlmTest::SetUp();
+    parts->client = client.get();
+    parts->tokens = &tokens;
+    parts->chat_endpoint = parts->embedding_endpoint = [this] { return Result<SlmEndpoint>(endpoint); };
+    parts->recall = [this](const v1::RecallRequest& r, auto done) {
+      recalled_tenant = r.tenant();
+      done(v1::RecallResult{});
+    };
+    runner = make_effect_runner(parts);
+  }
+
+  v1::EffectOutcome run(const std::string& kind, const std::string& request, std::uint32_t attempt = 1) {
+    auto promise = std::make_shared<std::promise<v1::EffectOutcome>>();
+    auto future = promise->get_future();
+    EffectRunner::Job job;
+    job.actor = {"acme", "model", "m", ""};
+    job.tenant = "acme";
+    job.effect = {"e-1", kind, actors::EffectClass::kIdempotent, attempt, 0, 0, request};
+    runner->run(job, [promise](v1::EffectOutcome o) { promise->set_value(std::move(o)); });
+    if (cancel) runner->cancel("e-1");
+    if (future.wait_for(kPatience) != std::future_status::ready) return {};
+    return future.get();
+  }
+
+  std::shared_ptr<RunnerParts> parts = std::make_shared<RunnerParts>();
+  TokenHub tokens;
+  std::unique_ptr<EffectRunner> runner;
+  std::string recalled_tenant;
+  bool cancel = false;
+};
+
+TEST_F(RunnerTest, AChatsTokensReachTheHubAndItsAnswerTheDecider) {
+  std::string heard;
+  auto s = tokens.subscribe("e-1", [&](const TokenHub::Token& t) { heard += t.text; });
+  auto o = run("slm.chat", request("e-1").SerializeAsString(), 3);
+  EXPECT_EQ(o.effect_id(), "e-1");
+  EXPECT_EQ(o.attempt(), 3u);
+  ASSERT_TRUE(o.has_result()) << o.failure().message();
+  v1::ModelAnswer answer;
+  ASSERT_TRUE(answer.ParseFromString(o.result()));
+  EXPECT_EQ(answer.output(), "Hello from the script.");
+  EXPECT_EQ(answer.attempt(), 3u);
+  EXPECT_EQ(heard, answer.output());
+}
+
+TEST_F(RunnerTest, FailuresSayWhetherToTryAgainAndWhen) {
+  upstream->set(*parse_script(R"({"status": 429, "retry_after_s": 7})"));
+  auto o = run("slm.chat", request("e-1").SerializeAsString());
+  ASSERT_TRUE(o.has_failure());
+  EXPECT_EQ(o.failure().code(), "rate_limited");
+  EXPECT_TRUE(o.failure().retryable());
+  EXPECT_EQ(o.failure().retry_after_ms(), 7000);
+  upstream->set(*parse_script(R"({"status": 400})"));
+  o = run("slm.chat", request("e-1").SerializeAsString());
+  EXPECT_EQ(o.failure().code(), "invalid_argument");
+  EXPECT_FALSE(o.failure().retryable());
+}
+
+TEST_F(RunnerTest, ADeadModelIsAFailureAtOnce) {
+  parts->chat_endpoint = [] { return Result<SlmEndpoint>(fail(Code::kModelUnavailable, "no model is configured")); };
+  auto o = run("slm.chat", request("e-1").SerializeAsString());
+  EXPECT_EQ(o.failure().code(), "model_unavailable");
+}
+
+TEST_F(RunnerTest, ACancelledCallSaysSo) {
+  Behaviour b;
+  b.stall_after = 1;
+  upstream->otherwise(b);
+  cancel = true;
+  auto o = run("slm.chat", request("e-1").SerializeAsString());
+  EXPECT_EQ(o.failure().code(), "cancelled");
+  EXPECT_EQ(tokens.calls(), 0u);
+}
+
+TEST_F(RunnerTest, TextsAreEmbedded) {
+  v1::EmbedRequest r;
+  r.add_texts("one");
+  auto o = run("memory.embed", r.SerializeAsString());
+  v1::EmbedResult result;
+  ASSERT_TRUE(o.has_result()) << o.failure().message();
+  ASSERT_TRUE(result.ParseFromString(o.result()));
+  ASSERT_EQ(result.embeddings_size(), 1);
+  EXPECT_EQ(result.embeddings(0).values_size(), 384);
+}
+
+TEST_F(RunnerTest, ARecallIsAlwaysOfTheActorsOwnTenant) {
+  v1::RecallRequest r;
+  r.set_tenant("another");
+  EXPECT_TRUE(run("memory.recall", r.SerializeAsString()).has_result());
+  EXPECT_EQ(recalled_tenant, "acme");
+}
+
+TEST_F(RunnerTest, UnknownKindsAndUnreadableRequestsAreFailures) {
+  EXPECT_EQ(run("mail.send", "").failure().code(), "not_supported");
+  EXPECT_EQ(run("slm.chat", "\xff\xff").failure().code(), "internal");
+  parts->recall = nullptr;
+  EXPECT_EQ(run("memory.recall", "").failure().code(), "not_supported");
+}
+
+}  // namespace
+}  // namespace soma::test
