@@ -33,9 +33,10 @@ if(SOMA_COVERAGE)
 endif()
 
 find_program(SOMA_CCACHE ccache)
-if(SOMA_CCACHE)
-  set(CMAKE_C_COMPILER_LAUNCHER ${SOMA_CCACHE})
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${SOMA_CCACHE})
+if(SOMA_CCACHE)   # paths relative to the checkout, so that checkouts share what they compiled
+  set(launcher ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} CCACHE_NOHASHDIR=1 ${SOMA_CCACHE})
+  set(CMAKE_C_COMPILER_LAUNCHER ${launcher})
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${launcher})
 endif()
 find_program(SOMA_MOLD mold)
 if(SOMA_MOLD)

@@ -31,7 +31,7 @@ std::string cut(const std::string& text, std::size_t bytes) {
 std::string system_text(const v1::SessionState& state, const v1::Turn& turn,
                         std::vector<std::string>& used) {
   std::string text = state.persona().empty()
-                         ? "You are a helpful assistant. Answer briefly and truthfully."
+                         ? "You are a helpful assistant. Answer in one short sentence."
                          : state.persona();
   for (const auto& memory : turn.memories()) {
     text += used.empty() ? "\nWhat you remember:\n- " : "\n- ";

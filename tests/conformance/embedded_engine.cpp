@@ -13,7 +13,8 @@ namespace {
 class EmbeddedEngine final : public Engine {
  public:
   explicit EmbeddedEngine(std::uint32_t partitions) {
-    std::string name = (std::filesystem::temp_directory_path() / "soma-conformance-XXXXXX").string();
+    std::string name =
+        (std::filesystem::temp_directory_path() / "soma-conformance-XXXXXX").string();
     if (!::mkdtemp(name.data())) std::abort();
     options_.folder = name;
     options_.partition_count = partitions;

@@ -1,4 +1,5 @@
-// What the conformance suite asks of an engine under test. One implementation is linked into each binary.
+// What the conformance suite asks of an engine under test. One implementation is linked into each
+// binary.
 #pragma once
 
 #include <functional>
@@ -12,7 +13,8 @@ class Engine {
  public:
   virtual ~Engine() = default;
   virtual Log& log() = 0;
-  // Returns once `done` is true, letting the engine work meanwhile. `done` may be called from any thread.
+  // Returns once `done` is true, letting the engine work meanwhile. `done` may be called from any
+  // thread.
   virtual void until(const std::function<bool()>& done) = 0;
   // The process ends and another one opens the same log.
   virtual void reopen() = 0;

@@ -1,4 +1,5 @@
-// What every log engine must do: order, durability, reading while appending, foreign writers, fencing.
+// What every log engine must do: order, durability, reading while appending, foreign writers,
+// fencing.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -81,7 +82,8 @@ TEST_F(LogConformance, ReportsOfAPartitionComeInOrderWithRisingOffsets) {
   });
   EXPECT_TRUE(std::is_sorted(order.begin(), order.end()));
   ASSERT_EQ(offsets.size(), 500u);
-  EXPECT_TRUE(std::adjacent_find(offsets.begin(), offsets.end(), std::greater_equal<>()) == offsets.end());
+  EXPECT_TRUE(std::adjacent_find(offsets.begin(), offsets.end(), std::greater_equal<>()) ==
+              offsets.end());
   const auto got = read_all(kP);
   ASSERT_EQ(got.size(), 500u);
   for (std::size_t i = 0; i < 500; ++i) {
@@ -115,7 +117,8 @@ TEST_F(LogConformance, PartitionsDoNotMix) {
 
 TEST_F(LogConformance, ReadsFromAnyOffsetWithinItsBound) {
   std::vector<Offset> offsets;
-  for (int i = 0; i < 20; ++i) offsets.push_back(*append(kP, std::string(100, static_cast<char>('a' + i))).offset);
+  for (int i = 0; i < 20; ++i)
+    offsets.push_back(*append(kP, std::string(100, static_cast<char>('a' + i))).offset);
   for (std::size_t from = 0; from < 20; ++from) {
     auto records = log().read(kP, offsets[from], 350);
     ASSERT_TRUE(records);
@@ -123,7 +126,7 @@ TEST_F(LogConformance, ReadsFromAnyOffsetWithinItsBound) {
     EXPECT_EQ(records->front().offset, offsets[from]);
     EXPECT_LE(records->size(), 3u);
   }
-  EXPECT_EQ(log().read(kP, offsets[3], 0)->size(), 1u);   // always at least one
+  EXPECT_EQ(log().read(kP, offsets[3], 0)->size(), 1u);  // always at least one
   EXPECT_TRUE(log().read(kP, log().end(kP), 1000)->empty());
   EXPECT_TRUE(log().read(kP, Offset{1u << 30}, 1000)->empty());
   EXPECT_EQ(read_all(kP, 1).size(), 20u);
@@ -156,7 +159,7 @@ TEST_F(LogConformance, FollowersHearOfGrowthUntilTheyUnfollow) {
   const auto id = log().follow([&](PartitionId partition) { partition == kP ? ++p : ++q; });
   append(kP, "1");
   engine_->until([&] { return p > 0 || log().end(kP) == Offset{}; });
-  append(kQ, "2");   // its report comes after the growth of kP was told
+  append(kQ, "2");  // its report comes after the growth of kP was told
   EXPECT_GT(p, 0);
   log().unfollow(id);
   const int before = p + q;
@@ -210,7 +213,8 @@ TEST_F(LogConformance, AnOwnersFramesAreValidInOrder) {
   auto frames = reader.next();
   ASSERT_TRUE(frames);
   ASSERT_EQ(frames->size(), 201u);
-  for (int i = 0; i < 200; ++i) EXPECT_EQ((*frames)[static_cast<std::size_t>(i + 1)].frame->time_ms(), i);
+  for (int i = 0; i < 200; ++i)
+    EXPECT_EQ((*frames)[static_cast<std::size_t>(i + 1)].frame->time_ms(), i);
 }
 
 TEST_F(LogConformance, ASecondClaimFencesTheFirstOwner) {
@@ -229,7 +233,9 @@ TEST_F(LogConformance, ASecondClaimFencesTheFirstOwner) {
   EXPECT_EQ(second.valid, 1);
   FrameReader reader(log(), kP);
   std::vector<std::int64_t> times;
-  for (const auto& f : *reader.next())
+  auto frames = reader.next();
+  ASSERT_TRUE(frames);
+  for (const auto& f : *frames)
     if (!f.frame->has_claim()) times.push_back(f.frame->time_ms());
   EXPECT_EQ(times, (std::vector<std::int64_t>{1, 4}));
   EXPECT_EQ(reader.voided(), 2u);
@@ -237,7 +243,7 @@ TEST_F(LogConformance, ASecondClaimFencesTheFirstOwner) {
 
 TEST_F(LogConformance, AForeignRecordBetweenIsNoticedAndJudged) {
   Owner owner(log(), "n1");
-  v1::Frame stray;   // of an epoch that nobody claimed: void
+  v1::Frame stray;  // of an epoch that nobody claimed: void
   stray.set_format(1);
   stray.set_epoch(77);
   stray.set_number(5);

@@ -14,7 +14,7 @@ class SimEngine final : public Engine {
   Log& log() override { return log_; }
   void until(const std::function<bool()>& done) override {
     while (!done())
-      if (!log_.step()) std::abort();   // nothing left to do, and still not done
+      if (!log_.step()) std::abort();  // nothing left to do, and still not done
   }
   void reopen() override { log_.crash(log_.pending()); }
 
@@ -24,6 +24,8 @@ class SimEngine final : public Engine {
 
 }  // namespace
 
-std::unique_ptr<Engine> make_engine(std::uint32_t partitions) { return std::make_unique<SimEngine>(partitions); }
+std::unique_ptr<Engine> make_engine(std::uint32_t partitions) {
+  return std::make_unique<SimEngine>(partitions);
+}
 
 }  // namespace soma::events::conformance

@@ -28,7 +28,8 @@ struct Chat {
   std::future<Result<v1::ModelAnswer>> future = promise.get_future();
 
   Result<v1::ModelAnswer> wait() {
-    if (future.wait_for(kPatience) != std::future_status::ready) return fail(Code::kInternal, "TEST: no outcome came");
+    if (future.wait_for(kPatience) != std::future_status::ready)
+      return fail(Code::kInternal, "TEST: no outcome came");
     return future.get();
   }
   std::string text() {
@@ -49,7 +50,8 @@ class SlmTest : public ::testing::Test {
     endpoint.model = "scripted";
   }
 
-  static v1::ModelRequest request(const std::string& id, const std::string& prompt = "hello there") {
+  static v1::ModelRequest request(const std::string& id,
+                                  const std::string& prompt = "hello there") {
     v1::ModelRequest r;
     r.set_call_id(id);
     auto* m = r.add_messages();
@@ -79,8 +81,10 @@ class SlmTest : public ::testing::Test {
   Result<v1::EmbedResult> embed(const std::vector<std::string>& texts) {
     auto promise = std::make_shared<std::promise<Result<v1::EmbedResult>>>();
     auto future = promise->get_future();
-    client->embed(endpoint, texts, [promise](Result<v1::EmbedResult> r) { promise->set_value(std::move(r)); });
-    if (future.wait_for(kPatience) != std::future_status::ready) return fail(Code::kInternal, "TEST: no outcome came");
+    client->embed(endpoint, texts,
+                  [promise](Result<v1::EmbedResult> r) { promise->set_value(std::move(r)); });
+    if (future.wait_for(kPatience) != std::future_status::ready)
+      return fail(Code::kInternal, "TEST: no outcome came");
     return future.get();
   }
 
@@ -88,7 +92,7 @@ class SlmTest : public ::testing::Test {
   using SlmClient = runtime::SlmClient;
   std::unique_ptr<ScriptedUpstream> upstream;
   SlmEndpoint endpoint;
-  std::unique_ptr<SlmClient> client = SlmClient::create();   // goes first
+  std::unique_ptr<SlmClient> client = SlmClient::create();  // goes first
 };
 
 }  // namespace soma::test

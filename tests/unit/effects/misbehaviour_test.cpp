@@ -13,7 +13,7 @@ struct Case {
   const char* name;
   const char* script;
   Code code;
-  int tokens;   // that may be seen before
+  int tokens;  // that may be seen before
 };
 void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
 
@@ -43,9 +43,12 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(
         Case{"server_error", R"({"status": 500, "text": "broken"})", Code::kModelUnavailable, 0},
         Case{"unavailable", R"({"status": 503})", Code::kModelUnavailable, 0},
-        Case{"rate_limited", R"({"status": 429, "retry_after_s": 3, "text": "slow down"})", Code::kRateLimited, 0},
-        Case{"bad_request", R"({"status": 400, "text": "context too long"})", Code::kInvalidArgument, 0},
-        Case{"unauthorized", R"({"status": 401, "text": "bad key sk-123"})", Code::kInvalidArgument, 0},
+        Case{"rate_limited", R"({"status": 429, "retry_after_s": 3, "text": "slow down"})",
+             Code::kRateLimited, 0},
+        Case{"bad_request", R"({"status": 400, "text": "context too long"})",
+             Code::kInvalidArgument, 0},
+        Case{"unauthorized", R"({"status": 401, "text": "bad key sk-123"})", Code::kInvalidArgument,
+             0},
         Case{"not_found", R"({"status": 404})", Code::kInvalidArgument, 0},
         Case{"request_timeout", R"({"status": 408})", Code::kModelUnavailable, 0},
         Case{"redirect", R"({"status": 302})", Code::kInvalidArgument, 0},
@@ -115,7 +118,8 @@ TEST_F(SlmTest, TheRequestsOwnDeadlineHoldsWhileItRunsAndWhileItWaits) {
   b.stall_after = 1;
   upstream->otherwise(b);
   auto r = request("c");
-  r.set_deadline_ms(duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count() + 150);
+  r.set_deadline_ms(duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count() +
+                    150);
   auto running = chat(r), waiting = chat(r);
   for (auto& c : {running, waiting}) {
     auto answer = c->wait();
@@ -132,7 +136,8 @@ TEST_F(SlmTest, DroppedIdleConnectionsDoNotCostACall) {
 
 TEST_F(SlmTest, BadEmbeddingsAreTypedErrors) {
   endpoint.idle_timeout_ms = 150;
-  for (const char* script : {R"({"status": 500})", R"({"malformed_after": 0})", R"({"stall_after": 0})", R"({"cut_after": 0})"}) {
+  for (const char* script : {R"({"status": 500})", R"({"malformed_after": 0})",
+                             R"({"stall_after": 0})", R"({"cut_after": 0})"}) {
     upstream->set(*parse_script(script));
     auto r = embed({"a", "b"});
     ASSERT_FALSE(r) << script;

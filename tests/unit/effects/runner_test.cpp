@@ -14,7 +14,8 @@ class RunnerTest : public SlmTest {
     SlmTest::SetUp();
     parts->client = client.get();
     parts->tokens = &tokens;
-    parts->chat_endpoint = parts->embedding_endpoint = [this] { return Result<SlmEndpoint>(endpoint); };
+    parts->chat_endpoint =
+        parts->embedding_endpoint = [this] { return Result<SlmEndpoint>(endpoint); };
     parts->recall = [this](const v1::RecallRequest& r, auto done) {
       recalled_tenant = r.tenant();
       done(v1::RecallResult{});
@@ -22,7 +23,8 @@ class RunnerTest : public SlmTest {
     runner = make_effect_runner(parts);
   }
 
-  v1::EffectOutcome run(const std::string& kind, const std::string& request, std::uint32_t attempt = 1) {
+  v1::EffectOutcome run(const std::string& kind, const std::string& request,
+                        std::uint32_t attempt = 1) {
     auto promise = std::make_shared<std::promise<v1::EffectOutcome>>();
     auto future = promise->get_future();
     EffectRunner::Job job;
@@ -70,7 +72,9 @@ TEST_F(RunnerTest, FailuresSayWhetherToTryAgainAndWhen) {
 }
 
 TEST_F(RunnerTest, ADeadModelIsAFailureAtOnce) {
-  parts->chat_endpoint = [] { return Result<SlmEndpoint>(fail(Code::kModelUnavailable, "no model is configured")); };
+  parts->chat_endpoint = [] {
+    return Result<SlmEndpoint>(fail(Code::kModelUnavailable, "no model is configured"));
+  };
   auto o = run("slm.chat", request("e-1").SerializeAsString());
   EXPECT_EQ(o.failure().code(), "model_unavailable");
 }

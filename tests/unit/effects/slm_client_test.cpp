@@ -17,7 +17,7 @@ double cosine(const v1::Embedding& a, const v1::Embedding& b) {
 TEST_F(SlmTest, TokensComeInOrderOnceAndMakeUpTheAnswer) {
   Behaviour b;
   b.tokens = {"The", " capital", " is", " Paris", " \u2713", "."};
-  b.write_bytes = 7;   // cut within frames, chunks and characters
+  b.write_bytes = 7;  // cut within frames, chunks and characters
   upstream->otherwise(b);
   auto c = chat(request("call-1"));
   auto answer = c->wait();
@@ -46,10 +46,12 @@ TEST_F(SlmTest, SendsWhatTheContractAsksFor) {
   ASSERT_TRUE(chat(r, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")->wait());
   const auto seen = upstream->requests();
   ASSERT_EQ(seen.size(), 1u);
-  for (const char* line : {"Idempotency-Key: call-7\r\n", "Authorization: Bearer secret-key\r\n",
-                           "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n"})
+  for (const char* line :
+       {"Idempotency-Key: call-7\r\n", "Authorization: Bearer secret-key\r\n",
+        "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n"})
     EXPECT_NE(seen[0].headers.find(line), std::string::npos) << line << seen[0].headers;
-  for (const char* part : {"\"stream\":true", "\"include_usage\":true", "\"max_tokens\":17", "\"temperature\":0"})
+  for (const char* part :
+       {"\"stream\":true", "\"include_usage\":true", "\"max_tokens\":17", "\"temperature\":0"})
     EXPECT_NE(seen[0].body.find(part), std::string::npos) << part << seen[0].body;
 }
 
@@ -94,7 +96,8 @@ TEST_F(SlmTest, NoMoreThanTheServersShareAtOnceOthersWaitInOrder) {
   EXPECT_LE(upstream->stats().connections, 2u);
   const auto seen = upstream->requests();
   ASSERT_EQ(seen.size(), 9u);
-  for (std::size_t i = 0; i + 2 < seen.size(); i += 2)   // two at a time: neighbours may swap, pairs may not
+  for (std::size_t i = 0; i + 2 < seen.size();
+       i += 2)  // two at a time: neighbours may swap, pairs may not
     EXPECT_NE(seen[i].headers.find("Idempotency-Key: c"), std::string::npos);
 }
 
@@ -163,7 +166,7 @@ TEST_F(SlmTest, LongTextsAreReadToTheEnd) {
   ASSERT_TRUE(r) << r.error().message;
   ASSERT_EQ(r->embeddings_size(), 3);
   EXPECT_NEAR(cosine(r->embeddings(0), r->embeddings(0)), 1.0, 1e-5);
-  EXPECT_LT(cosine(r->embeddings(0), r->embeddings(1)), 0.999);   // the end differs, and counts
+  EXPECT_LT(cosine(r->embeddings(0), r->embeddings(1)), 0.999);  // the end differs, and counts
 }
 
 TEST_F(SlmTest, NothingToEmbedIsRefused) {
@@ -218,11 +221,12 @@ TEST_F(SlmTest, ThousandsOfCallsASecond) {
   std::function<void()> next = [&] {
     const int n = started++;
     if (n >= kCalls) return;
-    client->chat(endpoint, request("c" + std::to_string(n)), {}, {}, [&](Result<v1::ModelAnswer> a) {
-      if (a && a->output() == "ok") ++good;
-      if (++done == kCalls) return all.set_value();
-      next();
-    });
+    client->chat(endpoint, request("c" + std::to_string(n)), {}, {},
+                 [&](Result<v1::ModelAnswer> a) {
+                   if (a && a->output() == "ok") ++good;
+                   if (++done == kCalls) return all.set_value();
+                   next();
+                 });
   };
   const auto began = std::chrono::steady_clock::now();
   for (int i = 0; i < kOutstanding; ++i) next();

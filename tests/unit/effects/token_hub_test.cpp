@@ -42,7 +42,7 @@ TEST(TokenHub, ALateSubscriberGetsWhatCameAndWhatComes) {
 TEST(TokenHub, ASubscriptionOutlivesAFailedAttempt) {
   TokenHub hub;
   Heard heard;
-  auto s = hub.subscribe("c", heard.listener());   // before the call begins
+  auto s = hub.subscribe("c", heard.listener());  // before the call begins
   hub.begin("c", 1);
   hub.publish("c", 1, 0, "x");
   hub.finish("c");
@@ -109,7 +109,7 @@ TEST(TokenHub, BuffersAreBoundedAndListenersStillHearAll) {
   for (std::uint32_t i = 0; i < 8; ++i) hub.publish("c", 1, i, big);
   auto b = hub.subscribe("c", late.listener());
   EXPECT_EQ(live.tokens.size(), 8u);
-  EXPECT_EQ(late.tokens.size(), 4u);   // a gapless beginning; the rest comes with the answer
+  EXPECT_EQ(late.tokens.size(), 4u);  // a gapless beginning; the rest comes with the answer
 }
 
 TEST(TokenHub, SubscribersThatComeWhileTokensFlowMissNone) {
