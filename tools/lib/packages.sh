@@ -9,7 +9,7 @@ build_packages="g++ cmake ninja-build ccache mold pkg-config libcaf-dev librdkaf
 run_packages="postgresql-15 python3 python3-pip python3-venv ca-certificates"
 test_packages="strace procps tmux clang libclang-rt-14-dev clang-format git"
 tidy_packages="clang-tidy"
-kafka_packages="openjdk-17-jre-headless maven kcat"
+kafka_packages="openjdk-17-jre-headless maven"
 
 # Prints those of the named packages that are not installed; one dpkg call, about 20 ms.
 missing_packages() {

@@ -1,0 +1,69 @@
+// The tail: one queue for all partitions, read in batches.
+#include "events/kafka/tail.h"
+
+#include <array>
+
+namespace soma::events::kafka {
+
+namespace {
+constexpr std::size_t kBatch = 256;
+constexpr int kWaitMs = 50;  // also the longest wait for the thread to end
+}  // namespace
+
+Tail::Tail(const KafkaOptions& options, Ends& ends, RecordCache& cache)
+    : options_(options), ends_(ends), cache_(cache) {}
+
+Result<std::unique_ptr<Tail>> Tail::start(const KafkaOptions& options, Ends& ends,
+                                          RecordCache& cache) {
+  std::unique_ptr<Tail> tail(new Tail(options, ends, cache));
+  if (auto ok = tail->open(); !ok) return tl::unexpected(ok.error());
+  tail->thread_ = std::thread([t = tail.get()] { t->run(); });
+  return tail;
+}
+
+Status Tail::open() {
+  const std::string name = journal_topic(options_);
+  auto client = make_client(RD_KAFKA_CONSUMER, options_, tail_properties(), events_);
+  if (!client) return tl::unexpected(client.error());
+  client_ = std::move(*client);
+  topic_.reset(rd_kafka_topic_new(client_.get(), name.c_str(), nullptr));
+  if (!topic_) return tl::unexpected(to_error(rd_kafka_last_error(), "topic " + name));
+  queue_.reset(rd_kafka_queue_new(client_.get()));
+  for (std::uint32_t p = 0; p < ends_.count(); ++p)
+    if (rd_kafka_consume_start_queue(topic_.get(), static_cast<std::int32_t>(p),
+                                     static_cast<std::int64_t>(ends_.get(PartitionId{p}).value),
+                                     queue_.get()) != 0)
+      return tl::unexpected(to_error(rd_kafka_last_error(), "cannot follow " + name));
+  return {};
+}
+
+Tail::~Tail() {
+  stopping_ = true;
+  if (thread_.joinable()) thread_.join();
+  if (!topic_) return;
+  for (std::uint32_t p = 0; p < ends_.count(); ++p)
+    rd_kafka_consume_stop(topic_.get(), static_cast<std::int32_t>(p));
+  queue_.reset();
+  topic_.reset();
+}
+
+void Tail::run() {
+  std::array<rd_kafka_message_t*, kBatch> batch{};
+  while (!stopping_) {
+    const auto n = rd_kafka_consume_batch_queue(queue_.get(), kWaitMs, batch.data(), kBatch);
+    for (std::size_t i = 0; n > 0 && i < static_cast<std::size_t>(n); ++i) {
+      rd_kafka_message_t* m = batch[i];
+      if (m->err == RD_KAFKA_RESP_ERR_NO_ERROR) {  // errors: librdkafka goes on by itself
+        const PartitionId p{static_cast<std::uint32_t>(m->partition)};
+        const Offset offset{static_cast<std::uint64_t>(m->offset)};
+        cache_.put(p, offset, {static_cast<const char*>(m->payload), m->len});
+        tailed_.fetch_add(1, std::memory_order_relaxed);
+        if (ends_.raise(p, offset.next())) ends_.tell(p);
+      }
+      rd_kafka_message_destroy(m);
+    }
+    rd_kafka_poll(client_.get(), 0);
+  }
+}
+
+}  // namespace soma::events::kafka
