@@ -1,15 +1,15 @@
 // Vectors (hnswlib), words (BM25), and their fusion.
 #include "runtime/memory/memory_index.h"
 
-#include <hnswlib/hnswlib.h>
-
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <map>
 #include <mutex>
 #include <shared_mutex>
+#include <thread>
 
+#include "runtime/memory/vector_index.h"
 #include "runtime/memory/word_index.h"
 
 namespace soma::runtime {
@@ -20,22 +20,16 @@ constexpr double kWordWeight = 0.5;  // of the fused score; the rest is the cosi
 
 // One tenant's facts. Guarded by the index's lock.
 struct TenantFacts {
-  struct Fact {
-    v1::MemoryFact fact;
-    bool has_vector = false;
-  };
-  std::map<std::uint64_t, Fact> facts;          // by label
-  std::map<std::string, std::uint64_t> labels;  // by memory id
+  std::map<std::uint64_t, v1::MemoryFact> facts;  // by label
+  std::map<std::string, std::uint64_t> labels;    // by memory id
   std::uint64_t next_label = 1;
   WordIndex words;
-  std::unique_ptr<hnswlib::InnerProductSpace> space;
-  std::unique_ptr<hnswlib::HierarchicalNSW<float>> vectors;
-  std::size_t dimension = 0;
+  std::unique_ptr<VectorIndex> vectors;
 
   void forget(const std::string& id) {
     auto it = labels.find(id);
     if (it == labels.end()) return;
-    if (vectors && facts[it->second].has_vector) vectors->markDelete(it->second);
+    if (vectors) vectors->remove(it->second);
     words.remove(it->second);
     facts.erase(it->second);
     labels.erase(it);
@@ -45,7 +39,7 @@ struct TenantFacts {
     forget(fact.memory_id());
     if (facts.size() >= MemoryIndex::kMaxFactsPerTenant) return;
     const std::uint64_t label = next_label++;
-    facts[label].fact = fact;
+    facts[label] = fact;
     labels[fact.memory_id()] = label;
     words.add(label, fact.text());
   }
@@ -54,16 +48,10 @@ struct TenantFacts {
     auto it = labels.find(id);
     if (it == labels.end() || e.values().empty()) return;
     const auto size = static_cast<std::size_t>(e.values_size());
-    if (!vectors) {
-      dimension = size;
-      space = std::make_unique<hnswlib::InnerProductSpace>(dimension);
-      vectors = std::make_unique<hnswlib::HierarchicalNSW<float>>(space.get(), 1024, 16, 100);
-    }
-    if (size != dimension) return;  // of another model; the words still find it
-    if (vectors->cur_element_count >= vectors->max_elements_)
-      vectors->resizeIndex(vectors->max_elements_ * 2);
-    vectors->addPoint(e.values().data(), it->second);
-    facts[it->second].has_vector = true;
+    if (!vectors) vectors = std::make_unique<VectorIndex>(size);
+    if (size != vectors->dimension()) return;  // of another model; the words still find it
+    vectors->remove(it->second);
+    vectors->add(it->second, {e.values().data(), size});
   }
 };
 
@@ -80,6 +68,47 @@ struct MemoryIndex::Impl {
   mutable std::mutex positions_mutex;
   mutable std::condition_variable moved;
   std::map<PartitionId, Offset> seen;  // next offset per partition
+
+  // Builds graphs of vectors, off the threads that commit.
+  std::mutex indexer_mutex;
+  std::condition_variable indexer_wake;
+  bool indexing_wanted = false, stopping = false;
+  std::thread indexer{[this] { index_loop(); }};
+
+  ~Impl() {
+    {
+      std::lock_guard lock(indexer_mutex);
+      stopping = true;
+    }
+    indexer_wake.notify_all();
+    indexer.join();
+  }
+
+  void index_loop() {
+    for (;;) {
+      {
+        std::unique_lock lock(indexer_mutex);
+        indexer_wake.wait(lock, [&] { return indexing_wanted || stopping; });
+        if (stopping) return;
+        indexing_wanted = false;
+      }
+      bool more = false;
+      {
+        std::shared_lock lock(mutex);  // for one vector of each tenant: a commit may be waiting
+        for (auto& [name, tenant] : tenants)
+          if (tenant.vectors) more |= tenant.vectors->index_some(1);
+      }
+      if (more) want_indexing();
+    }
+  }
+
+  void want_indexing() {
+    {
+      std::lock_guard lock(indexer_mutex);
+      indexing_wanted = true;
+    }
+    indexer_wake.notify_all();
+  }
 
   void take(const events::ValidFrame& valid) {
     for (const auto& entry : valid.frame->entries()) {
@@ -101,6 +130,7 @@ struct MemoryIndex::Impl {
           tenant.forget(entry.actor().id());
         }
       }
+      if (tenant.vectors && tenant.vectors->wants_indexing()) want_indexing();
     }
     {
       std::lock_guard lock(positions_mutex);
@@ -145,12 +175,11 @@ v1::RecallResult MemoryIndex::recall(const Query& query) const {
     scored[label].score += kWordWeight * score / best;
     scored[label].by_words = true;
   }
-  if (tenant.vectors && query.vector.size() == tenant.dimension) {
-    const std::size_t want = std::min(std::max<std::size_t>(top_k * 4, 32), tenant.facts.size());
-    auto found = tenant.vectors->searchKnn(query.vector.data(), want);
-    for (; !found.empty(); found.pop()) {
-      auto& s = scored[found.top().second];
-      s.score += (1 - kWordWeight) * std::max(0.0, 1.0 - static_cast<double>(found.top().first));
+  if (tenant.vectors && query.vector.size() == tenant.vectors->dimension()) {
+    const std::size_t want = std::max<std::size_t>(top_k * 4, 32);
+    for (const auto& [label, cosine] : tenant.vectors->nearest(query.vector, want)) {
+      auto& s = scored[label];
+      s.score += (1 - kWordWeight) * std::max(0.0, static_cast<double>(cosine));
       s.by_vector = true;
     }
   }
@@ -163,14 +192,14 @@ v1::RecallResult MemoryIndex::recall(const Query& query) const {
     auto fact = tenant.facts.find(label);
     if (fact == tenant.facts.end()) continue;
     auto* m = out.add_memories();
-    m->set_memory_id(fact->second.fact.memory_id());
+    m->set_memory_id(fact->second.memory_id());
     m->set_score(s.score);
-    m->set_text(fact->second.fact.text());
+    m->set_text(fact->second.text());
     m->set_retriever(s.by_vector && s.by_words ? "vector+lexical"
                      : s.by_vector             ? "vector"
                                                : "lexical");
-    m->set_coord(fact->second.fact.coord());
-    m->set_payload_json(fact->second.fact.payload_json());
+    m->set_coord(fact->second.coord());
+    m->set_payload_json(fact->second.payload_json());
   }
   return out;
 }
