@@ -74,8 +74,11 @@ ActorKey memory_key(const std::string& tenant, const std::string& memory_id) {
 Result<Decided> MemoryDecider::decide(const ActorKey&, const State& state, const Command& command,
                                       const v1::Context& context) {
   switch (command.kind_case()) {
-    case Command::kRemember:
-      return remember(state, command.remember());
+    case Command::kRemember: {
+      auto d = remember(state, command.remember());
+      if (d) d->reply.set_trace_id(context.correlation_id());
+      return d;
+    }
     case Command::kForget: {
       if (!state.has_fact() || state.forgotten()) return fail(Code::kNotFound, "Memory not found");
       Decided d = reply_for(state.fact(), false, false);

@@ -76,7 +76,7 @@ void remember(const Node& node, const RequestPtr& r, const Responder& responder)
                               {"memory_id", reply.memory_id()},
                               {"coord", reply.coord()},
                               {"namespace", r->tenant()},
-                              {"trace_id", r->request_id},
+                              {"trace_id", reply.trace_id()},
                               {"deduplicated", reply.deduplicated()},
                               {"queued", reply.queued()}};
              if (!r->idempotency_key.empty()) out["idempotency_key"] = r->idempotency_key;

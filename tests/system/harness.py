@@ -1,0 +1,276 @@
+"""What the system tests share: a real `soma dev` on a folder of its own, a scripted model, a client.
+
+Programs are found by environment (set by CMake) or in build/release. Nothing here waits without a deadline.
+"""
+
+import http.client
+import json
+import hashlib
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.parse
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.environ.get("SOMA_BUILD", os.path.join(ROOT, "build", "release"))
+SOMA = os.path.join(BUILD, "tools", "soma")
+UPSTREAM = os.path.join(BUILD, "tests", "support", "scripted_upstream")
+JOURNAL = os.path.join(BUILD, "tests", "system", "journal_commands")
+SHIM = os.path.join(BUILD, "tests", "system", "libsync_recorder.so")
+NO_POSTGRES = "postgresql://nobody@127.0.0.1:1/none"  # refused at once: a node without views
+
+
+class Failure(Exception):
+    """What a test found wrong."""
+
+
+def check(condition, text):
+    if not condition:
+        raise Failure(text)
+
+
+def gate(name, measured, bar, passed):
+    print(f"GATE {name} {measured} {bar} {'PASS' if passed else 'FAIL'}", flush=True)
+    check(passed, f"{name}: {measured}, bar {bar}")
+
+
+def wait_until(what, seconds, condition, step=0.02):
+    """The condition's first true value; fails after `seconds`."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        check(time.monotonic() < end, f"not within {seconds} s: {what}")
+        time.sleep(step)
+
+
+def children_of(folder, pid=None):
+    """Processes whose working folder or command names the folder, and children of `pid`: (pid, argv)."""
+    found = []
+    for name in os.listdir("/proc"):
+        if not name.isdigit() or int(name) == os.getpid():
+            continue
+        try:
+            with open(f"/proc/{name}/cmdline", "rb") as f:
+                argv = f.read().replace(b"\0", b" ").decode(errors="replace")
+            with open(f"/proc/{name}/stat") as f:
+                parent = int(f.read().rsplit(")", 1)[1].split()[1])
+            cwd = os.readlink(f"/proc/{name}/cwd")
+        except OSError:
+            continue
+        if cwd.startswith(folder + "/") or (pid and parent == pid):
+            found.append((int(name), argv))
+    return found
+
+
+class Folder:
+    """A data folder that goes with the test; kept where it failed and KEEP is set."""
+
+    def __init__(self, parent=None):
+        self.path = tempfile.mkdtemp(prefix="soma-system-", dir=parent)
+        os.chmod(self.path, 0o755)
+        self.data = os.path.join(self.path, "data")
+        self.nodes = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, trace):
+        for node in self.nodes:
+            node.kill()
+        for pid, _ in children_of(self.path):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        if kind and self.nodes:
+            self.nodes[-1].show_log()
+        if kind and os.environ.get("KEEP"):
+            print("kept:", self.path, file=sys.stderr)
+            return
+        tag = hashlib.sha256(self.data.encode()).hexdigest()[:12]
+        shutil.rmtree(f"/tmp/soma-pg-{tag}", ignore_errors=True)
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def node(self, *flags, **options):
+        node = Node(self, flags, **options)
+        self.nodes.append(node)
+        return node
+
+
+class Node:
+    """One run of `soma dev`. `wrap` goes before it (strace, …)."""
+
+    def __init__(self, folder, flags, wrap=(), env=None, data=None):
+        self.folder, self.data = folder, data or folder.data
+        self.log_path = os.path.join(folder.path, f"node-{len(folder.nodes)}.log")
+        self.began = time.monotonic()
+        with open(self.log_path, "wb") as log:
+            self.process = subprocess.Popen(
+                [*wrap, SOMA, "dev", "--data-dir", self.data, "--listen", "127.0.0.1:0", "--memory-listen",
+                 "off", *flags],
+                stdout=subprocess.PIPE, stderr=log, env={**os.environ, **(env or {})})
+        self.ready_line, self.ready_s = None, None
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self):
+        line = self.process.stdout.readline()
+        if line.endswith(b"\n"):
+            self.ready_s = time.monotonic() - self.began
+            self.ready_line = json.loads(line)
+
+    def wait_ready(self, seconds=20):
+        wait_until("ready line", seconds, lambda: self.ready_line or self.process.poll() is not None, 0.002)
+        if not self.ready_line:
+            self._reader.join(2)
+        check(self.ready_line, f"soma ended with {self.process.poll()} before it was ready")
+        return self
+
+    @property
+    def url(self):
+        return self.ready_line["http"]
+
+    @property
+    def pid(self):
+        return self.ready_line["pid"]
+
+    def kill(self):
+        """kill -9 of soma itself, whatever wraps it; its children learn of it by the kernel."""
+        if self.process.poll() is None:
+            target = self.ready_line["pid"] if self.ready_line else self._soma_pid()
+            try:
+                os.kill(target, signal.SIGKILL)
+                self.process.wait(10)
+            except (ProcessLookupError, subprocess.TimeoutExpired):
+                self.process.kill()
+        return self.process.wait()
+
+    def _soma_pid(self):
+        for pid, argv in children_of(self.folder.path, self.process.pid):
+            if argv.startswith(SOMA):
+                return pid
+        return self.process.pid
+
+    def terminate(self):
+        """SIGTERM; (exit code, seconds)."""
+        began = time.monotonic()
+        os.kill(self.pid if self.ready_line else self.process.pid, signal.SIGTERM)
+        code = self.process.wait(60)
+        return code, time.monotonic() - began
+
+    def log(self):
+        with open(self.log_path, errors="replace") as f:
+            return f.read()
+
+    def show_log(self, lines=40):
+        print("\n".join(self.log().splitlines()[-lines:]), file=sys.stderr)
+
+
+class Upstream:
+    """The scripted model server."""
+
+    def __init__(self, script=None):
+        self.process = subprocess.Popen([UPSTREAM, "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        self.base_url = json.loads(self.process.stdout.readline())["base_url"]
+        self.flags = ("--slm-openai-base-url", self.base_url, "--slm-local", "off", "--slm-embedding", "off")
+        if script:
+            self.script(script)
+
+    def script(self, script):
+        answer = Client(self.base_url.removesuffix("/v1")).call("PUT", "/control/script", script)
+        check(answer.status == 200, f"script refused: {answer.body}")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+
+
+class Answer:
+    def __init__(self, status, headers, body):
+        self.status, self.headers, self.body = status, headers, body
+
+    @property
+    def json(self):
+        return json.loads(self.body)
+
+
+class Client:
+    """One keep-alive connection; reconnects by itself. Raises OSError or HTTPException on a broken one."""
+
+    def __init__(self, url, token=None, timeout=30):
+        parts = urllib.parse.urlsplit(url)
+        self._host, self._port, self._timeout, self._token = parts.hostname, parts.port, timeout, token
+        self._connection = None
+
+    def call(self, method, path, body=None, key=None, headers=None):
+        sent = {"Content-Type": "application/json"} if body is not None else {}
+        if key:
+            sent["Idempotency-Key"] = key
+        if self._token:
+            sent["Authorization"] = "Bearer " + self._token
+        sent.update(headers or {})
+        if self._connection is None:
+            self._connection = http.client.HTTPConnection(self._host, self._port, timeout=self._timeout)
+        try:
+            self._connection.request(method, path, None if body is None else json.dumps(body), sent)
+            response = self._connection.getresponse()
+            answer = Answer(response.status, dict(response.getheaders()), response.read().decode())
+        except BaseException:
+            self._connection.close()
+            self._connection = None
+            raise
+        if response.will_close:
+            self._connection.close()
+            self._connection = None
+        return answer
+
+
+BROKEN = (OSError, http.client.HTTPException)
+
+
+def soma(*args, data=None, timeout=120):
+    """Runs the command on a stopped folder: (exit code, stdout, stderr)."""
+    done = subprocess.run([SOMA, *(("--data-dir", data) if data else ()), *args], capture_output=True, text=True,
+                          timeout=timeout, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def verify_deep(data):
+    code, out, err = soma("verify", "--deep", data=data)
+    check(code == 0, f"soma verify --deep: exit {code}\n{out}{err}")
+    return json.loads(out)
+
+
+def journal(data):
+    """Clients' commands in the valid frames of a folder: {command id: [(position, actor), …]}."""
+    done = subprocess.run([JOURNAL, os.path.join(data, "log")], capture_output=True, text=True, check=False)
+    check(done.returncode == 0, f"journal_commands: {done.stderr}")
+    commands = {}
+    for line in done.stdout.splitlines():
+        position, actor, command_id = line.split("\t")
+        commands.setdefault(command_id, []).append((position, actor))
+    return commands
+
+
+def main(test, seed=None):
+    """Runs a test; its seed is printed so that a failure can be repeated."""
+    seed = int(os.environ.get("SEED", seed or time.time_ns() % 1_000_000))
+    print(f"seed {seed} (repeat with SEED={seed})", flush=True)
+    random.seed(seed)
+    try:
+        test()
+    except Failure as failure:
+        print(f"FAILED: {failure}", file=sys.stderr)
+        sys.exit(1)
+    print("passed", flush=True)

@@ -1,0 +1,29 @@
+// Prints every client's command in the valid frames of a log: position, actor, command id. An
+// oracle of the system tests, so it reads the log itself and asks no running node.
+#include <iostream>
+
+#include "actors/actor_type.h"
+#include "events/embedded/embedded_log.h"
+#include "events/frames.h"
+
+int main(int argc, char** argv) {
+  using namespace soma;
+  if (argc != 2) return std::cerr << "usage: journal_commands LOG_FOLDER\n", 2;
+  auto log = events::open_embedded_log_readonly(argv[1]);
+  if (!log) return std::cerr << log.error().message << "\n", 9;
+  for (std::uint32_t p = 0; p < (*log)->partition_count(); ++p) {
+    events::FrameReader reader(**log, PartitionId{p});
+    for (;;) {
+      auto frames = reader.next();
+      if (!frames) return std::cerr << frames.error().message << "\n", 9;
+      if (frames->empty()) break;
+      for (const auto& frame : *frames)
+        for (const auto& entry : frame.frame->entries())
+          if (entry.context().causation_id().empty())
+            std::cout << to_string(frame.position) << "\t"
+                      << to_string(actors::to_key(entry.actor())) << "\t"
+                      << entry.context().command_id() << "\n";
+    }
+  }
+  return 0;
+}

@@ -1,0 +1,66 @@
+#!/usr/bin/env python3
+"""kill -9 under load: what was acknowledged is there once, a retry gets the first answer, the log verifies.
+
+usage: kill9_test.py [--kills N]. One kill in five strikes during the start itself.
+"""
+
+import argparse
+import random
+import time
+
+import harness
+from harness import check, gate
+from workload import Workload
+
+
+def one_round(folder, upstream, load, number):
+    node = folder.node(*upstream.flags)
+    if random.random() < 0.2:
+        time.sleep(random.uniform(0, 0.12))
+        node.kill()
+        harness.verify_deep(folder.data) if number else None
+        node = folder.node(*upstream.flags)
+    node.wait_ready()
+    deadline = time.monotonic() + 30
+    before = len(load.acked)
+    load.retry_open(node.url, lambda: time.monotonic() > deadline)
+    check(not load.open, f"{len(load.open)} requests had no end within 30 s: {load.open[0].path if load.open else ''}")
+    recent = load.acked[max(0, before - 40):]
+    load.check_replays(node.url, random.sample(recent, min(60, len(recent))))
+    load.start(node.url)
+    time.sleep(random.uniform(0.05, 0.8))
+    node.kill()
+    load.stop()
+    harness.verify_deep(folder.data)
+    if number % 10 == 0:
+        load.check_journal(harness.journal(folder.data))
+    return node.ready_s
+
+
+def run():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--kills", type=int, default=15)
+    kills = parser.parse_args().kills
+    began = time.monotonic()
+    with harness.Upstream() as upstream, harness.Folder() as folder:
+        load = Workload(folder.path + "/acknowledged.log")
+        ready = [one_round(folder, upstream, load, n) for n in range(kills)]
+        node = folder.node(*upstream.flags).wait_ready()
+        deadline = time.monotonic() + 30
+        load.retry_open(node.url, lambda: time.monotonic() > deadline)
+        check(not load.open, f"{len(load.open)} requests without an end")
+        load.check_replays(node.url, random.sample(load.acked, min(400, len(load.acked))))
+        code, seconds = node.terminate()
+        check(code == 0, f"SIGTERM gave exit {code} after {seconds:.1f} s")
+        report = harness.verify_deep(folder.data)
+        load.check_journal(harness.journal(folder.data))
+        kinds = {k: sum(r.kind == k for r in load.acked) for k in sorted({r.kind for r in load.acked})}
+        print(f"{kills} kills in {time.monotonic() - began:.0f} s; acknowledged {len(load.acked)} {kinds}; refused "
+              f"{len(load.refused)}; journal {report['frames']} frames, {report['events']} events, "
+              f"{report['voided']} void; slowest start after a kill {max(ready[1:] or ready):.2f} s")
+        check(len(load.acked) > 20 * kills, "too little load to prove anything")
+        gate("kill9", f"{kills} kills, {len(load.acked)} acknowledged, 0 lost, 0 doubled", "0 lost, 0 doubled", True)
+
+
+if __name__ == "__main__":
+    harness.main(run)

@@ -1,0 +1,153 @@
+"""Clients that write through HTTP, log every acknowledgement durably before they count it, and retry what has none.
+
+The log is the test's own truth: what it holds was told to a client, so it must be in the journal for ever.
+"""
+
+import json
+import os
+import random
+import threading
+
+from harness import BROKEN, Client, check
+
+KINDS = ("session", "message", "remember", "remember", "settings", "infer", "session")
+
+
+class Request:
+    def __init__(self, key, method, path, body, kind):
+        self.key, self.method, self.path, self.body, self.kind = key, method, path, body, kind
+        self.answer = None   # the first acknowledged one: (status, body, position)
+        self.refused = None  # a final refusal
+        self.acked_at = None
+
+    def send(self, client):
+        return client.call(self.method, self.path, self.body, self.key)
+
+
+class Workload:
+    """`clients` threads; `on_ack` is called with each request just after it was acknowledged."""
+
+    def __init__(self, log_path, clients=8, kinds=KINDS, tenant="demo", on_ack=None):
+        self.tenant, self.kinds, self.clients, self.on_ack = tenant, kinds, clients, on_ack
+        self.acked, self.open, self.refused = [], [], []
+        self._log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._lock = threading.Lock()
+        self._sessions, self._number = [], 0
+        self._threads, self._stop = [], threading.Event()
+        self.problems = []
+
+    def _make(self, rng):
+        with self._lock:
+            self._number += 1
+            n = self._number
+            session = rng.choice(self._sessions[-50:]) if self._sessions else None
+        kind, key = rng.choice(self.kinds), f"k{n}"
+        if kind == "message" and session:
+            return Request(key, "POST", f"/v1/sessions/{session}/messages", {"content": f"again {n}"}, kind)
+        if kind == "remember":
+            return Request(key, "POST", "/v1/remember", {"text": f"fact number {n}", "tags": ["t"]}, kind)
+        if kind == "settings":
+            return Request(key, "PUT", f"/v1/tenants/{self.tenant}",
+                           {"display_name": f"name {n}", "budgets_tokens": 1_000_000_000 + n}, kind)
+        if kind == "infer":
+            return Request(key, "POST", "/v1/infer_sync", {"prompt": f"say {n}"}, kind)
+        return Request(key, "POST", "/v1/sessions/start", {"prompt": f"hello {n}"}, "session")
+
+    def attempt(self, request, client):
+        """True when the request came to an end: acknowledged, or refused for good."""
+        try:
+            answer = request.send(client)
+        except BROKEN:
+            return False
+        if answer.status >= 500 or answer.status == 429:
+            return False
+        if answer.status >= 400:
+            request.refused = answer.status
+            with self._lock:
+                self.refused.append(request)
+            return True
+        request.answer = (answer.status, answer.body, answer.headers.get("Soma-Position"))
+        line = json.dumps({"key": request.key, "kind": request.kind, "answer": request.answer}) + "\n"
+        os.write(self._log, line.encode())
+        os.fsync(self._log)
+        if self.on_ack:
+            self.on_ack(request)
+        with self._lock:
+            self.acked.append(request)
+            if request.kind == "session":
+                self._sessions.append(answer.json["session_id"])
+        return True
+
+    def _run(self, url, seed):
+        rng, client = random.Random(seed), Client(url, timeout=20)
+        try:
+            while not self._stop.is_set():
+                request = self._make(rng)
+                if not self.attempt(request, client):
+                    with self._lock:
+                        self.open.append(request)
+                    if self._stop.wait(0.01):
+                        return
+        except Exception as problem:  # pylint: disable=broad-except
+            self.problems.append(repr(problem))
+
+    def start(self, url):
+        self._stop.clear()
+        self._threads = [threading.Thread(target=self._run, args=(url, random.random()), daemon=True)
+                         for _ in range(self.clients)]
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self):
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(40)
+            check(not thread.is_alive(), "a client hangs")
+        check(not self.problems, f"a client failed: {self.problems[:1]}")
+
+    def retry_open(self, url, deadline):
+        """Every unacknowledged request again, with its key, until each has an end."""
+        requests, self.open = self.open, []
+        position, lock = iter(requests), threading.Lock()
+
+        def run():
+            client = Client(url, timeout=20)
+            while True:
+                with lock:
+                    request = next(position, None)
+                if request is None:
+                    return
+                while not self.attempt(request, client):
+                    if deadline():
+                        with self._lock:
+                            self.open.append(request)
+                        break
+
+        threads = [threading.Thread(target=run, daemon=True) for _ in range(self.clients)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+            check(not thread.is_alive(), "a retrying client hangs")
+
+    def check_replays(self, url, requests):
+        """A retry of what was acknowledged gives the first answer again."""
+        client = Client(url)
+        for request in requests:
+            again = request.send(client)
+            status, body, position = request.answer
+            check((again.status, again.body) == (status, body),
+                  f"{request.kind} {request.key}: first {status} {body}, then {again.status} {again.body}")
+            check(again.headers.get("Idempotent-Replayed") == "true", f"{request.key}: not marked as replayed")
+            check(again.headers.get("Soma-Position") == position, f"{request.key}: another position")
+
+    def check_journal(self, commands, requests=None):
+        """Each acknowledged command stands once, where it was said to; each refused one nowhere; no other twice."""
+        for request in self.acked if requests is None else requests:
+            found = commands.get(f"{self.tenant}:{request.key}", [])
+            check(len(found) == 1, f"{request.kind} {request.key} stands {len(found)} times; acknowledged {request.answer}")
+            check(found[0][0] == request.answer[2], f"{request.key}: stands at {found[0]}, told {request.answer[2]}")
+        for request in self.refused:
+            check(f"{self.tenant}:{request.key}" not in commands, f"{request.key} was refused and is recorded")
+        twice = [c for c, found in commands.items() if len(found) > 1]
+        check(not twice, f"recorded twice: {twice[:3]}")
