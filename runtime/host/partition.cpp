@@ -143,6 +143,7 @@ PartitionId Partition::target_of(const v1::OutboxItem& item) const {
 
 void Partition::resend_to(PartitionId target) {
   post([this, target] {
+    if (phase_ == Phase::kClosed) return;  // the other partitions may be gone already
     for (auto it = outbox_.lower_bound({target.value, 0});
          it != outbox_.end() && it->first.first == target.value; ++it)
       w_.relay(id_, it->second);
