@@ -44,5 +44,6 @@ void register_inference(http::Router& router, const Node& node);
 void register_memories(http::Router& router, const Node& node);
 void register_governance(http::Router& router, const Node& node);
 void register_admin(http::Router& router, const Node& node);
+void register_bench(http::Router& router, const Node& node);  // nothing but in developer modes
 
 }  // namespace soma::runtime::api

@@ -230,6 +230,7 @@ class Node {
     api::register_memories(router_, n);
     api::register_governance(router_, n);
     api::register_admin(router_, n);
+    api::register_bench(router_, n);
     if (auto ok = listen(c_.listen, "soma", gateway_); !ok) return ok;
     return c_.memory_listen.empty() ? Status{}
                                     : listen(c_.memory_listen, "soma-memory", memory_server_);

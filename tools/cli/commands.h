@@ -43,5 +43,6 @@ void add_service_commands(CLI::App& app, Context& context,
                           const Wrap& run);  // policy, memory, slm, status, projections, effects
 void add_offline_commands(CLI::App& app, Context& context,
                           const Wrap& run);  // verify, replay, log, actor
+void add_bench_commands(CLI::App& app, Context& context, const Wrap& run);  // bench
 
 }  // namespace soma::cli

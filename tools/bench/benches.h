@@ -1,0 +1,28 @@
+// The benchmarks by name, for `soma bench` and for the programs of tests/bench.
+#pragma once
+
+#include <string>
+
+#include "schemas/base/errors.h"
+#include "tools/bench/figures.h"
+
+namespace soma::bench {
+
+struct Options {
+  std::string peer;    // "restate", or none
+  std::string engine;  // "embedded"
+  std::size_t clients = 128;
+  double seconds = 5;
+  int runs = 3;             // of each side, in turn; medians are told
+  bool profile = false;     // perf on the measured process, its report on stderr
+  bool in_process = false;  // counter: the host's API instead of HTTP
+  std::string soma;         // the binary under test
+  std::string upstream;     // the scripted model server's binary
+  std::string folder;       // where data folders are made; empty: the system's temporary folder
+};
+
+Result<Outcome> bench_counter(const Options& options);
+Result<Outcome> bench_session(const Options& options);
+Result<Outcome> bench_infer(const Options& options);
+
+}  // namespace soma::bench

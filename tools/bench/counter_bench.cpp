@@ -1,0 +1,232 @@
+// B1: a durable counter, over HTTP and in process, ours and Restate's in turn.
+#include <sys/resource.h>
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <filesystem>
+#include <mutex>
+#include <thread>
+
+#include "events/embedded/embedded_log.h"
+#include "runtime/host/host.h"
+#include "runtime/host/system_clock.h"
+#include "runtime/snapshots/rocks_store.h"
+#include "soma/v1/counter.pb.h"
+#include "tools/bench/servers.h"
+
+namespace soma::bench {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+
+namespace {
+
+// Every client has its own counter, so that neither side is held back by one actor's order.
+HttpScript counter_script(const Options& o, std::uint16_t port, const std::string& prefix,
+                          const std::string& body) {
+  HttpScript s;
+  s.port = port;
+  s.clients = o.clients;
+  s.seconds = o.seconds;
+  std::vector<std::string> requests;
+  for (std::size_t i = 0; i < o.clients; ++i)
+    requests.push_back(http_request("POST", prefix + "c" + std::to_string(i) + "/add", body));
+  s.begin = [requests = std::move(requests)](std::size_t client) { return requests[client]; };
+  s.good = [](const HttpAnswer& a) { return a.status == 200; };
+  return s;
+}
+
+Result<Figures> ours_over_http(const Options& o) {
+  auto server = SomaServer::start(o, "");
+  if (!server) return tl::unexpected(server.error());
+  return measure(o, counter_script(o, (*server)->port(), "/v1/bench/counter/", "{\"amount\":1}"),
+                 {(*server)->pid()});
+}
+
+Result<Figures> restate_over_http(const Options& o) {
+  auto server = RestateServer::start(o);
+  if (!server) return tl::unexpected(server.error());
+  return measure(o, counter_script(o, (*server)->port(), "/counter/", "1"), (*server)->pids());
+}
+
+class NoEffects final : public runtime::EffectRunner {
+ public:
+  void run(Job, OnOutcome) override {}
+  void cancel(const std::string&) override {}
+};
+
+double cpu_seconds() {
+  rusage u{};
+  ::getrusage(RUSAGE_SELF, &u);
+  const auto s = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6;
+  };
+  return s(u.ru_utime) + s(u.ru_stime);
+}
+
+// The closed loop over the host's own API: an answer begins the next command, on the host's thread.
+class HostLoad {
+ public:
+  HostLoad(runtime::Host& host, std::size_t clients) : host_(host), slots_(clients) {
+    v1::CounterCommand add;
+    add.mutable_add()->set_amount(1);
+    command_ = add.SerializeAsString();
+    for (std::size_t i = 0; i < clients; ++i)
+      slots_[i].actor = {"demo", "counter", "c" + std::to_string(i), {}};
+  }
+
+  void begin_all() {
+    open_ = slots_.size();
+    for (std::size_t i = 0; i < slots_.size(); ++i) submit(i);
+  }
+  void count(bool on) { counting_ = on; }
+  void end_all() {
+    stopping_ = true;
+    std::unique_lock lock(mutex_);
+    ended_.wait(lock, [&] { return open_ == 0; });
+  }
+  Histogram latencies() const {
+    Histogram all;
+    for (const auto& s : slots_) all.merge(s.latencies);
+    return all;
+  }
+  std::uint64_t errors() const { return errors_; }
+
+ private:
+  struct Slot {  // touched by one answer at a time
+    ActorKey actor;
+    std::uint64_t number = 0;
+    Clock::time_point began;
+    Histogram latencies;
+  };
+
+  void submit(std::size_t i) {
+    Slot& s = slots_[i];
+    s.began = Clock::now();
+    runtime::Submission c;
+    c.actor = s.actor;
+    c.command = command_;
+    c.command_id = "demo:" + s.actor.id + "-" + std::to_string(++s.number);
+    c.principal.set_subject("bench");
+    c.principal.set_tenant("demo");
+    host_.submit(std::move(c), [this, i](Result<runtime::Accepted> r) { answered(i, r); });
+  }
+
+  void answered(std::size_t i, const Result<runtime::Accepted>& r) {
+    Slot& s = slots_[i];
+    if (!r)
+      errors_.fetch_add(1);
+    else if (counting_.load(std::memory_order_relaxed))
+      s.latencies.add(static_cast<std::uint64_t>(
+          std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - s.began).count()));
+    if (!stopping_.load(std::memory_order_relaxed)) return submit(i);
+    std::lock_guard lock(mutex_);
+    if (--open_ == 0) ended_.notify_all();
+  }
+
+  runtime::Host& host_;
+  std::string command_;
+  std::vector<Slot> slots_;
+  std::atomic<bool> counting_{false}, stopping_{false};
+  std::atomic<std::uint64_t> errors_{0};
+  std::mutex mutex_;
+  std::condition_variable ended_;
+  std::size_t open_ = 0;
+};
+
+Result<Figures> ours_in_process(const Options& o) {
+  auto folder = make_data_folder(o.folder);
+  if (!folder) return tl::unexpected(folder.error());
+  Figures f;
+  {
+    events::EmbeddedOptions e;
+    e.folder = *folder + "/log";
+    auto log = events::open_embedded_log(std::move(e));
+    if (!log) return tl::unexpected(log.error());
+    auto store = runtime::open_rocks_store(*folder + "/snapshots");
+    if (!store) return tl::unexpected(store.error());
+    const auto catalog = actors::standard_catalog();
+    const auto clock = runtime::make_system_clock();
+    NoEffects effects;
+    auto host = runtime::start_host({log->get(),
+                                     catalog.get(),
+                                     clock.get(),
+                                     &effects,
+                                     store->store.get(),
+                                     "bench",
+                                     {},
+                                     {},
+                                     2,
+                                     {}});
+    if (!host) return tl::unexpected(host.error());
+    const auto serving = [&] {
+      for (const auto& p : (*host)->status())
+        if (!p.serving) return false;
+      return true;
+    };
+    while (!serving()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    const auto pause = [](double s) {
+      std::this_thread::sleep_for(std::chrono::duration<double>(s));
+    };
+    HostLoad load(**host, o.clients);
+    load.begin_all();
+    pause(1);
+    std::unique_ptr<Profile> profile;
+    if (o.profile) profile = std::make_unique<Profile>(::getpid());
+    const double cpu = cpu_seconds();
+    const auto began = Clock::now();
+    load.count(true);
+    pause(o.seconds);
+    load.count(false);
+    const double seconds = std::chrono::duration<double>(Clock::now() - began).count();
+    const double used = cpu_seconds() - cpu;
+    profile.reset();
+    load.end_all();
+    f = figures_of(load.latencies(), seconds);
+    f.cpu_s = used;
+    f.rss_mb = usage_of({::getpid()}).rss_mb;
+    f.errors = load.errors();
+  }
+  std::error_code ignored;
+  fs::remove_all(*folder, ignored);
+  return f;
+}
+
+}  // namespace
+
+Result<Outcome> bench_counter(const Options& o) {
+  Outcome out;
+  out.bench = o.in_process ? "counter.in_process" : "counter";
+  out.clients = o.clients;
+  out.seconds = o.seconds;
+  out.durability_ours = kOursDurable;
+  if (o.peer == "restate") {
+    out.peer_name = "restate";
+    out.durability_peer = "its replicated log with fsync of its WAL (default), one node";
+  }
+  std::vector<Figures> ours, peer;
+  for (int run = 0; run < o.runs; ++run) {
+    auto f = o.in_process ? ours_in_process(o) : ours_over_http(o);
+    if (!f) return tl::unexpected(f.error());
+    ours.push_back(*f);
+    if (out.peer_name.empty()) continue;
+    f = restate_over_http(o);
+    if (!f) return tl::unexpected(f.error());
+    peer.push_back(*f);
+  }
+  out.ours = median(ours);
+  if (out.peer_name.empty()) return out;
+  out.peer = median(peer);
+  const double ratio = out.ours.ops / std::max(out.peer.ops, 1e-9);
+  if (o.in_process) {
+    out.gates = {{"B1.in_process", "x the peer's ops/s", ratio, 100, true}};
+  } else {
+    out.gates = {{"B1.ops", "x the peer's ops/s", ratio, 10, true},
+                 {"B1.p99", "of the peer's p99", out.ours.p99_ms / std::max(out.peer.p99_ms, 1e-9),
+                  0.1, false}};
+  }
+  return out;
+}
+
+}  // namespace soma::bench

@@ -1,0 +1,188 @@
+// G4 and G1: governed session turns and model calls over an instant model.
+#include <boost/json.hpp>
+
+#include "tools/bench/servers.h"
+
+namespace soma::bench {
+
+namespace json = boost::json;
+
+namespace {
+
+constexpr double kLatencySeconds = 2;  // of the run with one client
+
+std::string text_of(std::string_view body, const char* name) {
+  boost::system::error_code bad;
+  const json::value v = json::parse(body, bad);
+  if (bad || !v.is_object()) return {};
+  const auto* m = v.get_object().if_contains(name);
+  return m && m->is_string() ? std::string(m->get_string()) : std::string();
+}
+
+HttpScript script_of(const Options& o, std::uint16_t port) {
+  HttpScript s;
+  s.port = port;
+  s.clients = o.clients;
+  s.seconds = o.seconds;
+  s.good = [](const HttpAnswer& a) { return a.status == 200; };
+  return s;
+}
+
+// A session of one turn: started, then followed until its stream ends.
+HttpScript session_script(const Options& o, std::uint16_t port) {
+  HttpScript s = script_of(o, port);
+  struct Client {
+    std::uint64_t turns = 0;
+    bool following = false;
+  };
+  auto clients = std::make_shared<std::vector<Client>>(o.clients);
+  s.begin = [clients](std::size_t i) {
+    Client& c = (*clients)[i];
+    c.following = false;
+    const std::string n = std::to_string(i) + " asks for the " + std::to_string(++c.turns);
+    return http_request("POST", "/v1/sessions/start",
+                        "{\"prompt\":\"Client " + n + "th time: what is new?\"}");
+  };
+  s.next = [clients](std::size_t i, const HttpAnswer& a) -> std::optional<std::string> {
+    Client& c = (*clients)[i];
+    if (c.following || a.status != 202) return {};
+    c.following = true;
+    return http_request("GET", "/v1/sessions/" + text_of(a.body, "session_id") + "/stream");
+  };
+  s.good = [](const HttpAnswer& a) {
+    return a.status == 200 && a.body.find("event: session.completed") != std::string_view::npos;
+  };
+  return s;
+}
+
+HttpScript infer_script(const Options& o, std::uint16_t port) {
+  HttpScript s = script_of(o, port);
+  const std::string request = http_request(
+      "POST", "/v1/chat/completions",
+      R"({"messages":[{"role":"user","content":"Say hello to the bench."}],"max_tokens":32})");
+  s.begin = [request](std::size_t) { return request; };
+  return s;
+}
+
+// The same model call, straight to the upstream.
+HttpScript direct_script(const Options& o, std::uint16_t port) {
+  HttpScript s = script_of(o, port);
+  const std::string request = http_request(
+      "POST", "/v1/chat/completions",
+      R"({"model":"default","stream":true,"messages":[{"role":"user","content":"Say hello to the bench."}],"max_tokens":32})");
+  s.begin = [request](std::size_t) { return request; };
+  return s;
+}
+
+HttpScript embed_script(const Options& o, std::uint16_t port) {
+  HttpScript s = script_of(o, port);
+  const std::string request =
+      http_request("POST", "/v1/embeddings", R"({"model":"default","input":["What is new?"]})");
+  s.begin = [request](std::size_t) { return request; };
+  return s;
+}
+
+struct Setting {
+  std::unique_ptr<UpstreamServer> upstream;
+  std::unique_ptr<SomaServer> soma;
+};
+
+Result<Setting> set_up(const Options& o) {
+  Setting s;
+  auto upstream = UpstreamServer::start(o);
+  if (!upstream) return tl::unexpected(upstream.error());
+  s.upstream = std::move(*upstream);
+  auto soma = SomaServer::start(o, s.upstream->base_url());
+  if (!soma) return tl::unexpected(soma.error());
+  s.soma = std::move(*soma);
+  if (auto ok = s.soma->lift_budget("demo", ""); !ok) return tl::unexpected(ok.error());
+  return s;
+}
+
+using MakeScript = HttpScript (*)(const Options&, std::uint16_t);
+
+// What one run gives: figures under load; with one client, ours and the upstream alone.
+struct Run {
+  Figures loaded, single;
+  double upstream_p50_ms = 0, boot_ms = 0;
+};
+
+Result<Run> run_once(const Options& o, MakeScript script,
+                     const std::vector<MakeScript>& upstream_parts) {
+  auto setting = set_up(o);
+  if (!setting) return tl::unexpected(setting.error());
+  Run run;
+  run.boot_ms = setting->soma->boot_ms();
+  const std::vector<pid_t> ours{setting->soma->pid()};
+  Options one = o;
+  one.clients = 1;
+  one.seconds = kLatencySeconds;
+  one.profile = false;
+  auto f = measure(one, script(one, setting->soma->port()), ours);
+  if (!f) return tl::unexpected(f.error());
+  run.single = *f;
+  one.seconds = 1;
+  for (const auto part : upstream_parts) {
+    f = measure(one, part(one, setting->upstream->port()), {setting->upstream->pid()});
+    if (!f) return tl::unexpected(f.error());
+    run.upstream_p50_ms += f->p50_ms;
+  }
+  f = measure(o, script(o, setting->soma->port()), ours);
+  if (!f) return tl::unexpected(f.error());
+  run.loaded = *f;
+  return run;
+}
+
+Result<Outcome> run_all(const Options& o, const char* name, MakeScript script,
+                        const std::vector<MakeScript>& upstream_parts) {
+  Outcome out;
+  out.bench = name;
+  out.clients = o.clients;
+  out.seconds = o.seconds;
+  out.durability_ours = kOursDurable;
+  std::vector<Figures> loaded, single;
+  std::vector<Figures> rest;  // ops: boot; p50: upstream
+  for (int i = 0; i < o.runs; ++i) {
+    auto run = run_once(o, script, upstream_parts);
+    if (!run) return tl::unexpected(run.error());
+    loaded.push_back(run->loaded);
+    single.push_back(run->single);
+    rest.push_back({.ops = run->boot_ms, .p50_ms = run->upstream_p50_ms});
+  }
+  out.ours = median(loaded);
+  const Figures s = median(single), r = median(rest);
+  out.extra = {{"single_p50_ms", s.p50_ms},
+               {"single_p99_ms", s.p99_ms},
+               {"upstream_p50_ms", r.p50_ms},
+               {"added_p50_ms", s.p50_ms - r.p50_ms},
+               {"boot_ms", r.ops}};
+  return out;
+}
+
+double extra_of(const Outcome& o, std::string_view name) {
+  for (const auto& [n, v] : o.extra)
+    if (n == name) return v;
+  return 0;
+}
+
+}  // namespace
+
+Result<Outcome> bench_session(const Options& o) {
+  auto out = run_all(o, "session", session_script, {embed_script, direct_script});
+  if (out)
+    out->gates = {
+        {"G4.turns", "turns/s", out->ours.ops, 3000, true},
+        {"G4.overhead", "ms added at one client, p50", extra_of(*out, "added_p50_ms"), 5, false},
+        {"G4.boot", "ms to ready", extra_of(*out, "boot_ms"), 2000, false}};
+  return out;
+}
+
+Result<Outcome> bench_infer(const Options& o) {
+  auto out = run_all(o, "infer", infer_script, {direct_script});
+  if (out)
+    out->gates = {
+        {"G1.added", "ms added at one client, p50", extra_of(*out, "added_p50_ms"), 0.5, false}};
+  return out;
+}
+
+}  // namespace soma::bench

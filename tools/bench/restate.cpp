@@ -1,0 +1,139 @@
+// The peer: npm packages into the cache, the server, a service, its registration.
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <thread>
+
+#include "tools/bench/servers.h"
+
+namespace soma::bench {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr const char* kServerVersion = "1.7.12";
+constexpr const char* kSdkVersion = "1.9.1";
+constexpr int kStartMs = 30'000;
+
+constexpr const char* kService = R"js(import * as restate from "@restatedev/restate-sdk";
+const counter = restate.object({name: "counter", handlers: {
+  add: async (ctx, amount) => {
+    const value = ((await ctx.get("value")) ?? 0) + amount;
+    ctx.set("value", value);
+    return value;
+  },
+}});
+restate.serve({services: [counter], port: Number(process.env.PORT)});
+)js";
+
+fs::path cache_folder() {
+  const auto get = [](const char* name) {
+    const char* v = std::getenv(name);
+    return std::string(v ? v : "");
+  };
+  if (const auto c = get("SOMA_CACHE_DIR"); !c.empty()) return c;
+  if (const auto c = get("XDG_CACHE_HOME"); !c.empty()) return fs::path(c) / "somastack";
+  return fs::path(get("HOME")) / ".cache" / "somastack";
+}
+
+int run(const std::vector<std::string>& command, const std::string& folder,
+        const std::string& log) {
+  auto child = Child::start({command, {}, folder, log, false});
+  if (!child) return 127;
+  while ((*child)->running()) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  return (*child)->stop();
+}
+
+// Installed once per version; half-made folders are never used.
+Result<fs::path> installed() {
+  const fs::path folder =
+      cache_folder() / "peers" / (std::string("restate-") + kServerVersion + "-" + kSdkVersion);
+  if (fs::exists(folder)) return folder;
+  const fs::path work = folder.string() + ".new";
+  std::error_code ignored;
+  fs::remove_all(work, ignored);
+  fs::create_directories(work);
+  std::cerr << "bench: installing the Restate server and SDK with npm (about 60 MB, once)"
+            << std::endl;
+  std::ofstream(work / "package.json")
+      << "{\"private\":true,\"type\":\"module\",\"dependencies\":{"
+         "\"@restatedev/restate-server-linux-x64\":\""
+      << kServerVersion << "\",\"@restatedev/restate-sdk\":\"" << kSdkVersion << "\"}}\n";
+  const std::string log = (work / "npm.log").string();
+  if (run({"npm", "install", "--no-audit", "--no-fund"}, work.string(), log) != 0)
+    return fail(Code::kUnavailable,
+                "npm could not install the peer (see " + log + "); nodejs and npm are needed");
+  std::ofstream(work / "counter.mjs") << kService;
+  fs::rename(work, folder);
+  return folder;
+}
+
+std::string address(int port) { return "127.0.0.1:" + std::to_string(port); }
+
+// Until `probe` answers 2xx.
+Status wait_for(std::uint16_t port, const std::string& probe, Child& child, const char* what) {
+  for (int waited = 0; waited < kStartMs && child.running(); waited += 50) {
+    if (auto r = http_once(port, probe); r && r->first / 100 == 2) return {};
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  return fail(Code::kUnavailable, std::string(what) + " did not start");
+}
+
+}  // namespace
+
+Result<std::unique_ptr<RestateServer>> RestateServer::start(const Options& o) {
+  auto package = installed();
+  if (!package) return tl::unexpected(package.error());
+  auto folder = make_data_folder(o.folder);
+  if (!folder) return tl::unexpected(folder.error());
+  auto out = std::make_unique<RestateServer>();
+  out->folder_ = *folder;
+  const int service = free_port(), ingress = free_port(), admin = free_port(), node = free_port();
+  auto made = Child::start({{"node", "counter.mjs"},
+                            {{"PORT", std::to_string(service)}, {"NODE_ENV", "production"}},
+                            package->string(),
+                            *folder + "/service.log",
+                            false});
+  if (!made) return tl::unexpected(made.error());
+  out->service_ = std::move(*made);
+  const fs::path binary =
+      *package / "node_modules/@restatedev/restate-server-linux-x64/bin/restate-server";
+  made = Child::start(
+      {{binary.string(), "--no-logo", "--listen-mode", "tcp", "--base-dir", *folder + "/data"},
+       {{"RESTATE_INGRESS__BIND_ADDRESS", address(ingress)},
+        {"RESTATE_ADMIN__BIND_ADDRESS", address(admin)},
+        {"RESTATE_BIND_ADDRESS", address(node)},
+        {"RESTATE_LOG_SERVER__ROCKSDB_DISABLE_WAL_FSYNC", "false"},
+        {"RESTATE_DISABLE_TELEMETRY", "true"}},
+       *folder,
+       *folder + "/server.log",
+       false});
+  if (!made) return tl::unexpected(made.error());
+  out->server_ = std::move(*made);
+  out->port_ = static_cast<std::uint16_t>(ingress);
+  const auto admin_port = static_cast<std::uint16_t>(admin);
+  if (auto ok = wait_for(admin_port, http_request("GET", "/health"), *out->server_, "Restate"); !ok)
+    return tl::unexpected(ok.error());
+  const std::string body = "{\"uri\":\"http://" + address(service) + "\"}";
+  if (auto ok = wait_for(admin_port, http_request("POST", "/deployments", body), *out->server_,
+                         "the peer's service");
+      !ok)
+    return tl::unexpected(ok.error());
+  if (auto ok = wait_for(out->port_, http_request("POST", "/counter/warm/add", "1"), *out->server_,
+                         "the peer's counter");
+      !ok)
+    return tl::unexpected(ok.error());
+  return out;
+}
+
+RestateServer::~RestateServer() {
+  server_.reset();
+  service_.reset();
+  std::error_code ignored;
+  fs::remove_all(folder_, ignored);
+}
+
+}  // namespace soma::bench
