@@ -101,7 +101,11 @@ void Partition::answer_recorded(const StateStore::DedupeRow& row, const std::str
 
 void Partition::enqueue(Input input) {
   queue_.push_back(std::move(input));
-  pump();
+  if (std::exchange(pump_posted_, true)) return;
+  post([this] {  // behind what has been posted already: one round takes all of it
+    pump_posted_ = false;
+    pump();
+  });
 }
 
 v1::Context Partition::make_context(const Input& input) const {

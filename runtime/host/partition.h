@@ -151,6 +151,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
   events::Fence fence_;  // as of the last valid frame
   Offset next_offset_;   // after it
   std::deque<Input> queue_;
+  bool pump_posted_ = false;
   std::unordered_map<ActorKey, std::shared_ptr<Entity>> entities_;
   std::uint64_t use_clock_ = 0;
 
