@@ -110,10 +110,14 @@ Properties tail_properties() {
 
 // An open transaction of a stranger must not stall a judgement: read_uncommitted. EOF tells of
 // control records at the end, which no consumer is shown.
-Properties reader_properties() {
-  return {{"isolation.level", "read_uncommitted"}, {"auto.offset.reset", "error"},
-          {"enable.partition.eof", "true"},        {"fetch.wait.max.ms", "20"},
-          {"fetch.error.backoff.ms", "20"},        {"queued.max.messages.kbytes", "16384"}};
+Properties reader_properties(const KafkaOptions& o) {
+  return {{"isolation.level", "read_uncommitted"},
+          {"auto.offset.reset", "error"},
+          {"enable.partition.eof", "true"},
+          {"socket.timeout.ms", std::to_string(std::max<std::int64_t>(o.read_timeout_ms, 100))},
+          {"fetch.wait.max.ms", "20"},
+          {"fetch.error.backoff.ms", "20"},
+          {"queued.max.messages.kbytes", "16384"}};
 }
 
 Result<Client> make_client(rd_kafka_type_t type, const KafkaOptions& options,

@@ -44,7 +44,7 @@ Result<Client> make_client(rd_kafka_type_t type, const KafkaOptions& options,
 
 Properties producer_properties(const KafkaOptions& options);
 Properties tail_properties();
-Properties reader_properties();
+Properties reader_properties(const KafkaOptions& options);
 
 // The user's properties that this room sets itself, and values out of range: kInvalidArgument.
 Status check_options(const KafkaOptions& options);

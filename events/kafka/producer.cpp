@@ -209,10 +209,12 @@ void Producer::give_up(const Error& error) {
 
 void Producer::rebuild() {
   give_up({Code::kUnknownOutcome, "the Kafka producer failed while the record was in flight", {}});
-  counts_.rebuilt.fetch_add(1, std::memory_order_relaxed);
   tainted_ = false;
   auto opened = open();
-  if (opened) return;
+  if (opened) {
+    counts_.rebuilt.fetch_add(1, std::memory_order_relaxed);
+    return;
+  }
   {
     std::lock_guard lock(mutex_);
     problem_ = opened.error().message;

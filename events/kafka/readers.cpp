@@ -14,6 +14,12 @@ struct MessageDeleter {
   void operator()(rd_kafka_message_t* m) const { rd_kafka_message_destroy(m); }
 };
 using Message = std::unique_ptr<rd_kafka_message_t, MessageDeleter>;
+struct PartitionsDeleter {
+  void operator()(rd_kafka_topic_partition_list_t* l) const {
+    rd_kafka_topic_partition_list_destroy(l);
+  }
+};
+using Partitions = std::unique_ptr<rd_kafka_topic_partition_list_t, PartitionsDeleter>;
 
 Offset offset_of(const rd_kafka_message_t& m) {
   return Offset{static_cast<std::uint64_t>(std::max<std::int64_t>(m.offset, 0))};
@@ -88,7 +94,7 @@ void Readers::release(Consumer& consumer) {
 
 Status Readers::open(Consumer& c) {
   if (c.client) return {};
-  auto client = make_client(RD_KAFKA_CONSUMER, options_, reader_properties(), c.events);
+  auto client = make_client(RD_KAFKA_CONSUMER, options_, reader_properties(options_), c.events);
   if (!client) return tl::unexpected(client.error());
   c.client = std::move(*client);
   c.topic.reset(rd_kafka_topic_new(c.client.get(), topic_name_.c_str(), nullptr));
@@ -118,13 +124,18 @@ Result<Offset> Readers::end(PartitionId partition) {
   Lease lease(*this, partition, Offset{~0ULL});
   if (auto ok = open(*lease); !ok) return tl::unexpected(ok.error());
   const auto deadline = Clock::now() + std::chrono::milliseconds(options_.read_timeout_ms);
+  const Partitions asked(rd_kafka_topic_partition_list_new(1));
+  auto& row = *rd_kafka_topic_partition_list_add(asked.get(), topic_name_.c_str(),
+                                                 static_cast<std::int32_t>(partition.value));
   for (;;) {
-    std::int64_t low = 0, high = 0;
-    const auto code = rd_kafka_query_watermark_offsets(
-        (*lease).client.get(), topic_name_.c_str(), static_cast<std::int32_t>(partition.value),
-        &low, &high, static_cast<int>(options_.read_timeout_ms));
-    if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
-      return Offset{static_cast<std::uint64_t>(std::max<std::int64_t>(high, 0))};
+    row.offset = RD_KAFKA_OFFSET_END;  // where a time is asked for, this means the end
+    row.err = RD_KAFKA_RESP_ERR_NO_ERROR;
+    // Not rd_kafka_query_watermark_offsets, which forgets its timeout when a leader is gone.
+    auto code = rd_kafka_offsets_for_times((*lease).client.get(), asked.get(),
+                                           static_cast<int>(options_.read_timeout_ms));
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) code = row.err;
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR && row.offset >= 0)
+      return Offset{static_cast<std::uint64_t>(row.offset)};
     // A new topic, or a leader that moves, is settled in a moment.
     if (code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED || Clock::now() >= deadline)
       return tl::unexpected(to_error(code, "the end of partition " +
