@@ -35,6 +35,7 @@ Submission make_submission(const http::Request& request, ActorKey actor,
   s.principal = request.principal;
   s.correlation_id = request.request_id;
   s.traceparent = request.traceparent;
+  s.once = request.idempotency_key.empty();
   return s;
 }
 

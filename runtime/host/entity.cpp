@@ -18,7 +18,7 @@ std::string event_id(const ActorKey& actor, Sequence sequence) {
 Entity::Entity(ActorKey key, const actors::ActorType& type, std::shared_ptr<Executor> executor)
     : key_(std::move(key)), type_(type), executor_(std::move(executor)), state_(type.new_state()) {}
 
-Decided Entity::decide(const v1::Context& context, const std::string& command) {
+Decided Entity::decide(v1::Context& context, std::string& command) {
   Decided out;
   out.sequence = sequence_;
   if (broken) {
@@ -42,10 +42,8 @@ Decided Entity::decide(const v1::Context& context, const std::string& command) {
     out.rejection = decision.error();
     return out;
   }
-  auto entry = std::make_shared<v1::Entry>();
+  auto entry = std::make_unique<v1::Entry>();
   *entry->mutable_actor() = actors::to_ref(key_);
-  *entry->mutable_context() = context;
-  entry->set_command(command);
   entry->set_reply(std::move(decision->reply));
   Sequence next = sequence_;
   for (const auto& event : decision->events) {
@@ -57,7 +55,7 @@ Decided Entity::decide(const v1::Context& context, const std::string& command) {
     recorded->set_schema(1);
     recorded->set_payload(actors::deterministic_bytes(*event));
   }
-  std::size_t size = entry->ByteSizeLong();
+  std::size_t size = entry->ByteSizeLong() + context.ByteSizeLong() + command.size() + 64;
   for (const auto& send : decision->sends) size += send.command.size() + 256;
   if (size > kMaxEntryBytes) {  // before evolve, so nothing is half done
     out.rejection = {Code::kTooLarge,
@@ -67,6 +65,8 @@ Decided Entity::decide(const v1::Context& context, const std::string& command) {
     return out;
   }
   for (const auto& event : decision->events) type_.evolve(*state_, *event);
+  entry->mutable_context()->Swap(&context);
+  entry->set_command(std::move(command));
   sequence_ = next;
   out.sequence = next;
   out.entry = std::move(entry);

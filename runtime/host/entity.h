@@ -13,7 +13,7 @@ namespace soma::runtime {
 
 // What one command made of an actor. Exactly one of entry, rejection and thrown.
 struct Decided {
-  std::shared_ptr<v1::Entry> entry;
+  std::unique_ptr<v1::Entry> entry;
   std::vector<actors::OutSend> sends;  // those of `entry`, not yet numbered
   Error rejection;
   std::string thrown;                            // decide threw: what it said
@@ -30,7 +30,8 @@ class Entity {
  public:
   Entity(ActorKey key, const actors::ActorType& type, std::shared_ptr<Executor> executor);
 
-  Decided decide(const v1::Context& context, const std::string& command);
+  // Context and command have moved into the entry if there is one; else they are as they were.
+  Decided decide(v1::Context& context, std::string& command);
   // An event as recorded; kCorrupt when it does not follow the last one or does not parse.
   Status apply(const v1::RecordedEvent& event);
   Status restore(Sequence sequence, const std::string& state);

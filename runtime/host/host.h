@@ -27,6 +27,7 @@ struct Submission {
   v1::Principal principal;
   std::string correlation_id;
   std::string traceparent;
+  bool once = false;  // nobody can repeat command_id: nothing is kept to answer a repetition with
 };
 
 struct Accepted {
@@ -46,7 +47,7 @@ struct HostLimits {
   std::size_t mailbox_per_actor = 4096;
   std::size_t queue_per_partition = 65536;
   std::size_t frame_max_entries = 2048;
-  std::size_t frames_in_flight = 8;
+  std::size_t frames_in_flight = 2;
   std::size_t active_actors_per_partition = 20000;  // beyond it idle ones are passivated
   std::uint64_t checkpoint_every_events = 20000;
   std::int64_t checkpoint_every_ms = 5000;
@@ -88,7 +89,7 @@ class Host {
     Offset applied;  // last valid offset
     bool serving = false;
     std::size_t active_actors = 0, queued = 0, parked = 0, pending_effects = 0,
-                frames_in_flight = 0;
+                frames_in_flight = 2;
     std::string problem;  // why not serving
   };
   virtual std::vector<PartitionStatus> status() const = 0;

@@ -5,6 +5,10 @@
 
 namespace soma::runtime {
 
+namespace {
+constexpr std::size_t kMaxShownEffects = 1000;
+}
+
 Partition::Partition(PartitionId id, std::shared_ptr<const PartitionWorld> world)
     : id_(id), world_(std::move(world)), w_(*world_), executor_(w_.executors->make()) {
   status_.partition = id;
@@ -45,12 +49,13 @@ void Partition::accept(Submission s, Host::OnAccepted done) {
     return done(fail(Code::kUnavailable, "the partition is not being served" +
                                              (problem_.empty() ? "" : ": " + problem_)));
   }
-  if (answer_known(s, done)) {
+  if (!s.once && answer_known(s, done)) {
     queued_.fetch_sub(1, std::memory_order_relaxed);
     return;
   }
-  deciding_[s.command_id].request_hash = s.request_hash;
+  if (!s.once) deciding_[s.command_id].request_hash = s.request_hash;
   Input input;
+  input.once = s.once;
   input.actor = std::move(s.actor);
   input.command = std::move(s.command);
   input.request_hash = std::move(s.request_hash);
@@ -106,13 +111,6 @@ void Partition::enqueue(Input input) {
     pump_posted_ = false;
     pump();
   });
-}
-
-v1::Context Partition::make_context(const Input& input) const {
-  v1::Context context = input.context;
-  context.set_now_ms(w_.parts.clock->now_ms());
-  context.set_partition(id_.value);
-  return context;
 }
 
 void Partition::receive(PartitionId source, v1::OutboxItem item) {
@@ -182,8 +180,7 @@ void Partition::stop(std::function<void()> stopped) {
     ++generation_;
     refuse_all({Code::kUnavailable, "the node is stopping", {}});
     for (auto& pending : in_flight_)
-      for (auto& c : pending->completions)
-        c.failed({Code::kUnknownOutcome, "the node is stopping", {}});
+      pending->fail({Code::kUnknownOutcome, "the node is stopping", {}});
     in_flight_.clear();
     writer_.reset();
     entities_.clear();
@@ -227,14 +224,32 @@ Host::PartitionStatus Partition::status() const {
 }
 
 std::vector<Host::PendingEffect> Partition::pending_effects() const {
-  std::lock_guard lock(shared_mutex_);
-  return pending_shown_;
+  std::vector<Host::PendingEffect> out;
+  std::lock_guard lock(ledger_mutex_);
+  for (const auto& [key, items] : ledger_.all())
+    for (const auto& [id, item] : items) {
+      if (out.size() >= kMaxShownEffects) return out;
+      out.push_back({key, item.effect,
+                     item.state == EffectLedger::State::kRunning ? "running" : "pending",
+                     item.since_ms});
+    }
+  return out;
 }
 
 std::vector<StateStore::HistoryRow> Partition::tail_history(const ActorKey& actor) const {
   std::lock_guard lock(shared_mutex_);
-  auto it = tail_.find(actor);
-  return it == tail_.end() ? std::vector<StateStore::HistoryRow>{} : it->second;
+  std::vector<StateStore::HistoryRow> out;
+  if (auto it = tail_.find(actor); it != tail_.end())
+    for (const auto& row : it->second) out.push_back({actor, row.first, row.offset});
+  return out;
+}
+
+void Partition::add_to_tail(const events::ValidFrame& valid) {
+  std::lock_guard lock(shared_mutex_);
+  for (const auto& touch : valid.frame->touched())
+    if (touch.events() > 0)
+      tail_[actors::to_key(touch.actor())].push_back(
+          {Sequence{touch.first_sequence()}, valid.position.offset});
 }
 
 }  // namespace soma::runtime

@@ -61,10 +61,23 @@ class Partition : public std::enable_shared_from_this<Partition> {
     v1::InputPosition position;  // kRelay
     Host::OnAccepted done;       // kClient
     Host::OnState on_state;      // kRead
+    bool once = false;           // its id cannot come again
     bool retried = false;
     bool counted = false;     // stands in queued_
     std::uint32_t depth = 0;  // of a cascade inside the round
     std::uint64_t order = 0;  // of dispatch: the order of entries in the frame
+  };
+  // An input in a round, and what its actor made of it.
+  struct Work {
+    Input input;
+    Decided decided;
+  };
+  using WorkPtr = std::shared_ptr<Work>;
+  // A client's command in a frame.
+  struct Answer {
+    Host::OnAccepted done;
+    StateStore::DedupeRow row;  // its position is that of the frame
+    bool once = false;
   };
   // Told when what it depends on is durable and valid, or that it is not.
   struct Completion {
@@ -75,10 +88,15 @@ class Partition : public std::enable_shared_from_this<Partition> {
     std::vector<Completion> completions;
     std::vector<std::pair<ActorKey, std::vector<actors::Effect>>> effects;
     std::vector<v1::OutboxItem> outbox;
-    std::vector<StateStore::DedupeRow> dedupe;
+    std::vector<Answer> answers;
     std::vector<v1::InputPosition> inputs;
     std::int64_t began_us = 0;
     std::size_t events = 0;
+
+    void fail(const Error& error) {
+      for (auto& a : answers) a.done(tl::unexpected(error));
+      for (auto& c : completions) c.failed(error);
+    }
   };
   struct Dedupe {
     std::string request_hash;
@@ -95,16 +113,15 @@ class Partition : public std::enable_shared_from_this<Partition> {
                        const Host::OnAccepted& done);
   void enqueue(Input input);
   void refuse_all(const Error& error);
-  v1::Context make_context(const Input& input) const;
 
   // partition_round.cpp: rounds and frames.
   void pump();
   void dispatch(Input input);
-  void decided(Input input, Decided decided);
-  void take_entry(Input input, Decided decided);
+  void decided(WorkPtr work);
+  void take_entry(WorkPtr work);
   void threw(Input input, const std::string& what);
   void close_round();
-  void put_entry(Input& input, Decided& decided, v1::Frame& frame, PendingFrame& pending);
+  void put_entry(Work& work, v1::Frame& frame, PendingFrame& pending);
   void append_frame(std::shared_ptr<PendingFrame> pending, v1::Frame frame);
   void frame_done(const std::shared_ptr<PendingFrame>& pending,
                   const events::FrameWriter::Outcome& outcome);
@@ -158,7 +175,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
   // The round that is being decided.
   bool round_ = false;
   std::size_t outstanding_ = 0;
-  std::vector<std::pair<Input, Decided>> entries_;  // as they came back from their actors
+  std::vector<WorkPtr> entries_;  // as they came back from their actors
   std::uint64_t next_order_ = 0;
   std::vector<Completion> aside_;  // rejections and reads: they wait for what they saw
 
@@ -166,7 +183,8 @@ class Partition : public std::enable_shared_from_this<Partition> {
   std::unordered_map<std::string, Dedupe> deciding_;               // command ids not yet valid
   std::unordered_map<std::string, StateStore::DedupeRow> recent_;  // valid, not yet in the store
   std::map<ActorKey, std::deque<Input>> parked_;
-  std::vector<Input> retry_;  // threw once: again when nothing is in flight
+  std::vector<Input> retry_;         // threw once: again when nothing is in flight
+  mutable std::mutex ledger_mutex_;  // others read it; only this executor changes it
   EffectLedger ledger_;
 
   std::map<std::uint32_t, std::uint64_t> last_sent_;  // per target
@@ -176,10 +194,13 @@ class Partition : public std::enable_shared_from_this<Partition> {
   std::map<std::uint32_t, std::uint64_t> accepted_;    // in memory, per source
 
   mutable std::mutex shared_mutex_;  // what status() and history read from other threads
-  std::map<ActorKey, std::vector<StateStore::HistoryRow>>
-      tail_;  // frames since the last checkpoint
+  struct TailRow {
+    Sequence first;
+    Offset offset;
+  };
+  std::unordered_map<ActorKey, std::vector<TailRow>> tail_;  // frames since the last checkpoint
+  void add_to_tail(const events::ValidFrame& frame);
   Host::PartitionStatus status_;
-  std::vector<Host::PendingEffect> pending_shown_;
   void publish_status();
 
   bool checkpointing_ = false;

@@ -48,7 +48,7 @@ void Partition::write_checkpoint() {
   events_since_checkpoint_ = 0;
   last_checkpoint_ms_ = w_.parts.clock->now_ms();
   auto batch = std::make_shared<StateStore::Batch>();
-  std::map<ActorKey, std::vector<StateStore::HistoryRow>> tail;
+  decltype(tail_) tail;
   {
     std::lock_guard lock(shared_mutex_);
     tail = tail_;
@@ -58,14 +58,14 @@ void Partition::write_checkpoint() {
   for (const auto& [key, rows] : tail) {
     auto e = entity(key);
     if (!e) continue;
-    if (!e->loaded) load(*e, id_, w_, rows);
+    if (!e->loaded) load(*e, id_, w_, tail_history(key));
     if (e->broken) {  // its history must stay reachable: no checkpoint may pass it
       checkpointing_ = false;
       log_error("checkpoint held back by an actor that cannot be restored",
                 {{"actor", to_string(key)}, {"reason", e->problem}});
       return;
     }
-    for (const auto& row : rows) batch->history.push_back(row);
+    for (const auto& row : rows) batch->history.push_back({key, row.first, row.offset});
     if (e->sequence() <= e->saved) continue;
     batch->snapshots.push_back({key, e->sequence(), last, e->type().schema_hash(),
                                 actors::deterministic_bytes(e->state()),

@@ -6,20 +6,13 @@ namespace soma::runtime {
 
 void Partition::update_effects(const ActorKey& actor, std::vector<actors::Effect> effects,
                                bool recovered) {
-  auto change = ledger_.update(actor, std::move(effects), w_.parts.clock->now_ms());
+  EffectLedger::Change change;
+  {
+    std::lock_guard lock(ledger_mutex_);
+    change = ledger_.update(actor, std::move(effects), w_.parts.clock->now_ms());
+  }
   for (const auto& id : change.cancel) w_.parts.effects->cancel(id);
   for (const auto& effect : change.start) schedule(actor, effect, recovered);
-  if (change.start.empty() && change.cancel.empty()) return;
-  std::vector<Host::PendingEffect> shown;
-  for (const auto& [key, items] : ledger_.all())
-    for (const auto& [id, item] : items) {
-      if (shown.size() >= 1000) break;
-      shown.push_back({key, item.effect,
-                       item.state == EffectLedger::State::kRunning ? "running" : "pending",
-                       item.since_ms});
-    }
-  std::lock_guard lock(shared_mutex_);
-  pending_shown_ = std::move(shown);
 }
 
 void Partition::schedule(const ActorKey& actor, const actors::Effect& effect, bool recovered) {
@@ -71,7 +64,10 @@ void Partition::run_effect(const ActorKey& actor, const std::string& effect_id,
     outcome.mutable_failure()->set_message("the effect's deadline passed before it could begin");
     return report(actor, std::move(outcome));
   }
-  item->state = EffectLedger::State::kRunning;
+  {
+    std::lock_guard lock(ledger_mutex_);
+    item->state = EffectLedger::State::kRunning;
+  }
   w_.metrics->effects_started.fetch_add(1, std::memory_order_relaxed);
   EffectRunner::Job job{actor, effect, actor.tenant, {}, {}};
   w_.parts.effects->run(std::move(job), [self = weak_from_this(), actor, now,
@@ -89,7 +85,10 @@ void Partition::run_effect(const ActorKey& actor, const std::string& effect_id,
 void Partition::report(const ActorKey& actor, v1::EffectOutcome outcome) {
   auto* item = ledger_.find(actor, outcome.effect_id(), outcome.attempt());
   if (!item || item->state == EffectLedger::State::kReported) return;  // cancelled meanwhile
-  item->state = EffectLedger::State::kReported;
+  {
+    std::lock_guard lock(ledger_mutex_);
+    item->state = EffectLedger::State::kReported;
+  }
   auto& counter = outcome.has_result()    ? w_.metrics->effects_done
                   : outcome.has_failure() ? w_.metrics->effects_failed
                                           : w_.metrics->effects_unknown;

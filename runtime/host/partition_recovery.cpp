@@ -53,7 +53,10 @@ Status Partition::claim_and_read() {
   events::Fence fence;
   Offset next;
   entities_.clear();
-  ledger_.clear();
+  {
+    std::lock_guard lock(ledger_mutex_);
+    ledger_.clear();
+  }
   recent_.clear();
   writing_.clear();
   parked_.clear();
@@ -109,14 +112,7 @@ Status Partition::claim_and_read() {
 
 void Partition::read_tail(const events::ValidFrame& valid) {
   const auto& frame = *valid.frame;
-  {
-    std::lock_guard lock(shared_mutex_);
-    for (const auto& touch : frame.touched())
-      if (touch.events() > 0) {
-        ActorKey key = actors::to_key(touch.actor());
-        tail_[key].push_back({key, Sequence{touch.first_sequence()}, valid.position.offset});
-      }
-  }
+  add_to_tail(valid);
   for (const auto& entry : frame.entries()) {
     const ActorKey actor = actors::to_key(entry.actor());
     if (entry.has_input())
@@ -215,15 +211,11 @@ void Partition::fail_partition(const Error& error) {
     told = {Code::kUnknownOutcome,
             "whether the command was recorded is not known; retry with the same Idempotency-Key",
             {}};
-  std::vector<Completion> all;
-  for (auto& pending : in_flight_)
-    for (auto& c : pending->completions) all.push_back(std::move(c));
-  for (auto& c : aside_) all.push_back(std::move(c));
-  for (auto& [input, d] : entries_)
-    if (input.done) input.done(tl::unexpected(told));
-  in_flight_.clear();
-  aside_.clear();
-  entries_.clear();
+  const auto in_flight = std::exchange(in_flight_, {});
+  const auto aside = std::exchange(aside_, {});
+  const auto entries = std::exchange(entries_, {});
+  for (const auto& work : entries)
+    if (work->input.done) work->input.done(tl::unexpected(told));
   for (Input& input : retry_)
     if (input.done) input.done(tl::unexpected(told));
   retry_.clear();
@@ -231,7 +223,8 @@ void Partition::fail_partition(const Error& error) {
   outstanding_ = 0;
   checkpointing_ = false;
   want_checkpoint_ = false;
-  for (auto& c : all) c.failed(told);
+  for (const auto& pending : in_flight) pending->fail(told);
+  for (const auto& c : aside) c.failed(told);
   refuse_all(told);
   writer_.reset();
   publish_status();

@@ -77,21 +77,22 @@ void Partition::dispatch(Input input) {
   }
   auto target = entity(input.actor);
   if (!target) {
-    Decided unknown;
-    unknown.rejection = {Code::kInvalidArgument, "unknown actor type " + input.actor.type,
-                         "actor.type"};
+    auto unknown = std::make_shared<Work>();
+    unknown->decided.rejection = {Code::kInvalidArgument, "unknown actor type " + input.actor.type,
+                                  "actor.type"};
+    unknown->input = std::move(input);
     ++outstanding_;
-    return decided(std::move(input), std::move(unknown));
+    return decided(unknown);
   }
   ++outstanding_;
   input.order = ++next_order_;
   const bool decides = input.kind != Input::Kind::kRead && input.kind != Input::Kind::kRestore;
-  v1::Context context = make_context(input);
-  auto shared = std::make_shared<Input>(std::move(input));
+  input.context.set_now_ms(w_.parts.clock->now_ms());
+  input.context.set_partition(id_.value);
+  auto work = std::make_shared<Work>(Work{std::move(input), {}});
   std::vector<StateStore::HistoryRow> tail;
   if (!target->loaded) tail = tail_history(target->key());
-  target->executor().post([self = shared_from_this(), target, shared, decides,
-                           context = std::move(context), tail = std::move(tail),
+  target->executor().post([self = shared_from_this(), target, work, decides, tail = std::move(tail),
                            generation = generation_] {
     Decided out;
     if (!target->loaded) {
@@ -101,7 +102,7 @@ void Partition::dispatch(Input input) {
         out.restored_effects = target->type().effects(target->key(), target->state());
     }
     if (decides) {
-      Decided d = target->decide(context, shared->command);
+      Decided d = target->decide(work->input.context, work->input.command);
       d.restored = out.restored;
       d.restored_effects = std::move(out.restored_effects);
       out = std::move(d);
@@ -109,21 +110,22 @@ void Partition::dispatch(Input input) {
       out.sequence = target->sequence();
       if (target->broken)
         out.thrown = target->problem;
-      else if (shared->kind == Input::Kind::kRead) {
+      else if (work->input.kind == Input::Kind::kRead) {
         auto copy = target->type().new_state();
         copy->CopyFrom(target->state());
         out.state = std::move(copy);
       }
     }
-    shared->context = context;
-    auto result = std::make_shared<Decided>(std::move(out));
-    self->post([self, shared, result, generation] {
-      if (generation == self->generation_) self->decided(std::move(*shared), std::move(*result));
+    work->decided = std::move(out);
+    self->post([self, work, generation] {
+      if (generation == self->generation_) self->decided(work);
     });
   });
 }
 
-void Partition::decided(Input input, Decided d) {
+void Partition::decided(WorkPtr work) {
+  Input& input = work->input;
+  Decided& d = work->decided;
   if (d.restored) update_effects(input.actor, std::move(d.restored_effects), true);
   if (input.kind == Input::Kind::kRead) {
     if (!d.thrown.empty()) {
@@ -139,12 +141,14 @@ void Partition::decided(Input input, Decided d) {
     if (!d.thrown.empty())
       threw(std::move(input), d.thrown);
     else
-      take_entry(std::move(input), std::move(d));
+      take_entry(std::move(work));
   }
   if (--outstanding_ == 0) close_round();
 }
 
-void Partition::take_entry(Input input, Decided d) {
+void Partition::take_entry(WorkPtr work) {
+  Input& input = work->input;
+  Decided& d = work->decided;
   if (!d.entry) {
     w_.metrics->rejections.fetch_add(1, std::memory_order_relaxed);
     if (input.kind == Input::Kind::kClient) {
@@ -166,10 +170,10 @@ void Partition::take_entry(Input input, Decided d) {
     log_warn("command refused by its actor", {{"actor", to_string(input.actor)},
                                               {"code", std::string(code_name(d.rejection.code))},
                                               {"reason", d.rejection.message}});
-    d.entry = std::make_shared<v1::Entry>();
+    d.entry = std::make_unique<v1::Entry>();
     *d.entry->mutable_actor() = actors::to_ref(input.actor);
-    *d.entry->mutable_context() = input.context;
-    d.entry->set_command(input.command);
+    *d.entry->mutable_context() = std::move(input.context);
+    d.entry->set_command(std::move(input.command));
     d.entry->set_rejected(d.rejection.message);
   }
   if (input.kind == Input::Kind::kRelay) *d.entry->mutable_input() = input.position;
@@ -180,7 +184,7 @@ void Partition::take_entry(Input input, Decided d) {
     auto* recorded = d.entry->add_sends();
     *recorded->mutable_to() = actors::to_ref(send.to);
     recorded->set_command(send.command);
-    recorded->set_command_id(input.context.command_id() + ">" + std::to_string(i));
+    recorded->set_command_id(d.entry->context().command_id() + ">" + std::to_string(i));
     const PartitionId target = partition_of(send.to, count);
     if (target != id_ || input.depth >= kMaxCascade) {
       recorded->set_number(kNumberLater);
@@ -194,11 +198,11 @@ void Partition::take_entry(Input input, Decided d) {
     next.context.set_command_id(recorded->command_id());
     next.context.set_causation_id(d.entry->events_size()
                                       ? d.entry->events(d.entry->events_size() - 1).event_id()
-                                      : input.context.command_id());
+                                      : d.entry->context().command_id());
     next.depth = input.depth + 1;
     dispatch(std::move(next));
   }
-  entries_.emplace_back(std::move(input), std::move(d));
+  entries_.push_back(std::move(work));
 }
 
 // Retried once on recovered state; then the actor is parked: its commands wait in order, others run
@@ -228,19 +232,20 @@ void Partition::threw(Input input, const std::string& what) {
   if (waiting.size() >= kMaxParkedPerActor)
     log_error("too many parked commands; this one stays in the log only",
               {{"actor", to_string(input.actor)}});
-  Decided d;
-  d.entry = std::make_shared<v1::Entry>();
+  auto work = std::make_shared<Work>();
+  Decided& d = work->decided;
+  d.entry = std::make_unique<v1::Entry>();
   *d.entry->mutable_actor() = actors::to_ref(input.actor);
   *d.entry->mutable_context() = input.context;
   d.entry->set_command(input.command);
   d.entry->set_parked(what);
   if (input.order == 0) input.order = ++next_order_;
-  Input recorded = input;
+  work->input = input;
   if (input.kind == Input::Kind::kRelay) *d.entry->mutable_input() = input.position;
   input.kind =
       Input::Kind::kLocal;  // when it runs again its place in the inbox is already recorded
   if (waiting.size() < kMaxParkedPerActor) waiting.push_back(std::move(input));
-  entries_.emplace_back(std::move(recorded), std::move(d));
+  entries_.push_back(std::move(work));
 }
 
 void Partition::complete_later(Completion completion) {
@@ -260,12 +265,12 @@ void Partition::close_round() {
   // first, whichever frame of the round it is in, and so do sends: a lost frame never leaves a hole
   // behind.
   std::sort(entries.begin(), entries.end(),
-            [](const auto& a, const auto& b) { return a.first.order < b.first.order; });
+            [](const auto& a, const auto& b) { return a->input.order < b->input.order; });
   std::shared_ptr<PendingFrame> pending;
   v1::Frame frame;
   std::size_t bytes = 0;
-  for (auto& [input, d] : entries) {
-    const std::size_t size = d.entry->ByteSizeLong();
+  for (const auto& work : entries) {
+    const std::size_t size = work->decided.entry->ByteSizeLong();
     if (pending && bytes + size > kFrameTargetBytes) {
       append_frame(std::move(pending), std::move(frame));
       frame = {};
@@ -274,14 +279,16 @@ void Partition::close_round() {
     }
     if (!pending) pending = std::make_shared<PendingFrame>();
     bytes += size;
-    put_entry(input, d, frame, *pending);
+    put_entry(*work, frame, *pending);
   }
   if (pending) append_frame(std::move(pending), std::move(frame));
   for (auto& completion : aside) complete_later(std::move(completion));
   pump();
 }
 
-void Partition::put_entry(Input& input, Decided& d, v1::Frame& frame, PendingFrame& pending) {
+void Partition::put_entry(Work& work, v1::Frame& frame, PendingFrame& pending) {
+  Input& input = work.input;
+  Decided& d = work.decided;
   auto* touch = frame.add_touched();
   *touch->mutable_actor() = d.entry->actor();
   touch->set_events(static_cast<std::uint32_t>(d.entry->events_size()));
@@ -307,17 +314,19 @@ void Partition::put_entry(Input& input, Decided& d, v1::Frame& frame, PendingFra
   if (d.entry->events_size() > 0) pending.effects.emplace_back(input.actor, std::move(d.effects));
   pending.events += static_cast<std::size_t>(d.entry->events_size()) + 1;
   if (input.kind == Input::Kind::kClient) {
-    StateStore::DedupeRow row{
-        input.context.command_id(), input.request_hash,    input.actor, {}, d.sequence,
-        d.entry->reply(),           input.context.now_ms()};
-    pending.dedupe.push_back(row);
-    auto done = std::make_shared<Host::OnAccepted>(std::move(input.done));
-    pending.completions.push_back({[done, reply = row.reply, sequence = d.sequence](Position p) {
-                                     (*done)(Accepted{reply, p, sequence, false});
-                                   },
-                                   [done](const Error& e) { (*done)(tl::unexpected(e)); }});
+    auto& answer = pending.answers.emplace_back();
+    answer.done = std::move(input.done);
+    answer.once = input.once;
+    answer.row.sequence = d.sequence;
+    answer.row.reply = d.entry->reply();
+    if (!input.once) {
+      answer.row.command_id = d.entry->context().command_id();
+      answer.row.request_hash = std::move(input.request_hash);
+      answer.row.actor = std::move(input.actor);
+      answer.row.at_ms = d.entry->context().now_ms();
+    }
   }
-  frame.mutable_entries()->Add(std::move(*d.entry));
+  frame.mutable_entries()->AddAllocated(d.entry.release());
 }
 
 void Partition::append_frame(std::shared_ptr<PendingFrame> pending, v1::Frame frame) {
@@ -339,14 +348,7 @@ void Partition::frame_done(const std::shared_ptr<PendingFrame>& pending,
   const events::ValidFrame& valid = outcome.frame;
   fence_.admit(*valid.frame, valid.hash);
   next_offset_ = valid.position.offset.next();
-  {
-    std::lock_guard lock(shared_mutex_);
-    for (const auto& touch : valid.frame->touched())
-      if (touch.events() > 0) {
-        ActorKey key = actors::to_key(touch.actor());
-        tail_[key].push_back({key, Sequence{touch.first_sequence()}, valid.position.offset});
-      }
-  }
+  add_to_tail(valid);
   auto& m = *w_.metrics;
   m.frames.fetch_add(1, std::memory_order_relaxed);
   m.entries.fetch_add(static_cast<std::uint64_t>(valid.frame->entries_size()),
@@ -354,13 +356,15 @@ void Partition::frame_done(const std::shared_ptr<PendingFrame>& pending,
   m.events.fetch_add(pending->events, std::memory_order_relaxed);
   m.observe_commit(static_cast<std::uint64_t>(steady_us() - pending->began_us));
   w_.observe(valid);
-  for (auto& row : pending->dedupe) {
+  for (auto& [done, row, once] : pending->answers) {
+    done(Accepted{row.reply, valid.position, row.sequence, false});
+    if (once) continue;
     row.position = valid.position;
     if (auto it = deciding_.find(row.command_id); it != deciding_.end()) {
-      for (auto& [hash, done] : it->second.waiting) answer_recorded(row, hash, done);
+      for (auto& [hash, again] : it->second.waiting) answer_recorded(row, hash, again);
       deciding_.erase(it);
     }
-    recent_[row.command_id] = row;
+    recent_[row.command_id] = std::move(row);
   }
   for (auto& completion : pending->completions) completion.valid(valid.position);
   for (auto& [actor, effects] : pending->effects) update_effects(actor, std::move(effects), false);

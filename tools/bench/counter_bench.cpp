@@ -110,6 +110,7 @@ class HostLoad {
     c.command_id = "demo:" + s.actor.id + "-" + std::to_string(++s.number);
     c.principal.set_subject("bench");
     c.principal.set_tenant("demo");
+    c.once = true;
     host_.submit(std::move(c), [this, i](Result<runtime::Accepted> r) { answered(i, r); });
   }
 
