@@ -34,20 +34,29 @@ FrameHub::Token FrameHub::listen(const ActorKey& actor, Listener listener) {
 }
 
 void FrameHub::dispatch(const events::ValidFrame& valid) {
-  for (const auto& entry : valid.frame->entries()) {
-    if (entry.events().empty()) continue;
-    const ActorKey actor = actors::to_key(entry.actor());
+  struct Heard {
+    const v1::Entry* entry;
+    ActorKey actor;
     std::vector<std::shared_ptr<Listener>> listeners;
-    {
-      std::lock_guard lock(table_->mutex);
+  };
+  std::vector<Heard> all;
+  {
+    std::lock_guard lock(table_->mutex);
+    if (table_->by_actor.empty()) return;
+    for (const auto& entry : valid.frame->entries()) {
+      if (entry.events().empty()) continue;
+      ActorKey actor = actors::to_key(entry.actor());
       auto it = table_->by_actor.find(actor);
       if (it == table_->by_actor.end()) continue;
-      for (const auto& [id, listener] : it->second) listeners.push_back(listener);
+      auto& heard = all.emplace_back(Heard{&entry, std::move(actor), {}});
+      for (const auto& [id, listener] : it->second) heard.listeners.push_back(listener);
     }
+  }
+  for (const auto& heard : all) {  // unlocked: a listener may stop listening
     Events events;
-    for (const auto& event : entry.events())
-      events.push_back({actor, event, entry.context(), valid.position});
-    for (const auto& listener : listeners) (*listener)(events);
+    for (const auto& event : heard.entry->events())
+      events.push_back({heard.actor, event, heard.entry->context(), valid.position});
+    for (const auto& listener : heard.listeners) (*listener)(events);
   }
 }
 

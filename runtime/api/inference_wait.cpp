@@ -2,6 +2,10 @@
 #include "runtime/api/inference_wait.h"
 
 #include <atomic>
+#include <mutex>
+#include <optional>
+
+#include "actors/inference/inference.h"
 
 namespace soma::runtime::api {
 
@@ -19,13 +23,11 @@ class Wait : public std::enable_shared_from_this<Wait> {
     listen_ = node_.frames->listen(actor_, [self](const FrameHub::Events& events) {
       for (const auto& e : events)
         if (e.event.type() == "inference.answered" || e.event.type() == "inference.failed")
-          self->look();
+          self->ended(e.event);
     });
     node_.host->submit(std::move(submission), [self](Result<Accepted> r) {
       if (!r) return self->finish(tl::unexpected(r.error()));
-      self->accepted_ = *r;
-      self->is_accepted_ = true;
-      self->look();
+      self->accept(*r);
     });
     node_.clock->call_at(
         node_.clock->now_ms() + kDeadlineMs + 1000, [weak = std::weak_ptr<Wait>(self)] {
@@ -37,30 +39,55 @@ class Wait : public std::enable_shared_from_this<Wait> {
   }
 
  private:
+  // The end as its event tells it: all that an answer shows, without a read of the actor.
+  void ended(const v1::RecordedEvent& recorded) {
+    v1::InferenceEvent event;
+    if (!event.ParseFromString(recorded.payload())) return;  // the deadline will tell
+    std::unique_lock lock(mutex_);
+    end_.emplace();
+    actors::InferenceDecider::evolve(*end_, event);
+    if (!accepted_) return;  // refused at once: the acceptance comes after the frame's events
+    Finished finished{*end_, *accepted_};
+    lock.unlock();
+    finish(std::move(finished));
+  }
+
+  void accept(const Accepted& accepted) {
+    std::unique_lock lock(mutex_);
+    accepted_ = accepted;
+    if (end_) {
+      Finished finished{*end_, accepted};
+      lock.unlock();
+      return finish(std::move(finished));
+    }
+    lock.unlock();
+    if (accepted.replayed) look();  // it may have ended long ago
+  }
+
   void look() {
-    if (!is_accepted_) return;  // the acceptance looks again
     node_.host->read(actor_, [self = shared_from_this()](Result<StateView> view) {
       if (!view) return self->finish(tl::unexpected(view.error()));
       const auto& state = static_cast<const v1::InferenceState&>(*view->state);
       if (state.stage() == v1::INFERENCE_DONE || state.stage() == v1::INFERENCE_FAILED)
-        self->finish(Finished{state, self->accepted_});
+        self->finish(Finished{state, *self->accepted_});
     });
   }
 
   void finish(Result<Finished> result) {
     if (finished_.exchange(true)) return;
+    const auto self = shared_from_this();  // the listener may hold the last other reference
     done_(std::move(result));
-    // The listener holds this object: it goes on another thread than the one that may be calling
-    // it.
-    node_.worker->post([self = shared_from_this()] { self->listen_.reset(); });
+    listen_.reset();
   }
 
   const Node& node_;
   const ActorKey actor_;
   const std::function<void(Result<Finished>)> done_;
   FrameHub::Token listen_;
-  Accepted accepted_;
-  std::atomic<bool> is_accepted_{false}, finished_{false};
+  std::mutex mutex_;
+  std::optional<Accepted> accepted_;
+  std::optional<v1::InferenceState> end_;
+  std::atomic<bool> finished_{false};
 };
 
 }  // namespace
@@ -85,7 +112,9 @@ void start_and_wait(const Node& node, const RequestPtr& request, v1::ModelReques
         *c->mutable_request() = std::move(model_request);
         c->mutable_request()->set_deadline_ms(node.clock->now_ms() + kDeadlineMs);
         const std::string id = command_id_of(*request);
-        const ActorKey actor{request->tenant(), "inference", created_id("inf", *request, id), {}};
+        // Beside its tenant: reservation, call and settlement are then decided in the same frames.
+        const ActorKey actor{request->tenant(), "inference", created_id("inf", *request, id),
+                             request->tenant()};
         auto submission = make_submission(*request, actor, command, id);
         std::make_shared<Wait>(node, actor, std::move(done))->begin(std::move(submission));
       });

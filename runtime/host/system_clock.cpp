@@ -33,7 +33,8 @@ class SystemClock final : public Clock {
   void call_at(std::int64_t at_ms, std::function<void()> wake) override {
     {
       std::lock_guard lock(mutex_);
-      alarms_.emplace(at_ms, std::move(wake));
+      const auto place = alarms_.emplace(at_ms, std::move(wake));
+      if (place != alarms_.begin()) return;  // the thread already wakes earlier than that
     }
     changed_.notify_one();
   }
