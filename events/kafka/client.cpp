@@ -39,7 +39,6 @@ Properties common_properties(const KafkaOptions& o) {
           // A leader that went away must be found again in milliseconds.
           {"reconnect.backoff.ms", "20"},
           {"reconnect.backoff.max.ms", "500"},
-          {"retry.backoff.ms", "20"},
           {"topic.metadata.refresh.fast.interval.ms", "50"},
           {"topic.metadata.refresh.interval.ms", "30000"},
           {"allow.auto.create.topics", "false"},
@@ -90,6 +89,7 @@ Properties producer_properties(const KafkaOptions& o) {
           // With more, a broker's restart made librdkafka 2.0.2 fatal ("rewound sequence number").
           {"max.in.flight.requests.per.connection", "1"},
           {"linger.ms", "0"},
+          {"retry.backoff.ms", "20"},
           {"message.timeout.ms", std::to_string(o.append_timeout_ms)},
           {"request.timeout.ms", std::to_string(std::min<std::int64_t>(o.append_timeout_ms, 5000))},
           {"compression.codec", o.compression},

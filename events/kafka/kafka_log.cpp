@@ -16,6 +16,7 @@ namespace soma::events {
 namespace {
 
 using kafka::Producer;
+constexpr std::size_t kReadAheadBytes = 256 * 1024;
 
 // Runs what must not hold up a report thread: one task per partition at most waits here, because a
 // writer judges one frame at a time.
@@ -61,11 +62,12 @@ class Aside {
 
 class KafkaLogImpl final : public KafkaLog {
  public:
-  KafkaLogImpl(KafkaOptions options, std::uint32_t partitions)
+  KafkaLogImpl(KafkaOptions options, const kafka::Journal& journal)
       : o_(std::move(options)),
         topic_(kafka::journal_topic(o_)),
-        ends_(partitions),
-        cache_(partitions, o_.cache_bytes),
+        identity_("kafka " + journal.cluster + " " + topic_),
+        ends_(journal.partitions),
+        cache_(journal.partitions, o_.cache_bytes),
         readers_(o_) {}
 
   ~KafkaLogImpl() override {
@@ -120,7 +122,17 @@ class KafkaLogImpl final : public KafkaLog {
       limit = *end;
       if (from >= limit) return std::vector<Record>{};
     }
-    return readers_.read(partition, from, limit, max_bytes);
+    // More than asked: a seek costs milliseconds, and whoever wants one record soon wants the next.
+    auto records = readers_.read(partition, from, limit, std::max(max_bytes, kReadAheadBytes));
+    if (!records) return records;
+    for (const auto& r : *records) cache_.put(partition, r.offset, r.bytes);
+    std::size_t fit = 0;
+    for (std::size_t bytes = 0; fit < records->size(); ++fit) {
+      bytes += (*records)[fit].bytes.size();
+      if (fit > 0 && bytes > max_bytes) break;
+    }
+    records->resize(fit);
+    return records;
   }
 
   Offset end(PartitionId partition) const override {
@@ -159,6 +171,7 @@ class KafkaLogImpl final : public KafkaLog {
     return f;
   }
   const std::string& topic() const override { return topic_; }
+  const std::string& identity() const override { return identity_; }
   void inject_fatal(PartitionId partition) override {
     if (!producers_.empty()) producer(partition).inject_fatal();
   }
@@ -170,7 +183,7 @@ class KafkaLogImpl final : public KafkaLog {
   Producer& producer(PartitionId p) { return *producers_[p.value % producers_.size()]; }
 
   const KafkaOptions o_;
-  const std::string topic_;
+  const std::string topic_, identity_;
   mutable kafka::Ends ends_;
   mutable kafka::RecordCache cache_;
   mutable kafka::Readers readers_;
@@ -182,9 +195,9 @@ class KafkaLogImpl final : public KafkaLog {
 
 Result<std::unique_ptr<KafkaLog>> open(KafkaOptions options, bool writing) {
   if (auto ok = kafka::check_options(options); !ok) return tl::unexpected(ok.error());
-  auto partitions = kafka::prepare_journal(options, writing);
-  if (!partitions) return tl::unexpected(partitions.error());
-  auto log = std::make_unique<KafkaLogImpl>(std::move(options), *partitions);
+  auto journal = kafka::prepare_journal(options, writing);
+  if (!journal) return tl::unexpected(journal.error());
+  auto log = std::make_unique<KafkaLogImpl>(std::move(options), *journal);
   if (auto ok = log->open(writing); !ok) return tl::unexpected(ok.error());
   return std::unique_ptr<KafkaLog>(std::move(log));
 }

@@ -44,6 +44,7 @@ class KafkaLog : public Log {
  public:
   virtual KafkaFigures figures() const = 0;
   virtual const std::string& topic() const = 0;
+  virtual const std::string& identity() const = 0;  // "kafka CLUSTER TOPIC": the same from any node
   // For tests: the producer of this partition suffers a fatal error.
   virtual void inject_fatal(PartitionId partition) = 0;
 };

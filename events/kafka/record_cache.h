@@ -1,6 +1,7 @@
-// Records that the tail has lately read from the brokers, so that reading them again costs nothing.
+// Records lately read from the brokers, so that reading them again costs nothing.
 #pragma once
 
+#include <deque>
 #include <map>
 #include <mutex>
 #include <vector>
@@ -20,10 +21,12 @@ class RecordCache {
     std::lock_guard lock(line.mutex);
     if (bytes.size() > limit_) return;
     if (!line.records.emplace(offset, bytes).second) return;
+    line.age.push_back(offset);
     line.bytes += bytes.size();
-    while (line.bytes > limit_) {
-      line.bytes -= line.records.begin()->second.size();
-      line.records.erase(line.records.begin());
+    for (; line.bytes > limit_; line.age.pop_front()) {
+      const auto oldest = line.records.find(line.age.front());
+      line.bytes -= oldest->second.size();
+      line.records.erase(oldest);
     }
   }
 
@@ -47,6 +50,7 @@ class RecordCache {
   struct Line {
     mutable std::mutex mutex;
     std::map<Offset, std::string> records;
+    std::deque<Offset> age;  // as they came
     std::size_t bytes = 0;
   };
   std::vector<Line> lines_;

@@ -180,7 +180,7 @@ Status check_journal(rd_kafka_t* rk, const std::string& topic, const KafkaOption
 
 }  // namespace
 
-Result<std::uint32_t> prepare_journal(const KafkaOptions& o, bool make) {
+Result<Journal> prepare_journal(const KafkaOptions& o, bool make) {
   ClientEvents events;
   auto client = make_client(RD_KAFKA_PRODUCER, o, {}, events);
   if (!client) return tl::unexpected(client.error());
@@ -209,7 +209,11 @@ Result<std::uint32_t> prepare_journal(const KafkaOptions& o, bool make) {
                 "partition_count");
   if (o.manage_topics)
     if (auto ok = check_journal(rk, topic, o, *found); !ok) return tl::unexpected(ok.error());
-  return found->partitions;
+  const std::unique_ptr<char, void (*)(char*)> cluster(
+      rd_kafka_clusterid(rk, static_cast<int>(o.read_timeout_ms)),
+      [](char* id) { rd_kafka_mem_free(nullptr, id); });
+  if (!cluster) return fail(Code::kUnavailable, "the Kafka cluster does not tell its id");
+  return Journal{found->partitions, cluster.get()};
 }
 
 }  // namespace soma::events::kafka

@@ -7,8 +7,13 @@
 
 namespace soma::events::kafka {
 
-// How many partitions the journal has; makes it first where `make` allows and it is absent.
+struct Journal {
+  std::uint32_t partitions = 0;
+  std::string cluster;  // the cluster's id
+};
+
+// Makes the journal's topic where `make` allows and it is absent, and checks it.
 // kConflict names the wrong setting and the command that mends it.
-Result<std::uint32_t> prepare_journal(const KafkaOptions& options, bool make);
+Result<Journal> prepare_journal(const KafkaOptions& options, bool make);
 
 }  // namespace soma::events::kafka

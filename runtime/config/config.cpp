@@ -16,6 +16,7 @@ namespace {
 
 constexpr std::size_t kMaxFile = 1024 * 1024;  // bytes of a YAML or secret file
 constexpr int kMaxDepth = 8;                   // of YAML mappings
+const std::string kClientProperties = "kafka.client.";
 
 struct Found {
   std::string value;
@@ -95,6 +96,12 @@ Status flatten(const YAML::Node& node, const std::string& prefix, const std::str
       continue;
     }
     const Setting* setting = find_setting(key, false);
+    if (setting == nullptr && key.starts_with(kClientProperties)) {
+      auto& found = out[kClientProperties.substr(0, kClientProperties.size() - 1)];
+      found.source = "file " + where;
+      found.value += key.substr(kClientProperties.size()) + "=" + value.as<std::string>() + "\n";
+      continue;
+    }
     if (setting == nullptr) return unknown_key(key, where);
     if (setting->key == "config")
       return fail(Code::kInvalidArgument,

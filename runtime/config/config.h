@@ -22,9 +22,14 @@ struct Config {
   std::string kafka_brokers;                     // empty: embedded log
   std::string kafka_topic_prefix;
   bool kafka_trusted_producers = false;
-  std::string node_id;              // empty: made at first start
-  std::string postgres_url;         // empty: private cluster
-  std::string slm_openai_base_url;  // empty: local model
+  bool kafka_manage_topics = true;
+  std::string kafka_compression = "lz4";
+  std::uint32_t kafka_producers = 2;
+  std::uint64_t kafka_append_timeout_ms = 10000;
+  std::map<std::string, std::string> kafka_client;  // further properties of librdkafka
+  std::string node_id;                              // empty: made at first start
+  std::string postgres_url;                         // empty: private cluster
+  std::string slm_openai_base_url;                  // empty: local model
   std::string slm_openai_api_key;
   std::string slm_openai_model;
   std::string slm_local = "auto";                      // auto, off, or a GGUF file

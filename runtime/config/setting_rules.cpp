@@ -71,6 +71,27 @@ std::vector<std::string> split_list(const std::string& text) {
   return out;
 }
 
+Setting properties(Setting row, std::map<std::string, std::string> Config::*member) {
+  row.apply = [key = row.key, member](Config& c, const std::string& v) -> Status {
+    if (v.size() > kMaxValue) return bad(key, "at most 64 KiB of text");
+    (c.*member).clear();
+    for (std::size_t begin = 0; begin < v.size();) {
+      const std::size_t end = std::min(v.find('\n', begin), v.size());
+      const std::string line = v.substr(begin, end - begin);
+      begin = end + 1;
+      if (line.empty() || line.front() == '#') continue;
+      const auto equals = line.find('=');
+      if (equals == std::string::npos || equals == 0) return bad(key, "one name=value a line");
+      (c.*member)[line.substr(0, equals)] = line.substr(equals + 1);
+    }
+    return {};
+  };
+  row.show = [member, row](const Config& c) {
+    return shown(row, (c.*member).empty() ? "" : std::to_string((c.*member).size()));
+  };
+  return row;
+}
+
 Setting text(Setting row, StringMember member) {
   row.apply = [key = row.key, member](Config& c, const std::string& v) -> Status {
     if (v.size() > kMaxValue || v.find('\0') != v.npos) return bad(key, "at most 64 KiB of text");

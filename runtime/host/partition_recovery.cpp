@@ -49,7 +49,15 @@ void Partition::recover() {
 }
 
 Status Partition::claim_and_read() {
+  // While no append can be taken a claim would only hold this thread until it times out.
+  if (auto ok = w_.parts.log->health(); !ok) return ok;
   auto checkpoint = w_.parts.store->checkpoint(id_);
+  if (checkpoint && checkpoint->next > w_.parts.log->end(id_))
+    return fail(Code::kCorrupt,
+                "the log ends at " + std::to_string(w_.parts.log->end(id_).value) +
+                    ", before the snapshots' position " + std::to_string(checkpoint->next.value) +
+                    ": it lost its tail or is another log; if that is known, remove the "
+                    "snapshots folder");
   events::Fence fence;
   Offset next;
   entities_.clear();

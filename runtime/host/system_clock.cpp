@@ -7,8 +7,6 @@
 #include <mutex>
 #include <thread>
 
-#include "schemas/base/thread_name.h"
-
 namespace soma::runtime {
 
 namespace {
@@ -41,7 +39,6 @@ class SystemClock final : public Clock {
 
  private:
   void ring() {
-    name_thread("soma-clock");
     std::unique_lock lock(mutex_);
     while (!stopping_) {
       if (alarms_.empty()) {

@@ -8,18 +8,12 @@
 #include <mutex>
 #include <thread>
 
-#include "schemas/base/thread_name.h"
-
 namespace soma::runtime {
 
 // Thread-safe. The destructor runs what is queued, then joins.
 class Worker {
  public:
-  explicit Worker(const char* name = "soma-worker")
-      : thread_([this, name] {
-          name_thread(name);
-          run();
-        }) {}
+  Worker() : thread_([this] { run(); }) {}
   ~Worker() {
     {
       std::lock_guard lock(mutex_);

@@ -11,12 +11,12 @@
 #include <fstream>
 #include <thread>
 
-#include "events/embedded/embedded_log.h"
 #include "projections/projections.h"
 #include "runtime/api/api.h"
 #include "runtime/effects/local_model.h"
 #include "runtime/host/system_clock.h"
 #include "runtime/http/server.h"
+#include "runtime/node/journal.h"
 #include "runtime/snapshots/rocks_store.h"
 #include "runtime/telemetry/log.h"
 #include "schemas/base/sha256.h"
@@ -83,7 +83,7 @@ class Node {
         {"http", gateway_->url()},
         {"memory", memory_server_ ? json::value(memory_server_->url()) : json::value(nullptr)},
         {"metrics", nullptr},
-        {"kafka", nullptr},
+        {"kafka", c_.kafka_brokers.empty() ? json::value(nullptr) : json::value(c_.kafka_brokers)},
         {"data_dir", fs::absolute(c_.data_dir).lexically_normal().string()}};
     const std::string line = json::serialize(ready) + "\n";
     if (auto ok = write_atomically(fs::path(c_.data_dir) / "run" / "endpoints.json", line); !ok)
@@ -104,11 +104,7 @@ class Node {
 
  private:
   Status open_log() {
-    events::EmbeddedOptions o;
-    o.folder = (fs::path(c_.data_dir) / "log").string();
-    o.partition_count = c_.partition_count;
-    o.segment_bytes = c_.segment_bytes;
-    auto log = events::open_embedded_log(std::move(o));
+    auto log = open_journal(c_);
     if (!log) return tl::unexpected(log.error());
     log_ = std::move(*log);
     auto store = open_rocks_store((fs::path(c_.data_dir) / "snapshots").string());

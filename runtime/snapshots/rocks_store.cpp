@@ -90,9 +90,6 @@ class Store final : public StateStore {
     std::string from = prefix;
     put_be(from, after.value + 1, 8);
     std::vector<HistoryRow> out;
-    // Each actor's first row begins at 1. A new actor has none, and a filter tells that without the
-    // iterator, which is dear.
-    if (after.value == 0 && !get(from)) return out;
     auto it = iterator();
     it->SeekForPrev(from);  // the row that holds after + 1 begins at or before it
     if (!it->Valid() || !it->key().starts_with(prefix)) it->Seek(prefix);

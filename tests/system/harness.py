@@ -254,13 +254,47 @@ def verify_deep(data):
 
 def journal(data):
     """Clients' commands in the valid frames of a folder: {command id: [(position, actor), …]}."""
-    done = subprocess.run([JOURNAL, os.path.join(data, "log")], capture_output=True, text=True, check=False)
+    return read_journal(os.path.join(data, "log"))
+
+
+def read_journal(*where):
+    done = subprocess.run([JOURNAL, *where], capture_output=True, text=True, check=False)
     check(done.returncode == 0, f"journal_commands: {done.stderr}")
     commands = {}
     for line in done.stdout.splitlines():
         position, actor, command_id = line.split("\t")
         commands.setdefault(command_id, []).append((position, actor))
     return commands
+
+
+class Brokers:
+    """Real Kafka brokers, by tools/kafka/broker."""
+
+    def __init__(self, brokers=1):
+        self.path = tempfile.mkdtemp(prefix="soma-kafka-")
+        about = json.loads(self.run("start", "--brokers", str(brokers), "--until", str(os.getpid())))
+        self.bootstrap = about["bootstrap"]
+
+    def run(self, command, *args):
+        done = subprocess.run([os.path.join(ROOT, "tools", "kafka", "broker"), command, "--dir", self.path, *args],
+                              stdout=subprocess.PIPE, text=True, timeout=120, check=False)
+        check(done.returncode == 0, f"tools/kafka/broker {command} failed")
+        return done.stdout
+
+    def journal(self):
+        """As journal() of a folder."""
+        return read_journal("--kafka", self.bootstrap)
+
+    def verify_deep(self):
+        code, out, err = soma("verify", "--deep", "--kafka", self.bootstrap)
+        check(code == 0, f"soma verify --deep --kafka: exit {code}\n{out}{err}")
+        return json.loads(out)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.run("destroy")
 
 
 def main(test, seed=None):

@@ -5,11 +5,27 @@
 #include "actors/actor_type.h"
 #include "events/embedded/embedded_log.h"
 #include "events/frames.h"
+#include "events/kafka/kafka_log.h"
+
+namespace {
+
+soma::Result<std::unique_ptr<soma::events::Log>> open(int argc, char** argv) {
+  if (argc == 2) return soma::events::open_embedded_log_readonly(argv[1]);
+  soma::events::KafkaOptions o;
+  o.brokers = argv[2];
+  auto log = soma::events::open_kafka_log_readonly(std::move(o));
+  if (!log) return tl::unexpected(log.error());
+  return std::unique_ptr<soma::events::Log>(std::move(*log));
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
   using namespace soma;
-  if (argc != 2) return std::cerr << "usage: journal_commands LOG_FOLDER\n", 2;
-  auto log = events::open_embedded_log_readonly(argv[1]);
+  const bool kafka = argc == 3 && argv[1] == std::string_view("--kafka");
+  if (argc != 2 && !kafka)
+    return std::cerr << "usage: journal_commands LOG_FOLDER | --kafka BROKERS\n", 2;
+  auto log = open(argc, argv);
   if (!log) return std::cerr << log.error().message << "\n", 9;
   for (std::uint32_t p = 0; p < (*log)->partition_count(); ++p) {
     events::FrameReader reader(**log, PartitionId{p});

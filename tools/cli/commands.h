@@ -17,6 +17,8 @@ namespace soma::cli {
 
 struct Context {
   std::string output, server, token, data_dir;
+  // Brokers of a cluster whose journal is read instead of a data folder's; empty: the folder's.
+  std::string kafka, kafka_topic_prefix;
 
   std::string folder() const;       // data folder in force
   Result<std::string> url() const;  // of the node; kUnavailable says how to start one

@@ -9,6 +9,7 @@
 #include "actors/actor_type.h"
 #include "events/embedded/embedded_log.h"
 #include "events/frames.h"
+#include "runtime/node/journal.h"
 #include "tools/cli/commands.h"
 #include "tools/offline/verify.h"
 
@@ -27,7 +28,12 @@ json::value to_json(const google::protobuf::Message& m) {
 }
 
 Result<std::unique_ptr<events::Log>> open_log(const Context& c) {
-  return events::open_embedded_log_readonly(c.folder() + "/log");
+  if (c.kafka.empty()) return events::open_embedded_log_readonly(c.folder() + "/log");
+  runtime::config::FlagValues flags{{"--kafka", c.kafka}};
+  if (!c.kafka_topic_prefix.empty()) flags["--kafka-topic-prefix"] = c.kafka_topic_prefix;
+  auto config = runtime::config::load_config(flags);
+  if (!config) return tl::unexpected(config.error());
+  return runtime::open_journal_readonly(*config);
 }
 
 // Every valid frame in order of partition and offset, until `visit` says false.
@@ -185,6 +191,17 @@ int actor_fold(const Context& c, const std::string& text, std::uint64_t at, bool
   return 0;
 }
 
+int verify_source(const Context& c, bool deep) {
+  if (c.kafka.empty()) return verify_folder(c, c.folder(), deep);
+  auto log = open_log(c);
+  return log ? verify_log(c, **log, deep) : c.fail(log.error());
+}
+
+void add_kafka_options(CLI::App& command, Context& context) {
+  command.add_option("--kafka", context.kafka, "Read the journal of these brokers, HOST:PORT,…");
+  command.add_option("--kafka-topic-prefix", context.kafka_topic_prefix);
+}
+
 }  // namespace
 
 void add_offline_commands(CLI::App& app, Context& context, const Wrap& run) {
@@ -193,12 +210,14 @@ void add_offline_commands(CLI::App& app, Context& context, const Wrap& run) {
       app.add_subcommand("verify", "Check order, fence, sequences and chain; --deep decides again");
   verify->footer("Example: soma verify --deep --data-dir .soma");
   verify->add_flag("--deep", *deep);
-  verify->callback(
-      run([&context, deep] { return verify_folder(context, context.folder(), *deep); }));
-  app.add_subcommand("replay",
-                     "Decide and fold the whole log again and compare with what is recorded")
-      ->callback(run([&context] { return verify_folder(context, context.folder(), true); }));
+  add_kafka_options(*verify, context);
+  verify->callback(run([&context, deep] { return verify_source(context, *deep); }));
+  auto* replay = app.add_subcommand(
+      "replay", "Decide and fold the whole log again and compare with what is recorded");
+  add_kafka_options(*replay, context);
+  replay->callback(run([&context] { return verify_source(context, true); }));
   auto* log = app.add_subcommand("log", "The journal")->require_subcommand(1);
+  add_kafka_options(*log, context);
   log->add_subcommand("stat", "Records per partition")->callback(run([&context] {
     return log_stat(context);
   }));
@@ -211,6 +230,7 @@ void add_offline_commands(CLI::App& app, Context& context, const Wrap& run) {
   tail->add_option("--limit", *limit)->check(CLI::Range(1, 1000));
   tail->callback(run([&context, limit] { return log_tail(context, *limit); }));
   auto* actor = app.add_subcommand("actor", "Any actor, by reflection")->require_subcommand(1);
+  add_kafka_options(*actor, context);
   actor->add_subcommand("types", "Actor types of this build")->callback(run([&context] {
     auto catalog = actors::standard_catalog();
     json::array items;

@@ -138,7 +138,11 @@ int verify_folder(const Context& context, const std::string& folder, bool deep) 
   }
   auto log = events::open_embedded_log_readonly(segments);
   if (!log) return context.fail(log.error());
-  Verification v(**log, deep);
+  return verify_log(context, **log, deep);
+}
+
+int verify_log(const Context& context, const events::Log& log, bool deep) {
+  Verification v(log, deep);
   v.run();
   if (context.table())
     std::cout << json::serialize(v.report()) << "\n";

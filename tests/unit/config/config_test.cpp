@@ -50,6 +50,22 @@ TEST_F(ConfigTest, DefaultsAreThoseOfTheStruct) {
   for (const Setting& s : settings_table()) EXPECT_EQ(s.show(*config), s.show(plain)) << s.key;
 }
 
+TEST_F(ConfigTest, PropertiesOfTheKafkaClientPassThrough) {
+  variables = {
+      {"SOMA_KAFKA_CLIENT", "security.protocol=SASL_SSL\n# a comment\nsasl.password=a=b;c"}};
+  auto config = load();
+  ASSERT_TRUE(config) << config.error().message;
+  EXPECT_EQ(config->kafka_client,
+            (std::map<std::string, std::string>{{"security.protocol", "SASL_SSL"},
+                                                {"sasl.password", "a=b;c"}}));
+  variables = {{"SOMA_CONFIG", file("kafka:\n  client:\n    ssl.ca.location: /ca.pem\n")}};
+  config = load();
+  ASSERT_TRUE(config) << config.error().message;
+  EXPECT_EQ(config->kafka_client.at("ssl.ca.location"), "/ca.pem");
+  variables = {{"SOMA_KAFKA_CLIENT", "security.protocol"}};
+  EXPECT_NE(error_of({}).find("name=value"), std::string::npos);
+}
+
 TEST_F(ConfigTest, FlagsThenEnvironmentThenFileThenDefault) {
   const std::string path =
       file("listen: 127.0.0.1:1\nmemory:\n  listen: 127.0.0.1:2\ndata_dir: from-file\n");

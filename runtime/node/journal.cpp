@@ -1,0 +1,82 @@
+// Opens the engine and ties the data folder to its journal.
+#include "runtime/node/journal.h"
+
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <map>
+
+#include "events/embedded/embedded_log.h"
+#include "events/kafka/kafka_log.h"
+#include "runtime/telemetry/log.h"
+
+namespace soma::runtime {
+
+namespace fs = std::filesystem;
+using config::Config;
+
+namespace {
+
+events::KafkaOptions kafka_options(const Config& c) {
+  events::KafkaOptions o;
+  o.brokers = c.kafka_brokers;
+  o.topic_prefix = c.kafka_topic_prefix;
+  o.client_id = c.node_id.empty() ? "soma" : "soma-" + c.node_id;
+  o.partition_count = c.partition_count;
+  o.min_replication = c.mode.starts_with("production") ? 3 : 1;
+  o.manage_topics = c.kafka_manage_topics;
+  o.compression = c.kafka_compression;
+  o.producers = c.kafka_producers;
+  o.append_timeout_ms = static_cast<std::int64_t>(c.kafka_append_timeout_ms);
+  o.client = c.kafka_client;
+  o.on_log = [](int severity, const std::string& line) {
+    severity <= 4 ? log_warn("kafka", {{"line", line}}) : log_debug("kafka", {{"line", line}});
+  };
+  return o;
+}
+
+// Snapshots, cursors and indexes under the folder are of one journal. Its name is kept beside them.
+Status tie_folder(const std::string& data_dir, const std::string& journal) {
+  const fs::path file = fs::path(data_dir) / "journal";
+  std::ifstream in(file);
+  const std::string known{std::istreambuf_iterator<char>(in), {}};
+  if (known == journal + "\n") return {};
+  const bool used = !known.empty() || fs::exists(fs::path(data_dir) / "snapshots");
+  // Folders older than this file are of the embedded log.
+  const std::string before = known.empty() ? "embedded\n" : known;
+  if (used && before != journal + "\n")
+    return fail(Code::kConflict,
+                "the data folder " + data_dir + " belongs to the journal " +
+                    before.substr(0, before.size() - 1) + ", not to " + journal +
+                    "; name another one with --data-dir",
+                "data_dir");
+  std::ofstream(file.string() + ".new") << journal << "\n";
+  std::error_code error;
+  fs::rename(file.string() + ".new", file, error);
+  return error ? fail(Code::kIo, "cannot write " + file.string()) : Status{};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<events::Log>> open_journal(const Config& c) {
+  if (c.kafka_brokers.empty()) {
+    if (auto ok = tie_folder(c.data_dir, "embedded"); !ok) return tl::unexpected(ok.error());
+    events::EmbeddedOptions o;
+    o.folder = (fs::path(c.data_dir) / "log").string();
+    o.partition_count = c.partition_count;
+    o.segment_bytes = c.segment_bytes;
+    return events::open_embedded_log(std::move(o));
+  }
+  auto log = events::open_kafka_log(kafka_options(c));
+  if (!log) return tl::unexpected(log.error());
+  if (auto ok = tie_folder(c.data_dir, (*log)->identity()); !ok) return tl::unexpected(ok.error());
+  return std::unique_ptr<events::Log>(std::move(*log));
+}
+
+Result<std::unique_ptr<events::Log>> open_journal_readonly(const Config& c) {
+  auto log = events::open_kafka_log_readonly(kafka_options(c));
+  if (!log) return tl::unexpected(log.error());
+  return std::unique_ptr<events::Log>(std::move(*log));
+}
+
+}  // namespace soma::runtime
