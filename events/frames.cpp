@@ -1,6 +1,10 @@
 // Decoding stored bytes and reading a partition's valid frames.
 #include "events/frames.h"
 
+#include <google/protobuf/arena.h>
+
+#include <algorithm>
+
 #include "schemas/base/sha256.h"
 
 namespace soma::events {
@@ -11,8 +15,26 @@ constexpr std::size_t kMaxStoredRecordBytes =
     16 << 20;  // generous: what other builds may have written
 }  // namespace
 
+namespace {
+
+// A decoded frame lives and goes as one: its thousands of small parts in one arena, not one by one.
+struct ArenaFrame {
+  explicit ArenaFrame(const google::protobuf::ArenaOptions& options) : arena(options) {}
+  google::protobuf::Arena arena;
+  v1::Frame* frame = google::protobuf::Arena::CreateMessage<v1::Frame>(&arena);
+};
+
+std::shared_ptr<v1::Frame> new_frame(std::size_t stored_bytes) {
+  google::protobuf::ArenaOptions options;
+  options.start_block_size = std::clamp<std::size_t>(stored_bytes * 3, 256, 256 * 1024);
+  auto owner = std::make_shared<ArenaFrame>(options);
+  return {owner, owner->frame};
+}
+
+}  // namespace
+
 Result<std::shared_ptr<const v1::Frame>> decode_frame(std::string_view bytes) {
-  auto frame = std::make_shared<v1::Frame>();
+  auto frame = new_frame(bytes.size());
   if (bytes.size() > kMaxStoredRecordBytes)
     return fail(Code::kCorrupt, "record is larger than any frame");
   if (!frame->ParseFromArray(bytes.data(), static_cast<int>(bytes.size())))
