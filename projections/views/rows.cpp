@@ -1,21 +1,15 @@
 // From recorded events to rows.
 #include "projections/views/rows.h"
 
-#include <google/protobuf/util/json_util.h>
+#include <boost/json/serialize.hpp>
 
+#include "schemas/json/json_view.h"
 #include "soma/v1/inference.pb.h"
 #include "soma/v1/session.pb.h"
 
 namespace soma::projections {
 
 namespace {
-
-std::string json_of(const google::protobuf::Message& m) {
-  google::protobuf::util::JsonPrintOptions o;
-  o.preserve_proto_field_names = true;
-  std::string out;
-  return google::protobuf::util::MessageToJsonString(m, &out, o).ok() ? out : "{}";
-}
 
 // Postgres' jsonb holds no NUL; the log keeps the exact text.
 std::string without_nul(std::string json) {
@@ -75,11 +69,11 @@ void session_rows(const events::ValidFrame& valid, const v1::Entry& entry,
                   const v1::RecordedEvent& recorded, Rows& rows) {
   v1::SessionEvent e;
   if (!e.ParseFromString(recorded.payload())) return;
-  rows.session_events.push_back({entry.actor().tenant(), entry.actor().id(), recorded.event_id(),
-                                 recorded.type(), to_string(valid.position),
-                                 entry.context().principal().subject(),
-                                 entry.context().correlation_id(), without_nul(json_of(e)),
-                                 recorded.sequence(), entry.context().now_ms()});
+  rows.session_events.push_back(
+      {entry.actor().tenant(), entry.actor().id(), recorded.event_id(), recorded.type(),
+       to_string(valid.position), entry.context().principal().subject(),
+       entry.context().correlation_id(), without_nul(boost::json::serialize(json_of(e))),
+       recorded.sequence(), entry.context().now_ms()});
   session_change(entry, e, rows);
   if (e.has_policy_decided())
     rows.decisions.push_back(decision_row(entry, e.policy_decided().decision()));

@@ -1,13 +1,13 @@
 // Protobuf states and events to contract JSON.
 #include "runtime/api/views.h"
 
-#include <google/protobuf/util/json_util.h>
-
 #include <algorithm>
 #include <boost/json/array.hpp>
 #include <boost/json/parse.hpp>
 #include <cmath>
 #include <ctime>
+
+#include "schemas/json/json_view.h"
 
 namespace soma::runtime::views {
 
@@ -147,26 +147,11 @@ json::object recall(const std::string& tenant, const std::string& trace_id,
   return out;
 }
 
-json::value message(const actors::Message& m) {
-  google::protobuf::util::JsonPrintOptions options;
-  options.preserve_proto_field_names = true;
-  std::string text;
-  if (!google::protobuf::util::MessageToJsonString(m, &text, options).ok()) return json::object{};
-  boost::system::error_code bad;
-  json::value value = json::parse(text, bad);
-  return bad ? json::value(json::object{}) : value;
-}
-
 json::object event(const actors::Catalog& catalog, const Host::HistoryEvent& e) {
-  json::value data = json::object{};
+  json::object data;
   if (const auto* type = catalog.find(e.actor.type)) {
     auto decoded = type->new_event();
-    if (decoded->ParseFromString(e.event.payload())) {
-      // The oneof has one case; its body is the event's data.
-      json::value whole = message(*decoded);
-      if (whole.is_object() && whole.get_object().size() == 1)
-        data = whole.get_object().begin()->value();
-    }
+    if (decoded->ParseFromString(e.event.payload())) data = event_data(*decoded);
   }
   const auto& c = e.context;
   return {{"event_id", e.event.event_id()},

@@ -27,7 +27,4 @@ boost::json::object recall(const std::string& tenant, const std::string& trace_i
 // type.
 boost::json::object event(const actors::Catalog& catalog, const Host::HistoryEvent& event);
 
-// Any message by reflection, snake_case, enums by name.
-boost::json::value message(const actors::Message& message);
-
 }  // namespace soma::runtime::views

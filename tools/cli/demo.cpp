@@ -110,7 +110,7 @@ Result<std::string> show_stream(const Context& context, const std::string& sessi
         std::cout << "  " << name;
         if (name == "policy.decided") {
           const auto& decision = d.at("decision").as_object();
-          std::cout << "  allow=" << (decision.contains("allow") ? "true" : "false")
+          std::cout << "  allow=" << (decision.at("allow").as_bool() ? "true" : "false")
                     << " score=" << json::serialize(decision.at("score"))
                     << " threshold=" << json::serialize(decision.at("threshold"))
                     << " id=" << text(decision, "decision_id");

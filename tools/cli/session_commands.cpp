@@ -89,7 +89,7 @@ int chat(const Context& c, std::string session) {
         std::cout << std::string(v.at("text").as_string()) << std::flush;
       } else if (name == "policy.decided") {
         const auto& d = v.at("data").at("decision").as_object();
-        std::cout << "[policy " << (d.contains("allow") ? "allowed" : "denied") << ", score "
+        std::cout << "[policy " << (d.at("allow").as_bool() ? "allowed" : "denied") << ", score "
                   << json::serialize(d.at("score")) << "]\n";
       } else if (name == "turn.failed") {
         std::cout << "[failed: "

@@ -1,6 +1,4 @@
 // verify, replay, log, actor: on a data folder, running or stopped; they only read.
-#include <google/protobuf/util/json_util.h>
-
 #include <CLI/CLI.hpp>
 #include <boost/json.hpp>
 #include <iostream>
@@ -10,6 +8,7 @@
 #include "events/embedded/embedded_log.h"
 #include "events/frames.h"
 #include "runtime/node/journal.h"
+#include "schemas/json/json_view.h"
 #include "tools/cli/commands.h"
 #include "tools/offline/verify.h"
 
@@ -18,14 +17,6 @@ namespace soma::cli {
 namespace json = boost::json;
 
 namespace {
-
-json::value to_json(const google::protobuf::Message& m) {
-  google::protobuf::util::JsonPrintOptions o;
-  o.preserve_proto_field_names = true;
-  std::string text;
-  if (!google::protobuf::util::MessageToJsonString(m, &text, o).ok()) return nullptr;
-  return json::parse(text);
-}
 
 Result<std::unique_ptr<events::Log>> open_log(const Context& c) {
   if (c.kafka.empty()) return events::open_embedded_log_readonly(c.folder() + "/log");
@@ -58,10 +49,10 @@ json::value decoded(const events::ValidFrame& f, const actors::Catalog& catalog)
   for (const auto& e : f.frame->entries()) {
     const auto* type = catalog.find(e.actor().type());
     json::object entry{{"actor", to_string(actors::to_key(e.actor()))},
-                       {"context", to_json(e.context())}};
+                       {"context", json_of(e.context())}};
     if (type) {
       auto command = type->new_command();
-      if (command->ParseFromString(e.command())) entry["command"] = to_json(*command);
+      if (command->ParseFromString(e.command())) entry["command"] = json_of(*command);
       json::array events;
       for (const auto& recorded : e.events()) {
         auto event = type->new_event();
@@ -69,7 +60,7 @@ json::value decoded(const events::ValidFrame& f, const actors::Catalog& catalog)
         events.push_back({{"sequence", recorded.sequence()},
                           {"type", recorded.type()},
                           {"event_id", recorded.event_id()},
-                          {"data", to_json(*event)}});
+                          {"data", json_of(*event)}});
       }
       entry["events"] = std::move(events);
     }
@@ -82,7 +73,7 @@ json::value decoded(const events::ValidFrame& f, const actors::Catalog& catalog)
                    {"number", f.frame->number()},
                    {"time_ms", f.frame->time_ms()},
                    {"entries", std::move(entries)}};
-  if (f.frame->has_claim()) out["claim"] = to_json(f.frame->claim());
+  if (f.frame->has_claim()) out["claim"] = json_of(f.frame->claim());
   return out;
 }
 
@@ -177,7 +168,7 @@ int actor_fold(const Context& c, const std::string& text, std::uint64_t at, bool
                            {"position", to_string(f.position)},
                            {"principal", e.context().principal().subject()},
                            {"command_id", e.context().command_id()},
-                           {"data", to_json(*event)}});
+                           {"data", json_of(*event)}});
       }
     }
     return true;
@@ -187,7 +178,7 @@ int actor_fold(const Context& c, const std::string& text, std::uint64_t at, bool
   if (history)
     c.print_list(items, {"sequence", "type", "time_ms", "position", "principal"});
   else
-    c.print(json::object{{"actor", text}, {"sequence", sequence}, {"state", to_json(*state)}});
+    c.print(json::object{{"actor", text}, {"sequence", sequence}, {"state", json_of(*state)}});
   return 0;
 }
 
