@@ -77,8 +77,8 @@ class Runner final : public EffectRunner {
               },
               [parts, open, id](Result<v1::ModelAnswer> answer) {
                 if (answer) answer->set_attempt(open->job.effect.attempt);
+                parts->tokens->finish(id);  // first: whoever hears the outcome finds no call left
                 open->end(bytes(answer));
-                parts->tokens->finish(id);
               });
         });
   }
