@@ -54,7 +54,7 @@ class Catalog {
   std::vector<std::unique_ptr<ActorType>> types_;
 };
 
-// session, tenant, model, inference, memory, counter.
+// Every actor type of this build.
 std::unique_ptr<Catalog> standard_catalog();
 
 // Serializes with a fixed order of map entries, so that equal messages give equal bytes.

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "actors/counter/counter.h"
+#include "actors/idempotency/idempotency.h"
 #include "actors/inference/inference.h"
 #include "actors/memory/memory.h"
 #include "actors/model/model.h"
@@ -92,6 +93,7 @@ std::unique_ptr<Catalog> standard_catalog() {
   types.push_back(std::make_unique<TypedActor<TenantDecider>>());
   types.push_back(std::make_unique<TypedActor<SessionDecider>>());
   types.push_back(std::make_unique<TypedActor<InferenceDecider>>());
+  types.push_back(std::make_unique<TypedActor<IdempotencyDecider>>());
   types.push_back(std::make_unique<TypedActor<ModelDecider>>());
   types.push_back(std::make_unique<TypedActor<MemoryDecider>>());
   return std::make_unique<Catalog>(std::move(types));

@@ -121,10 +121,11 @@ void start_and_wait(const Node& node, const RequestPtr& request, v1::ModelReques
 }
 
 http::Response failure_response(const v1::Failure& failure) {
-  const Error error{code_from_name(failure.code()), failure.message(), {}};
-  if (failure.code() == "incomplete_answer")
-    return http::problem({Code::kModelUnavailable, failure.message(), {}});
-  return failure.retryable() ? http::problem_retry(error, 1) : http::problem(error);
+  Error error{code_from_name(failure.code()), failure.message(), {}};
+  if (failure.code() == "incomplete_answer") error.code = Code::kModelUnavailable;
+  auto response = failure.retryable() ? http::problem_retry(error, 1) : http::problem(error);
+  response.settled = true;
+  return response;
 }
 
 }  // namespace soma::runtime::api

@@ -8,12 +8,18 @@
 
 namespace soma::runtime::api {
 
-std::string command_id_of(const http::Request& request) {
-  if (!request.idempotency_key.empty()) return request.tenant() + ":" + request.idempotency_key;
+std::string internal_command_id(const std::string& tenant) {
   unsigned char random[16];
   if (RAND_bytes(random, sizeof random) != 1)
     std::abort();  // ids that might repeat would merge two requests
-  return request.tenant() + ":auto-" + hex({reinterpret_cast<const char*>(random), sizeof random});
+  return tenant + ":auto-" + hex({reinterpret_cast<const char*>(random), sizeof random});
+}
+
+std::string command_id_of(const http::Request& request) {
+  if (request.idempotency_key.empty()) return internal_command_id(request.tenant());
+  const std::string round =
+      request.key_round > 1 ? "/" + std::to_string(request.key_round) : std::string();
+  return request.tenant() + round + ":" + request.idempotency_key;
 }
 
 std::string created_id(std::string_view prefix, const http::Request& request,
@@ -44,15 +50,16 @@ void add_write_headers(http::Response& response, const Accepted& accepted) {
   if (accepted.replayed) response.header("Idempotent-Replayed", "true");
 }
 
+http::Response problem_of(const Error& error) {
+  return code_disposition(error.code) == Disposition::kRetry ? http::problem_retry(error, 1)
+                                                             : http::problem(error);
+}
+
 void submit(const Node& node, const RequestPtr& request, const http::Responder& responder,
             Submission submission, std::function<http::Response(const Accepted&)> answer) {
   node.host->submit(std::move(submission),
                     [request, responder, answer = std::move(answer)](Result<Accepted> r) {
-                      if (!r) {
-                        if (code_disposition(r.error().code) == Disposition::kRetry)
-                          return responder.send(http::problem_retry(r.error(), 1));
-                        return responder.fail(r.error());
-                      }
+                      if (!r) return responder.send(problem_of(r.error()));
                       http::Response response = answer(*r);
                       add_write_headers(response, *r);
                       responder.send(std::move(response));

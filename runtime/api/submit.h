@@ -15,8 +15,11 @@ namespace soma::runtime::api {
 
 using RequestPtr = std::shared_ptr<http::Request>;
 
-// "TENANT:KEY" of a client's Idempotency-Key, else one of its own that nobody can repeat.
+// "TENANT:KEY" of a client's Idempotency-Key ("TENANT/ROUND:KEY" when an earlier use of it was
+// refused), else one of its own that nobody can repeat.
 std::string command_id_of(const http::Request& request);
+// An id that no client can choose and nobody repeats.
+std::string internal_command_id(const std::string& tenant);
 // The id of what a request creates: the same for each retry, another for another route.
 std::string created_id(std::string_view prefix, const http::Request& request,
                        const std::string& command_id);
@@ -28,6 +31,9 @@ Submission make_submission(const http::Request& request, ActorKey actor,
 
 // Headers of a write's answer: Soma-Position, Idempotent-Replayed.
 void add_write_headers(http::Response& response, const Accepted& accepted);
+
+// An error as its problem; with Retry-After where trying again is right.
+http::Response problem_of(const Error& error);
 
 // Submits; on acceptance `answer` makes the response, whose headers are then completed.
 void submit(const Node& node, const RequestPtr& request, const http::Responder& responder,

@@ -171,7 +171,10 @@ void Connection::dispatch() {
   Responder responder(
       std::make_shared<ConnectionSink>(worker_.shared_from_this(), weak_from_this(), number_));
   try {
-    route->handler(request, responder);
+    if (core_.options.keyed && !request->idempotency_key.empty() && route->method != "GET")
+      core_.options.keyed(*route, request, responder);
+    else
+      route->handler(request, responder);
   } catch (const std::exception& e) {
     log_error(
         "handler_threw",

@@ -44,6 +44,8 @@ struct Request {
   std::string request_id;       // X-Request-ID, or made here; echoed
   std::string traceparent;      // our span, child of the caller's
   std::string idempotency_key;  // Idempotency-Key; empty: none
+  std::uint32_t key_round = 1;  // +1 each time an earlier use of the key was refused
+  bool replayed = false;        // an earlier request with the key had begun
   std::string remote;           // address of the peer
   std::string last_event_id;    // Last-Event-ID
 
@@ -60,6 +62,7 @@ struct Response {
   std::vector<std::pair<std::string, std::string>> headers;  // beside those the server writes
   std::string body;
   std::string content_type = "application/json";
+  bool settled = false;  // a failure whose outcome is known: a retry with the same key runs anew
 
   Response& header(std::string name, std::string value) {
     headers.emplace_back(std::move(name), std::move(value));

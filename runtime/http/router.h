@@ -32,7 +32,8 @@ struct Route {
   std::vector<Field> query{};            // query parameters, validated
   std::vector<ResponseDoc> responses{};  // of success; problems are described for every route
   std::size_t body_limit = 0;            // bytes; 0: the server's default (1 MiB)
-  bool idempotent_write = false;         // honours Idempotency-Key (documented; handler's duty)
+  bool idempotent_write = false;         // honours Idempotency-Key (documented)
+  bool secret_answer = false;            // holds a secret: never kept for a retry
   bool streaming = false;                // may answer with text/event-stream
   bool raw_body = false;                 // a body of any content type, not parsed
   Handler handler{};

@@ -17,6 +17,10 @@
 
 namespace soma::runtime::http {
 
+// Called in the handler's place for a write that carries an Idempotency-Key; calls it, or answers.
+using KeyedHook =
+    std::function<void(const Route&, const std::shared_ptr<Request>&, const Responder&)>;
+
 struct ServerOptions {
   std::string listen = "127.0.0.1:8080";  // HOST:PORT, [V6]:PORT; port 0 picks a free one
   int io_threads = 1;                     // 1 .. 16; handlers run on them
@@ -35,6 +39,7 @@ struct ServerOptions {
   enum class AccessLog : std::uint8_t { kOff, kErrors, kAll } access_log = AccessLog::kErrors;
   std::string service = "soma";  // metric label
   Metrics* metrics = nullptr;    // outlives the server; null: no metrics
+  KeyedHook keyed;               // none: handlers see keys as they come
 };
 
 // Turns the Authorization header (nothing: absent) into a caller; kUnauthenticated answers 401.

@@ -13,6 +13,7 @@
 
 #include "projections/projections.h"
 #include "runtime/api/api.h"
+#include "runtime/api/keys.h"
 #include "runtime/effects/local_model.h"
 #include "runtime/host/system_clock.h"
 #include "runtime/http/server.h"
@@ -243,6 +244,8 @@ class Node {
     o.refuse_unknown_fields = c_.mode == "production";
     o.service = service;
     o.metrics = &metrics_;
+    o.keyed = [this](const http::Route& route, const std::shared_ptr<http::Request>& request,
+                     const http::Responder& responder) { keys_.handle(route, request, responder); };
     auto server = http::Server::start(std::move(o), router_, [this](auto header) {
       return authenticator_->authenticate(header);
     });
@@ -279,6 +282,7 @@ class Node {
   std::unique_ptr<FrameHub> frames_;
   http::Router router_;
   api::Node api_;
+  api::Keys keys_{api_};
   std::unique_ptr<SlmClient> slm_;  // goes before the host: its callbacks lead there
   std::unique_ptr<http::Server> gateway_, memory_server_;
 };
