@@ -7,6 +7,8 @@
 #include <set>
 
 #include "actors/counter/counter.h"
+#include "actors/decision/decision.h"
+#include "actors/gateway/gateway.h"
 #include "actors/idempotency/idempotency.h"
 #include "actors/inference/inference.h"
 #include "actors/memory/memory.h"
@@ -94,6 +96,8 @@ std::unique_ptr<Catalog> standard_catalog() {
   types.push_back(std::make_unique<TypedActor<SessionDecider>>());
   types.push_back(std::make_unique<TypedActor<InferenceDecider>>());
   types.push_back(std::make_unique<TypedActor<IdempotencyDecider>>());
+  types.push_back(std::make_unique<TypedActor<DecisionDecider>>());
+  types.push_back(std::make_unique<TypedActor<GatewayDecider>>());
   types.push_back(std::make_unique<TypedActor<ModelDecider>>());
   types.push_back(std::make_unique<TypedActor<MemoryDecider>>());
   return std::make_unique<Catalog>(std::move(types));

@@ -1,6 +1,8 @@
 // The tenant's rules: versioned settings, exact budget.
 #include "actors/tenant/tenant.h"
 
+#include <algorithm>
+
 #include "actors/actor_type.h"
 #include "schemas/base/sha256.h"
 #include "soma/v1/inference.pb.h"
@@ -32,6 +34,12 @@ Result<Decided> put(const v1::TenantState& state, const v1::PutSettings& command
   if (command.expected_version() != 0 && command.expected_version() != old.version())
     return fail(Code::kVersionMismatch,
                 "the settings are at version " + std::to_string(old.version()), "If-Match");
+  const auto& tags = command.expected_tags();
+  if (!tags.empty() && std::find(tags.begin(), tags.end(), version_tag(old)) == tags.end())
+    return fail(Code::kVersionMismatch,
+                "the settings are at version " + std::to_string(old.version()) +
+                    ", which If-Match does not name; read them again",
+                "If-Match");
   v1::TenantSettings next = command.settings();
   if (!known_mode(next.deployment_mode()))
     return fail(Code::kInvalidArgument,
@@ -136,6 +144,10 @@ void drop_reservation(v1::TenantState& state, const std::string& id) {
 }  // namespace
 
 ActorKey tenant_key(const std::string& tenant) { return {tenant, "tenant", "settings", tenant}; }
+
+std::string version_tag(const v1::TenantSettings& settings) {
+  return std::to_string(settings.version()) + "-" + settings.hash();
+}
 
 v1::TenantSettings effective_settings(const v1::TenantState& state) {
   if (state.has_settings()) return state.settings();

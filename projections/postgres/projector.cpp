@@ -39,12 +39,13 @@ void write_rows(pqxx::work& tx, const Rows& rows) {
         "INSERT INTO sessions (tenant_id, session_id, user_id, status, model, created_ms, "
         "updated_ms, turns) "
         "VALUES "
-        "($1,$2,coalesce($3,''),coalesce($4,'accepted'),coalesce($5,''),coalesce($6,0),$7,coalesce("
-        "$8,0)) "
+        "($1,$2,coalesce($3,''),coalesce($4,'accepted'),coalesce($5,''),coalesce($6::bigint,0),$7,"
+        "coalesce("
+        "$8::bigint,0)) "
         "ON CONFLICT (tenant_id, session_id) DO UPDATE SET user_id=coalesce($3,sessions.user_id), "
         "status=coalesce($4,sessions.status), "
-        "model=coalesce($5,sessions.model), created_ms=coalesce($6,sessions.created_ms), "
-        "updated_ms=$7, turns=coalesce($8,sessions.turns)",
+        "model=coalesce($5,sessions.model), created_ms=coalesce($6::bigint,sessions.created_ms), "
+        "updated_ms=$7, turns=coalesce($8::bigint,sessions.turns)",
         c.tenant, c.session_id, c.user, c.status, c.model, c.created_ms, c.updated_ms, c.turns);
   for (const auto& d : rows.decisions)
     tx.exec_params(

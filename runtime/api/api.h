@@ -18,7 +18,14 @@ namespace soma::projections {
 class Projections;
 }
 
+namespace soma::runtime::security {
+class Authenticator;
+class Tickets;
+}  // namespace soma::runtime::security
+
 namespace soma::runtime::api {
+
+class KillSwitch;
 
 // All outlive the server. Immutable after the node is composed.
 struct Node {
@@ -36,6 +43,10 @@ struct Node {
   Worker* worker = nullptr;  // for what blocks
   std::string mode;          // deployment mode of the server
   std::int64_t position_wait_ms = 2000;
+  std::uint32_t partition_count = 0;
+  const security::Authenticator* authenticator = nullptr;
+  security::Tickets* tickets = nullptr;
+  const KillSwitch* kill_switch = nullptr;
   std::function<std::string()> jwks;  // public keys, for others to verify our tokens
 };
 
@@ -43,6 +54,8 @@ void register_sessions(http::Router& router, const Node& node);
 void register_inference(http::Router& router, const Node& node);
 void register_memories(http::Router& router, const Node& node);
 void register_governance(http::Router& router, const Node& node);
+void register_tokens(http::Router& router, const Node& node);
+void register_kill_switch(http::Router& router, const Node& node);
 void register_admin(http::Router& router, const Node& node);
 void register_bench(http::Router& router, const Node& node);  // nothing but in developer modes
 

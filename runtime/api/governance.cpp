@@ -1,10 +1,12 @@
 // Policy evaluation and tenants' settings.
+#include <algorithm>
 #include <boost/json/array.hpp>
 
-#include "actors/policy/policy.h"
+#include "actors/decision/decision.h"
 #include "actors/tenant/tenant.h"
 #include "runtime/api/submit.h"
 #include "runtime/api/views.h"
+#include "soma/v1/decision.pb.h"
 
 namespace soma::runtime::api {
 
@@ -34,10 +36,18 @@ void evaluate(const Node& node, const RequestPtr& r, const Responder& responder)
   if (const auto* v = body.if_contains("requires_human"); v && v->is_bool())
     input.set_requires_human(v->get_bool());
   input.set_deployment_mode(text_member(body, "deployment_mode"));
-  auto decision =
-      actors::evaluate_policy(input, node.mode, created_id("dec", *r, command_id_of(*r)));
-  if (!decision) return responder.fail(decision.error());
-  responder.send(http::json_response(200, views::decision(*decision)));
+  v1::DecisionCommand command;
+  *command.mutable_decide_policy()->mutable_input() = std::move(input);
+  command.mutable_decide_policy()->set_mode(node.mode);
+  const std::string id = command_id_of(*r);
+  submit(node, r, responder,
+         make_submission(*r, actors::decision_key(r->tenant(), created_id("dec", *r, id)), command,
+                         id),
+         [](const Accepted& a) {
+           v1::DecisionReply reply;
+           reply.ParseFromString(a.reply);
+           return http::json_response(200, views::decision(reply.decision()));
+         });
 }
 
 // The settings of the caller's own tenant; others' answer as missing.
@@ -50,9 +60,39 @@ bool own_tenant(const RequestPtr& r, const Responder& responder) {
 void show_settings(const http::Request& r, const Responder& responder, const v1::TenantSettings& s,
                    const Accepted* accepted) {
   auto response = http::json_response(200, views::settings(r.tenant(), s));
-  response.header("ETag", "\"" + std::to_string(s.version()) + "-" + s.hash() + "\"");
+  response.header("ETag", "\"" + actors::version_tag(s) + "\"");
   if (accepted) add_write_headers(response, *accepted);
   responder.send(std::move(response));
+}
+
+// The strong tags of an If-Match; a weak or unquoted one is kept as it is, and so matches nothing.
+std::vector<std::string> tags_of(std::string_view header) {
+  std::vector<std::string> out;
+  while (!header.empty()) {
+    const auto end = std::min(header.find(','), header.size());
+    auto tag = header.substr(0, end);
+    header.remove_prefix(std::min(end + 1, header.size()));
+    while (tag.starts_with(' ') || tag.starts_with('\t')) tag.remove_prefix(1);
+    while (tag.ends_with(' ') || tag.ends_with('\t')) tag.remove_suffix(1);
+    const bool quoted = tag.size() >= 2 && tag.front() == '"' && tag.back() == '"';
+    out.emplace_back(quoted ? tag.substr(1, tag.size() - 2) : "unquoted " + std::string(tag));
+  }
+  if (out.empty()) out.emplace_back("none");
+  return out;
+}
+
+// A tenant sees itself; that there are others is not its business.
+void list_tenants(const Node& node, const RequestPtr& r, const Responder& responder) {
+  node.host->read(actors::tenant_key(r->tenant()), [r, responder](Result<StateView> v) {
+    if (!v) return responder.send(problem_of(v.error()));
+    const auto settings =
+        actors::effective_settings(static_cast<const v1::TenantState&>(*v->state));
+    json::array items;
+    if (r->query_value("cursor").value_or("").empty())
+      items.push_back(views::settings(r->tenant(), settings));
+    responder.send(http::json_response(
+        200, json::object{{"items", std::move(items)}, {"next_cursor", nullptr}}));
+  });
 }
 
 void put_settings(const Node& node, const RequestPtr& r, const Responder& responder) {
@@ -71,19 +111,12 @@ void put_settings(const Node& node, const RequestPtr& r, const Responder& respon
   s->set_default_model_profile(text_member(body, "default_model_profile").empty()
                                    ? "default"
                                    : text_member(body, "default_model_profile"));
-  if (const auto match = r->headers.get("If-Match")) {
-    std::string text(*match);
-    std::erase(text, '"');
-    const std::uint64_t version = std::strtoull(text.c_str(), nullptr, 10);
-    if (version == 0)
-      return responder.fail(
-          {Code::kVersionMismatch, "If-Match must be an ETag of these settings", "If-Match"});
-    put->set_expected_version(version);
-  }
+  if (const auto match = r->headers.get("If-Match"); match && *match != "*")
+    for (auto& tag : tags_of(*match)) put->add_expected_tags(std::move(tag));
   node.host->submit(
       make_submission(*r, actors::tenant_key(r->tenant()), command, command_id_of(*r)),
       [r, responder](Result<Accepted> a) {
-        if (!a) return responder.fail(a.error());
+        if (!a) return responder.send(problem_of(a.error()));
         v1::TenantReply reply;
         reply.ParseFromString(a->reply);
         show_settings(*r, responder, reply.settings(), &*a);
@@ -118,8 +151,16 @@ void register_governance(http::Router& router, const Node& node) {
               .capability = "policy:evaluate",
               .summary = "Score an action",
               .tag = "policy",
-              .request = body},
+              .request = body,
+              .idempotent_write = true},
              [&node](auto r, auto responder) { evaluate(node, r, responder); });
+  router.add({.method = "GET",
+              .pattern = "/v1/tenants",
+              .capability = "tenant:read",
+              .summary = "The tenants that the caller may see: its own",
+              .tag = "settings",
+              .query = {limit_field(), {.name = "cursor", .max_length = 200}}},
+             [&node](auto r, auto responder) { list_tenants(node, r, responder); });
   router.add(
       {.method = "GET",
        .pattern = "/v1/tenants/{id}",
@@ -129,7 +170,7 @@ void register_governance(http::Router& router, const Node& node) {
       [&node](auto r, auto responder) {
         if (!own_tenant(r, responder)) return;
         node.host->read(actors::tenant_key(r->tenant()), [r, responder](Result<StateView> v) {
-          if (!v) return responder.send(http::problem_retry(v.error(), 1));
+          if (!v) return responder.send(problem_of(v.error()));
           show_settings(*r, responder,
                         actors::effective_settings(static_cast<const v1::TenantState&>(*v->state)),
                         nullptr);

@@ -74,11 +74,7 @@ json::object usage_of(const v1::TokenUsage& u) {
 
 void answer(const Responder& responder, const Result<Finished>& f,
             const std::function<json::object(const v1::ModelAnswer&)>& view) {
-  if (!f) {
-    if (code_disposition(f.error().code) == Disposition::kRetry)
-      return responder.send(http::problem_retry(f.error(), 1));
-    return responder.fail(f.error());
-  }
+  if (!f) return responder.send(problem_of(f.error()));
   auto response = f->state.stage() == v1::INFERENCE_DONE
                       ? http::json_response(200, view(f->state.answer()))
                       : failure_response(f->state.error());

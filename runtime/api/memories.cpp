@@ -92,7 +92,7 @@ void remember(const Node& node, const RequestPtr& r, const Responder& responder)
 }
 
 void recall(const Node& node, const RequestPtr& r, const Responder& responder) {
-  after_position(node, r, responder, [&node, r, responder] {
+  after_position(node, r, responder, View::kMemory, [&node, r, responder] {
     v1::RecallRequest request;
     request.set_tenant(r->tenant());
     request.set_query(text_member(r->json, "query"));

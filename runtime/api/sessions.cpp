@@ -3,6 +3,7 @@
 #include <boost/json/serialize.hpp>
 
 #include "projections/projections.h"
+#include "runtime/api/kill_switch.h"
 #include "runtime/api/session_stream.h"
 #include "runtime/api/submit.h"
 #include "runtime/api/views.h"
@@ -29,6 +30,9 @@ http::Response accepted_session(const Accepted& a) {
 }
 
 void start(const Node& node, const RequestPtr& r, const Responder& responder) {
+  if (node.kill_switch->active())
+    return responder.send(
+        http::problem_retry({Code::kUnavailable, "Gateway kill-switch active", {}}, 30));
   with_settings(node, r, responder, [&node, r, responder](v1::TenantSettings settings) {
     v1::SessionCommand command;
     auto* c = command.mutable_start_session();
@@ -118,28 +122,12 @@ void stream(const Node& node, const RequestPtr& r, const Responder& responder) {
 }
 
 void list(const Node& node, const RequestPtr& r, const Responder& responder) {
-  if (!node.projections)
-    return responder.fail(
-        {Code::kUnavailable, "no projections are configured, so there are no lists", {}});
-  node.worker->post([&node, r, responder] {
-    if (const auto header = r->headers.get("Soma-Position")) {
-      const auto position = parse_position(*header);
-      if (!position)
-        return responder.send(
-            http::field_error({"header", "Soma-Position"}, "must be PARTITION/OFFSET", "position"));
-      if (!node.projections->wait_for(*position, node.position_wait_ms))
-        return responder.send(http::problem_retry(
-            {Code::kUnavailable, "the view has not reached the position yet", {}}, 1));
-    }
+  after_position(node, r, responder, View::kPostgres, [&node, r, responder] {
     auto page = node.projections->list_sessions(
         r->tenant(), r->query_value("status").value_or(""),
         static_cast<std::size_t>(r->query_int("limit", kListDefault)),
         r->query_value("cursor").value_or(""));
-    if (!page) {
-      if (code_disposition(page.error().code) == Disposition::kRetry)
-        return responder.send(http::problem_retry(page.error(), 1));
-      return responder.fail(page.error());
-    }
+    if (!page) return responder.send(problem_of(page.error()));
     json::array items;
     for (const auto& s : page->items)
       items.push_back({{"session_id", s.session_id},
@@ -165,8 +153,7 @@ http::Response status_of(const Accepted& a) {
 }
 
 void register_reads(http::Router& router, const Node& node) {
-  const Field limit{.name = "limit", .type = FieldType::kInt, .min = 1, .max = 200},
-      cursor{.name = "cursor"};
+  const Field limit = limit_field(), cursor{.name = "cursor", .max_length = 200};
   const Field sequence{.name = "cursor", .type = FieldType::kInt, .min = 0};
   const Field status{
       .name = "status",

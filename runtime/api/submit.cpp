@@ -4,6 +4,7 @@
 #include <openssl/rand.h>
 
 #include "actors/tenant/tenant.h"
+#include "projections/projections.h"
 #include "schemas/base/sha256.h"
 
 namespace soma::runtime::api {
@@ -82,19 +83,54 @@ void with_settings(const Node& node, const RequestPtr& request, const http::Resp
                   });
 }
 
-void after_position(const Node& node, const RequestPtr& request, const http::Responder& responder,
-                    std::function<void()> next) {
-  const auto header = request->headers.get("Soma-Position");
-  if (!header) return next();
-  const auto position = parse_position(*header);
-  if (!position)
-    return responder.send(
-        http::field_error({"header", "Soma-Position"}, "must be PARTITION/OFFSET", "position"));
-  node.worker->post([&node, position, responder, next = std::move(next)] {
-    if (node.memory->wait_for(*position, node.position_wait_ms)) return next();
-    responder.send(http::problem_retry(
+namespace {
+
+constexpr std::int64_t kLookAgainMs = 2;
+
+bool reached(const Node& node, View view, Position position) {
+  return view == View::kMemory ? node.memory->wait_for(position, 0)
+                               : node.projections->wait_for(position, 0);
+}
+
+struct PositionWait {
+  const Node& node;
+  http::Responder responder;
+  View view;
+  Position position;
+  std::int64_t until_ms;
+  std::function<void()> next;
+};
+
+void look(const std::shared_ptr<PositionWait>& wait) {
+  if (reached(wait->node, wait->view, wait->position)) return wait->node.worker->post(wait->next);
+  const std::int64_t now = wait->node.clock->now_ms();
+  if (now >= wait->until_ms)
+    return wait->responder.send(http::problem_retry(
         {Code::kUnavailable, "the view has not reached the position yet", {}}, 1));
-  });
+  wait->node.clock->call_at(now + kLookAgainMs, [wait] { look(wait); });
+}
+
+}  // namespace
+
+void after_position(const Node& node, const RequestPtr& request, const http::Responder& responder,
+                    View view, std::function<void()> next) {
+  if (view == View::kPostgres && !node.projections)
+    return responder.send(http::problem_retry(
+        {Code::kUnavailable, "the views' database could not be started, so there are no lists", {}},
+        5));
+  const auto header = request->headers.get("Soma-Position");
+  if (!header) return node.worker->post(std::move(next));
+  const auto position = parse_position(*header);
+  if (!position || position->partition.value >= node.partition_count)
+    return responder.send(http::field_error(
+        {"header", "Soma-Position"}, "must be a position that an answer carried", "position"));
+  look(std::make_shared<PositionWait>(PositionWait{node, responder, view, *position,
+                                                   node.clock->now_ms() + node.position_wait_ms,
+                                                   std::move(next)}));
+}
+
+http::Field limit_field() {
+  return {.name = "limit", .type = http::FieldType::kInt, .min = 1, .max = 200};
 }
 
 std::string text_member(const boost::json::value& object, std::string_view name) {

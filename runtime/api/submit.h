@@ -47,11 +47,13 @@ void with_settings(const Node& node, const RequestPtr& request, const http::Resp
 // stricter.
 v1::TenantSettings settings_for(const Node& node, const StateView& tenant);
 
-// Waits, bounded and off the caller's thread, until the memory index has seen Soma-Position; then
-// `next`.
+// `next`, on the worker, once the view has seen the request's Soma-Position, or at once when it
+// sends none. No thread waits meanwhile. 503 after position_wait_ms.
+enum class View : std::uint8_t { kMemory, kPostgres };
 void after_position(const Node& node, const RequestPtr& request, const http::Responder& responder,
-                    std::function<void()> next);
+                    View view, std::function<void()> next);
 
+http::Field limit_field();  // ?limit= of every list
 std::string text_member(const boost::json::value& object, std::string_view name);  // "" when absent
 v1::PolicyInput policy_input(const http::Request& request, const std::string& action,
                              const std::string& capability);

@@ -8,6 +8,7 @@
 #include "runtime/http/text.h"
 #include "runtime/telemetry/log.h"
 #include "runtime/telemetry/trace.h"
+#include "schemas/base/ids.h"
 
 namespace soma::runtime::http {
 namespace {
@@ -147,6 +148,12 @@ std::optional<Response> check_idempotency_key(Request& request) {
   return {};
 }
 
+std::optional<Response> check_position(const Request& request) {
+  const auto text = request.headers.get("Soma-Position");
+  if (!text || parse_position(*text)) return {};
+  return field_error({"header", "Soma-Position"}, "must be PARTITION/OFFSET", "position");
+}
+
 // Nothing when the header names no length; the parser has proved it a number.
 std::uint64_t declared_length(const Headers& headers) {
   std::uint64_t length = 0;
@@ -211,6 +218,7 @@ Prepared prepare(const Policy& policy, Head head) {
   if (!out.early) out.early = check_caller(policy, out);
   if (!out.early) out.early = check_query(policy, query, out);
   if (!out.early) out.early = check_idempotency_key(request);
+  if (!out.early && out.route->capability != "public") out.early = check_position(request);
   return out;
 }
 

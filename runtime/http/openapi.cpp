@@ -83,7 +83,7 @@ json::array parameters(const Route& route, json::object& components) {
                                {"in", "query"},
                                {"required", f.required},
                                {"schema", json_schema(f, components)}});
-  if (route.idempotent_write)
+  if (route.method != "GET" && route.capability != "public")
     out.push_back(json::object{{"name", "Idempotency-Key"},
                                {"in", "header"},
                                {"required", false},
@@ -123,10 +123,13 @@ std::string operation_id(const Route& route) {
   return out;
 }
 
-json::object operation(const Route& route, json::object& components) {
-  json::object out{{"operationId", operation_id(route)},
-                   {"summary", route.summary},
-                   {"x-soma-capability", route.capability}};
+// `seen` keeps ids apart: /v1/infer_sync and /v1/infer/sync read alike.
+json::object operation(const Route& route, json::object& components,
+                       std::map<std::string, int>& seen) {
+  std::string id = operation_id(route);
+  if (const int n = ++seen[id]; n > 1) id += "_" + std::to_string(n);
+  json::object out{
+      {"operationId", id}, {"summary", route.summary}, {"x-soma-capability", route.capability}};
   if (!route.tag.empty()) out["tags"] = json::array{json::value(route.tag)};
   if (auto list = parameters(route, components); !list.empty()) out["parameters"] = std::move(list);
   if (route.request) {
@@ -140,7 +143,6 @@ json::object operation(const Route& route, json::object& components) {
   }
   out["responses"] = responses(route, components);
   if (route.streaming) out["x-soma-streaming"] = true;
-  if (route.idempotent_write) out["x-soma-idempotent"] = true;
   out["security"] = route.capability == "public"
                         ? json::array()
                         : json::array{json::object{{"bearer", json::array()}}};
@@ -196,13 +198,14 @@ json::object json_schema(const Schema& schema, json::object& components) {
 json::object Router::openapi(const ApiInfo& info) const {
   json::object components{{"Problem", problem_schema()}};
   json::object paths;
+  std::map<std::string, int> seen;
   for (const auto& route : routes_) {
     auto& item = paths[route->pattern];
     if (!item.is_object()) item = json::object();
     std::string method = route->method;
     std::ranges::transform(method, method.begin(),
                            [](char c) { return static_cast<char>(c | 0x20); });
-    item.get_object()[method] = operation(*route, components);
+    item.get_object()[method] = operation(*route, components, seen);
   }
   json::object about{{"title", info.title}, {"version", info.version}};
   if (!info.description.empty()) about["description"] = info.description;

@@ -9,15 +9,18 @@
 #include <boost/json.hpp>
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <thread>
 
 #include "projections/projections.h"
 #include "runtime/api/api.h"
 #include "runtime/api/keys.h"
+#include "runtime/api/kill_switch.h"
 #include "runtime/effects/local_model.h"
 #include "runtime/host/system_clock.h"
 #include "runtime/http/server.h"
 #include "runtime/node/journal.h"
+#include "runtime/security/tickets.h"
 #include "runtime/snapshots/rocks_store.h"
 #include "runtime/telemetry/log.h"
 #include "schemas/base/sha256.h"
@@ -198,6 +201,8 @@ class Node {
         log_.get(), catalog_.get(), clock_.get(), runner_.get(), store_.get(), *id, {}, {}, 2, {}};
     parts.limits.active_actors_per_partition = static_cast<std::size_t>(c_.active_actors_limit);
     parts.observers.push_back([this](const events::ValidFrame& frame) { memory_.on_frame(frame); });
+    parts.observers.push_back(
+        [this](const events::ValidFrame& frame) { kill_switch_.follow(frame); });
     auto host = start_host(std::move(parts));
     if (!host) return tl::unexpected(host.error());
     host_ = std::move(*host);
@@ -220,12 +225,18 @@ class Node {
     n.metrics = &metrics_;
     n.worker = &worker_;
     n.mode = c_.mode;
+    n.authenticator = authenticator_.get();
+    n.tickets = &tickets_;
+    n.kill_switch = &kill_switch_;
+    n.partition_count = log_->partition_count();
     n.position_wait_ms = static_cast<std::int64_t>(c_.position_wait_ms);
     n.jwks = [this] { return authenticator_->public_jwks(); };
     api::register_sessions(router_, n);
     api::register_inference(router_, n);
     api::register_memories(router_, n);
     api::register_governance(router_, n);
+    api::register_tokens(router_, n);
+    api::register_kill_switch(router_, n);
     api::register_admin(router_, n);
     api::register_bench(router_, n);
     if (auto ok = listen(c_.listen, "soma", gateway_); !ok) return ok;
@@ -258,10 +269,16 @@ class Node {
     for (int i = 0; i < 6000; ++i) {
       bool all = true;
       for (const auto& p : host_->status()) all &= p.serving;
-      if (all) return {};
+      if (all) return load_kill_switch();
       std::this_thread::sleep_for(std::chrono::milliseconds(5));
     }
     return fail(Code::kUnavailable, "the partitions did not come up within 30 s");
+  }
+
+  Status load_kill_switch() {
+    std::promise<Status> loaded;
+    kill_switch_.load(*host_, [&](Status s) { loaded.set_value(std::move(s)); });
+    return loaded.get_future().get();
   }
 
   const Config& c_;
@@ -283,6 +300,8 @@ class Node {
   http::Router router_;
   api::Node api_;
   api::Keys keys_{api_};
+  api::KillSwitch kill_switch_{c_.kill_switch};
+  security::Tickets tickets_{[this] { return clock_->now_ms(); }};
   std::unique_ptr<SlmClient> slm_;  // goes before the host: its callbacks lead there
   std::unique_ptr<http::Server> gateway_, memory_server_;
 };

@@ -46,7 +46,8 @@ bool clean_name(std::string_view text) {
          std::ranges::none_of(text, [](unsigned char c) { return c < 0x20 || c == 0x7F; });
 }
 bool clean_tenant(std::string_view text) {
-  return clean_name(text) && text.find('/') == text.npos;  // keys are TENANT/TYPE/ID
+  // Keys are TENANT/TYPE/ID; "$system" owns what is of no tenant.
+  return clean_name(text) && text.find('/') == text.npos && !text.starts_with('$');
 }
 
 bool header_allowed(const json::object& header) {
