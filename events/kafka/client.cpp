@@ -29,6 +29,7 @@ constexpr std::array kOwned = {"acks",
                                "compression.codec",
                                "compression.type",
                                "group.id",
+                               "group.instance.id",
                                "partitioner"};
 
 Properties common_properties(const KafkaOptions& o) {
@@ -66,6 +67,11 @@ void on_error(rd_kafka_t* rk, int code, const char* reason, void* opaque) {
 }
 void on_report(rd_kafka_t*, const rd_kafka_message_t* message, void* opaque) {
   events_of(opaque).on_report(*message);
+}
+
+void on_rebalance(rd_kafka_t*, rd_kafka_resp_err_t code,
+                  rd_kafka_topic_partition_list_t* partitions, void* opaque) {
+  events_of(opaque).on_rebalance(code, partitions);
 }
 
 struct ConfDeleter {
@@ -135,6 +141,7 @@ Result<Client> make_client(rd_kafka_type_t type, const KafkaOptions& options,
   if (events.on_statistics) rd_kafka_conf_set_stats_cb(conf.get(), on_statistics);
   if (events.on_error) rd_kafka_conf_set_error_cb(conf.get(), on_error);
   if (events.on_report) rd_kafka_conf_set_dr_msg_cb(conf.get(), on_report);
+  if (events.on_rebalance) rd_kafka_conf_set_rebalance_cb(conf.get(), on_rebalance);
   std::array<char, 512> reason{};
   Client client(rd_kafka_new(type, conf.get(), reason.data(), reason.size()));
   if (!client)

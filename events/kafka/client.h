@@ -36,6 +36,8 @@ struct ClientEvents {
   std::function<void(std::string_view json)> on_statistics;
   std::function<void(rd_kafka_resp_err_t code, const std::string& reason)> on_error;
   std::function<void(const rd_kafka_message_t& message)> on_report;
+  std::function<void(rd_kafka_resp_err_t code, rd_kafka_topic_partition_list_t* partitions)>
+      on_rebalance;
 };
 
 // Common properties, the user's own, then `properties`, which nobody may override.

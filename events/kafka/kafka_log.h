@@ -20,12 +20,12 @@ struct KafkaOptions {
   // False: the topics are taken as they are (brokers that let this user neither make nor describe
   // topics). Whoever says so has checked their settings himself.
   bool manage_topics = true;
-  std::string compression = "lz4";            // none, lz4, zstd
-  std::size_t producers = 2;                  // 1 to 16; partitions are dealt to them
-  std::int64_t append_timeout_ms = 10'000;    // then the outcome is unknown
-  std::int64_t read_timeout_ms = 10'000;      // of reads and of opening; then kUnavailable
-  std::size_t queue_bytes = 256 << 20;        // appends beyond are refused: kOverloaded
-  std::size_t cache_bytes = 64 << 20;         // of records lately read by the tail
+  std::string compression = "lz4";          // none, lz4, zstd
+  std::size_t producers = 2;                // 1 to 16; partitions are dealt to them
+  std::int64_t append_timeout_ms = 10'000;  // then the outcome is unknown
+  std::int64_t read_timeout_ms = 10'000;    // of reads and of opening; then kUnavailable
+  std::size_t queue_bytes = 256 << 20;      // appends beyond are refused: kOverloaded
+  std::size_t cache_bytes = 256 << 20;      // of records lately read, which a recovery folds again
   std::map<std::string, std::string> client;  // further properties of librdkafka: TLS, SASL, …
   std::function<void(int severity, const std::string& line)> on_log;  // syslog's severities
 };

@@ -10,33 +10,33 @@
 
 namespace soma::events::kafka {
 
-// Holds only what came from the log itself, never what was sent to it. Thread-safe; bounded.
+// Holds only what came from the log itself, never what was sent to it. Thread-safe; bounded: what
+// came first goes first, of whatever partition.
 class RecordCache {
  public:
-  RecordCache(std::uint32_t partitions, std::size_t bytes)
-      : lines_(partitions), limit_(bytes / std::max(partitions, 1u)) {}
+  RecordCache(std::uint32_t partitions, std::size_t bytes) : lines_(partitions), limit_(bytes) {}
 
   void put(PartitionId partition, Offset offset, std::string_view bytes) {
-    Line& line = lines_[partition.value];
-    std::lock_guard lock(line.mutex);
+    std::lock_guard lock(mutex_);
     if (bytes.size() > limit_) return;
-    if (!line.records.emplace(offset, bytes).second) return;
-    line.age.push_back(offset);
-    line.bytes += bytes.size();
-    for (; line.bytes > limit_; line.age.pop_front()) {
-      const auto oldest = line.records.find(line.age.front());
-      line.bytes -= oldest->second.size();
-      line.records.erase(oldest);
+    if (!lines_[partition.value].emplace(offset, bytes).second) return;
+    age_.push_back({partition, offset});
+    bytes_ += bytes.size();
+    for (; bytes_ > limit_; age_.pop_front()) {
+      auto& line = lines_[age_.front().partition.value];
+      const auto oldest = line.find(age_.front().offset);
+      bytes_ -= oldest->second.size();
+      line.erase(oldest);
     }
   }
 
   // Consecutive records from `from` on; none when `from` itself is not held.
   std::vector<Record> get(PartitionId partition, Offset from, std::size_t max_bytes) const {
-    const Line& line = lines_[partition.value];
     std::vector<Record> out;
     std::size_t bytes = 0;
-    std::lock_guard lock(line.mutex);
-    for (auto it = line.records.find(from); it != line.records.end(); ++it) {
+    std::lock_guard lock(mutex_);
+    const auto& line = lines_[partition.value];
+    for (auto it = line.find(from); it != line.end(); ++it) {
       if (it->first != from) break;  // a gap, or not read
       if (!out.empty() && bytes + it->second.size() > max_bytes) break;
       bytes += it->second.size();
@@ -47,14 +47,11 @@ class RecordCache {
   }
 
  private:
-  struct Line {
-    mutable std::mutex mutex;
-    std::map<Offset, std::string> records;
-    std::deque<Offset> age;  // as they came
-    std::size_t bytes = 0;
-  };
-  std::vector<Line> lines_;
-  const std::size_t limit_;  // per partition
+  mutable std::mutex mutex_;
+  std::vector<std::map<Offset, std::string>> lines_;
+  std::deque<Position> age_;
+  std::size_t bytes_ = 0;
+  const std::size_t limit_;
 };
 
 }  // namespace soma::events::kafka

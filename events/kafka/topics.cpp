@@ -75,15 +75,17 @@ AdminOptions admin_options(rd_kafka_t* rk, rd_kafka_admin_op_t operation, std::i
   return options;
 }
 
-Status make_journal(rd_kafka_t* rk, const std::string& topic, const KafkaOptions& o, int brokers) {
-  const int replication = std::min(brokers, kReplicationWished);
+using Settings = std::map<std::string, std::string>;
+
+Status make_topic(rd_kafka_t* rk, const std::string& topic, std::uint32_t partitions,
+                  int replication, const Settings& settings, const KafkaOptions& o) {
   std::array<char, 256> reason{};
   const std::unique_ptr<rd_kafka_NewTopic_t, void (*)(rd_kafka_NewTopic_t*)> wanted(
-      rd_kafka_NewTopic_new(topic.c_str(), static_cast<int>(o.partition_count), replication,
-                            reason.data(), reason.size()),
+      rd_kafka_NewTopic_new(topic.c_str(), static_cast<int>(partitions), replication, reason.data(),
+                            reason.size()),
       rd_kafka_NewTopic_destroy);
   if (!wanted) return fail(Code::kInvalidArgument, "topic " + topic + ": " + reason.data());
-  for (const auto& [name, value] : journal_settings(replication))
+  for (const auto& [name, value] : settings)
     rd_kafka_NewTopic_set_config(wanted.get(), name.c_str(), value.c_str());
   QueueHandle queue(rd_kafka_queue_new(rk));
   auto options = admin_options(rk, RD_KAFKA_ADMIN_OP_CREATETOPICS, o.read_timeout_ms);
@@ -191,7 +193,10 @@ Result<Journal> prepare_journal(const KafkaOptions& o, bool make) {
   if (!found->exists) {
     if (!make || !o.manage_topics)
       return fail(Code::kUnavailable, "topic " + topic + " does not exist");
-    if (auto made = make_journal(rk, topic, o, found->brokers); !made)
+    const int replication = std::min(found->brokers, kReplicationWished);
+    if (auto made =
+            make_topic(rk, topic, o.partition_count, replication, journal_settings(replication), o);
+        !made)
       return tl::unexpected(made.error());
     for (int i = 0; i < 100 && !found->exists; ++i) {  // metadata follows creation in a moment
       found = describe(rk, topic, o.read_timeout_ms);
@@ -214,6 +219,20 @@ Result<Journal> prepare_journal(const KafkaOptions& o, bool make) {
       [](char* id) { rd_kafka_mem_free(nullptr, id); });
   if (!cluster) return fail(Code::kUnavailable, "the Kafka cluster does not tell its id");
   return Journal{found->partitions, cluster.get()};
+}
+
+Status prepare_nodes_topic(const KafkaOptions& o, const std::string& name) {
+  ClientEvents events;
+  auto client = make_client(RD_KAFKA_PRODUCER, o, {}, events);
+  if (!client) return tl::unexpected(client.error());
+  auto found = describe(client->get(), name, o.read_timeout_ms);
+  if (!found) return tl::unexpected(found.error());
+  if (!found->exists)
+    return make_topic(client->get(), name, 1, std::min(found->brokers, kReplicationWished), {}, o);
+  if (found->partitions != 1)
+    return fail(Code::kConflict, "topic " + name + " must have one partition, and has " +
+                                     std::to_string(found->partitions) + ": delete it");
+  return {};
 }
 
 }  // namespace soma::events::kafka

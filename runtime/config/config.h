@@ -26,6 +26,7 @@ struct Config {
   std::string kafka_compression = "lz4";
   std::uint32_t kafka_producers = 2;
   std::uint64_t kafka_append_timeout_ms = 10000;
+  std::uint64_t kafka_session_timeout_ms = 6000;
   std::map<std::string, std::string> kafka_client;  // further properties of librdkafka
   std::string node_id;                              // empty: made at first start
   std::string postgres_url;                         // empty: private cluster

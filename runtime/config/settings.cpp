@@ -71,6 +71,9 @@ std::vector<Setting> places() {
       number(row("kafka.append_timeout_ms", "10000",
                  "Wait for an append's acknowledgement; then its outcome is unknown"),
              &Config::kafka_append_timeout_ms, 100, 300000),
+      number(row("kafka.session_timeout_ms", "6000",
+                 "Silence after which a node's turn passes to another"),
+             &Config::kafka_session_timeout_ms, 1000, 300000),
       properties(secret(row("kafka.client", "",
                             "Further properties of librdkafka (TLS, SASL), one name=value a line; "
                             "in YAML also as a mapping")),

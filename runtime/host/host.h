@@ -121,6 +121,9 @@ struct HostParts {
   HostLimits limits;
   std::size_t threads = 2;
   std::vector<Host::OnFrame> observers;  // from the first frame on
+  // Another node has claimed a partition that was served here. Where it is set, the partition is
+  // not claimed back. On a host thread; must not block.
+  std::function<void(PartitionId)> on_fenced;
 };
 
 // Opens every partition of the log: claims, recovers, serves while restoring. Returns before they

@@ -235,6 +235,11 @@ void Partition::fail_partition(const Error& error) {
   for (const auto& c : aside) c.failed(told);
   refuse_all(told);
   writer_.reset();
+  if (error.code == Code::kFenced && w_.parts.on_fenced) {
+    phase_ = Phase::kFenced;
+    publish_status();
+    return w_.parts.on_fenced(id_);
+  }
   publish_status();
   w_.parts.clock->call_at(w_.parts.clock->now_ms() + back_off_ms_, [self = weak_from_this()] {
     if (auto alive = self.lock()) alive->open();

@@ -73,6 +73,14 @@ Result<std::unique_ptr<events::Log>> open_journal(const Config& c) {
   return std::unique_ptr<events::Log>(std::move(*log));
 }
 
+Result<std::unique_ptr<events::Membership>> join_cluster(const Config& c, const std::string& id,
+                                                         std::function<void(bool)> on_change) {
+  events::MembershipOptions o;
+  o.node_id = id;
+  o.session_timeout_ms = static_cast<std::int64_t>(c.kafka_session_timeout_ms);
+  return events::join_nodes(kafka_options(c), std::move(o), std::move(on_change));
+}
+
 Result<std::unique_ptr<events::Log>> open_journal_readonly(const Config& c) {
   auto log = events::open_kafka_log_readonly(kafka_options(c));
   if (!log) return tl::unexpected(log.error());

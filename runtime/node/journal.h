@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "events/kafka/membership.h"
 #include "events/log.h"
 #include "runtime/config/config.h"
 
@@ -14,5 +15,10 @@ Result<std::unique_ptr<events::Log>> open_journal(const config::Config& config);
 
 // The journal's topic on Kafka for tools beside running nodes; appends are refused.
 Result<std::unique_ptr<events::Log>> open_journal_readonly(const config::Config& config);
+
+// Takes part in choosing the node that serves; `on_change` as in events/kafka/membership.h.
+Result<std::unique_ptr<events::Membership>> join_cluster(const config::Config& config,
+                                                         const std::string& node_id,
+                                                         std::function<void(bool)> on_change);
 
 }  // namespace soma::runtime

@@ -12,6 +12,7 @@
 #include <future>
 #include <thread>
 
+#include "events/embedded/folder_lock.h"
 #include "projections/projections.h"
 #include "runtime/api/api.h"
 #include "runtime/api/keys.h"
@@ -32,6 +33,8 @@ namespace json = boost::json;
 using config::Config;
 
 namespace {
+
+constexpr int kExitLostTurn = 8;
 
 int exit_code(const Error& error) {
   switch (error.code) {
@@ -70,7 +73,8 @@ Result<std::string> node_id_of(const Config& c) {
 
 class Node {
  public:
-  explicit Node(const Config& c) : c_(c) {}
+  Node(const Config& c, bool clustered) : c_(c), clustered_(clustered) {}
+  bool fenced() const { return fenced_; }
 
   Status open() {
     fs::create_directories(fs::path(c_.data_dir) / "run");
@@ -199,6 +203,12 @@ class Node {
     if (!id) return tl::unexpected(id.error());
     HostParts parts{
         log_.get(), catalog_.get(), clock_.get(), runner_.get(), store_.get(), *id, {}, {}, 2, {}};
+    parts.address = c_.listen;
+    if (clustered_)
+      parts.on_fenced = [this](PartitionId) {
+        fenced_ = true;
+        ::kill(::getpid(), SIGUSR1);
+      };
     parts.limits.active_actors_per_partition = static_cast<std::size_t>(c_.active_actors_limit);
     parts.observers.push_back([this](const events::ValidFrame& frame) { memory_.on_frame(frame); });
     parts.observers.push_back(
@@ -282,6 +292,8 @@ class Node {
   }
 
   const Config& c_;
+  const bool clustered_;
+  std::atomic<bool> fenced_{false};
   Metrics metrics_;
   Worker worker_;
   std::unique_ptr<actors::Catalog> catalog_ = actors::standard_catalog();
@@ -308,26 +320,70 @@ class Node {
 
 }  // namespace
 
-int run_dev(const Config& c) {
-  sigset_t stop;
-  sigemptyset(&stop);
-  sigaddset(&stop, SIGTERM);
-  sigaddset(&stop, SIGINT);
-  ::pthread_sigmask(SIG_BLOCK, &stop, nullptr);  // before any thread: only sigwait below takes them
+namespace {
+
+int refuse_start(const Error& error) {
+  log_error("cannot start",
+            {{"code", std::string(code_name(error.code))}, {"reason", error.message}});
+  return exit_code(error);
+}
+
+// SIGUSR1 is our own: the turn or the fence changed.
+sigset_t block_signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (int s : {SIGTERM, SIGINT, SIGUSR1}) sigaddset(&set, s);
+  ::pthread_sigmask(SIG_BLOCK, &set, nullptr);  // before any thread: only sigwait takes them
   ::signal(SIGPIPE, SIG_IGN);
-  Node node(c);
+  return set;
+}
+
+int serve(const Config& c, const sigset_t& signals, const events::Membership* membership) {
+  Node node(c, membership != nullptr);
   Status up = node.open();
   if (up) up = node.announce();
-  if (!up) {
-    log_error("cannot start",
-              {{"code", std::string(code_name(up.error().code))}, {"reason", up.error().message}});
-    return exit_code(up.error());
+  if (!up) return refuse_start(up.error());
+  for (;;) {
+    int signal = 0;
+    ::sigwait(&signals, &signal);
+    if (signal != SIGUSR1) {
+      log_info("stopping", {{"signal", signal}});
+      node.close();
+      return 0;
+    }
+    if (!membership || (membership->chosen() && !node.fenced())) continue;
+    // What is in memory may be behind the log already; nothing unacknowledged is worth saving. At
+    // the next start this node is a standby with warm snapshots.
+    log_error("another node has taken over; stopping at once");
+    ::_exit(kExitLostTurn);
   }
-  int signal = 0;
-  ::sigwait(&stop, &signal);
-  log_info("stopping", {{"signal", signal}});
-  node.close();
-  return 0;
+}
+
+}  // namespace
+
+int run_dev(const Config& c) { return serve(c, block_signals(), nullptr); }
+
+int run_node(const Config& c) {
+  if (c.kafka_brokers.empty() || c.postgres_url.empty())
+    return refuse_start({Code::kInvalidArgument,
+                         "soma node needs --kafka and --postgres; `soma dev` runs on one machine",
+                         c.kafka_brokers.empty() ? "kafka.brokers" : "postgres.url"});
+  const sigset_t signals = block_signals();
+  fs::create_directories(c.data_dir);
+  events::FolderLock lock;
+  if (auto taken = lock.take(c.data_dir); !taken) return refuse_start(taken.error());
+  auto id = node_id_of(c);
+  if (!id) return refuse_start(id.error());
+  auto membership = join_cluster(c, *id, [](bool) { ::kill(::getpid(), SIGUSR1); });
+  if (!membership) return refuse_start(membership.error());
+  log_info("standing by", {{"node", *id}});
+  while (!(*membership)->chosen()) {
+    int signal = 0;
+    ::sigwait(&signals, &signal);
+    if (signal != SIGUSR1) return 0;
+  }
+  log_info("taking over", {{"node", *id}});
+  return serve(c, signals, membership->get());
 }
 
 }  // namespace soma::runtime

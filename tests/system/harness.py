@@ -108,13 +108,13 @@ class Folder:
 class Node:
     """One run of `soma dev`. `wrap` goes before it (strace, …)."""
 
-    def __init__(self, folder, flags, wrap=(), env=None, data=None):
+    def __init__(self, folder, flags, wrap=(), env=None, data=None, command="dev"):
         self.folder, self.data = folder, data or folder.data
         self.log_path = os.path.join(folder.path, f"node-{len(folder.nodes)}.log")
         self.began = time.monotonic()
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(
-                [*wrap, SOMA, "dev", "--data-dir", self.data, "--listen", "127.0.0.1:0", "--memory-listen",
+                [*wrap, SOMA, command, "--data-dir", self.data, "--listen", "127.0.0.1:0", "--memory-listen",
                  "off", *flags],
                 stdout=subprocess.PIPE, stderr=log, env={**os.environ, **(env or {})})
         self.ready_line, self.ready_s = None, None

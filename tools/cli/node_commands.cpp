@@ -23,13 +23,22 @@ namespace config = soma::runtime::config;
 
 namespace {
 
-int run_dev(const Context& context, const config::FlagValues& flags) {
+int start(const Context& context, config::FlagValues flags, int (*run)(const config::Config&)) {
+  if (!context.data_dir.empty()) flags["--data-dir"] = context.data_dir;
   auto loaded = config::load_config(flags);
   if (!loaded) return context.fail(loaded.error());
   runtime::LogOptions log;
   if (auto level = runtime::parse_log_level(loaded->log_level)) log.level = *level;
   runtime::configure_logging(log);
-  return runtime::run_dev(*loaded);
+  return run(*loaded);
+}
+
+void add_settings(CLI::App& command, const std::shared_ptr<config::FlagValues>& flags) {
+  for (const auto& s : config::settings_table())
+    if (!s.flag.empty() && s.flag != "--data-dir")
+      command.add_option_function<std::string>(
+          s.flag, [flags, flag = s.flag](const std::string& v) { (*flags)[flag] = v; },
+          s.help + " (" + s.takes + ")");
 }
 
 struct TokenFlags {
@@ -87,23 +96,15 @@ void add_node_commands(CLI::App& app, Context& context, const Wrap& run) {
       app.add_subcommand("dev", "Everything on this machine: log, PostgreSQL, model, gateway");
   dev->footer("Example: soma dev --listen 127.0.0.1:8080 --data-dir .soma");
   auto flags = std::make_shared<config::FlagValues>();
-  for (const auto& s : config::settings_table())
-    if (!s.flag.empty() && s.flag != "--data-dir")
-      dev->add_option_function<std::string>(
-          s.flag, [flags, flag = s.flag](const std::string& v) { (*flags)[flag] = v; },
-          s.help + " (" + s.takes + ")");
-  dev->callback(run([&context, flags] {
-    if (!context.data_dir.empty()) (*flags)["--data-dir"] = context.data_dir;
-    return run_dev(context, *flags);
-  }));
-  auto* node =
-      app.add_subcommand("node", "One node of a cluster; the Kafka engine is not in this build");
-  node->allow_extras();
-  node->callback(run([&context] {
-    return context.fail({Code::kNotSupported,
-                         "the Kafka engine is not in this build; run `soma dev` on one machine",
-                         {}});
-  }));
+  add_settings(*dev, flags);
+  dev->callback(run([&context, flags] { return start(context, *flags, runtime::run_dev); }));
+  auto* node = app.add_subcommand(
+      "node", "One node of a cluster: serves when it is its turn, else stands by");
+  node->footer(
+      "Example: soma node --kafka kafka1:9092,kafka2:9092 --postgres postgresql://db/soma\n"
+      "One node at a time serves all partitions; the others stand by and take over.");
+  add_settings(*node, flags);
+  node->callback(run([&context, flags] { return start(context, *flags, runtime::run_node); }));
   app.add_subcommand("version", "Version of this build")->callback(run([&context] {
     if (context.table())
       std::cout << "soma 0.1.0" << std::endl;
