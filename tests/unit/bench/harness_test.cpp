@@ -1,0 +1,136 @@
+// The benchmarks' own measure: quantiles, medians, and a load that counts what a server really did.
+#include <gtest/gtest.h>
+
+#include "tests/support/scripted_upstream.h"
+#include "tools/bench/child.h"
+#include "tools/bench/figures.h"
+#include "tools/bench/http_load.h"
+
+namespace soma::bench {
+namespace {
+
+TEST(Histogram, QuantilesAreWithinABucketOfTheTruth) {
+  Histogram h;
+  for (std::uint64_t us = 1; us <= 10'000; ++us) h.add(us * 1000);
+  EXPECT_EQ(h.count(), 10'000u);
+  EXPECT_NEAR(h.at_ms(0.5), 5.0, 5.0 * 0.035);
+  EXPECT_NEAR(h.at_ms(0.99), 9.9, 9.9 * 0.035);
+  EXPECT_NEAR(h.at_ms(0.999), 9.99, 9.99 * 0.035);
+}
+
+TEST(Histogram, MergingIsAddingAll) {
+  Histogram slow, fast, all;
+  for (int i = 0; i < 100; ++i) {
+    slow.add(50'000'000);
+    fast.add(20'000);
+    all.add(50'000'000);
+    all.add(20'000);
+  }
+  slow.merge(fast);
+  for (const double share : {0.1, 0.49, 0.51, 0.99}) EXPECT_EQ(slow.at_ms(share), all.at_ms(share));
+  EXPECT_NEAR(slow.at_ms(0.1), 0.02, 0.001);
+  EXPECT_NEAR(slow.at_ms(0.9), 50, 2);
+}
+
+TEST(Figures, MedianIsByMemberAndErrorsAdd) {
+  std::vector<Figures> runs(3);
+  for (std::size_t i = 0; i < 3; ++i) {
+    runs[i].ops = std::array{300.0, 100.0, 200.0}[i];
+    runs[i].p99_ms = std::array{1.0, 9.0, 5.0}[i];
+    runs[i].errors = i;
+  }
+  const Figures m = median(runs);
+  EXPECT_EQ(m.ops, 200);
+  EXPECT_EQ(m.p99_ms, 5);
+  EXPECT_EQ(m.errors, 3u);
+}
+
+TEST(Figures, TheLineHasItsMembersAndRatios) {
+  Outcome o;
+  o.bench = "counter";
+  o.clients = 128;
+  o.ours.ops = 1000;
+  o.ours.p99_ms = 2;
+  const auto alone = to_json(o);
+  EXPECT_TRUE(alone.at("peer").is_null());
+  EXPECT_TRUE(alone.at("ratio").is_null());
+  o.peer_name = "restate";
+  o.peer.ops = 100;
+  o.peer.p99_ms = 40;
+  const auto both = to_json(o);
+  EXPECT_EQ(both.at("ratio").at("ops").to_number<double>(), 10);
+  EXPECT_EQ(both.at("ratio").at("p99").to_number<double>(), 0.05);
+  for (const char* name : {"bench", "when", "machine", "durability", "clients", "ours"})
+    EXPECT_TRUE(both.contains(name)) << name;
+}
+
+class LoadTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    auto started = test::ScriptedUpstream::start();
+    ASSERT_TRUE(started) << started.error().message;
+    upstream_ = std::move(*started);
+    script_.port = upstream_->port();
+    script_.clients = 4;
+    script_.warm_s = 0.05;
+    script_.seconds = 0.3;
+    script_.begin = [](std::size_t) {
+      return http_request("POST", "/v1/chat/completions",
+                          R"({"stream":true,"messages":[{"role":"user","content":"hi"}]})");
+    };
+    script_.good = [](const HttpAnswer& a) {
+      return a.status == 200 && a.body.find("[DONE]") != std::string_view::npos;
+    };
+  }
+  std::unique_ptr<test::ScriptedUpstream> upstream_;
+  HttpScript script_;
+};
+
+TEST_F(LoadTest, CountsOnlyWhatWasAnswered) {
+  auto result = run_http(script_);
+  ASSERT_TRUE(result) << result.error().message;
+  EXPECT_EQ(result->errors, 0u);
+  EXPECT_GT(result->latencies.count(), 0u);
+  EXPECT_LE(result->latencies.count(), upstream_->stats().chats);
+  EXPECT_LE(upstream_->stats().connections, 4u);  // kept alive
+}
+
+TEST_F(LoadTest, FailedAnswersAreToldAndNotCounted) {
+  test::Behaviour failing;
+  failing.status = 500;
+  failing.text = "out of order";
+  for (int i = 0; i < 3; ++i) upstream_->next(failing);
+  script_.warm_s = 0;
+  auto result = run_http(script_);
+  ASSERT_TRUE(result) << result.error().message;
+  EXPECT_EQ(result->errors, 3u);
+  EXPECT_NE(result->first_error.find("500"), std::string::npos);
+}
+
+TEST_F(LoadTest, AnOperationOfTwoRequestsIsOne) {
+  auto asked = std::make_shared<std::vector<int>>(4);
+  script_.next = [asked](std::size_t i, const HttpAnswer&) -> std::optional<std::string> {
+    if (++(*asked)[i] % 2 == 0) return {};
+    return http_request("POST", "/v1/chat/completions",
+                        R"({"stream":true,"messages":[{"role":"user","content":"more"}]})");
+  };
+  auto result = run_http(script_);
+  ASSERT_TRUE(result) << result.error().message;
+  EXPECT_LE(result->latencies.count() * 2, upstream_->stats().chats);
+}
+
+TEST_F(LoadTest, NothingAnsweredIsAnError) {
+  script_.port = static_cast<std::uint16_t>(free_port());
+  script_.seconds = 0.1;
+  auto result = run_http(script_);
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().code, Code::kUnavailable);
+}
+
+TEST(DataFolder, MemoryIsRefused) {
+  EXPECT_FALSE(make_data_folder("/dev/shm"));  // tmpfs
+  EXPECT_FALSE(make_data_folder("/nowhere/at/all"));
+}
+
+}  // namespace
+}  // namespace soma::bench
