@@ -14,6 +14,9 @@ namespace {
 using Decided = InferenceDecider::Decided;
 constexpr std::size_t kMaxMessages = 256;
 constexpr std::size_t kMaxInputBytes = 256 * 1024;
+constexpr std::uint32_t kMaxEmbedAttempts = 4;
+
+bool embeds(const v1::InferenceState& s) { return s.request().mode() == "embedding"; }
 
 Decided replying(const ActorKey& self) {
   Decided d;
@@ -49,8 +52,9 @@ Result<Decided> start(const ActorKey& self, const v1::InferenceState& s,
     return fail(Code::kConflict, "inference " + self.id + " exists");
   std::size_t bytes = 0;
   if (auto ok = check(c.request(), bytes); !ok) return tl::unexpected(ok.error());
-  const std::uint32_t max_tokens =
+  std::uint32_t max_tokens =
       c.request().sampling().max_tokens() ? c.request().sampling().max_tokens() : kDefaultMaxTokens;
+  if (c.request().mode() == "embedding") max_tokens = 0;
   const auto tokens = static_cast<std::int64_t>(bytes / 3 + 64 + max_tokens);
   v1::PolicyInput policy = c.policy();
   policy.set_budget_required(static_cast<double>(tokens));
@@ -91,6 +95,13 @@ void give_back(Decided& d, const ActorKey& self, const std::string& reservation_
   send_to_tenant(d, self, back);
 }
 
+void settle(Decided& d, const ActorKey& self, const v1::InferenceState& s, std::uint64_t used) {
+  v1::TenantCommand command;
+  command.mutable_settle_budget()->set_reservation_id(s.reservation_id());
+  command.mutable_settle_budget()->set_used_tokens(static_cast<std::int64_t>(used));
+  send_to_tenant(d, self, command);
+}
+
 Result<Decided> granted(const ActorKey& self, const v1::InferenceState& s,
                         const v1::BudgetGranted& c, const v1::Context& context) {
   Decided d = replying(self);
@@ -99,6 +110,7 @@ Result<Decided> granted(const ActorKey& self, const v1::InferenceState& s,
     return d;
   }
   d.events.emplace_back().mutable_inference_budget_reserved()->set_tokens(c.tokens());
+  if (embeds(s)) return d;  // an effect of this actor
   v1::ModelCommand call;
   *call.mutable_request_call()->mutable_request() = s.request();
   d.sends.push_back(
@@ -113,11 +125,41 @@ Result<Decided> answered(const ActorKey& self, const v1::InferenceState& s,
   auto* event = d.events.emplace_back().mutable_inference_answered();
   *event->mutable_answer() = answer;
   event->set_at_ms(context.now_ms());
-  v1::TenantCommand settle;
-  settle.mutable_settle_budget()->set_reservation_id(s.reservation_id());
-  settle.mutable_settle_budget()->set_used_tokens(static_cast<std::int64_t>(
-      answer.usage().prompt_tokens() + answer.usage().completion_tokens()));
-  send_to_tenant(d, self, settle);
+  settle(d, self, s, answer.usage().prompt_tokens() + answer.usage().completion_tokens());
+  return d;
+}
+
+// What the embedding server said.
+Result<Decided> embedded(const ActorKey& self, const v1::InferenceState& s,
+                         const v1::EffectOutcome& o, const v1::Context& context) {
+  Decided d = replying(self);
+  if (s.stage() != v1::INFERENCE_CALLING || !embeds(s) || o.attempt() != s.attempt()) return d;
+  v1::EmbedResult result;
+  if (o.has_result() && result.ParseFromString(o.result()) &&
+      result.embeddings_size() == s.request().messages_size()) {
+    auto* event = d.events.emplace_back().mutable_inference_embedded();
+    *event->mutable_result() = result;
+    event->set_at_ms(context.now_ms());
+    settle(d, self, s, result.prompt_tokens());
+    return d;
+  }
+  v1::Failure failure = o.failure();
+  if (!o.has_failure()) {
+    failure.set_code("model_unavailable");
+    failure.set_message("the embedding's outcome could not be read");
+    failure.set_retryable(true);
+  }
+  const std::int64_t again_at = context.now_ms() + (1000LL << (o.attempt() - 1));
+  const bool in_time = s.request().deadline_ms() == 0 || again_at < s.request().deadline_ms();
+  if (failure.retryable() && o.attempt() < kMaxEmbedAttempts && in_time) {
+    auto* again = d.events.emplace_back().mutable_inference_restarted();
+    again->set_attempt(o.attempt() + 1);
+    again->set_not_before_ms(again_at);
+    *again->mutable_failure() = failure;
+    return d;
+  }
+  fail_call(d, failure, context.now_ms());
+  give_back(d, self, s.reservation_id(), "the embedding failed");
   return d;
 }
 
@@ -131,7 +173,7 @@ Result<Decided> cancel(const ActorKey& self, const v1::InferenceState& s,
   f.set_code("cancelled");
   f.set_message(c.reason().empty() ? "the call was cancelled" : c.reason());
   fail_call(d, f, context.now_ms());
-  if (s.stage() == v1::INFERENCE_CALLING) {
+  if (s.stage() == v1::INFERENCE_CALLING && !embeds(s)) {
     v1::ModelCommand stop;
     stop.mutable_cancel_call()->set_call_id(s.request().call_id());
     stop.mutable_cancel_call()->set_reason(f.message());
@@ -184,7 +226,7 @@ Result<Decided> InferenceDecider::decide(const ActorKey& self, const State& s, c
       return d;
     }
     case Command::kEffectOutcome:
-      return replying(self);  // an inference has no effects of its own
+      return embedded(self, s, c.effect_outcome(), context);
     case Command::KIND_NOT_SET:
       break;
   }
@@ -207,6 +249,12 @@ void InferenceDecider::evolve(State& s, const Event& e) {
       return;
     case Event::kInferenceRestarted:
       s.set_attempt(e.inference_restarted().attempt());
+      s.set_not_before_ms(e.inference_restarted().not_before_ms());
+      return;
+    case Event::kInferenceEmbedded:
+      *s.mutable_embedded() = e.inference_embedded().result();
+      s.set_finished_ms(e.inference_embedded().at_ms());
+      s.set_stage(v1::INFERENCE_DONE);
       return;
     case Event::kInferenceAnswered:
       *s.mutable_answer() = e.inference_answered().answer();
@@ -223,7 +271,14 @@ void InferenceDecider::evolve(State& s, const Event& e) {
   }
 }
 
-std::vector<Effect> InferenceDecider::effects(const ActorKey&, const State&) { return {}; }
+std::vector<Effect> InferenceDecider::effects(const ActorKey&, const State& s) {
+  if (s.stage() != v1::INFERENCE_CALLING || !embeds(s)) return {};
+  v1::EmbedRequest request;
+  request.set_model(s.request().model());
+  for (const auto& m : s.request().messages()) request.add_texts(m.content());
+  return {{s.request().call_id(), "memory.embed", EffectClass::kIdempotent, s.attempt(),
+           s.not_before_ms(), s.request().deadline_ms(), request.SerializeAsString()}};
+}
 
 std::string InferenceDecider::event_type(const Event& e) {
   switch (e.kind_case()) {
@@ -237,6 +292,8 @@ std::string InferenceDecider::event_type(const Event& e) {
       return "inference.answered";
     case Event::kInferenceFailed:
       return "inference.failed";
+    case Event::kInferenceEmbedded:
+      return "inference.embedded";
     case Event::KIND_NOT_SET:
       break;
   }

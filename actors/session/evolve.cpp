@@ -123,6 +123,10 @@ void SessionDecider::evolve(State& s, const Event& e) {
       return;
     case Event::kSessionContinued:
       return touch(s, e.session_continued().at_ms());
+    case Event::kSessionForked:
+      s.set_forked_from(e.session_forked().origin_session_id());
+      s.set_forked_at(e.session_forked().at_sequence());
+      return touch(s, e.session_forked().at_ms());
     case Event::KIND_NOT_SET:
       return;
   }
@@ -162,6 +166,8 @@ std::string SessionDecider::event_type(const Event& e) {
       return "session.cancelled";
     case Event::kSessionContinued:
       return "session.continued";
+    case Event::kSessionForked:
+      return "session.forked";
     case Event::KIND_NOT_SET:
       break;
   }

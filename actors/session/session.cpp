@@ -22,6 +22,7 @@ constexpr int kMaxTurns = 10'000;
 constexpr std::uint32_t kMaxRecallAttempts = 3;
 constexpr std::uint32_t kRecallTopK = 5;
 constexpr std::int64_t kCallDeadlineMs = 120'000;
+constexpr std::size_t kMaxForkBytes = 384 * 1024;  // command and events stand in one frame
 
 const v1::Turn* current(const v1::SessionState& s) {
   return s.turns_size() == 0 ? nullptr : &s.turns(s.turns_size() - 1);
@@ -203,6 +204,53 @@ Result<Decided> complete(const v1::SessionState& s, const v1::Context& context) 
   return d;
 }
 
+// The origin's events become this session's, under the same numbers; what the origin was waiting
+// for there is not waited for here.
+Result<Decided> fork(const ActorKey& self, const v1::SessionState& s, const v1::ForkSession& c,
+                     const v1::Context& context) {
+  if (!s.session_id().empty()) return fail(Code::kConflict, "session " + self.id + " exists");
+  if (c.events().empty() || !c.events(0).has_session_started() ||
+      c.events(0).session_started().tenant_id() != self.tenant ||
+      c.at_sequence() != static_cast<std::uint64_t>(c.events_size()))
+    return fail(Code::kInvalidArgument, "at_sequence must be one of the session's, from 1",
+                "body.at_sequence");
+  if (c.ByteSizeLong() > kMaxForkBytes)
+    return fail(Code::kTooLarge, "the history up to there is over 384 KiB; fork earlier",
+                "body.at_sequence");
+  v1::SessionState forked;
+  Decided d;
+  const auto record = [&](const Event& e) {
+    d.events.push_back(e);
+    SessionDecider::evolve(forked, e);
+  };
+  for (const auto& e : c.events()) {
+    Event copy = e;
+    if (copy.has_session_started()) copy.mutable_session_started()->set_session_id(self.id);
+    record(copy);
+  }
+  Event event;
+  auto* origin = event.mutable_session_forked();
+  origin->set_origin_session_id(c.origin_session_id());
+  origin->set_at_sequence(c.at_sequence());
+  origin->set_at_ms(context.now_ms());
+  record(event);
+  const v1::Turn* t = current(forked);
+  if (t && t->stage() == v1::DONE && forked.status() == v1::RUNNING) {
+    Event done;
+    done.mutable_session_completed()->set_at_ms(context.now_ms());
+    record(done);
+  } else if (in_progress(t) || forked.status() == v1::RUNNING) {
+    Decided end;
+    fail_turn(end, t ? t->turn() : 0,
+              failure("forked", "the fork was taken in the middle of this turn"), context.now_ms());
+    for (const auto& e : end.events) record(e);
+  }
+  d.reply.set_session_id(self.id);
+  d.reply.set_status(forked.status());
+  d.reply.set_turn(static_cast<std::uint32_t>(forked.turns_size()));
+  return d;
+}
+
 Result<Decided> granted(const v1::SessionState& s, const v1::BudgetGranted& c) {
   const v1::Turn* t = current(s);
   Decided d = no_change(s);
@@ -365,6 +413,8 @@ Result<Decided> SessionDecider::decide(const ActorKey& self, const State& s, con
       return cancel(s, c.cancel_session(), context);
     case Command::kCompleteSession:
       return complete(s, context);
+    case Command::kForkSession:
+      return fork(self, s, c.fork_session(), context);
     case Command::kBudgetGranted:
       return granted(s, c.budget_granted());
     case Command::kBudgetDenied:

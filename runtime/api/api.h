@@ -14,6 +14,9 @@
 #include "runtime/memory/memory_index.h"
 #include "runtime/telemetry/metrics.h"
 
+namespace soma::events {
+class Log;
+}
 namespace soma::projections {
 class Projections;
 }
@@ -43,6 +46,7 @@ struct Node {
   Worker* worker = nullptr;  // for what blocks
   std::string mode;          // deployment mode of the server
   std::int64_t position_wait_ms = 2000;
+  const events::Log* log = nullptr;
   std::uint32_t partition_count = 0;
   const security::Authenticator* authenticator = nullptr;
   security::Tickets* tickets = nullptr;
@@ -52,6 +56,8 @@ struct Node {
 
 void register_sessions(http::Router& router, const Node& node);
 void register_inference(http::Router& router, const Node& node);
+void register_audit(http::Router& router, const Node& node);
+void register_chat(http::Router& router, const Node& node);
 void register_memories(http::Router& router, const Node& node);
 void register_governance(http::Router& router, const Node& node);
 void register_tokens(http::Router& router, const Node& node);

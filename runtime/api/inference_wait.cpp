@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "actors/inference/inference.h"
+#include "actors/tenant/tenant.h"
 
 namespace soma::runtime::api {
 
@@ -22,7 +23,8 @@ class Wait : public std::enable_shared_from_this<Wait> {
     auto self = shared_from_this();
     listen_ = node_.frames->listen(actor_, [self](const FrameHub::Events& events) {
       for (const auto& e : events)
-        if (e.event.type() == "inference.answered" || e.event.type() == "inference.failed")
+        if (e.event.type() == "inference.answered" || e.event.type() == "inference.embedded" ||
+            e.event.type() == "inference.failed")
           self->ended(e.event);
     });
     node_.host->submit(std::move(submission), [self](Result<Accepted> r) {
@@ -98,26 +100,57 @@ std::string call_id_of(const std::string& command_id) {
   return actors::derive_id(context, "call");
 }
 
+ActorKey inference_key(const std::string& tenant, const std::string& id) {
+  return {tenant, "inference", id, tenant};
+}
+
+namespace {
+
+// The start of a call as a submission, under the tenant's settings as they stand now.
+void prepare(const Node& node, const RequestPtr& request, v1::ModelRequest model_request,
+             const std::string& action, const std::string& prefix,
+             std::function<void(Result<Submission>)> next) {
+  node.host->read(actors::tenant_key(request->tenant()), [&node, request,
+                                                          model_request = std::move(model_request),
+                                                          action, prefix, next = std::move(next)](
+                                                             Result<StateView> view) mutable {
+    if (!view) return next(tl::unexpected(view.error()));
+    v1::InferenceCommand command;
+    auto* c = command.mutable_start_inference();
+    *c->mutable_settings() = settings_for(node, *view);
+    *c->mutable_policy() =
+        policy_input(*request, action, action == "slm.embed" ? "slm:embed" : "slm:infer");
+    *c->mutable_request() = std::move(model_request);
+    c->mutable_request()->set_deadline_ms(node.clock->now_ms() + kDeadlineMs);
+    const std::string id = command_id_of(*request);
+    next(make_submission(
+        *request, inference_key(request->tenant(), created_id(prefix, *request, id)), command, id));
+  });
+}
+
+}  // namespace
+
+void start_inference(const Node& node, const RequestPtr& request, v1::ModelRequest model_request,
+                     const std::string& action, const std::string& prefix,
+                     std::function<void(Result<Started>)> done) {
+  prepare(node, request, std::move(model_request), action, prefix,
+          [&node, done = std::move(done)](Result<Submission> s) {
+            if (!s) return done(tl::unexpected(s.error()));
+            const ActorKey actor = s->actor;
+            node.host->submit(std::move(*s), [actor, done](Result<Accepted> a) {
+              if (!a) return done(tl::unexpected(a.error()));
+              done(Started{actor, *a});
+            });
+          });
+}
+
 void start_and_wait(const Node& node, const RequestPtr& request, v1::ModelRequest model_request,
                     const std::string& action, std::function<void(Result<Finished>)> done) {
-  node.host->read(
-      {request->tenant(), "tenant", "settings", request->tenant()},
-      [&node, request, model_request = std::move(model_request), action,
-       done = std::move(done)](Result<StateView> view) mutable {
-        if (!view) return done(tl::unexpected(view.error()));
-        v1::InferenceCommand command;
-        auto* c = command.mutable_start_inference();
-        *c->mutable_settings() = settings_for(node, *view);
-        *c->mutable_policy() = policy_input(*request, action, "slm:infer");
-        *c->mutable_request() = std::move(model_request);
-        c->mutable_request()->set_deadline_ms(node.clock->now_ms() + kDeadlineMs);
-        const std::string id = command_id_of(*request);
-        // Beside its tenant: reservation, call and settlement are then decided in the same frames.
-        const ActorKey actor{request->tenant(), "inference", created_id("inf", *request, id),
-                             request->tenant()};
-        auto submission = make_submission(*request, actor, command, id);
-        std::make_shared<Wait>(node, actor, std::move(done))->begin(std::move(submission));
-      });
+  prepare(node, request, std::move(model_request), action, "inf",
+          [&node, done = std::move(done)](Result<Submission> s) {
+            if (!s) return done(tl::unexpected(s.error()));
+            std::make_shared<Wait>(node, s->actor, std::move(done))->begin(std::move(*s));
+          });
 }
 
 http::Response failure_response(const v1::Failure& failure) {

@@ -13,6 +13,18 @@ struct Finished {
   Accepted accepted;
 };
 
+// Beside its tenant: reservation, call and settlement are then decided in the same frames.
+ActorKey inference_key(const std::string& tenant, const std::string& id);
+
+struct Started {
+  ActorKey actor;
+  Accepted accepted;
+};
+
+// Submits the start of a call that is looked up later, under an id that begins with `prefix`.
+void start_inference(const Node& node, const RequestPtr& request, v1::ModelRequest model_request,
+                     const std::string& action, const std::string& prefix,
+                     std::function<void(Result<Started>)> done);
 // Submits the start and calls `done` once: with a state that is done or failed, or with an error.
 void start_and_wait(const Node& node, const RequestPtr& request, v1::ModelRequest model_request,
                     const std::string& action, std::function<void(Result<Finished>)> done);

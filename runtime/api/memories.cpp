@@ -109,6 +109,46 @@ void recall(const Node& node, const RequestPtr& r, const Responder& responder) {
   });
 }
 
+// Only what the named retrievers find. Working memory and graph hold nothing in this build, so they
+// add nothing, and the answer says so.
+void retrieve(const Node& node, const RequestPtr& r, const Responder& responder) {
+  const auto& body = r->json.get_object();
+  bool vectors = true, words = true, others = false;
+  if (const auto* list = body.if_contains("retrievers"); list && list->is_array()) {
+    vectors = words = false;
+    for (const auto& v : list->get_array()) {
+      vectors |= v.get_string() == "vector";
+      words |= v.get_string() == "lexical";
+      others |= v.get_string() == "wm" || v.get_string() == "graph";
+    }
+  }
+  MemoryIndex::Query query;
+  query.tenant = r->tenant();
+  query.top_k = 10;
+  if (const auto* k = body.if_contains("top_k"); k && k->is_int64())
+    query.top_k = static_cast<std::size_t>(k->get_int64());
+  const std::string text = text_member(body, "query");
+  if (words) query.text = text;
+  auto go = [&node, r, responder, others](const MemoryIndex::Query& q) {
+    json::object found = views::recall(r->tenant(), r->request_id, node.memory->recall(q));
+    json::object out{{"candidates", std::move(found["results"])},
+                     {"namespace", r->tenant()},
+                     {"trace_id", r->request_id}};
+    if (others) out["unavailable"] = json::array{"wm", "graph"};
+    responder.send(http::json_response(200, out));
+  };
+  after_position(node, r, responder, View::kMemory, [&node, responder, vectors, text, query, go] {
+    if (!vectors) return go(query);
+    auto endpoint = node.embedding_endpoint();
+    if (!endpoint) return responder.send(problem_of(endpoint.error()));
+    node.slm->embed(*endpoint, {text}, [responder, query, go](Result<v1::EmbedResult> e) mutable {
+      if (!e) return responder.send(problem_of(e.error()));
+      query.vector.assign(e->embeddings(0).values().begin(), e->embeddings(0).values().end());
+      go(query);
+    });
+  });
+}
+
 }  // namespace
 
 void register_memories(http::Router& router, const Node& node) {
@@ -143,6 +183,26 @@ void register_memories(http::Router& router, const Node& node) {
                 .tag = "memory",
                 .request = recall_body},
                [&node](auto r, auto responder) { recall(node, r, responder); });
+  const auto retrieve_body = http::make_schema(
+      "Retrieve", {{.name = "query", .required = true, .min_length = 1, .max_length = 65536},
+                   {.name = "top_k", .type = FieldType::kInt, .min = 1, .max = 200},
+                   {.name = "retrievers",
+                    .type = FieldType::kArray,
+                    .min_length = 1,
+                    .max_length = 4,
+                    .one_of = {"vector", "wm", "graph", "lexical"},
+                    .items = FieldType::kString},
+                   {.name = "rerank", .type = FieldType::kAny},
+                   {.name = "universe"}});
+  for (const char* path : {"/v1/rag/retrieve", "/rag/retrieve"})
+    router.add({.method = "POST",
+                .pattern = path,
+                .capability = "memory:read",
+                .summary = "Find memories by the named retrievers",
+                .tag = "memory",
+                .request = retrieve_body,
+                .idempotent_write = true},
+               [&node](auto r, auto responder) { retrieve(node, r, responder); });
   router.add({.method = "DELETE",
               .pattern = "/memory/{id}",
               .capability = "memory:write",

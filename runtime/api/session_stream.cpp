@@ -36,7 +36,10 @@ Result<StreamPlace> parse_place(const std::string& text) {
 
 namespace {
 
-constexpr std::size_t kHistoryPage = 500;
+constexpr std::size_t kHistoryPage = 64;
+// A client that has so much still to read gets no more for now: what is durable is read again from
+// the history when it has caught up, and a running call's tokens come with its answer.
+constexpr std::size_t kEnough = http::EventStream::kMaxBuffered / 2;
 
 class Stream : public std::enable_shared_from_this<Stream> {
  public:
@@ -50,48 +53,66 @@ class Stream : public std::enable_shared_from_this<Stream> {
 
   void start() {
     out_->on_disconnect([self = shared_from_this()] { self->end(); });
-    listen_ =
+    auto listening =
         node_.frames->listen(session_, [self = weak_from_this()](const FrameHub::Events& events) {
           if (auto alive = self.lock()) alive->live(events);
         });
-    node_.worker->post([self = shared_from_this()] { self->catch_up(); });
+    {
+      std::lock_guard one(subscribing_);
+      if (out_->open()) listen_ = std::move(listening);
+    }
+    catch_up_later();
   }
 
  private:
+  void catch_up_later() {
+    node_.worker->post([self = shared_from_this()] { self->catch_up(); });
+  }
+
+  // Under the lock: too slow, or something is missing. Only one catches up at a time.
+  void fall_behind() {
+    caught_up_ = false;
+    out_->on_writable([self = shared_from_this()] { self->catch_up_later(); });
+  }
+
   void live(const FrameHub::Events& events) {
-    std::unique_lock lock(mutex_);
-    if (!caught_up_) {
-      waiting_.insert(waiting_.end(), events.begin(), events.end());
-      return;
+    {
+      std::lock_guard lock(mutex_);
+      missed_ = true;
+      if (!caught_up_) return;
+      for (const auto& e : events) {
+        if (e.event.sequence() > last_ + 1 || out_->buffered() > kEnough) return fall_behind();
+        show(e);
+      }
+      if (over()) return out_->close();
     }
-    for (const auto& e : events) show(e);
-    lock.unlock();
     subscribe();
   }
 
   void catch_up() {
-    for (Sequence at{0};;) {
-      auto page = node_.host->history(session_, at, kHistoryPage);
-      if (!page) return end();
-      std::lock_guard lock(mutex_);
-      for (const auto& e : *page) show(e);
-      if (page->size() == kHistoryPage) {
-        at = Sequence{page->back().event.sequence()};
-        continue;
+    for (;;) {
+      Sequence after;
+      {
+        std::lock_guard lock(mutex_);
+        missed_ = false;
+        after = Sequence{last_};
       }
-      for (const auto& e : waiting_) show(e);
-      waiting_.clear();
+      auto page = node_.host->history(session_, after, kHistoryPage);
+      if (!page) return out_->close();  // the client comes back with what it saw last
+      std::lock_guard lock(mutex_);
+      for (const auto& e : *page) {
+        if (out_->buffered() > kEnough) return fall_behind();
+        show(e);
+      }
+      if (page->size() == kHistoryPage || missed_) continue;
       caught_up_ = true;
+      if (over()) return out_->close();
       break;
     }
     subscribe();
-    bool over;
-    {
-      std::lock_guard lock(mutex_);
-      over = ended_;
-    }
-    if (over) end();
   }
+
+  bool over() const { return ended_ && !follow_; }
 
   // Under the lock. Events that the client has already seen only move our own state.
   void show(const Host::HistoryEvent& e) {
@@ -119,8 +140,9 @@ class Stream : public std::enable_shared_from_this<Stream> {
       call_.clear();
     }
     if (fresh) {
+      // Its id is that of the event before: who saw only this one is told both again.
       if (event.has_model_restarted())
-        out_->event({}, "restarted",
+        out_->event(std::to_string(sequence - 1), "restarted",
                     json::serialize(json::object{{"turn", turn_}, {"attempt", attempt_}}));
       out_->event(std::to_string(sequence), e.event.type(),
                   json::serialize(views::event(*node_.catalog, e)));
@@ -129,11 +151,11 @@ class Stream : public std::enable_shared_from_this<Stream> {
         event.has_session_cancelled()) {
       call_.clear();
       ended_ = true;
-      if (caught_up_ && !follow_) out_->close();
     }
   }
 
-  // Tokens of a recorded answer that were not sent while they came.
+  // Tokens of a recorded answer that were not sent while they came. They stand before the event
+  // that holds it, also in their ids.
   void rest_of(const v1::ModelAnswer& answer) {
     if (answer.attempt() != attempt_ && answer.attempt() != 0) {
       attempt_ = answer.attempt();
@@ -143,15 +165,16 @@ class Stream : public std::enable_shared_from_this<Stream> {
     for (int i = 0; i < answer.chunk_bytes_size(); ++i) {
       const std::string text = answer.output().substr(at, answer.chunk_bytes(i));
       at += answer.chunk_bytes(i);
-      send_token(attempt_, static_cast<std::uint32_t>(i), text);
+      send_token(last_ - 1, attempt_, static_cast<std::uint32_t>(i), text);
     }
   }
 
-  void send_token(std::uint32_t attempt, std::uint32_t index, const std::string& text) {
+  // `after` is the last event before the tokens.
+  void send_token(std::uint64_t after, std::uint32_t attempt, std::uint32_t index,
+                  const std::string& text) {
     if (attempt != attempt_ || index != next_) return;  // seen already, or of another attempt
     ++next_;
-    out_->event(std::to_string(last_ - (answering_ ? 1 : 0)) + "." + std::to_string(attempt) + "." +
-                    std::to_string(index),
+    out_->event(std::to_string(after) + "." + std::to_string(attempt) + "." + std::to_string(index),
                 "token",
                 json::serialize(json::object{
                     {"turn", turn_}, {"attempt", attempt}, {"index", index}, {"text", text}}));
@@ -159,6 +182,7 @@ class Stream : public std::enable_shared_from_this<Stream> {
 
   // Not under the lock: the hub calls back at once with what has come so far.
   void subscribe() {
+    std::lock_guard one(subscribing_);
     std::string call;
     {
       std::lock_guard lock(mutex_);
@@ -172,16 +196,15 @@ class Stream : public std::enable_shared_from_this<Stream> {
           auto alive = self.lock();
           if (!alive) return;
           std::lock_guard lock(alive->mutex_);
-          if (alive->call_ == call) alive->send_token(t.attempt, t.index, t.text);
+          if (alive->call_ == call && alive->caught_up_ && alive->out_->buffered() <= kEnough)
+            alive->send_token(alive->last_, t.attempt, t.index, t.text);
         });
   }
 
   void end() {
-    if (!follow_ || !out_->open()) {
-      out_->close();
-      listen_.reset();
-      tokens_.reset();
-    }
+    std::lock_guard one(subscribing_);
+    listen_.reset();
+    tokens_.reset();
   }
 
   const Node& node_;
@@ -190,11 +213,12 @@ class Stream : public std::enable_shared_from_this<Stream> {
   const bool follow_;
   const std::shared_ptr<http::EventStream> out_;
   FrameHub::Token listen_;
+  std::mutex subscribing_;
   TokenHub::Subscription tokens_;
 
   std::mutex mutex_;
-  FrameHub::Events waiting_;
-  bool caught_up_ = false, ended_ = false, answering_ = false;
+  bool caught_up_ = false, ended_ = false;
+  bool missed_ = false;  // an event came that the history read may not hold
   std::uint64_t last_ = 0;
   std::string call_, subscribed_;
   std::uint32_t turn_ = 0, attempt_ = 1, next_ = 0;

@@ -29,10 +29,15 @@ http::Response accepted_session(const Accepted& a) {
                {"session_id", reply.session_id()}, {"status", "accepted"}, {"turn", reply.turn()}});
 }
 
+// New sessions, however they begin.
+bool killed(const Node& node, const Responder& responder) {
+  if (!node.kill_switch->active()) return false;
+  responder.send(http::problem_retry({Code::kUnavailable, "Gateway kill-switch active", {}}, 30));
+  return true;
+}
+
 void start(const Node& node, const RequestPtr& r, const Responder& responder) {
-  if (node.kill_switch->active())
-    return responder.send(
-        http::problem_retry({Code::kUnavailable, "Gateway kill-switch active", {}}, 30));
+  if (killed(node, responder)) return;
   with_settings(node, r, responder, [&node, r, responder](v1::TenantSettings settings) {
     v1::SessionCommand command;
     auto* c = command.mutable_start_session();
@@ -111,14 +116,62 @@ void events(const Node& node, const RequestPtr& r, const Responder& responder) {
                });
 }
 
+// The origin's history is read here, off the host's threads; the command carries it, so that the
+// decision can be run again.
+void fork(const Node& node, const RequestPtr& r, const Responder& responder) {
+  if (killed(node, responder)) return;
+  with_session(
+      node, r, responder, [&node, r, responder](const v1::SessionState&, const StateView& view) {
+        const auto* wanted = r->json.get_object().if_contains("at_sequence");
+        const std::uint64_t at = wanted ? wanted->to_number<std::uint64_t>() : view.sequence.value;
+        if (at > view.sequence.value)
+          return responder.send(
+              http::field_error({"body", "at_sequence"},
+                                "is beyond the last event, " + std::to_string(view.sequence.value),
+                                "greater_than_max"));
+        node.worker->post([&node, r, responder, at] {
+          v1::SessionCommand command;
+          auto* c = command.mutable_fork_session();
+          c->set_origin_session_id(r->param("id"));
+          c->set_at_sequence(at);
+          auto history = node.host->history(session_key(*r), Sequence{0}, at);
+          if (!history) return responder.send(problem_of(history.error()));
+          for (const auto& e : *history)
+            if (!c->add_events()->ParseFromString(e.event.payload()))
+              return responder.fail({Code::kCorrupt, "an event of the session does not parse", {}});
+          const std::string id = command_id_of(*r);
+          submit(node, r, responder,
+                 make_submission(*r, {r->tenant(), "session", created_id("ses", *r, id), {}},
+                                 command, id),
+                 [r, at](const Accepted& a) {
+                   v1::SessionReply reply;
+                   reply.ParseFromString(a.reply);
+                   return http::json_response(
+                       201, json::object{{"session_id", reply.session_id()},
+                                         {"status", views::session_status(reply.status())},
+                                         {"turns", reply.turn()},
+                                         {"forked_from",
+                                          {{"session_id", r->param("id")}, {"at_sequence", at}}}});
+                 });
+        });
+      });
+}
+
+// As server-sent events or over a WebSocket: the route says which.
 void stream(const Node& node, const RequestPtr& r, const Responder& responder) {
-  auto place = parse_place(r->last_event_id);
+  const std::string last =
+      r->last_event_id.empty() ? r->query_value("last_event_id").value_or("") : r->last_event_id;
+  auto place = parse_place(last);
   if (!place) return responder.fail(place.error());
-  with_session(node, r, responder,
-               [&node, r, responder, place = *place](const v1::SessionState&, const StateView&) {
-                 if (auto out = responder.stream())
-                   stream_session(node, session_key(*r), place, r->query_bool("follow"), out);
-               });
+  with_session(
+      node, r, responder,
+      [&node, r, responder, place = *place](const v1::SessionState&, const StateView& view) {
+        if (place.sequence > view.sequence.value)
+          return responder.send(http::field_error({"header", "Last-Event-ID"},
+                                                  "is beyond this session's events", "invalid"));
+        if (auto out = responder.stream())
+          stream_session(node, session_key(*r), place, r->query_bool("follow"), out);
+      });
 }
 
 void list(const Node& node, const RequestPtr& r, const Responder& responder) {
@@ -179,14 +232,44 @@ void register_reads(http::Router& router, const Node& node) {
               .tag = "sessions",
               .query = {limit, sequence}},
              [&node](auto r, auto responder) { events(node, r, responder); });
+  const std::vector<Field> live = {{.name = "follow", .type = FieldType::kBool},
+                                   {.name = "last_event_id", .max_length = 64},
+                                   {.name = "ticket", .max_length = 200}};
   router.add({.method = "GET",
               .pattern = "/v1/sessions/{id}/stream",
               .capability = "session:read",
               .summary = "Follow a session",
               .tag = "sessions",
-              .query = {{.name = "follow", .type = FieldType::kBool}},
+              .query = live,
               .streaming = true},
              [&node](auto r, auto responder) { stream(node, r, responder); });
+  router.add({.method = "GET",
+              .pattern = "/v1/sessions/{id}/ws",
+              .capability = "session:read",
+              .summary = "Follow a session over a WebSocket: messages {event, id, data}",
+              .tag = "sessions",
+              .query = live,
+              .responses = {{.status = 101}},
+              .websocket = true},
+             [&node](auto r, auto responder) { stream(node, r, responder); });
+}
+
+void register_fork(http::Router& router, const Node& node) {
+  const auto body = http::make_schema(
+      "SessionFork", {{.name = "at_sequence",
+                       .type = FieldType::kInt,
+                       .description = "The last event that is taken over; absent: all",
+                       .min = 1,
+                       .max = 1e15}});
+  router.add({.method = "POST",
+              .pattern = "/v1/sessions/{id}/fork",
+              .capability = "session:start",
+              .summary = "A new session that begins with this one's history",
+              .tag = "sessions",
+              .request = body,
+              .responses = {{.status = 201}},
+              .idempotent_write = true},
+             [&node](auto r, auto responder) { fork(node, r, responder); });
 }
 
 void register_writes(http::Router& router, const Node& node) {
@@ -259,6 +342,7 @@ void register_writes(http::Router& router, const Node& node) {
 
 void register_sessions(http::Router& router, const Node& node) {
   register_writes(router, node);
+  register_fork(router, node);
   register_reads(router, node);
 }
 

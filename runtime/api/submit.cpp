@@ -4,6 +4,7 @@
 #include <openssl/rand.h>
 
 #include "actors/tenant/tenant.h"
+#include "events/log.h"
 #include "projections/projections.h"
 #include "schemas/base/sha256.h"
 
@@ -88,8 +89,15 @@ namespace {
 constexpr std::int64_t kLookAgainMs = 2;
 
 bool reached(const Node& node, View view, Position position) {
-  return view == View::kMemory ? node.memory->wait_for(position, 0)
-                               : node.projections->wait_for(position, 0);
+  switch (view) {
+    case View::kMemory:
+      return node.memory->wait_for(position, 0);
+    case View::kPostgres:
+      return node.projections->wait_for(position, 0);
+    case View::kJournal:
+      break;
+  }
+  return node.log->end(position.partition) > position.offset;
 }
 
 struct PositionWait {

@@ -49,7 +49,7 @@ v1::TenantSettings settings_for(const Node& node, const StateView& tenant);
 
 // `next`, on the worker, once the view has seen the request's Soma-Position, or at once when it
 // sends none. No thread waits meanwhile. 503 after position_wait_ms.
-enum class View : std::uint8_t { kMemory, kPostgres };
+enum class View : std::uint8_t { kMemory, kPostgres, kJournal };
 void after_position(const Node& node, const RequestPtr& request, const http::Responder& responder,
                     View view, std::function<void()> next);
 

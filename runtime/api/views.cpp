@@ -97,6 +97,9 @@ json::object session(const v1::SessionState& s) {
                    {"metadata", std::move(metadata)},
                    {"turns", std::move(turns)}};
   if (s.has_error()) out["error"] = failure(s.error());
+  if (!s.forked_from().empty())
+    out["forked_from"] =
+        json::object{{"session_id", s.forked_from()}, {"at_sequence", s.forked_at()}};
   return out;
 }
 

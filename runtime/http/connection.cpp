@@ -168,8 +168,9 @@ void Connection::dispatch() {
     return write(std::move(*refused));
   const auto request = prepared_.request;
   const Route* route = prepared_.route;
-  Responder responder(
-      std::make_shared<ConnectionSink>(worker_.shared_from_this(), weak_from_this(), number_));
+  Responder responder(std::make_shared<ConnectionSink>(
+      worker_.shared_from_this(), weak_from_this(), number_,
+      route->websocket ? StreamBuffer::Form::kMessages : StreamBuffer::Form::kEvents));
   try {
     if (core_.options.keyed && !request->idempotency_key.empty() && route->method != "GET")
       core_.options.keyed(*route, request, responder);
@@ -210,13 +211,14 @@ void Connection::check_deadline(Clock::time_point now) {
     if (core_.draining.load() && now - last_event_ > std::chrono::seconds(1)) return close();
     if (!writing_) return;
   }
-  if (phase_ == Phase::kHandling || now < deadline_) return;
+  if (phase_ == Phase::kHandling || phase_ == Phase::kUpgraded || now < deadline_) return;
   if (phase_ == Phase::kHeader || phase_ == Phase::kBody)
     return refuse_and_close(problem_as(408, {Code::kMalformed, "the request came too slowly", {}}));
   close();
 }
 
 void Connection::drain() {
+  if (phase_ == Phase::kUpgraded) return web_socket_->go_away();
   if (phase_ == Phase::kIdle || phase_ == Phase::kLinger) close();
   close_after_ = true;
 }
@@ -225,12 +227,14 @@ void Connection::close() {
   if (phase_ == Phase::kClosed) return;
   const auto self = shared_from_this();
   if (phase_ == Phase::kStreaming) worker_.finish(prepared_, status_, started_, sent_);
+  if (phase_ == Phase::kUpgraded) worker_.finish(prepared_, status_, started_, web_socket_->sent());
   phase_ = Phase::kClosed;
   error_code error;
   socket_.close(error);
   worker_.connections.erase(self);
   core_.connections.fetch_sub(1);
   core_.connection_gauge.add(-1);
+  if (const auto socket = std::move(web_socket_)) socket->abort();
   if (const auto stream = std::move(stream_)) stream->gone();
 }
 

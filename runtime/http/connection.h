@@ -18,6 +18,7 @@
 
 #include "runtime/http/exchange.h"
 #include "runtime/http/stream_buffer.h"
+#include "runtime/http/web_socket.h"
 
 namespace soma::runtime::http {
 
@@ -84,7 +85,17 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void flush_stream(std::uint64_t number);
 
  private:
-  enum class Phase { kIdle, kHeader, kBody, kHandling, kWriting, kStreaming, kLinger, kClosed };
+  enum class Phase {
+    kIdle,
+    kHeader,
+    kBody,
+    kHandling,
+    kWriting,
+    kStreaming,
+    kUpgraded,
+    kLinger,
+    kClosed
+  };
   using Parser = boost::beast::http::request_parser<boost::beast::http::string_body>;
 
   void next_request();
@@ -101,6 +112,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void write(Response response);
   void on_written(const boost::system::error_code& error);
   void write_stream(std::string text, bool last);
+  void upgrade(std::shared_ptr<StreamBuffer> stream, const Response& response);
   void discard();  // reads and forgets: notices the end of the client
   void linger();
   void set_deadline(std::chrono::milliseconds wait) { deadline_ = Clock::now() + wait; }
@@ -130,6 +142,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::string body_;
   std::array<char, 1024> waste_;
   std::shared_ptr<StreamBuffer> stream_;
+  std::shared_ptr<WebSocket> web_socket_;
 };
 
 }  // namespace soma::runtime::http

@@ -56,6 +56,7 @@ void Connection::begin_stream(std::uint64_t number, std::shared_ptr<StreamBuffer
   Response response;
   response.content_type = "text/event-stream";
   response.headers = std::move(headers);
+  if (prepared_.route->websocket) return upgrade(std::move(stream), response);
   response.header("Cache-Control", "no-cache").header("X-Accel-Buffering", "no");
   // A stream ends with its connection: there is nothing a client could rightly send after it.
   close_after_ = true;
@@ -76,7 +77,22 @@ void Connection::begin_stream(std::uint64_t number, std::shared_ptr<StreamBuffer
   write_stream(std::string(), false);
 }
 
+// The socket is the WebSocket's from here on; this connection only keeps it and counts as open.
+void Connection::upgrade(std::shared_ptr<StreamBuffer> stream, const Response& response) {
+  stream_ = stream;
+  status_ = 101;
+  phase_ = Phase::kUpgraded;
+  web_socket_ =
+      std::make_shared<WebSocket>(std::move(socket_), std::move(stream), [weak = weak_from_this()] {
+        if (const auto self = weak.lock()) self->close();
+      });
+  auto fields = response.headers;
+  fields.emplace_back("X-Request-ID", prepared_.request->request_id);
+  web_socket_->accept(parser_->get(), std::move(fields));
+}
+
 void Connection::flush_stream(std::uint64_t number) {
+  if (number == number_ && phase_ == Phase::kUpgraded) return web_socket_->flush();
   if (number != number_ || phase_ != Phase::kStreaming || writing_) return;
   auto batch = stream_->take();
   if (batch.cut) return close();

@@ -104,11 +104,27 @@ std::optional<Response> check_route(const Policy& policy, const std::string& pat
   return {};
 }
 
-std::optional<Response> check_caller(const Policy& policy, const Prepared& prepared) {
+// A browser can send no header with a socket or an event stream; it brings a ticket.
+Result<security::Identity> identify(const Policy& policy, const Prepared& prepared,
+                                    const std::string& raw_query) {
+  const Request& request = *prepared.request;
+  const auto authorization = request.headers.get("Authorization");
+  const bool takes_ticket = prepared.route->streaming || prepared.route->websocket;
+  if (takes_ticket && !authorization && policy.options.ticket)
+    if (const auto query = parse_query(raw_query))
+      if (const auto it = query->find("ticket"); it != query->end()) {
+        if (auto identity = policy.options.ticket(it->second)) return std::move(*identity);
+        return fail(Code::kUnauthenticated, "Invalid token");
+      }
+  return policy.auth(authorization);
+}
+
+std::optional<Response> check_caller(const Policy& policy, const Prepared& prepared,
+                                     const std::string& raw_query) {
   if (prepared.route->capability == "public") return {};
   Request& request = *prepared.request;
   if (!policy.auth) return refuse(Code::kUnauthenticated, "Missing bearer token");
-  auto identity = policy.auth(request.headers.get("Authorization"));
+  auto identity = identify(policy, prepared, raw_query);
   if (!identity) return problem(identity.error());
   if (const auto tenant = request.headers.get("X-Tenant-ID");
       tenant && *tenant != identity->principal.tenant())
@@ -133,6 +149,35 @@ std::optional<Response> check_query(const Policy& policy, const std::string& raw
         Error{Code::kInvalidArgument, "query." + errors[0].loc.back() + " " + errors[0].msg, {}},
         errors);
   out.request->query = std::move(*query);
+  return {};
+}
+
+// Any page may open a socket to any host, so a foreign origin is refused: where no token is needed
+// nothing else would stop it.
+bool foreign_origin(const Policy& policy, const Request& request) {
+  const auto origin = request.headers.get("Origin");
+  if (!origin || std::ranges::count(policy.options.cors_origins, *origin)) return false;
+  const auto scheme = origin->find("://");
+  return scheme == origin->npos ||
+         !equal_without_case(origin->substr(scheme + 3), request.headers.get_or("Host", ""));
+}
+
+std::optional<Response> check_upgrade(const Policy& policy, const Prepared& out) {
+  if (!out.route->websocket) return {};
+  const Request& request = *out.request;
+  const auto is = [&](const char* name, std::string_view wanted) {
+    return equal_without_case(request.headers.get_or(name, ""), wanted);
+  };
+  if (out.head_only || !is("Upgrade", "websocket") || !is("Sec-WebSocket-Version", "13")) {
+    Response answer =
+        refuse_status(426, Code::kMalformed, "this path speaks WebSocket, version 13, only");
+    answer.header("Upgrade", "websocket").header("Sec-WebSocket-Version", "13");
+    return answer;
+  }
+  if (request.headers.get_or("Sec-WebSocket-Key", "").size() != 24)
+    return refuse(Code::kMalformed, "Sec-WebSocket-Key must be 16 bytes in base64");
+  if (foreign_origin(policy, request))
+    return refuse(Code::kForbidden, "the page's origin is not one of http.cors_origins");
   return {};
 }
 
@@ -215,7 +260,8 @@ Prepared prepare(const Policy& policy, Head head) {
   request.remote = std::move(head.remote);
   if (!out.early) out.early = check_route(policy, path, out);
   if (!out.early) out.early = check_body_head(policy, out);
-  if (!out.early) out.early = check_caller(policy, out);
+  if (!out.early) out.early = check_upgrade(policy, out);
+  if (!out.early) out.early = check_caller(policy, out, query);
   if (!out.early) out.early = check_query(policy, query, out);
   if (!out.early) out.early = check_idempotency_key(request);
   if (!out.early && out.route->capability != "public") out.early = check_position(request);

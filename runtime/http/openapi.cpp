@@ -143,6 +143,7 @@ json::object operation(const Route& route, json::object& components,
   }
   out["responses"] = responses(route, components);
   if (route.streaming) out["x-soma-streaming"] = true;
+  if (route.websocket) out["x-soma-websocket"] = true;
   out["security"] = route.capability == "public"
                         ? json::array()
                         : json::array{json::object{{"bearer", json::array()}}};

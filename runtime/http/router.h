@@ -35,6 +35,7 @@ struct Route {
   bool idempotent_write = false;         // honours Idempotency-Key (documented)
   bool secret_answer = false;            // holds a secret: never kept for a retry
   bool streaming = false;                // may answer with text/event-stream
+  bool websocket = false;                // GET with an upgrade; Responder::stream() accepts it
   bool raw_body = false;                 // a body of any content type, not parsed
   Handler handler{};
 };

@@ -17,6 +17,9 @@
 
 namespace soma::runtime::http {
 
+// Turns a one-use ticket into a caller. Streams and sockets take one as `?ticket=`.
+using TicketHook = std::function<std::optional<security::Identity>(std::string_view ticket)>;
+
 // Called in the handler's place for a write that carries an Idempotency-Key; calls it, or answers.
 using KeyedHook =
     std::function<void(const Route&, const std::shared_ptr<Request>&, const Responder&)>;
@@ -39,6 +42,7 @@ struct ServerOptions {
   enum class AccessLog : std::uint8_t { kOff, kErrors, kAll } access_log = AccessLog::kErrors;
   std::string service = "soma";  // metric label
   Metrics* metrics = nullptr;    // outlives the server; null: no metrics
+  TicketHook ticket;             // none: tickets are not taken
   KeyedHook keyed;               // none: handlers see keys as they come
 };
 

@@ -40,7 +40,7 @@ std::shared_ptr<EventStream> ConnectionSink::stream(
         if (const auto c = connection.lock()) c->flush_stream(number);
       });
   };
-  auto stream = std::make_shared<StreamBuffer>(std::move(wake));
+  auto stream = std::make_shared<StreamBuffer>(std::move(wake), form_);
   asio::post(worker_->io, [connection = connection_, number = number_, stream,
                            fields = std::move(headers)]() mutable {
     if (const auto c = connection.lock())

@@ -13,8 +13,11 @@ namespace soma::runtime::http {
 class ConnectionSink final : public Responder::Sink {
  public:
   ConnectionSink(std::shared_ptr<Worker> worker, std::weak_ptr<Connection> connection,
-                 std::uint64_t number)
-      : worker_(std::move(worker)), connection_(std::move(connection)), number_(number) {}
+                 std::uint64_t number, StreamBuffer::Form form)
+      : worker_(std::move(worker)),
+        connection_(std::move(connection)),
+        number_(number),
+        form_(form) {}
   ~ConnectionSink() override;
 
   void send(Response response) override;
@@ -26,6 +29,7 @@ class ConnectionSink final : public Responder::Sink {
   std::shared_ptr<Worker> worker_;
   std::weak_ptr<Connection> connection_;
   std::uint64_t number_;
+  StreamBuffer::Form form_;
   std::atomic<bool> answered_{false};
 };
 

@@ -2,6 +2,9 @@
 #include "runtime/http/stream_buffer.h"
 
 #include <algorithm>
+#include <boost/json/serialize.hpp>
+#include <boost/json/string.hpp>
+#include <boost/json/value.hpp>
 
 namespace soma::runtime::http {
 namespace {
@@ -35,8 +38,10 @@ bool StreamBuffer::append(std::string text) {
       cut_ = true;
       accepted = false;
       pending_.clear();
+      messages_.clear();
     } else {
       pending_ += text;
+      if (form_ == Form::kMessages) messages_.push_back(text.size());
     }
     wake = !std::exchange(woken_, true);
   }
@@ -47,6 +52,15 @@ bool StreamBuffer::append(std::string text) {
 bool StreamBuffer::event(std::string_view id, std::string_view name, std::string_view data) {
   if (!one_line(id) || !one_line(name)) return false;
   std::string text;
+  if (form_ == Form::kMessages) {
+    const auto quoted = [](std::string_view s) {
+      return boost::json::serialize(
+          boost::json::value(boost::json::string_view(s.data(), s.size())));
+    };
+    text = "{\"event\":" + quoted(name) + ",\"id\":" + (id.empty() ? "null" : quoted(id)) +
+           ",\"data\":" + std::string(data) + "}";
+    return append(std::move(text));
+  }
   text.reserve(id.size() + name.size() + data.size() + 32);
   if (!id.empty()) ((text += "id: ") += id) += '\n';
   if (!name.empty()) ((text += "event: ") += name) += '\n';
@@ -55,10 +69,13 @@ bool StreamBuffer::event(std::string_view id, std::string_view name, std::string
   return append(std::move(text));
 }
 
-bool StreamBuffer::raw(std::string_view data) { return event({}, {}, data); }
+bool StreamBuffer::raw(std::string_view data) {
+  return form_ == Form::kMessages ? append(std::string(data)) : event({}, {}, data);
+}
 
 bool StreamBuffer::comment(std::string_view text) {
   if (!one_line(text)) return false;
+  if (form_ == Form::kMessages) return open();  // a socket has its own pings
   return append(": " + std::string(text) + "\n\n");
 }
 
@@ -114,6 +131,7 @@ StreamBuffer::Batch StreamBuffer::take() {
   woken_ = false;
   Batch batch;
   batch.data.swap(pending_);
+  batch.messages.swap(messages_);
   batch.finished = closed_;
   batch.cut = cut_;
   in_flight_ = batch.data.size();
@@ -137,6 +155,7 @@ void StreamBuffer::gone() {
     if (gone_) return;
     gone_ = true;
     pending_.clear();
+    messages_.clear();
     callback = std::exchange(on_disconnect_, nullptr);
     on_writable_ = nullptr;
   }

@@ -5,6 +5,7 @@
 #include <mutex>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "runtime/http/stream.h"
 
@@ -14,7 +15,11 @@ namespace soma::runtime::http {
 // it must be callable from any thread at any time.
 class StreamBuffer final : public EventStream {
  public:
-  explicit StreamBuffer(std::function<void()> wake) : wake_(std::move(wake)) {}
+  // As server-sent events, or as the text messages of a WebSocket: {"event","id","data"}, where
+  // data must be JSON.
+  enum class Form : std::uint8_t { kEvents, kMessages };
+  explicit StreamBuffer(std::function<void()> wake, Form form = Form::kEvents)
+      : form_(form), wake_(std::move(wake)) {}
 
   bool event(std::string_view id, std::string_view name, std::string_view data) override;
   bool raw(std::string_view data) override;
@@ -28,8 +33,9 @@ class StreamBuffer final : public EventStream {
   // The connection's side, on its io thread.
   struct Batch {
     std::string data;
-    bool finished = false;  // closed, and data is the last of it
-    bool cut = false;       // the client was too slow
+    std::vector<std::size_t> messages;  // kMessages: how data is cut
+    bool finished = false;              // closed, and data is the last of it
+    bool cut = false;                   // the client was too slow
   };
   Batch take();  // the batch counts as buffered until written()
   void written();
@@ -38,8 +44,10 @@ class StreamBuffer final : public EventStream {
  private:
   bool append(std::string text);
 
+  const Form form_;
   mutable std::mutex mutex_;
   std::string pending_;
+  std::vector<std::size_t> messages_;
   std::size_t in_flight_ = 0;
   bool woken_ = false;
   bool closed_ = false;

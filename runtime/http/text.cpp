@@ -20,6 +20,8 @@ bool equal_without_case(std::string_view a, std::string_view b) {
 
 const char* status_text(int status) {
   switch (status) {
+    case 101:
+      return "Switching Protocols";
     case 200:
       return "OK";
     case 201:
@@ -64,6 +66,8 @@ const char* status_text(int status) {
       return "Unprocessable Content";
     case 425:
       return "Too Early";
+    case 426:
+      return "Upgrade Required";
     case 429:
       return "Too Many Requests";
     case 431:

@@ -238,6 +238,7 @@ class Node {
     n.authenticator = authenticator_.get();
     n.tickets = &tickets_;
     n.kill_switch = &kill_switch_;
+    n.log = log_.get();
     n.partition_count = log_->partition_count();
     n.position_wait_ms = static_cast<std::int64_t>(c_.position_wait_ms);
     n.jwks = [this] { return authenticator_->public_jwks(); };
@@ -245,6 +246,7 @@ class Node {
     api::register_inference(router_, n);
     api::register_memories(router_, n);
     api::register_governance(router_, n);
+    api::register_audit(router_, n);
     api::register_tokens(router_, n);
     api::register_kill_switch(router_, n);
     api::register_admin(router_, n);
@@ -265,6 +267,7 @@ class Node {
     o.refuse_unknown_fields = c_.mode == "production";
     o.service = service;
     o.metrics = &metrics_;
+    o.ticket = [this](std::string_view ticket) { return tickets_.redeem(ticket); };
     o.keyed = [this](const http::Route& route, const std::shared_ptr<http::Request>& request,
                      const http::Responder& responder) { keys_.handle(route, request, responder); };
     auto server = http::Server::start(std::move(o), router_, [this](auto header) {

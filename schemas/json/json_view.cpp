@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdlib>
 
+#include "schemas/base/base64.h"
 #include "soma/v1/common.pb.h"
 
 namespace soma {
@@ -33,22 +34,6 @@ json::value real(float v) {
   double wide = v;
   std::from_chars(text, end.ptr, wide);
   return real(wide);
-}
-
-std::string base64(const std::string& bytes) {
-  static constexpr char kAlphabet[] =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  for (std::size_t i = 0; i < bytes.size(); i += 3) {
-    const auto byte = [&](std::size_t at) {
-      return at < bytes.size() ? static_cast<unsigned char>(bytes[at]) : 0u;
-    };
-    const unsigned group = byte(i) << 16 | byte(i + 1) << 8 | byte(i + 2);
-    for (int shift = 18; shift >= 0; shift -= 6) out += kAlphabet[group >> shift & 63];
-  }
-  if (bytes.size() % 3)
-    out.replace(out.size() - (3 - bytes.size() % 3), 3, 3 - bytes.size() % 3, '=');
-  return out;
 }
 
 json::value text(const Field& field, const std::string& value) {

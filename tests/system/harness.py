@@ -114,8 +114,8 @@ class Node:
         self.began = time.monotonic()
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(
-                [*wrap, SOMA, command, "--data-dir", self.data, "--listen", "127.0.0.1:0", "--memory-listen",
-                 "off", *flags],
+                [*wrap, SOMA, command, "--data-dir", self.data, "--listen", "127.0.0.1:0",
+                 *(() if "--memory-listen" in flags else ("--memory-listen", "off")), *flags],
                 stdout=subprocess.PIPE, stderr=log, env={**os.environ, **(env or {})})
         self.ready_line, self.ready_s = None, None
         self._reader = threading.Thread(target=self._read, daemon=True)

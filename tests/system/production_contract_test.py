@@ -1,0 +1,94 @@
+"""The production mode: tokens, tenants apart, unknown fields refused, nobody anonymous."""
+
+from contract import World, case, equal, problem, run
+from harness import Client, check, soma
+
+ENV = {"SOMAGENT_DEPLOYMENT_MODE": "production"}
+
+
+def token(w, tenant, capabilities):
+    import os
+
+    os.environ.update(ENV)
+    code, out, err = soma("auth", "token", "--tenant", tenant, "--sub", "ana", "--cap", capabilities, data=w.node.data)
+    check(code == 0, f"soma auth token: {code} {err}")
+    return out.strip()
+
+
+def bearer(w, tenant="acme", capabilities="session:*,policy:*,memory:*,slm:*,tenant:*,audit:*,token:*"):
+    return {"Authorization": "Bearer " + token(w, tenant, capabilities)}
+
+
+@case
+def nobody_is_anonymous(w):
+    problem(w.call("GET", "/v1/sessions"), 401, "unauthenticated", "Missing bearer token")
+    problem(w.call("POST", "/v1/sessions/start", {"prompt": "x"}), 401, detail="Missing bearer token")
+    w.ok("GET", "/health")
+    w.ok("GET", "/openapi.json")
+
+
+@case
+def tokens_say_who_and_what(w):
+    reader = bearer(w, capabilities="session:read")
+    w.ok("GET", "/v1/sessions", headers=reader)
+    problem(w.call("POST", "/v1/sessions/start", {"prompt": "x"}, headers=reader), 403, "forbidden")
+    everything = bearer(w)
+    equal(w.ok("GET", "/v1/tenants/acme", headers=everything).json["tenant_id"], "acme", "tenant")
+    problem(w.call("GET", "/v1/tenants/acme", headers={**everything, "X-Tenant-ID": "other"}), 403)
+    code, _, err = soma("auth", "token", "--tenant", "acme", "--cap", "*", data=w.node.data)
+    check(code != 0 and "--force" in err, "a token for everything needs --force")
+
+
+@case
+def unknown_fields_are_refused(w):
+    everything = bearer(w)
+    problem(w.call("POST", "/v1/sessions/start", {"prompt": "x", "odd": 1}, headers=everything), 422, loc=["body", "odd"])
+    problem(w.call("GET", "/v1/sessions?odd=1", headers=everything), 422, loc=["query", "odd"])
+
+
+@case
+def tenants_never_see_each_other(w):
+    acme, rival = bearer(w), bearer(w, "rival")
+    w.ok("PUT", "/v1/tenants/acme", {"display_name": "Acme", "deployment_mode": "production",
+                                     "budgets_tokens": 1000000}, headers=acme)
+    started = w.ok("POST", "/v1/sessions/start", {"prompt": "secret plan"}, 202, headers={**acme, "Idempotency-Key": "k"})
+    session = started.json["session_id"]
+    memory = w.ok("POST", "/v1/remember", {"text": "the secret is plover"}, headers=acme).json["memory_id"]
+    request = w.ok("POST", "/v1/requests", {"mode": "infer_sync", "payload": {"prompt": "x"}}, 202,
+                   headers=acme).json["request_id"]
+    for method, path, missing, body in (
+            ("GET", "/v1/sessions/{}", session, None), ("GET", "/v1/sessions/{}/events", session, None),
+            ("GET", "/v1/sessions/{}/stream", session, None),
+            ("POST", "/v1/sessions/{}/messages", session, {"content": "x"}),
+            ("POST", "/v1/sessions/{}/cancel", session, {}), ("POST", "/v1/sessions/{}/complete", session, {}),
+            ("POST", "/v1/sessions/{}/fork", session, {"at_sequence": 1}), ("GET", "/v1/requests/{}", request, None),
+            ("DELETE", "/memory/{}", memory, None), ("GET", "/v1/tenants/{}", "acme", None),
+            ("PUT", "/v1/tenants/{}", "acme", {"display_name": "mine"})):
+        theirs = w.call(method, path.format(missing), body, headers=rival)
+        none = w.call(method, path.format("none"), body, headers=rival)
+        equal((theirs.status, theirs.json), (404, none.json), path)
+    equal(w.ok("GET", "/v1/sessions", headers=rival).json["items"], [], "list")
+    equal(w.ok("POST", "/v1/recall", {"query": "plover"}, headers=rival).json["results"], [], "recall")
+    equal([t["tenant_id"] for t in w.ok("GET", "/v1/tenants", headers=rival).json["items"]], ["rival"], "tenants")
+    mine = w.ok("POST", "/v1/sessions/start", {"prompt": "mine"}, 202, headers={**rival, "Idempotency-Key": "k"})
+    check(mine.json["session_id"] != session, "keys of tenants are apart")
+    equal(w.socket(f"/v1/sessions/{session}/ws", rival).status, 404, "socket")
+    ticket = w.ok("POST", "/v1/tokens/ticket", headers=rival).json["ticket"]
+    equal(w.socket(f"/v1/sessions/{session}/ws?ticket={ticket}").status, 404, "a ticket is its owner")
+    equal(w.socket(f"/v1/sessions/{session}/ws").status, 401, "no ticket")
+    verified = w.ok("POST", "/v1/tokens/verify", {"token": acme["Authorization"][7:]}, headers=rival).json
+    equal(verified, {"valid": False, "reason": "Invalid token"}, "another tenant's token")
+
+
+@case
+def production_asks_for_more(w):
+    everything = bearer(w)
+    body = {"action_id": "a", "capability": "c", "risk_score": 0.2, "confidence": 0.6, "budget_required": 0}
+    answer = w.ok("POST", "/v1/evaluate", {**body, "deployment_mode": "developer-light"}, headers=everything).json
+    equal((answer["threshold"], answer["allow"]), (0.8, False), "a caller cannot loosen the mode")
+    broke = w.ok("POST", "/v1/evaluate", {**body, "risk_score": 0, "confidence": 1, "budget_required": 5,
+                                          "budget_remaining": 0}, headers=everything).json
+    equal((broke["allow"], "budget_exhausted" in broke["reason_codes"]), (False, True), "no budget")
+
+
+run(env=ENV)

@@ -1,0 +1,119 @@
+// The pool: slots, a bounded queue, retries with back-off, and honest answers.
+#include "actors/model/model.h"
+
+#include "soma/v1/inference.pb.h"
+#include "tests/unit/actors/given.h"
+
+namespace soma::actors {
+namespace {
+
+using Pool = Given<ModelDecider>;
+const ActorKey kPool = pool_key("demo", "", 3);
+
+std::string call(const std::string& id, const std::string& more = {}) {
+  return "request_call { request { call_id: '" + id +
+         "' caller { tenant: 'demo' type: 'inference' id: 'i' } " + more + " } }";
+}
+
+v1::ModelCommand outcome(const std::string& id, std::uint32_t attempt,
+                         const v1::ModelAnswer& answer) {
+  v1::ModelCommand c;
+  c.mutable_effect_outcome()->set_effect_id(id);
+  c.mutable_effect_outcome()->set_attempt(attempt);
+  c.mutable_effect_outcome()->set_result(answer.SerializeAsString());
+  return c;
+}
+v1::ModelCommand failure(const std::string& id, std::uint32_t attempt, const std::string& text) {
+  v1::ModelCommand c;
+  c.mutable_effect_outcome()->set_effect_id(id);
+  c.mutable_effect_outcome()->set_attempt(attempt);
+  *c.mutable_effect_outcome()->mutable_failure() = message<v1::Failure>(text);
+  return c;
+}
+v1::InferenceCommand told(const Pool& pool, std::size_t i = 0) {
+  v1::InferenceCommand c;
+  EXPECT_TRUE(c.ParseFromString(pool.sends().at(i).command));
+  return c;
+}
+
+TEST(Model, ASlotIsTakenAndGivenOn) {
+  Pool pool(kPool, {"pool_configured { slots: 1 }"});
+  pool.when(call("a")).then({"call.queued", "call.started"});
+  pool.when(call("b")).then({"call.queued"});
+  pool.when(call("a")).then({});  // known
+  ASSERT_EQ(pool.effects().size(), 1u);
+  EXPECT_TRUE(pool.effects()[0].seen_while_running);
+  pool.when(outcome("a", 1, message<v1::ModelAnswer>("output: 'hi' finish_reason: 'stop'")))
+      .then({"call.answered", "call.started"});
+  EXPECT_EQ(told(pool).call_succeeded().answer().output(), "hi");
+  EXPECT_EQ(pool.effects()[0].effect_id, "b");
+  pool.when(outcome("a", 1, message<v1::ModelAnswer>("finish_reason: 'stop'"))).then({});  // late
+}
+
+TEST(Model, BeyondItsQueueItRefuses) {
+  Pool pool(kPool, {"pool_configured { slots: 1 queue_limit: 1 }"});
+  pool.when(call("a"));
+  pool.when(call("b")).then({"call.queued"});
+  pool.when(call("c")).then({"call.refused"});
+  EXPECT_EQ(told(pool).call_died().failure().code(), "overloaded");
+}
+
+TEST(Model, RetriesBackOffAndTellTheCaller) {
+  Pool pool(kPool);
+  pool.when(call("a"));
+  for (std::uint32_t attempt = 1; attempt <= 3; ++attempt) {
+    pool.at(1000).when(failure("a", attempt, "code: 'model_unavailable' retryable: true"));
+    pool.then({"call.started"});
+    EXPECT_EQ(told(pool).call_progress().attempt(), attempt + 1);
+    EXPECT_EQ(pool.effects()[0].not_before_ms, 1000 + (1000 << (attempt - 1)));
+  }
+  pool.when(failure("a", 4, "code: 'model_unavailable' retryable: true")).then({"call.failed"});
+  EXPECT_EQ(told(pool).call_died().attempts(), 4u);
+  EXPECT_TRUE(pool.effects().empty());
+}
+
+TEST(Model, AProvidersWishIsGrantedAndADeadlineKept) {
+  Pool pool(kPool);
+  pool.when(call("a"));
+  pool.at(1000)
+      .when(failure("a", 1, "code: 'rate_limited' retryable: true retry_after_ms: 7000"))
+      .then({"call.started"});
+  EXPECT_EQ(pool.effects()[0].not_before_ms, 8000);
+  pool.when(call("b", "deadline_ms: 1500"));
+  pool.at(1000).when(failure("b", 1, "retryable: true")).then({"call.failed"});
+}
+
+TEST(Model, OurOwnCrashIsNoFaultOfTheProvider) {
+  Pool pool(kPool);
+  pool.when(call("a"));
+  for (std::uint32_t attempt = 1; attempt <= 9; ++attempt)
+    pool.at(1000)
+        .when(failure("a", attempt, "code: 'interrupted' retryable: true"))
+        .then({"call.started"});
+  EXPECT_EQ(pool.effects()[0].not_before_ms, 1000);
+}
+
+TEST(Model, AnAnswerCutOffIsNoAnswer) {
+  Pool pool(kPool);
+  pool.when(call("a"));
+  pool.when(outcome("a", 1, message<v1::ModelAnswer>("output: 'h' finish_reason: 'length'")))
+      .then({"call.failed"});
+  EXPECT_EQ(told(pool).call_died().failure().code(), "incomplete_answer");
+  pool.when(call("b", "allow_length: true"));
+  pool.when(outcome("b", 1, message<v1::ModelAnswer>("output: 'h' finish_reason: 'length'")))
+      .then({"call.answered"});
+  pool.when(call("c", "allow_length: true"));
+  pool.when(outcome("c", 1, message<v1::ModelAnswer>("output: 'h'"))).then({"call.failed"});
+}
+
+TEST(Model, ACancelledCallLeavesItsSlot) {
+  Pool pool(kPool, {"pool_configured { slots: 1 }"});
+  pool.when(call("a"));
+  pool.when(call("b"));
+  pool.when("cancel_call { call_id: 'a' }").then({"call.cancelled", "call.started"});
+  pool.when("cancel_call { call_id: 'a' }").then({});
+  EXPECT_EQ(pool.effects()[0].effect_id, "b");
+}
+
+}  // namespace
+}  // namespace soma::actors

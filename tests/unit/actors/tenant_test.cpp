@@ -1,0 +1,119 @@
+// Settings by version, and a budget that is never exceeded.
+#include "actors/tenant/tenant.h"
+
+#include <random>
+
+#include "soma/v1/inference.pb.h"
+#include "soma/v1/session.pb.h"
+#include "tests/unit/actors/given.h"
+
+namespace soma::actors {
+namespace {
+
+using Tenant = Given<TenantDecider>;
+const ActorKey kTenant = tenant_key("demo");
+
+TEST(Tenant, DefaultsHoldUntilSettingsArePut) {
+  const auto s = effective_settings({});
+  EXPECT_EQ(s.deployment_mode(), "developer-light");
+  EXPECT_EQ(s.budgets_tokens(), 5000);
+  EXPECT_EQ(s.default_model_profile(), "default");
+  EXPECT_EQ(s.version(), 0u);
+}
+
+TEST(Tenant, EachChangeIsAVersionAndTheSameAgainIsNone) {
+  Tenant tenant(kTenant);
+  const std::string put = "put_settings { settings { deployment_mode: 'test' budgets_tokens: 9 } }";
+  tenant.when(put).then({"settings.changed"});
+  EXPECT_EQ(tenant.state().settings().version(), 1u);
+  const std::string hash = tenant.state().settings().hash();
+  tenant.when(put).then({});
+  EXPECT_FALSE(tenant.reply().changed());
+  tenant.when("put_settings { settings { deployment_mode: 'test' budgets_tokens: 10 } }")
+      .then({"settings.changed"});
+  EXPECT_EQ(tenant.state().settings().version(), 2u);
+  EXPECT_NE(tenant.state().settings().hash(), hash);
+}
+
+TEST(Tenant, AStaleTagIsRefused) {
+  Tenant tenant(kTenant);
+  const std::string first = version_tag(effective_settings({}));
+  const auto put = [](const std::string& tag, int tokens) {
+    return "put_settings { settings { deployment_mode: 'test' budgets_tokens: " +
+           std::to_string(tokens) + " } expected_tags: 'other' expected_tags: '" + tag + "' }";
+  };
+  tenant.when(put(first, 1)).then({"settings.changed"});  // version 0, the defaults, has a tag too
+  tenant.when(put(first, 2)).refused(Code::kVersionMismatch);
+  tenant.when(put(version_tag(tenant.state().settings()), 2)).then({"settings.changed"});
+}
+
+TEST(Tenant, UnknownModesAndNegativeBudgetsAreRefused) {
+  Tenant tenant(kTenant);
+  tenant.when("put_settings { settings { deployment_mode: 'staging' } }")
+      .refused(Code::kInvalidArgument, "body.deployment_mode");
+  tenant.when("put_settings { settings { deployment_mode: 'test' budgets_tokens: -1 } }")
+      .refused(Code::kInvalidArgument, "body.budgets_tokens");
+}
+
+TEST(Tenant, AReservationIsAnsweredToItsHolder) {
+  Tenant tenant(kTenant);
+  tenant
+      .when(
+          "reserve_budget { reservation_id: 'r1' tokens: 4000 holder { tenant: 'demo' type: "
+          "'session' id: 's' } }")
+      .then({"budget.reserved"});
+  v1::SessionCommand told;
+  ASSERT_TRUE(told.ParseFromString(tenant.sends().at(0).command));
+  EXPECT_EQ(told.budget_granted().remaining_tokens(), 1000);
+  tenant
+      .when(
+          "reserve_budget { reservation_id: 'r2' tokens: 1001 holder { tenant: 'demo' type: "
+          "'inference' id: 'i' } }")
+      .then({"budget.refused"});
+  v1::InferenceCommand denied;
+  ASSERT_TRUE(denied.ParseFromString(tenant.sends().at(0).command));
+  EXPECT_EQ(denied.budget_denied().remaining_tokens(), 1000);
+  tenant.when("reserve_budget { reservation_id: 'r1' tokens: 4000 }").then({});  // known already
+}
+
+TEST(Tenant, SettlingAndReleasingAreOnce) {
+  Tenant tenant(kTenant);
+  tenant.when("reserve_budget { reservation_id: 'r1' tokens: 100 holder { type: 'session' } }");
+  tenant.when("settle_budget { reservation_id: 'r1' used_tokens: 40 }").then({"budget.settled"});
+  tenant.when("settle_budget { reservation_id: 'r1' used_tokens: 40 }").then({});
+  tenant.when("release_budget { reservation_id: 'r1' }").then({});
+  EXPECT_EQ(tenant.state().spent_tokens(), 40);
+  EXPECT_EQ(tenant.state().reserved_tokens(), 0);
+}
+
+// Whatever comes in whatever order: what is reserved is the sum of the open reservations, and no
+// reservation is granted beyond the budget.
+TEST(Tenant, ReservationsNeverExceedTheBudget) {
+  std::mt19937 random(11);
+  Tenant tenant(kTenant, {"settings_changed { settings { budgets_tokens: 1000 version: 1 } }"});
+  for (int i = 0; i < 3000; ++i) {
+    const std::string id = "r" + std::to_string(random() % 40);
+    const int tokens = 1 + static_cast<int>(random() % 300);
+    const std::int64_t before = tenant.state().spent_tokens() + tenant.state().reserved_tokens();
+    switch (random() % 3) {
+      case 0:
+        tenant.when("reserve_budget { reservation_id: '" + id + "' tokens: " +
+                    std::to_string(tokens) + " holder { type: 'session' id: 's' } }");
+        EXPECT_LE(tenant.state().spent_tokens() + tenant.state().reserved_tokens(),
+                  std::max<std::int64_t>(1000, before));
+        break;
+      case 1:
+        tenant.when("settle_budget { reservation_id: '" + id + "' used_tokens: 1 }");
+        break;
+      default:
+        tenant.when("release_budget { reservation_id: '" + id + "' }");
+    }
+    std::int64_t open = 0;
+    for (const auto& [name, r] : tenant.state().reservations()) open += r.tokens();
+    ASSERT_EQ(open, tenant.state().reserved_tokens());
+  }
+  EXPECT_GT(tenant.state().spent_tokens(), 0);
+}
+
+}  // namespace
+}  // namespace soma::actors
