@@ -83,6 +83,8 @@ class EmbeddedLog final : public Log {
       std::lock_guard lock(mutex_);
       if (failure_)
         refused = refusal(*failure_);
+      else if (full_ && !maker_->has_spare())  // also what would still fit: one answer for all
+        refused = refusal(*full_);
       else if (read_only_ || stopping_)
         refused = refusal({Code::kUnavailable, "the log is closed", {}});
       else if (queued_bytes_ + record.size() > o_.queue_bytes)
