@@ -63,8 +63,6 @@ int exit_code(const Error& error) {
       return 9;
     case Code::kInvalidArgument:
       return 2;
-    case Code::kIo:
-      return kDiskFailed;
     case Code::kCancelled:
       return 0;
     default:
@@ -361,7 +359,7 @@ int run_dev(const Config& c) {
   if (!up) {
     log_error("cannot start",
               {{"code", std::string(code_name(up.error().code))}, {"reason", up.error().message}});
-    return exit_code(up.error());
+    return node.disk_failure() ? kDiskFailed : exit_code(up.error());
   }
   const timespec between{0, kHealthCheckNs};
   int signal = 0;
