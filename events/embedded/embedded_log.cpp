@@ -83,8 +83,6 @@ class EmbeddedLog final : public Log {
       std::lock_guard lock(mutex_);
       if (failure_)
         refused = refusal(*failure_);
-      else if (full_ && !maker_->has_spare())  // also what would still fit: one answer for all
-        refused = refusal(*full_);
       else if (read_only_ || stopping_)
         refused = refusal({Code::kUnavailable, "the log is closed", {}});
       else if (queued_bytes_ + record.size() > o_.queue_bytes)
@@ -281,7 +279,14 @@ class EmbeddedLog final : public Log {
     }
   }
 
+  // The error that stands while the disk is full; also for what would still fit: one answer for all.
+  std::optional<Error> full() const {
+    std::lock_guard lock(mutex_);
+    return full_ && !maker_->has_spare() ? full_ : std::nullopt;
+  }
+
   void commit(std::vector<Append>& batch) {
+    if (auto error = full()) return refuse(batch, *error);  // here, so that reports keep their order
     std::string bytes(sizeof(RoundHeader), '\0');
     std::vector<std::pair<PartitionId, Place>> places;
     std::map<std::uint32_t, std::uint64_t> next;

@@ -81,8 +81,10 @@ void Partition::wait_for_space() {
 }
 
 Status Partition::claim_and_read() {
-  // While no append can be taken a claim would only hold this thread until it times out.
-  if (auto ok = w_.parts.log->health(); !ok) return ok;
+  // While no append can be taken a claim would only hold this thread until it times out. On a full
+  // disk all is read nevertheless: what memory holds may be ahead of the log.
+  const Status able = w_.parts.log->health();
+  if (!able && able.error().code != Code::kStorageFull) return able;
   auto checkpoint = w_.parts.store->checkpoint(id_);
   if (checkpoint && checkpoint->next > w_.parts.log->end(id_))
     return fail(Code::kCorrupt,
@@ -137,6 +139,7 @@ Status Partition::claim_and_read() {
   }
   fence_ = reader.fence();
   next_offset_ = reader.next_offset();
+  if (!able) return able;
   v1::Claim claim;
   claim.set_node_id(w_.parts.node_id);
   claim.set_address(w_.parts.address);
