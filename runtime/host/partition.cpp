@@ -33,8 +33,11 @@ void Partition::submit(Submission submission, Host::OnAccepted done) {
 
 void Partition::read(ActorKey actor, Host::OnState done) {
   post([this, actor = std::move(actor), done = std::move(done)]() mutable {
-    if (phase_ != Phase::kServing)
-      return done(fail(Code::kUnavailable, "the partition is not being served: " + problem_));
+    const bool soon = phase_ == Phase::kRecovering && disk_full_;  // then it waits in the queue
+    if (phase_ != Phase::kServing && phase_ != Phase::kReadOnly && !soon)
+      return done(tl::unexpected(not_serving()));
+    if (soon && queue_.size() >= w_.parts.limits.queue_per_partition)
+      return done(fail(Code::kOverloaded, "the partition's queue is full; try again shortly"));
     Input input;
     input.kind = Input::Kind::kRead;
     input.actor = std::move(actor);
@@ -44,13 +47,11 @@ void Partition::read(ActorKey actor, Host::OnState done) {
 }
 
 void Partition::accept(Submission s, Host::OnAccepted done) {
-  if (phase_ != Phase::kServing) {
+  const bool known =
+      (phase_ == Phase::kServing || phase_ == Phase::kReadOnly) && !s.once && answer_known(s, done);
+  if (known || phase_ != Phase::kServing) {
     queued_.fetch_sub(1, std::memory_order_relaxed);
-    return done(fail(Code::kUnavailable, "the partition is not being served" +
-                                             (problem_.empty() ? "" : ": " + problem_)));
-  }
-  if (!s.once && answer_known(s, done)) {
-    queued_.fetch_sub(1, std::memory_order_relaxed);
+    if (!known) done(tl::unexpected(not_serving()));
     return;
   }
   if (!s.once) deciding_[s.command_id].request_hash = s.request_hash;
@@ -102,6 +103,14 @@ void Partition::answer_recorded(const StateStore::DedupeRow& row, const std::str
   }
   w_.metrics->replays.fetch_add(1, std::memory_order_relaxed);
   done(Accepted{row.reply, row.position, row.sequence, true});
+}
+
+// What a client is told; `problem_` may name files and is the operator's.
+Error Partition::not_serving() const {
+  if (disk_full_) return {Code::kStorageFull, kDiskFull, {}};
+  if (phase_ == Phase::kDraining || phase_ == Phase::kClosed)
+    return {Code::kUnavailable, "the node is stopping", {}};
+  return {Code::kUnavailable, "this part of the data is being recovered; try again shortly", {}};
 }
 
 void Partition::enqueue(Input input) {
@@ -168,6 +177,7 @@ void Partition::refuse_all(const Error& error) {
 void Partition::drain(std::function<void()> drained) {
   post([this, drained = std::move(drained)]() mutable {
     if (phase_ == Phase::kServing) phase_ = Phase::kDraining;
+    if (phase_ != Phase::kDraining) return drained();  // nothing that could end well is under way
     drained_.push_back(std::move(drained));
     want_checkpoint_ = true;
     pump();
@@ -190,6 +200,7 @@ void Partition::stop(std::function<void()> stopped) {
 
 void Partition::redrive(ActorKey actor, std::function<void(Status)> done) {
   post([this, actor = std::move(actor), done = std::move(done)] {
+    if (phase_ != Phase::kServing) return done(tl::unexpected(not_serving()));
     auto it = parked_.find(actor);
     if (it == parked_.end())
       return done(fail(Code::kNotFound, "no commands are parked for this actor"));

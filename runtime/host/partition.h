@@ -28,6 +28,9 @@ struct PartitionWorld {
   std::function<void(std::function<void()>)> background;  // store writes
 };
 
+inline constexpr char kDiskFull[] =
+    "the disk is full and nothing is recorded; retry with the same Idempotency-Key";
+
 // Lives on its own executor: every method but the posting ones runs there. Owned by the host;
 // outlived by tasks through shared_from_this.
 class Partition : public std::enable_shared_from_this<Partition> {
@@ -102,7 +105,14 @@ class Partition : public std::enable_shared_from_this<Partition> {
     std::string request_hash;
     std::vector<std::pair<std::string, Host::OnAccepted>> waiting;  // of duplicates: their hash
   };
-  enum class Phase : std::uint8_t { kClosed, kRecovering, kServing, kDraining, kFenced };
+  enum class Phase : std::uint8_t {
+    kClosed,
+    kRecovering,
+    kServing,
+    kReadOnly,  // the disk is full: states are served, nothing is decided
+    kDraining,
+    kFenced
+  };
 
   void post(std::function<void()> task);
 
@@ -113,6 +123,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
                        const Host::OnAccepted& done);
   void enqueue(Input input);
   void refuse_all(const Error& error);
+  Error not_serving() const;
 
   // partition_round.cpp: rounds and frames.
   void pump();
@@ -142,6 +153,8 @@ class Partition : public std::enable_shared_from_this<Partition> {
   void recover();
   Status claim_and_read();
   void read_tail(const events::ValidFrame& frame);
+  void serve_reads(const Error& why);
+  void wait_for_space();
   void restore_pending(std::vector<ActorKey> actors);
   void fail_partition(const Error& error);
 
@@ -162,6 +175,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
   std::uint64_t generation_ = 0;        // raised when memory is dropped; older tasks do nothing
   Phase phase_ = Phase::kClosed;
   std::string problem_;
+  bool disk_full_ = false;  // since the last frame that was refused, until the next claim
   std::int64_t back_off_ms_ = 20;
 
   std::unique_ptr<events::FrameWriter> writer_;

@@ -6,7 +6,8 @@ namespace soma::runtime {
 
 namespace {
 constexpr std::int64_t kMaxBackOffMs = 5000;
-}
+constexpr std::int64_t kSpaceCheckMs = 250;
+}  // namespace
 
 void Partition::open() {
   post([this] { recover(); });
@@ -18,12 +19,15 @@ void Partition::recover() {
   ++generation_;
   w_.metrics->recoveries.fetch_add(1, std::memory_order_relaxed);
   auto done = claim_and_read();
+  if (!done && done.error().code == Code::kStorageFull) return serve_reads(done.error());
   if (!done) {
     problem_ = done.error().message;
     const bool final = done.error().code == Code::kCorrupt;
     if (final) phase_ = Phase::kFenced;
     log_error("partition cannot be served",
               {{"partition", std::to_string(id_.value)}, {"reason", problem_}});
+    disk_full_ = false;
+    refuse_all(not_serving());
     publish_status();
     if (final) return;
     back_off_ms_ = std::min(kMaxBackOffMs, back_off_ms_ * 2);
@@ -34,6 +38,7 @@ void Partition::recover() {
   }
   back_off_ms_ = 20;
   problem_.clear();
+  disk_full_ = false;
   phase_ = Phase::kServing;
   last_checkpoint_ms_ = w_.parts.clock->now_ms();
   std::set<ActorKey> pending;
@@ -48,9 +53,38 @@ void Partition::recover() {
   publish_status();
 }
 
+// Without space there is no claim, so nothing may be decided or started. All that is recorded can
+// be shown: memory holds the log to its end, which nobody moves while it takes no appends.
+void Partition::serve_reads(const Error& why) {
+  log_error("partition is read-only",
+            {{"partition", std::to_string(id_.value)}, {"reason", why.message}});
+  phase_ = Phase::kReadOnly;
+  disk_full_ = true;
+  problem_ = "the disk is full";
+  publish_status();
+  pump();
+  wait_for_space();
+}
+
+void Partition::wait_for_space() {
+  w_.parts.clock->call_at(w_.parts.clock->now_ms() + kSpaceCheckMs, [self = weak_from_this()] {
+    auto alive = self.lock();
+    if (!alive) return;
+    alive->post([p = alive.get()] {
+      if (p->phase_ != Phase::kReadOnly) return;
+      if (p->w_.parts.log->health())
+        p->recover();
+      else
+        p->wait_for_space();
+    });
+  });
+}
+
 Status Partition::claim_and_read() {
-  // While no append can be taken a claim would only hold this thread until it times out.
-  if (auto ok = w_.parts.log->health(); !ok) return ok;
+  // While no append can be taken a claim would only hold this thread until it times out. On a full
+  // disk all is read nevertheless: what memory holds may be ahead of the log.
+  const Status able = w_.parts.log->health();
+  if (!able && able.error().code != Code::kStorageFull) return able;
   auto checkpoint = w_.parts.store->checkpoint(id_);
   if (checkpoint && checkpoint->next > w_.parts.log->end(id_))
     return fail(Code::kCorrupt,
@@ -103,6 +137,9 @@ Status Partition::claim_and_read() {
     if (frames->empty()) break;
     for (const auto& frame : *frames) read_tail(frame);
   }
+  fence_ = reader.fence();
+  next_offset_ = reader.next_offset();
+  if (!able) return able;
   v1::Claim claim;
   claim.set_node_id(w_.parts.node_id);
   claim.set_address(w_.parts.address);
@@ -215,7 +252,10 @@ void Partition::fail_partition(const Error& error) {
   problem_ = error.message;
   ++generation_;
   Error told = error;
-  if (told.code != Code::kStorageFull)
+  disk_full_ = told.code == Code::kStorageFull;
+  if (disk_full_)
+    told.message = kDiskFull;
+  else
     told = {Code::kUnknownOutcome,
             "whether the command was recorded is not known; retry with the same Idempotency-Key",
             {}};
@@ -241,6 +281,7 @@ void Partition::fail_partition(const Error& error) {
     return w_.parts.on_fenced(id_);
   }
   publish_status();
+  if (disk_full_) return open();  // to read-only, at once
   w_.parts.clock->call_at(w_.parts.clock->now_ms() + back_off_ms_, [self = weak_from_this()] {
     if (auto alive = self.lock()) alive->open();
   });

@@ -25,7 +25,8 @@ std::int64_t steady_us() {
 }  // namespace
 
 void Partition::pump() {
-  if ((phase_ != Phase::kServing && phase_ != Phase::kDraining) || round_) return;
+  if (phase_ != Phase::kServing && phase_ != Phase::kDraining && phase_ != Phase::kReadOnly) return;
+  if (round_) return;
   if (want_checkpoint_ && !checkpointing_) {
     if (!in_flight_.empty()) return;  // states then are what the log holds
     write_checkpoint();
@@ -126,7 +127,8 @@ void Partition::dispatch(Input input) {
 void Partition::decided(WorkPtr work) {
   Input& input = work->input;
   Decided& d = work->decided;
-  if (d.restored) update_effects(input.actor, std::move(d.restored_effects), true);
+  if (d.restored && phase_ != Phase::kReadOnly)
+    update_effects(input.actor, std::move(d.restored_effects), true);
   if (input.kind == Input::Kind::kRead) {
     if (!d.thrown.empty()) {
       input.on_state(fail(Code::kParked, "the actor could not be restored: " + d.thrown));

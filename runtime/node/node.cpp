@@ -7,9 +7,12 @@
 #include <unistd.h>
 
 #include <boost/json.hpp>
+#include <cerrno>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <future>
+#include <optional>
 #include <thread>
 
 #include "events/embedded/folder_lock.h"
@@ -35,6 +38,24 @@ using config::Config;
 namespace {
 
 constexpr int kExitLostTurn = 8;
+constexpr int kDiskFailed = 86;  // a write or sync failed: only a restart knows what is on the disk
+constexpr int kFailedDrainMs = 500;  // then: answers to those who wait
+constexpr long kHealthCheckNs = 200'000'000;
+
+sigset_t stop_signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGTERM);
+  sigaddset(&set, SIGINT);
+  return set;
+}
+
+bool stop_asked() {
+  sigset_t pending;
+  sigemptyset(&pending);
+  ::sigpending(&pending);
+  return sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1;
+}
 
 int exit_code(const Error& error) {
   switch (error.code) {
@@ -44,6 +65,8 @@ int exit_code(const Error& error) {
       return 9;
     case Code::kInvalidArgument:
       return 2;
+    case Code::kCancelled:
+      return 0;
     default:
       return 1;
   }
@@ -79,8 +102,10 @@ class Node {
   Status open() {
     fs::create_directories(fs::path(c_.data_dir) / "run");
     for (auto step : {&Node::open_log, &Node::open_security, &Node::open_models,
-                      &Node::open_projections, &Node::open_host, &Node::open_http})
+                      &Node::open_projections, &Node::open_host, &Node::open_http}) {
+      if (stop_asked()) return fail(Code::kCancelled, "asked to stop while starting");
       if (auto ok = (this->*step)(); !ok) return ok;
+    }
     return wait_until_serving();
   }
 
@@ -101,13 +126,25 @@ class Node {
                : fail(Code::kIo, "stdout is closed");
   }
 
-  void close() {
-    const auto drain = static_cast<int>(c_.drain_timeout_ms);
-    for (auto* server : {&gateway_, &memory_server_})
-      if (*server) (*server)->stop(drain / 2);
-    if (host_ && !host_->drain(drain / 2)) log_warn("not everything ended in time; the log has it");
+  // Half of the time for requests under way, a quarter for the host, the rest for the children.
+  void close(int drain_ms) {
+    using Clock = std::chrono::steady_clock;
+    const auto until = Clock::now() + std::chrono::milliseconds(drain_ms / 2);
+    for (auto* server : {&gateway_, &memory_server_}) {
+      const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::now());
+      if (*server) (*server)->stop(std::max(0, static_cast<int>(left.count())));
+    }
+    if (host_ && !host_->drain(drain_ms / 4))
+      log_warn("not everything ended in time; the log has it");
     std::error_code ignored;
     fs::remove(fs::path(c_.data_dir) / "run" / "endpoints.json", ignored);
+  }
+
+  // The error after which the log takes nothing any more.
+  std::optional<Error> disk_failure() const {
+    const auto health = log_ ? log_->health() : Status{};
+    if (health || code_disposition(health.error().code) != Disposition::kCrash) return {};
+    return health.error();
   }
 
  private:
@@ -283,6 +320,8 @@ class Node {
       bool all = true;
       for (const auto& p : host_->status()) all &= p.serving;
       if (all) return load_kill_switch();
+      if (stop_asked()) return fail(Code::kCancelled, "asked to stop while starting");
+      if (auto failed = disk_failure()) return tl::unexpected(*failed);
       std::this_thread::sleep_for(std::chrono::milliseconds(5));
     }
     return fail(Code::kUnavailable, "the partitions did not come up within 30 s");
@@ -333,9 +372,8 @@ int refuse_start(const Error& error) {
 
 // SIGUSR1 is our own: the turn or the fence changed.
 sigset_t block_signals() {
-  sigset_t set;
-  sigemptyset(&set);
-  for (int s : {SIGTERM, SIGINT, SIGUSR1}) sigaddset(&set, s);
+  sigset_t set = stop_signals();
+  sigaddset(&set, SIGUSR1);
   ::pthread_sigmask(SIG_BLOCK, &set, nullptr);  // before any thread: only sigwait takes them
   ::signal(SIGPIPE, SIG_IGN);
   return set;
@@ -345,14 +383,23 @@ int serve(const Config& c, const sigset_t& signals, const events::Membership* me
   Node node(c, membership != nullptr);
   Status up = node.open();
   if (up) up = node.announce();
-  if (!up) return refuse_start(up.error());
+  if (!up) {
+    refuse_start(up.error());
+    return node.disk_failure() ? kDiskFailed : exit_code(up.error());
+  }
+  const timespec between{0, kHealthCheckNs};
   for (;;) {
-    int signal = 0;
-    ::sigwait(&signals, &signal);
-    if (signal != SIGUSR1) {
+    const int signal = ::sigtimedwait(&signals, nullptr, &between);
+    if (auto failed = node.disk_failure()) {
+      log_error("the log's disk failed; restart to read what it holds",
+                {{"reason", failed->message}});
+      node.close(kFailedDrainMs);
+      return kDiskFailed;
+    }
+    if (signal == SIGTERM || signal == SIGINT) {
       log_info("stopping", {{"signal", signal}});
-      node.close();
-      return 0;
+      node.close(static_cast<int>(c.drain_timeout_ms));
+      return node.disk_failure() ? kDiskFailed : 0;
     }
     if (!membership || (membership->chosen() && !node.fenced())) continue;
     // What is in memory may be behind the log already; nothing unacknowledged is worth saving. At

@@ -7,9 +7,12 @@
 #include <rocksdb/table.h>
 #include <rocksdb/write_batch.h>
 
+#include <cstdio>
 #include <filesystem>
 
 #include "runtime/snapshots/codec.h"
+#include "runtime/snapshots/reserving_files.h"
+#include "runtime/telemetry/log.h"
 
 namespace soma::runtime {
 
@@ -41,15 +44,32 @@ void put_actor(std::string& out, const ActorKey& a) {
   }
 }
 
-rocksdb::Options options() {
+// RocksDB's own log file is written like its data: on a full disk it would abort the process.
+class Messages final : public rocksdb::Logger {
+ public:
+  using rocksdb::Logger::Logv;
+  void Logv(const char*, va_list) override {}
+  void Logv(const rocksdb::InfoLogLevel level, const char* format, va_list values) override {
+    if (level < rocksdb::InfoLogLevel::ERROR_LEVEL || level > rocksdb::InfoLogLevel::FATAL_LEVEL)
+      return;
+    char text[512];
+    std::vsnprintf(text, sizeof text, format, values);
+    log_warn("snapshot store", {{"message", std::string(text)}});
+  }
+};
+
+rocksdb::Options options(rocksdb::Env* env) {
   rocksdb::Options o;
+  o.env = env;
+  o.info_log = std::make_shared<Messages>();
   o.create_if_missing = true;
   o.write_buffer_size = 8 << 20;
+  o.target_file_size_base = 8 << 20;  // what reserving_files.cpp has room for
+  o.max_manifest_file_size = 512 << 10;
   o.max_write_buffer_number = 2;
   o.max_open_files = 128;
   o.max_background_jobs = 1;
   o.compression = rocksdb::kLZ4Compression;
-  o.keep_log_file_num = 2;
   rocksdb::BlockBasedTableOptions t;
   t.block_cache = rocksdb::NewLRUCache(16 << 20);
   t.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
@@ -59,7 +79,8 @@ rocksdb::Options options() {
 
 class Store final : public StateStore {
  public:
-  explicit Store(std::unique_ptr<rocksdb::DB> db) : db_(std::move(db)) {}
+  Store(std::unique_ptr<rocksdb::Env> env, std::unique_ptr<rocksdb::DB> db)
+      : env_(std::move(env)), db_(std::move(db)) {}
 
   // Without a WAL what is in memory tables would be read from the log again; closing cleanly saves
   // that.
@@ -141,6 +162,8 @@ class Store final : public StateStore {
     o.disableWAL =
         true;  // one memory table for all keys, so what a crash loses is a suffix of batches
     auto s = db_->Write(o, &rows);
+    if (!s.ok() && db_->Resume().ok()) s = db_->Write(o, &rows);  // the disk was full, and is not
+    if (s.IsNoSpace()) return fail(Code::kStorageFull, "snapshot store: " + s.ToString());
     return s.ok() ? Status{} : fail(Code::kIo, "snapshot store: " + s.ToString());
   }
 
@@ -187,6 +210,7 @@ class Store final : public StateStore {
     return out;
   }
 
+  std::unique_ptr<rocksdb::Env> env_;  // outlives the database
   std::unique_ptr<rocksdb::DB> db_;
 };
 
@@ -197,17 +221,20 @@ Result<RocksStore> open_rocks_store(const std::string& folder) {
   std::error_code error;
   fs::create_directories(folder, error);
   RocksStore out;
+  auto env = make_reserving_env();
   rocksdb::DB* db = nullptr;
-  auto status = rocksdb::DB::Open(options(), folder, &db);
+  auto status = rocksdb::DB::Open(options(env.get()), folder, &db);
+  if (status.IsNoSpace())
+    return fail(Code::kStorageFull, "no space for the snapshot store " + folder);
   if (!status.ok()) {  // a cache: set it aside and let the log rebuild it
     fs::remove_all(folder + ".damaged", error);
     fs::rename(folder, folder + ".damaged", error);
     out.recreated = true;
-    status = rocksdb::DB::Open(options(), folder, &db);
+    status = rocksdb::DB::Open(options(env.get()), folder, &db);
   }
   if (!status.ok())
     return fail(Code::kIo, "cannot open the snapshot store " + folder + ": " + status.ToString());
-  out.store = std::make_unique<Store>(std::unique_ptr<rocksdb::DB>(db));
+  out.store = std::make_unique<Store>(std::move(env), std::unique_ptr<rocksdb::DB>(db));
   return out;
 }
 

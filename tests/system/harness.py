@@ -171,7 +171,8 @@ class Node:
             return f.read()
 
     def show_log(self, lines=40):
-        print("\n".join(self.log().splitlines()[-lines:]), file=sys.stderr)
+        kept = [line for line in self.log().splitlines() if '"http_request"' not in line]
+        print("\n".join(kept[-lines:]), file=sys.stderr)
 
 
 class Upstream:

@@ -59,6 +59,7 @@ class Workload:
             answer = request.send(client)
         except BROKEN:
             return False
+        check(answer.status != 500, f"{request.kind}: {answer.status} {answer.body}")
         if answer.status >= 500 or answer.status == 429:
             return False
         if answer.status >= 400:

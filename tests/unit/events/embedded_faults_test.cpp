@@ -135,7 +135,11 @@ TEST(EmbeddedFaults, AFullDiskRefusesBeforeStoringAndHealsByItself) {
   EXPECT_EQ(report.error.code, Code::kStorageFull);
   EXPECT_EQ(log->health().error().code, Code::kStorageFull);
   EXPECT_EQ(read_all(*log, PartitionId{0}), acked);
+  EXPECT_EQ(append_wait(*log, PartitionId{0}, "would still fit").kind, Kind::kRefused)
+      << "a full disk refuses all, not only what is long";
   faults.reserve_error = 0;
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  while (!log->health() && std::chrono::steady_clock::now() < deadline) std::this_thread::yield();
   EXPECT_EQ(append_wait(*log, PartitionId{0}, "after").kind, Kind::kDurable);
   EXPECT_TRUE(log->health());
   acked.push_back("after");

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <cerrno>
 #include <filesystem>
 #include <future>
 #include <mutex>
@@ -60,7 +62,10 @@ class HostFixture : public ::testing::Test {
   void start() {
     events::EmbeddedOptions o;
     o.folder = folder_.string();
-    o.segment_bytes = 4 << 20;
+    o.segment_bytes = segment_bytes_;
+    o.ops.reserve = [this, real = o.ops.reserve](int fd, std::size_t size) {
+      return disk_full_ ? ENOSPC : real(fd, size);
+    };
     auto log = events::open_embedded_log(std::move(o));
     ASSERT_TRUE(log) << log.error().message;
     log_ = std::move(*log);
@@ -123,6 +128,8 @@ class HostFixture : public ::testing::Test {
   std::unique_ptr<Clock> clock_ = make_system_clock();
   CountingRunner runner_;
   HostLimits limits_;
+  std::uint64_t segment_bytes_ = 4 << 20;
+  std::atomic<bool> disk_full_{false};  // no new segment can be made
   std::unique_ptr<StateStore> store_;
   std::unique_ptr<events::Log> log_;
   std::unique_ptr<Host> host_;

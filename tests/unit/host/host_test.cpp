@@ -108,6 +108,35 @@ TEST_F(HostFixture, TransfersArriveOnceOverRestarts) {
   EXPECT_EQ(total(), kCounters * 1000);
 }
 
+TEST_F(HostFixture, AFullDiskRefusesWritesServesReadsAndIsLeftBehind) {
+  crash();
+  std::filesystem::remove_all(folder_);
+  segment_bytes_ = 64 << 10;
+  start();
+  disk_full_ = true;
+  std::int64_t acknowledged = 0;
+  Result<Accepted> last;
+  do {
+    last = add("c", 1, "n" + std::to_string(acknowledged));
+    if (last) ++acknowledged;
+  } while (last);
+  EXPECT_EQ(last.error().code, Code::kStorageFull) << last.error().message;
+  EXPECT_EQ(eventually("c", [](const auto&) { return true; }).value(), acknowledged);
+  const auto refused = add("other", 1, "x");
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::kStorageFull);
+  for (const auto& p : host_->status()) EXPECT_TRUE(!p.serving || p.problem.empty());
+  const auto again = add("c", 1, "n0");
+  ASSERT_TRUE(again) << "a recorded answer needs no space";
+  EXPECT_TRUE(again->replayed);
+  disk_full_ = false;
+  for (auto r = add("c", 1, "after"); !r; r = add("c", 1, "after"))
+    ASSERT_EQ(r.error().code, Code::kStorageFull) << r.error().message;
+  EXPECT_EQ(state("c").value(), acknowledged + 1);
+  restart();
+  EXPECT_EQ(state("c").value(), acknowledged + 1);
+}
+
 TEST_F(HostFixture, TimerFiresOnceAndNotEarlyOverARestart) {
   v1::CounterCommand c;
   const std::int64_t due = clock_->now_ms() + 150;

@@ -1,0 +1,111 @@
+"""The record of sync_recorder.so, and the folders that a power cut might have left of it.
+
+Model: what a sync covered is there. Of what was written since, each 512-byte sector may or may not be; likewise the
+names and sizes that no sync has covered.
+"""
+
+import os
+import random
+import struct
+
+NAME, WRITE, SYNC, RENAME, SYNC_FOLDER, UNLINK, SIZE, FAILED = range(1, 9)
+SECTOR = 512
+HEADER = struct.Struct("<IIQQ")
+
+
+def entries(path):
+    """Yields (byte after the entry, kind, file, at, data)."""
+    with open(path, "rb") as f:
+        record = f.read()
+    place = 0
+    while place + HEADER.size <= len(record):
+        kind, size, file, at = HEADER.unpack_from(record, place)
+        place += HEADER.size
+        yield place + size, kind, file, at, record[place:place + size]
+        place += size
+
+
+class File:
+    def __init__(self):
+        self.synced = bytearray()
+        self.pending = []  # (at, data), or (None, size)
+
+    def apply(self, content, operation, keep=lambda: True):
+        at, data = operation
+        if at is None:
+            if keep():
+                del content[data:]
+                content.extend(bytes(data - len(content)))
+            return
+        for start in range(0, len(data), SECTOR):
+            if not keep():
+                continue
+            piece = data[start:start + SECTOR]
+            end = at + start + len(piece)
+            content.extend(bytes(max(0, end - len(content))))
+            content[at + start:end] = piece
+
+    def sync(self):
+        for operation in self.pending:
+            at, data = operation
+            if at is None or len(data) <= SECTOR:
+                self.apply(self.synced, operation)
+            else:  # the same, at once
+                self.synced.extend(bytes(max(0, at + len(data) - len(self.synced))))
+                self.synced[at:at + len(data)] = data
+        self.pending = []
+
+
+class Disk:
+    """Folds entries; `image` writes one of the folders that a power cut now might leave."""
+
+    def __init__(self):
+        self.files = {}
+        self.names = {}          # as the processes see them
+        self.synced_names = {}   # as of the last sync of the folder
+        self.name_changes = []   # since then
+
+    def take(self, kind, file, at, data):
+        if kind == NAME:
+            self.files.setdefault(file, File())
+            name = data.decode()
+            if self.names.get(name) != file:
+                self._name(name, file)
+        elif kind == WRITE:
+            self.files[file].pending.append((at, data))
+        elif kind == SIZE:
+            self.files[file].pending.append((None, at))
+        elif kind == SYNC:
+            self.files[file].sync()
+        elif kind == SYNC_FOLDER:
+            self.synced_names, self.name_changes = dict(self.names), []
+        elif kind == RENAME:
+            old, new = data.decode().split("\0")
+            if old in self.names:
+                self._name(new, self.names[old])
+                self._name(old, None)
+        elif kind == UNLINK:
+            self._name(data.decode(), None)
+
+    def _name(self, name, file):
+        self.names[name] = file
+        self.name_changes.append((name, file))
+        if file is None:
+            del self.names[name]
+
+    def image(self, folder, chance):
+        """`chance` of each unsynced sector, size and name to be there."""
+        os.makedirs(folder)
+        names = dict(self.synced_names)
+        kept = sum(random.random() < chance for _ in self.name_changes)
+        for name, file in self.name_changes[:kept]:  # a journal keeps the order of names
+            if file is None:
+                names.pop(name, None)
+            else:
+                names[name] = file
+        for name, file in names.items():
+            content = bytearray(self.files[file].synced)
+            for operation in self.files[file].pending:
+                self.files[file].apply(content, operation, lambda: random.random() < chance)
+            with open(os.path.join(folder, name), "wb") as f:
+                f.write(content)
