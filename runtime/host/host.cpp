@@ -138,9 +138,13 @@ class HostImpl final : public Host {
                                    [&] { return latch->left == 0; });
   }
 
+  void redrive(const ActorKey& actor, std::function<void(Status)> done) override {
+    partition(actor).redrive(actor, std::move(done));
+  }
+
   Status redrive(const ActorKey& actor) override {
     std::promise<Status> result;
-    partition(actor).redrive(actor, [&](Status s) { result.set_value(std::move(s)); });
+    redrive(actor, [&](Status s) { result.set_value(std::move(s)); });
     return result.get_future().get();
   }
 
