@@ -25,6 +25,10 @@ Decided Entity::decide(v1::Context& context, std::string& command) {
     out.thrown = problem;
     return out;
   }
+  if (!poison_.empty()) {  // what came behind in the same round keeps its place
+    out.thrown = "an earlier command failed: " + poison_;
+    return out;
+  }
   auto parsed = type_.new_command();
   if (!parsed->ParseFromString(command)) {
     out.rejection = {Code::kInvalidArgument,
@@ -35,7 +39,8 @@ Decided Entity::decide(v1::Context& context, std::string& command) {
   try {
     decision = type_.decide(key_, *state_, *parsed, context);
   } catch (const std::exception& e) {
-    out.thrown = e.what();
+    poison_ = e.what();
+    out.thrown = poison_;
     return out;
   }
   if (!decision) {
@@ -64,6 +69,7 @@ Decided Entity::decide(v1::Context& context, std::string& command) {
                      "body"};
     return out;
   }
+  if (decision->events.empty()) entry->set_sequence(next.value);
   for (const auto& event : decision->events) type_.evolve(*state_, *event);
   entry->mutable_context()->Swap(&context);
   entry->set_command(std::move(command));

@@ -34,6 +34,10 @@ void Partition::schedule(const ActorKey& actor, const actors::Effect& effect, bo
   }
   if (effect.not_before_ms <= w_.parts.clock->now_ms())
     return run_effect(actor, effect.effect_id, effect.attempt);
+  wait_for(actor, effect);
+}
+
+void Partition::wait_for(const ActorKey& actor, const actors::Effect& effect) {
   w_.parts.clock->call_at(effect.not_before_ms,
                           [self = weak_from_this(), actor, id = effect.effect_id,
                            attempt = effect.attempt, generation = generation_] {
@@ -54,6 +58,7 @@ void Partition::run_effect(const ActorKey& actor, const std::string& effect_id,
   outcome.set_effect_id(effect_id);
   outcome.set_attempt(attempt);
   const std::int64_t now = w_.parts.clock->now_ms();
+  if (now < effect.not_before_ms) return wait_for(actor, effect);  // the clock was set back
   if (effect.kind == "timer") {
     outcome.set_result("");
     outcome.set_finished_ms(now);

@@ -1,4 +1,6 @@
 // Claim, read back, serve; and dropping everything when the log and memory may differ.
+#include <algorithm>
+
 #include "runtime/host/partition.h"
 #include "runtime/telemetry/log.h"
 
@@ -34,7 +36,8 @@ void Partition::recover() {
   }
   back_off_ms_ = 20;
   problem_.clear();
-  phase_ = Phase::kServing;
+  phase_ = draining_ ? Phase::kDraining : Phase::kServing;
+  want_checkpoint_ = draining_;
   last_checkpoint_ms_ = w_.parts.clock->now_ms();
   std::set<ActorKey> pending;
   for (auto& key : w_.parts.store->with_pending(id_)) pending.insert(std::move(key));
@@ -68,6 +71,8 @@ Status Partition::claim_and_read() {
   recent_.clear();
   writing_.clear();
   parked_.clear();
+  parked_inputs_ = 0;
+  again_ = false;
   outbox_.clear();
   high_water_.clear();
   last_sent_.clear();
@@ -87,14 +92,7 @@ Status Partition::claim_and_read() {
       high_water_[mark.source_partition()] = mark.source_number();
     for (const auto& item : extra.outbox())
       outbox_[{target_of(item).value, item.send().number()}] = item;
-    for (const auto& entry : extra.parked()) {
-      Input input;
-      input.kind = Input::Kind::kLocal;
-      input.actor = actors::to_key(entry.actor());
-      input.command = entry.command();
-      input.context = entry.context();
-      parked_[input.actor].push_back(std::move(input));
-    }
+    for (const auto& entry : extra.parked()) read_parked(entry);
   }
   events::FrameReader reader(*w_.parts.log, id_, std::move(fence), next);
   for (;;) {
@@ -120,6 +118,7 @@ Status Partition::claim_and_read() {
 
 void Partition::read_tail(const events::ValidFrame& valid) {
   const auto& frame = *valid.frame;
+  observe(valid);
   add_to_tail(valid);
   for (const auto& entry : frame.entries()) {
     const ActorKey actor = actors::to_key(entry.actor());
@@ -138,17 +137,11 @@ void Partition::read_tail(const events::ValidFrame& valid) {
       *item.mutable_from() = entry.actor();
       last_sent_[target.value] = send.number();
     }
-    if (!entry.parked().empty()) {
-      Input input;
-      input.kind = Input::Kind::kLocal;
-      input.actor = actor;
-      input.command = entry.command();
-      input.context = entry.context();
-      parked_[actor].push_back(std::move(input));
-    }
+    read_parked(entry);
     if (!entry.context().causation_id().empty()) continue;  // not a client's
-    const std::uint64_t last =
-        entry.events_size() ? entry.events(entry.events_size() - 1).sequence() : 0;
+    const std::uint64_t last = entry.events_size()
+                                   ? entry.events(entry.events_size() - 1).sequence()
+                                   : entry.sequence();
     recent_[entry.context().command_id()] = {entry.context().command_id(),
                                              entry.request_hash(),
                                              actor,
@@ -157,6 +150,39 @@ void Partition::read_tail(const events::ValidFrame& valid) {
                                              entry.reply(),
                                              entry.context().now_ms()};
   }
+}
+
+// A parked command waits, until the same command stands in the log as run.
+void Partition::read_parked(const v1::Entry& entry) {
+  const ActorKey actor = actors::to_key(entry.actor());
+  const auto same = [&](const Input& i) {
+    return i.context.command_id() == entry.context().command_id();
+  };
+  auto it = parked_.find(actor);
+  if (entry.parked().empty()) {
+    if (it == parked_.end()) return;
+    parked_inputs_ -= std::erase_if(it->second.inputs, same);
+    if (it->second.inputs.empty()) parked_.erase(it);
+    return;
+  }
+  auto& inputs = parked_[actor].inputs;
+  if (std::any_of(inputs.begin(), inputs.end(), same)) return;
+  Input input;
+  input.kind = Input::Kind::kLocal;
+  input.actor = actor;
+  input.command = entry.command();
+  input.context = entry.context();
+  input.retried = input.recorded = true;
+  inputs.push_back(std::move(input));
+  ++parked_inputs_;
+}
+
+// Also frames whose outcome nobody knew when they were written, and which the log turned out to
+// hold.
+void Partition::observe(const events::ValidFrame& frame) {
+  if (frame.position.offset < observed_) return;
+  observed_ = frame.position.offset.next();
+  w_.observe(frame);
 }
 
 void Partition::restore_pending(std::vector<ActorKey> actors) {
@@ -171,7 +197,7 @@ void Partition::restore_pending(std::vector<ActorKey> actors) {
 
 void Partition::load(Entity& entity, PartitionId id, const PartitionWorld& world,
                      const std::vector<StateStore::HistoryRow>& tail) {
-  entity.loaded = true;
+  entity.loaded = entity.asked = true;
   const auto& key = entity.key();
   auto snapshot = world.parts.store->load(id, key);
   if (snapshot && snapshot->schema_hash == entity.type().schema_hash())
@@ -207,6 +233,20 @@ void Partition::load(Entity& entity, PartitionId id, const PartitionWorld& world
   }
 }
 
+// What is with its actor just now is told when it comes back.
+void Partition::fail_all(const Error& error) {
+  const auto in_flight = std::exchange(in_flight_, {});
+  const auto aside = std::exchange(aside_, {});
+  const auto entries = std::exchange(entries_, {});
+  auto retry = std::exchange(retry_, {});
+  round_ = false;
+  outstanding_ = 0;
+  for (const auto& pending : in_flight) pending->fail(error);
+  for (const auto& c : aside) c.failed(error);
+  for (const auto& work : entries) abandon(work->input, error);
+  for (Input& input : retry) abandon(input, error);
+}
+
 // Memory may be ahead of the log: all of it goes, and is read back under a new claim.
 void Partition::fail_partition(const Error& error) {
   log_error("partition dropped",
@@ -219,21 +259,10 @@ void Partition::fail_partition(const Error& error) {
     told = {Code::kUnknownOutcome,
             "whether the command was recorded is not known; retry with the same Idempotency-Key",
             {}};
-  const auto in_flight = std::exchange(in_flight_, {});
-  const auto aside = std::exchange(aside_, {});
-  const auto entries = std::exchange(entries_, {});
-  for (const auto& work : entries)
-    if (work->input.done) work->input.done(tl::unexpected(told));
-  for (Input& input : retry_)
-    if (input.done) input.done(tl::unexpected(told));
-  retry_.clear();
-  round_ = false;
-  outstanding_ = 0;
+  fail_all(told);
+  refuse_all(told);
   checkpointing_ = false;
   want_checkpoint_ = false;
-  for (const auto& pending : in_flight) pending->fail(told);
-  for (const auto& c : aside) c.failed(told);
-  refuse_all(told);
   writer_.reset();
   publish_status();
   w_.parts.clock->call_at(w_.parts.clock->now_ms() + back_off_ms_, [self = weak_from_this()] {

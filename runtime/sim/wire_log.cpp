@@ -22,7 +22,7 @@ AppendReport unknown(const char* why) {
 }  // namespace
 
 WireLog::WireLog(std::shared_ptr<Life> life, events::SimLog& log, Rng rng)
-    : log_(log), shared_(std::make_shared<Shared>(Shared{std::move(life), log, rng, false, {}})) {}
+    : log_(log), shared_(std::make_shared<Shared>(Shared{std::move(life), log, rng, false, {}, {}, 0})) {}
 
 WireLog::~WireLog() { die(); }
 
@@ -51,7 +51,9 @@ void WireLog::arrive(const std::shared_ptr<Shared>& shared, PartitionId partitio
   std::int64_t delay = s.rng.between(20, 300);
   if (!s.gone && ground.faults.draw(Fault::kSlowReport)) delay = s.rng.between(1'000, 3'000'000);
   lane.next_report_us = std::max(lane.next_report_us + 1, ground.time.now_us() + delay);
-  report_at(shared, lane.next_report_us, std::move(w.on_report), std::move(report), owner);
+  if (s.gone) return;
+  s.reports.emplace(++s.next_report, std::pair{std::move(w.on_report), std::move(report)});
+  report_at(shared, lane.next_report_us, s.next_report, owner);
 }
 
 AppendReport WireLog::store(Shared& s, PartitionId partition, Lane& lane, std::string record) {
@@ -103,16 +105,18 @@ AppendReport WireLog::store(Shared& s, PartitionId partition, Lane& lane, std::s
 }
 
 void WireLog::report_at(const std::shared_ptr<Shared>& shared, std::int64_t when_us,
-                        OnReport on_report, AppendReport report, const void* owner) {
-  auto& time = shared->life->ground.time;
-  time.at(
-      std::max(when_us, shared->life->paused_until_us),
-      [shared, on_report = std::move(on_report), report = std::move(report), owner]() mutable {
-        if (shared->gone) return;
+                        std::uint64_t report, const void* owner) {
+  Life& life = *shared->life;
+  life.ground.time.at(
+      std::max(when_us, life.paused_until_us),
+      [shared, report, owner] {
         if (shared->life->paused())
-          return report_at(shared, shared->life->paused_until_us, std::move(on_report),
-                           std::move(report), owner);
-        on_report(report);
+          return report_at(shared, shared->life->paused_until_us, report, owner);
+        auto it = shared->reports.find(report);
+        if (it == shared->reports.end()) return;
+        const auto [on_report, what] = std::move(it->second);
+        shared->reports.erase(it);
+        on_report(what);
       },
       owner);
 }
@@ -167,6 +171,7 @@ void WireLog::die() {
   s.gone = true;
   for (std::uint64_t id : followed_) log_.unfollow(id);
   followed_.clear();
+  const auto reports = std::exchange(s.reports, {});
   for (auto& [p, lane] : s.lanes) {
     const std::size_t landing = static_cast<std::size_t>(s.rng.below(lane.wire.size() + 1));
     if (lane.wire.size() > landing) s.life->ground.faults.count(Fault::kUnsentTail);

@@ -39,7 +39,6 @@ class WireLog final : public events::Log {
     std::int64_t next_arrival_us = 0, next_report_us = 0;
     std::deque<Waiting> wire;
     std::uint64_t truncated = 0;  // so many of the front are lost with a leader
-    bool orphaned = false;
   };
   // Outlives the wire where records are still to land.
   struct Shared {
@@ -48,13 +47,16 @@ class WireLog final : public events::Log {
     Rng rng;
     bool gone = false;
     std::map<std::uint32_t, Lane> lanes;
+    // On their way back. A dead process's are let go at once: they hold on to its actors.
+    std::map<std::uint64_t, std::pair<OnReport, events::AppendReport>> reports;
+    std::uint64_t next_report = 0;
   };
 
   static void arrive(const std::shared_ptr<Shared>& shared, PartitionId partition, const void* owner);
   static events::AppendReport store(Shared& shared, PartitionId partition, Lane& lane,
                                     std::string record);
   static void report_at(const std::shared_ptr<Shared>& shared, std::int64_t when_us,
-                        OnReport on_report, events::AppendReport report, const void* owner);
+                        std::uint64_t report, const void* owner);
 
   events::SimLog& log_;
   std::shared_ptr<Shared> shared_;
