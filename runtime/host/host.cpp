@@ -49,6 +49,8 @@ class HostImpl final : public Host {
         p->stop([&] { stopped.set_value(); });
         stopped.get_future().wait();
       }
+    } else {
+      for (auto& p : partitions_) p->forget();
     }
     background_.reset();
     partitions_.clear();

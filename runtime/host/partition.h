@@ -43,6 +43,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
   void resend_to(PartitionId target);
   void drain(std::function<void()> drained);
   void stop(std::function<void()> stopped);  // memory dropped at once, as in a crash
+  void forget() { writer_.reset(); }  // where nothing else runs: frames in flight hold on to it
   void tick();                               // now and then: checkpoints
   Host::PartitionStatus status() const;
   std::vector<Host::PendingEffect> pending_effects() const;
@@ -130,6 +131,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
   void threw(Input input, const std::string& what);
   void park(Input input, const std::string& what);
   void try_again();
+  void forget_broken(const ActorKey& actor);
   void abandon(Input& input, const Error& error);
   void close_round();
   void put_entry(Work& work, v1::Frame& frame, PendingFrame& pending);

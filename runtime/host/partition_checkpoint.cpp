@@ -70,6 +70,7 @@ void Partition::write_checkpoint() {
       checkpointing_ = false;
       log_error("checkpoint held back by an actor that cannot be restored",
                 {{"actor", to_string(key)}, {"reason", e->problem}});
+      forget_broken(key);
       return;
     }
     for (const auto& row : rows) batch->history.push_back({key, row.first, row.offset});

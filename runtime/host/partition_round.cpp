@@ -131,6 +131,7 @@ void Partition::decided(WorkPtr work) {
   Input& input = work->input;
   Decided& d = work->decided;
   if (d.restored) update_effects(input.actor, std::move(d.restored_effects), true);
+  if (!d.thrown.empty()) forget_broken(input.actor);
   if (input.kind == Input::Kind::kRead) {
     if (!d.thrown.empty()) {
       input.on_state(fail(Code::kParked, "the actor could not be restored: " + d.thrown));
@@ -207,6 +208,13 @@ void Partition::take_entry(WorkPtr work) {
     dispatch(std::move(next));
   }
   entries_.push_back(std::move(work));
+}
+
+// What could not be restored has decided nothing; the next command or read tries to restore it
+// anew.
+void Partition::forget_broken(const ActorKey& actor) {
+  auto it = entities_.find(actor);
+  if (it != entities_.end() && it->second->loaded && it->second->broken) entities_.erase(it);
 }
 
 // Tried once more on recovered state; then the actor is parked: its commands wait in order, others
