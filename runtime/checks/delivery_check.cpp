@@ -7,9 +7,8 @@ namespace soma::checks {
 
 void DeliveryCheck::entry(const EntryView& view, Findings& findings) {
   const std::string& id = view.entry.context().command_id();
-  auto here = std::find_if(here_.begin(), here_.end(), [&](const auto& h) {
-    return h.first == id && h.second == view.actor;
-  });
+  auto here = std::find_if(here_.begin(), here_.end(),
+                           [&](const auto& h) { return h.first == id && h.second == view.actor; });
   if (here != here_.end()) here_.erase(here);
   if (view.entry.has_input()) applied(view, findings);
   for (const auto& send : view.entry.sends()) {

@@ -62,9 +62,9 @@ void JournalChecks::fold(const events::ValidFrame& valid, const v1::Entry& entry
     actor.sequence = Sequence{event.sequence()};
     auto parsed = actor.type->new_event();
     if (!parsed->ParseFromString(event.payload())) {
-      findings.push_back({"I8", valid.position,
-                          to_string(key) + ": event " + std::to_string(event.sequence()) +
-                              " does not parse"});
+      findings.push_back(
+          {"I8", valid.position,
+           to_string(key) + ": event " + std::to_string(event.sequence()) + " does not parse"});
       continue;
     }
     actor.type->evolve(*actor.state, *parsed);

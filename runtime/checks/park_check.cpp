@@ -15,9 +15,9 @@ void ParkCheck::entry(const EntryView& view, Findings& findings) {
   }
   if (it == parked_.end()) return;
   if (it->second.front() != id)
-    findings.push_back({"I12", view.frame.position,
-                        to_string(view.actor) + ": " + id + " runs before the parked " +
-                            it->second.front()});
+    findings.push_back(
+        {"I12", view.frame.position,
+         to_string(view.actor) + ": " + id + " runs before the parked " + it->second.front()});
   std::erase(it->second, id);
   if (it->second.empty()) parked_.erase(it);
 }

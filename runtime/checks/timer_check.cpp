@@ -16,13 +16,15 @@ void TimerCheck::entry(const EntryView& view, Findings& findings) {
   if (!command->ParseFromString(view.entry.command())) return;  // the decide check says so
   const auto* outcome = outcome_of(*command);
   if (!outcome) return;
+  // When it fired; the command may be decided after the clock was set back.
+  const std::int64_t at =
+      outcome->finished_ms() ? outcome->finished_ms() : view.entry.context().now_ms();
   for (const auto& effect : view.type.effects(view.actor, view.state))
     if (effect.kind == "timer" && effect.effect_id == outcome->effect_id() &&
-        effect.not_before_ms > view.entry.context().now_ms())
-      findings.push_back(
-          {"I11", view.frame.position,
-           to_string(view.actor) + ": timer " + effect.effect_id + " fired " +
-               std::to_string(effect.not_before_ms - view.entry.context().now_ms()) + " ms early"});
+        effect.not_before_ms > at)
+      findings.push_back({"I11", view.frame.position,
+                          to_string(view.actor) + ": timer " + effect.effect_id + " fired " +
+                              std::to_string(effect.not_before_ms - at) + " ms early"});
 }
 
 }  // namespace soma::checks

@@ -2,6 +2,7 @@
 #include "runtime/host/entity.h"
 
 #include "events/frames.h"
+#include "schemas/base/planted.h"
 #include "schemas/base/sha256.h"
 
 namespace soma::runtime {
@@ -69,7 +70,6 @@ Decided Entity::decide(v1::Context& context, std::string& command) {
                      "body"};
     return out;
   }
-  if (decision->events.empty()) entry->set_sequence(next.value);
   for (const auto& event : decision->events) type_.evolve(*state_, *event);
   entry->mutable_context()->Swap(&context);
   entry->set_command(std::move(command));
@@ -100,6 +100,7 @@ Status Entity::restore(Sequence sequence, const std::string& state) {
     return fail(Code::kCorrupt, to_string(key_) + ": snapshot does not parse");
   sequence_ = sequence;
   saved = sequence;
+  if (planted(Bug::kSequenceRepeats)) sequence_ = Sequence{sequence.value - 1};
   return {};
 }
 

@@ -45,7 +45,7 @@ class Entity {
   // The partition's book-keeping.
   std::uint64_t last_used = 0;
   bool asked = false;  // has been given the tail to load from
-  Sequence saved;  // sequence of the snapshot in the store
+  Sequence saved;      // sequence of the snapshot in the store
   bool loaded = false;
   bool broken = false;  // could not be restored; `problem` says why
   std::string problem;

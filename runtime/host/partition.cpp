@@ -2,6 +2,7 @@
 #include "runtime/host/partition.h"
 
 #include "runtime/telemetry/log.h"
+#include "schemas/base/planted.h"
 
 namespace soma::runtime {
 
@@ -10,7 +11,10 @@ constexpr std::size_t kMaxShownEffects = 1000;
 }
 
 Partition::Partition(PartitionId id, std::shared_ptr<const PartitionWorld> world)
-    : id_(id), world_(std::move(world)), w_(*world_), executor_(w_.executors->make()),
+    : id_(id),
+      world_(std::move(world)),
+      w_(*world_),
+      executor_(w_.executors->make()),
       observed_(w_.parts.log->end(id)) {
   status_.partition = id;
 }
@@ -71,6 +75,7 @@ void Partition::accept(Submission s, Host::OnAccepted done) {
 }
 
 bool Partition::answer_known(const Submission& s, const Host::OnAccepted& done) {
+  if (planted(Bug::kDedupeSkipped)) return false;
   if (auto it = deciding_.find(s.command_id); it != deciding_.end()) {
     if (!s.request_hash.empty() && it->second.request_hash != s.request_hash) {
       w_.metrics->conflicts.fetch_add(1, std::memory_order_relaxed);
@@ -117,7 +122,7 @@ void Partition::enqueue(Input input) {
 void Partition::receive(PartitionId source, v1::OutboxItem item) {
   post([this, source, item = std::move(item)] {
     if (phase_ != Phase::kServing && phase_ != Phase::kDraining)
-      return;  // the source sends again when asked
+      return;                                  // the source sends again when asked
     if (parked_inputs_ >= kMaxParked) return;  // waits at its source until there is room
     const std::uint64_t number = item.send().number();
     if (number <= high_water_[source.value]) return w_.acknowledge(source, id_, number);
@@ -186,8 +191,8 @@ void Partition::stop(std::function<void()> stopped) {
   post([this, stopped = std::move(stopped)] {
     phase_ = Phase::kClosed;
     ++generation_;
-    fail_all({Code::kUnknownOutcome, "the node is stopping; retry with the same Idempotency-Key",
-              {}});
+    fail_all(
+        {Code::kUnknownOutcome, "the node is stopping; retry with the same Idempotency-Key", {}});
     refuse_all({Code::kUnavailable, "the node is stopping", {}});
     writer_.reset();
     entities_.clear();

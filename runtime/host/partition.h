@@ -44,7 +44,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
   void drain(std::function<void()> drained);
   void stop(std::function<void()> stopped);  // memory dropped at once, as in a crash
   void forget() { writer_.reset(); }  // where nothing else runs: frames in flight hold on to it
-  void tick();                               // now and then: checkpoints
+  void tick();                        // now and then: checkpoints
   Host::PartitionStatus status() const;
   std::vector<Host::PendingEffect> pending_effects() const;
   std::vector<StateStore::HistoryRow> tail_history(const ActorKey& actor) const;
@@ -159,6 +159,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
   void read_parked(const v1::Entry& entry);
   void observe(const events::ValidFrame& frame);
   void restore_pending(std::vector<ActorKey> actors);
+  void restore_later(const ActorKey& actor);
   void fail_partition(const Error& error);
 
   // partition_checkpoint.cpp
@@ -181,7 +182,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
   std::int64_t back_off_ms_ = 20;
 
   std::unique_ptr<events::FrameWriter> writer_;
-  Offset observed_;      // observers have seen what stands before it
+  Offset observed_;  // observers have seen what stands before it
   bool draining_ = false;
   events::Fence fence_;  // as of the last valid frame
   Offset next_offset_;   // after it
@@ -202,8 +203,8 @@ class Partition : public std::enable_shared_from_this<Partition> {
   std::unordered_map<std::string, StateStore::DedupeRow> recent_;  // valid, not yet in the store
   std::map<ActorKey, Parked> parked_;
   std::size_t parked_inputs_ = 0;
-  std::vector<Input> retry_;  // threw once: again when nothing is in flight
-  bool again_ = false;        // some of parked_ are to be tried
+  std::vector<Input> retry_;         // threw once: again when nothing is in flight
+  bool again_ = false;               // some of parked_ are to be tried
   mutable std::mutex ledger_mutex_;  // others read it; only this executor changes it
   EffectLedger ledger_;
 

@@ -4,6 +4,7 @@
 
 #include "runtime/host/partition.h"
 #include "runtime/telemetry/log.h"
+#include "schemas/base/planted.h"
 
 namespace soma::runtime {
 
@@ -26,6 +27,7 @@ v1::PartitionExtra Partition::extra() const {
     mark->set_source_number(number);
   }
   for (const auto& [source, number] : high_water_) {
+    if (planted(Bug::kHighWaterForgotten)) break;
     auto* mark = extra.add_high_water();
     mark->set_source_partition(source);
     mark->set_source_number(number);

@@ -3,12 +3,14 @@
 
 #include "runtime/host/partition.h"
 #include "runtime/telemetry/log.h"
+#include "schemas/base/planted.h"
 
 namespace soma::runtime {
 
 namespace {
 constexpr std::int64_t kMaxBackOffMs = 5000;
-}
+constexpr std::int64_t kRestoreAgainMs = 1000;
+}  // namespace
 
 void Partition::open() {
   post([this] { recover(); });
@@ -45,7 +47,7 @@ void Partition::recover() {
     std::lock_guard lock(shared_mutex_);
     for (const auto& [key, rows] : tail_) pending.insert(key);
   }
-  restore_pending({pending.begin(), pending.end()});
+  if (!planted(Bug::kEffectNotRearmed)) restore_pending({pending.begin(), pending.end()});
   for (const auto& [key, item] : outbox_) w_.relay(id_, item);
   w_.ask_resend(id_);
   publish_status();
@@ -125,7 +127,7 @@ void Partition::read_tail(const events::ValidFrame& valid) {
     if (entry.has_input())
       high_water_[entry.input().source_partition()] = entry.input().source_number();
     for (const auto& send : entry.sends()) {
-      if (send.number() == 0) continue;
+      if (send.number() == 0 || planted(Bug::kOutboxForgotten)) continue;
       const PartitionId target =
           partition_of(actors::to_key(send.to()), w_.parts.log->partition_count());
       auto& item = outbox_[{target.value, send.number()}];
@@ -139,9 +141,8 @@ void Partition::read_tail(const events::ValidFrame& valid) {
     }
     read_parked(entry);
     if (!entry.context().causation_id().empty()) continue;  // not a client's
-    const std::uint64_t last = entry.events_size()
-                                   ? entry.events(entry.events_size() - 1).sequence()
-                                   : entry.sequence();
+    const std::uint64_t last =
+        entry.events_size() ? entry.events(entry.events_size() - 1).sequence() : entry.sequence();
     recent_[entry.context().command_id()] = {entry.context().command_id(),
                                              entry.request_hash(),
                                              actor,
@@ -165,6 +166,7 @@ void Partition::read_parked(const v1::Entry& entry) {
     if (it->second.inputs.empty()) parked_.erase(it);
     return;
   }
+  if (planted(Bug::kParkedForgotten)) return;
   auto& inputs = parked_[actor].inputs;
   if (std::any_of(inputs.begin(), inputs.end(), same)) return;
   Input input;
@@ -182,6 +184,7 @@ void Partition::read_parked(const v1::Entry& entry) {
 void Partition::observe(const events::ValidFrame& frame) {
   if (frame.position.offset < observed_) return;
   observed_ = frame.position.offset.next();
+  if (planted(Bug::kObserverGap) && phase_ == Phase::kRecovering) return;
   w_.observe(frame);
 }
 
@@ -193,6 +196,18 @@ void Partition::restore_pending(std::vector<ActorKey> actors) {
     queue_.push_back(std::move(input));
   }
   pump();
+}
+
+// Its effects wait for it: a read that failed once is no reason to forget them.
+void Partition::restore_later(const ActorKey& actor) {
+  w_.parts.clock->call_at(w_.parts.clock->now_ms() + kRestoreAgainMs,
+                          [self = weak_from_this(), actor, generation = generation_] {
+                            auto alive = self.lock();
+                            if (!alive) return;
+                            alive->post([p = alive.get(), actor, generation] {
+                              if (generation == p->generation_) p->restore_pending({actor});
+                            });
+                          });
 }
 
 void Partition::load(Entity& entity, PartitionId id, const PartitionWorld& world,
@@ -226,7 +241,7 @@ void Partition::load(Entity& entity, PartitionId id, const PartitionWorld& world
     more = rows.size() == kPage && entity.sequence() > before;
   }
   for (const auto& row : tail)
-    if (status) status = fold(row.offset);
+    if (status && !planted(Bug::kStaleSnapshotWins)) status = fold(row.offset);
   if (!status) {
     entity.broken = true;
     entity.problem = status.error().message;

@@ -5,6 +5,7 @@
 
 #include "runtime/host/partition.h"
 #include "runtime/telemetry/log.h"
+#include "schemas/base/planted.h"
 
 namespace soma::runtime {
 
@@ -142,7 +143,9 @@ void Partition::decided(WorkPtr work) {
                         },
                         [done](const Error& e) { (*done)(tl::unexpected(e)); }});
     }
-  } else if (input.kind != Input::Kind::kRestore) {
+  } else if (input.kind == Input::Kind::kRestore) {
+    if (!d.thrown.empty()) restore_later(input.actor);
+  } else {
     if (!d.thrown.empty())
       threw(std::move(input), d.thrown);
     else
@@ -253,6 +256,7 @@ void Partition::park(Input input, const std::string& what) {
   };
   if (input.kind == Input::Kind::kEffect && std::any_of(inputs.begin(), inputs.end(), same))
     return;  // the outcome of an earlier life of this node waits already
+  if (input.order == 0) input.order = ++next_order_;
   if (!input.recorded) {
     auto work = std::make_shared<Work>();
     Decided& d = work->decided;
@@ -262,13 +266,15 @@ void Partition::park(Input input, const std::string& what) {
     d.entry->set_command(input.command);
     d.entry->set_parked(what);
     if (input.kind == Input::Kind::kRelay) *d.entry->mutable_input() = input.position;
-    if (input.order == 0) input.order = ++next_order_;
     work->input = input;
     entries_.push_back(std::move(work));
   }
   input.kind = Input::Kind::kLocal;  // its place in the inbox is recorded
   input.recorded = true;
-  inputs.push_back(std::move(input));
+  // In the order of the log, though an earlier one may still have been with its actor.
+  auto place = std::upper_bound(inputs.begin(), inputs.end(), input.order,
+                                [](std::uint64_t o, const Input& i) { return o < i.order; });
+  inputs.insert(place, std::move(input));
   ++parked_inputs_;
 }
 
@@ -346,7 +352,8 @@ void Partition::put_entry(Work& work, v1::Frame& frame, PendingFrame& pending) {
   auto* touch = frame.add_touched();
   *touch->mutable_actor() = d.entry->actor();
   touch->set_events(static_cast<std::uint32_t>(d.entry->events_size()));
-  touch->set_first_sequence(d.entry->events_size() ? d.entry->events(0).sequence() : 0);
+  touch->set_first_sequence(d.entry->events_size() ? d.entry->events(0).sequence()
+                                                   : d.sequence.value);
   if (input.kind == Input::Kind::kRelay) {
     *frame.add_inputs() = input.position;
     pending.inputs.push_back(input.position);
@@ -387,6 +394,9 @@ void Partition::append_frame(std::shared_ptr<PendingFrame> pending, v1::Frame fr
   frame.set_time_ms(w_.parts.clock->now_ms());
   pending->began_us = steady_us();
   in_flight_.push_back(pending);
+  if (planted(Bug::kAckBeforeDurable))
+    for (auto& a : pending->answers)
+      a.done(Accepted{a.row.reply, {id_, next_offset_}, a.row.sequence, false});
   writer_->append(std::move(frame), [self = shared_from_this(), pending, generation = generation_](
                                         const events::FrameWriter::Outcome& outcome) {
     self->post([self, pending, generation, outcome] {

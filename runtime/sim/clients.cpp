@@ -7,7 +7,7 @@ namespace soma::sim {
 
 namespace {
 
-constexpr std::int64_t kPatienceUs = 5'000'000;       // then the client asks again
+constexpr std::int64_t kPatienceUs = 5'000'000;        // then the client asks again
 constexpr std::int64_t kNoAnswerAtAllUs = 90'000'000;  // then the host has forgotten it
 
 bool settles(const Error& error) { return code_disposition(error.code) == Disposition::kReply; }
@@ -59,13 +59,13 @@ void Clients::read(std::size_t client) {
   if (!process) return think(client);
   const ActorKey actor = rng_.pick(all_)->op.actor;
   const Sequence acked = acked_[actor];
-  process->host().read(actor, [this, life = process->shared_life(), actor, acked](
-                                  Result<runtime::StateView> view) {
-    if (!life->enter() || !view) return;
-    ground_.note(life->name + " shows " + to_string(actor) + " at " +
-                 std::to_string(view->sequence.value));
-    oracle_.showed(life->name, actor, *view, acked);
-  });
+  process->host().read(
+      actor, [this, life = process->shared_life(), actor, acked](Result<runtime::StateView> view) {
+        if (!life->enter() || !view) return;
+        ground_.note(life->name + " shows " + to_string(actor) + " at " +
+                     std::to_string(view->sequence.value));
+        oracle_.showed(life->name, actor, *view, acked);
+      });
   think(client);
 }
 
@@ -148,7 +148,8 @@ void Clients::heard(std::size_t client, const std::shared_ptr<Attempt>& attempt,
 
 void Clients::later(std::size_t client, const std::shared_ptr<Command>& command, bool echo) {
   if (echo && !issuing_) return;
-  const std::int64_t back_off = std::min<std::int64_t>(500'000, 2'000LL << std::min(command->tries, 8u));
+  const std::int64_t back_off =
+      std::min<std::int64_t>(500'000, 2'000LL << std::min(command->tries, 8u));
   ground_.time.after(rng_.between(back_off / 2, back_off),
                      [this, client, command, echo] { send(client, command, echo); });
 }
@@ -175,7 +176,8 @@ void Clients::died(const Life* life) {
 void Clients::finish() {
   for (const auto& command : all_) {
     if (command->accepted && !oracle_.holds(command->id))
-      oracle_.complain("I3", command->accepted->position, command->id + " was acknowledged and is lost");
+      oracle_.complain("I3", command->accepted->position,
+                       command->id + " was acknowledged and is lost");
     if (command->refused && !command->accepted && oracle_.holds(command->id))
       oracle_.complain("I5", {}, command->id + " was refused and is recorded");
     if (!command->accepted && !command->refused)

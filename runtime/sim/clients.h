@@ -44,8 +44,8 @@ class Clients {
   struct Attempt {
     std::shared_ptr<Command> command;
     std::shared_ptr<Life> life;
-    bool echo = false;   // only to hear the recorded reply once more
-    bool ended = false;  // for the client
+    bool echo = false;      // only to hear the recorded reply once more
+    bool ended = false;     // for the client
     bool answered = false;  // by the process
   };
 
@@ -72,7 +72,7 @@ class Clients {
   std::size_t open_ = 0;
   std::vector<std::shared_ptr<Command>> all_;
   std::vector<std::pair<std::size_t, std::shared_ptr<Attempt>>> attempts_;  // not ended
-  std::set<ActorKey> parked_;  // actors that answered so
+  std::set<ActorKey> parked_;           // actors that answered so
   std::map<ActorKey, Sequence> acked_;  // highest sequence told of each actor
 };
 

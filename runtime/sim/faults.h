@@ -13,41 +13,41 @@ namespace soma::sim {
 
 // Name, and the odds per million draws when a seed turns it on hard. What is drawn on differs: a
 // step, a call into the world, an append, a store write, an effect, a command.
-#define SOMA_SIM_FAULTS(X)                    \
-  X(kCrash, "crash", 400)                     \
-  X(kCrashInCall, "crash_in_call", 600)       \
-  X(kCrashInRecovery, "crash_in_recovery", 0) \
-  X(kPause, "pause", 150)                     \
-  X(kTakeover, "takeover", 200)               \
-  X(kStop, "graceful_stop", 120)              \
-  X(kLostAck, "lost_ack", 8'000)              \
-  X(kLostAppend, "lost_append", 6'000)        \
-  X(kLateAppend, "late_append", 6'000)        \
-  X(kTruncatedTail, "truncated_tail", 5'000)  \
-  X(kUnsentTail, "unsent_tail", 0)            \
-  X(kDuplicate, "duplicate_append", 30'000)   \
-  X(kNoOffset, "no_offset", 30'000)           \
-  X(kOffsetGap, "offset_gap", 30'000)         \
-  X(kSlowReport, "slow_report", 40'000)       \
-  X(kRefused, "append_refused", 6'000)        \
-  X(kStorageFull, "storage_full", 60)         \
-  X(kReadError, "read_error", 3'000)          \
+#define SOMA_SIM_FAULTS(X)                      \
+  X(kCrash, "crash", 400)                       \
+  X(kCrashInCall, "crash_in_call", 600)         \
+  X(kCrashInRecovery, "crash_in_recovery", 0)   \
+  X(kPause, "pause", 150)                       \
+  X(kTakeover, "takeover", 200)                 \
+  X(kStop, "graceful_stop", 120)                \
+  X(kLostAck, "lost_ack", 8'000)                \
+  X(kLostAppend, "lost_append", 6'000)          \
+  X(kLateAppend, "late_append", 6'000)          \
+  X(kTruncatedTail, "truncated_tail", 5'000)    \
+  X(kUnsentTail, "unsent_tail", 0)              \
+  X(kDuplicate, "duplicate_append", 30'000)     \
+  X(kNoOffset, "no_offset", 30'000)             \
+  X(kOffsetGap, "offset_gap", 30'000)           \
+  X(kSlowReport, "slow_report", 40'000)         \
+  X(kRefused, "append_refused", 6'000)          \
+  X(kStorageFull, "storage_full", 60)           \
+  X(kReadError, "read_error", 3'000)            \
   X(kStoreLost, "store_unsynced_lost", 700'000) \
-  X(kStoreWiped, "store_wiped", 150'000)      \
-  X(kStoreError, "store_write_error", 150'000) \
-  X(kSnapshotRot, "snapshot_rot", 100'000)    \
-  X(kCheckpointRot, "checkpoint_rot", 30'000) \
-  X(kSlowEffect, "slow_effect", 100'000)      \
-  X(kFailedEffect, "failed_effect", 200'000)  \
-  X(kGarbledEffect, "garbled_effect", 50'000) \
-  X(kClockForward, "clock_forward", 60)       \
-  X(kClockBack, "clock_back", 60)             \
-  X(kPoison, "poison", 150)                   \
-  X(kExplode, "explode", 15'000)              \
-  X(kLostReply, "lost_reply", 40'000)         \
-  X(kDoubleSubmit, "double_submit", 60'000)   \
-  X(kQueueFull, "queue_full", 0)              \
-  X(kPassivation, "passivation", 0)           \
+  X(kStoreWiped, "store_wiped", 150'000)        \
+  X(kStoreError, "store_write_error", 150'000)  \
+  X(kSnapshotRot, "snapshot_rot", 100'000)      \
+  X(kCheckpointRot, "checkpoint_rot", 30'000)   \
+  X(kSlowEffect, "slow_effect", 100'000)        \
+  X(kFailedEffect, "failed_effect", 200'000)    \
+  X(kGarbledEffect, "garbled_effect", 50'000)   \
+  X(kClockForward, "clock_forward", 60)         \
+  X(kClockBack, "clock_back", 60)               \
+  X(kPoison, "poison", 150)                     \
+  X(kExplode, "explode", 15'000)                \
+  X(kLostReply, "lost_reply", 40'000)           \
+  X(kDoubleSubmit, "double_submit", 60'000)     \
+  X(kQueueFull, "queue_full", 0)                \
+  X(kPassivation, "passivation", 0)             \
   X(kForeignClaim, "foreign_claim", 0)
 
 enum class Fault : std::uint8_t {

@@ -76,9 +76,9 @@ class Oracle {
   std::vector<Lane> lanes_;
   checks::Findings findings_;
   checks::JournalChecks journal_;
-  std::map<std::string, Applied> commands_;                    // of clients
+  std::map<std::string, Applied> commands_;                          // of clients
   std::map<ActorKey, std::map<std::uint64_t, std::string>> states_;  // digest by sequence
-  std::set<std::string> intents_;                              // every effect ever called for
+  std::set<std::string> intents_;                                    // every effect ever called for
   std::vector<OnFrame> listeners_;
   std::uint64_t frames_ = 0, voided_ = 0;
 };

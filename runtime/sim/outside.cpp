@@ -95,7 +95,8 @@ std::string Outside::result(const Job& job, const Memories& memories) {
     answer.set_output("answer " + sha256_hex(job.effect.request).substr(0, 8));
     answer.set_model("simulated");
     answer.set_finish_reason(rng_.chance(30'000) ? "length" : "stop");
-    answer.mutable_usage()->set_prompt_tokens(static_cast<std::uint64_t>(request.messages_size()) * 7);
+    answer.mutable_usage()->set_prompt_tokens(static_cast<std::uint64_t>(request.messages_size()) *
+                                              7);
     answer.mutable_usage()->set_completion_tokens(1 + rng_.below(20));
     return answer.SerializeAsString();
   }

@@ -14,7 +14,8 @@ namespace soma::sim {
 // One for all processes; remembers what has really happened. Single-threaded.
 class Outside {
  public:
-  Outside(Ground& ground, Oracle& oracle) : ground_(ground), oracle_(oracle), rng_(ground.seed, "outside") {}
+  Outside(Ground& ground, Oracle& oracle)
+      : ground_(ground), oracle_(oracle), rng_(ground.seed, "outside") {}
 
   // Frames valid in the process's eyes feed its recall index.
   struct Memories {

@@ -75,8 +75,7 @@ std::vector<ActorKey> SimStore::list(std::string_view, std::string_view, std::si
 
 void SimStore::put(const std::string& key, std::optional<std::string> value) {
   auto it = rows_.find(key);
-  undo_.back().emplace_back(key,
-                            it == rows_.end() ? std::nullopt : std::optional(it->second));
+  undo_.back().emplace_back(key, it == rows_.end() ? std::nullopt : std::optional(it->second));
   if (value)
     rows_[key] = std::move(*value);
   else if (it != rows_.end())

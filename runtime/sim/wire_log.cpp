@@ -22,7 +22,8 @@ AppendReport unknown(const char* why) {
 }  // namespace
 
 WireLog::WireLog(std::shared_ptr<Life> life, events::SimLog& log, Rng rng)
-    : log_(log), shared_(std::make_shared<Shared>(Shared{std::move(life), log, rng, false, {}, {}, 0})) {}
+    : log_(log),
+      shared_(std::make_shared<Shared>(Shared{std::move(life), log, rng, false, {}, {}, 0})) {}
 
 WireLog::~WireLog() { die(); }
 

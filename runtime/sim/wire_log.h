@@ -52,7 +52,8 @@ class WireLog final : public events::Log {
     std::uint64_t next_report = 0;
   };
 
-  static void arrive(const std::shared_ptr<Shared>& shared, PartitionId partition, const void* owner);
+  static void arrive(const std::shared_ptr<Shared>& shared, PartitionId partition,
+                     const void* owner);
   static events::AppendReport store(Shared& shared, PartitionId partition, Lane& lane,
                                     std::string record);
   static void report_at(const std::shared_ptr<Shared>& shared, std::int64_t when_us,

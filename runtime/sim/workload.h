@@ -14,7 +14,7 @@ namespace soma::sim {
 struct Op {
   ActorKey actor;
   std::string command;
-  bool poison = false;  // decide throws on it: it ends with kParked
+  bool poison = false;      // decide throws on it: it ends with kParked
   std::int64_t amount = 0;  // of the workload's own book-keeping
 };
 

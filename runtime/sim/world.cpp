@@ -48,8 +48,8 @@ void World::choose_shape() {
   l.active_actors_per_partition = rng.pick(std::vector<std::size_t>{1, 4, 20000});
   l.checkpoint_every_events = rng.pick(std::vector<std::uint64_t>{4, 40, 20000});
   l.checkpoint_every_ms = rng.pick(std::vector<std::int64_t>{40, 400, 5000});
-  shape_.order = rng.pick(
-      std::vector<Order>{Order::kArrival, Order::kRandom, Order::kRandom, Order::kNewest, Order::kCaf});
+  shape_.order = rng.pick(std::vector<Order>{Order::kArrival, Order::kRandom, Order::kRandom,
+                                             Order::kNewest, Order::kCaf});
   shape_.ground = &ground_;
   shape_.log = &log_;
   shape_.oracle = &oracle_;
@@ -62,10 +62,12 @@ void World::choose_shape() {
   std::vector<Workload*> all;
   for (auto& w : workloads_) {
     all.push_back(w.get());
-    oracle_.on_frame([raw = w.get(), this](const events::ValidFrame& f) { raw->frame(f, oracle_); });
+    oracle_.on_frame(
+        [raw = w.get(), this](const events::ValidFrame& f) { raw->frame(f, oracle_); });
   }
-  clients_ = std::make_unique<Clients>(ground_, oracle_, [this] { return pick(); }, std::move(all),
-                                       static_cast<std::size_t>(2 + rng.below(15)));
+  clients_ = std::make_unique<Clients>(
+      ground_, oracle_, [this] { return pick(); }, std::move(all),
+      static_cast<std::size_t>(2 + rng.below(15)));
 }
 
 Process* World::newest() {
@@ -156,8 +158,10 @@ void World::strike() {
     else if (!processes_.empty())
       start_on(processes_.front()->life().name[0] == 'a' ? 1 : 0);
   }
-  if (f.draw(Fault::kClockForward)) jump(rng_.between(1, rng_.chance(500'000) ? 5'000 : 10 * kHourMs));
-  if (f.draw(Fault::kClockBack)) jump(-rng_.between(1, rng_.chance(500'000) ? 5'000 : 10 * kHourMs));
+  if (f.draw(Fault::kClockForward))
+    jump(rng_.between(1, rng_.chance(500'000) ? 5'000 : 10 * kHourMs));
+  if (f.draw(Fault::kClockBack))
+    jump(-rng_.between(1, rng_.chance(500'000) ? 5'000 : 10 * kHourMs));
   if (f.draw(Fault::kPoison)) {
     buggy_ = !buggy_;
     ground_.note(buggy_ ? "a bad build" : "a good build");
@@ -282,7 +286,8 @@ void World::final_reads() {
                            sequence = folded.sequence](Result<runtime::StateView> view) {
         --left;
         if (!view)
-          return oracle_.complain("I3", {}, to_string(key) + " cannot be read: " + view.error().message);
+          return oracle_.complain("I3", {},
+                                  to_string(key) + " cannot be read: " + view.error().message);
         oracle_.showed(p->life().name, key, *view, sequence);
       });
     }

@@ -46,7 +46,7 @@ class World {
     SimStore disk;
   };
   void choose_shape();
-  bool step();  // false: nothing can happen any more
+  bool step();    // false: nothing can happen any more
   void strike();  // faults that befall processes
   void start_on(std::size_t machine);
   void reap();

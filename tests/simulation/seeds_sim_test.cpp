@@ -18,6 +18,8 @@ Report run_seed(std::uint64_t seed, std::uint64_t steps) {
   Options options;
   options.seed = seed;
   options.steps = steps;
+  if (std::getenv("SOMA_SIM_TRACE"))
+    options.print = [](const std::string& line) { std::cerr << line << "\n"; };
   return run(options);
 }
 
@@ -50,6 +52,7 @@ TEST_F(Simulation, SixtySeedsHoldEveryInvariant) {
     for (const auto& [name, count] : r.faults) faults[name] += count;
   }
   EXPECT_GT(acknowledged, (last - first + 1) * 100);  // the worlds do real work
+  if (last - first + 1 < 60) return;
   for (const auto& [name, count] : faults) EXPECT_GT(count, 0u) << name << " was never injected";
 }
 

@@ -97,10 +97,10 @@ int run_canaries(const Context& context, const std::string& given) {
     path = (self.parent_path().parent_path() / "tests/simulation/canary_sim_test").string();
   }
   if (::access(path.c_str(), X_OK) != 0)
-    return context.fail({Code::kNotFound,
-                         "no canaries at " + path +
-                             "; build them with `ninja canary_sim_test`, or give --binary",
-                         "--binary"});
+    return context.fail(
+        {Code::kNotFound,
+         "no canaries at " + path + "; build them with `ninja canary_sim_test`, or give --binary",
+         "--binary"});
   ::execl(path.c_str(), path.c_str(), nullptr);
   return context.fail({Code::kInternal, path + " could not be run", {}});
 }

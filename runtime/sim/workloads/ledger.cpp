@@ -39,8 +39,9 @@ class Ledger final : public Workload {
       sum += value;
     }
     if (sum != paid_in_)
-      oracle.complain("I7", {}, "clients paid in " + std::to_string(paid_in_) +
-                                    ", the accounts hold " + std::to_string(sum));
+      oracle.complain("I7", {},
+                      "clients paid in " + std::to_string(paid_in_) + ", the accounts hold " +
+                          std::to_string(sum));
   }
 
  private:

@@ -96,8 +96,9 @@ class Sessions final : public Workload {
       if (key.type == "tenant") {
         const auto& s = static_cast<const v1::TenantState&>(*actor.state);
         if (s.reserved_tokens() != 0 || s.reservations_size() != 0)
-          oracle.complain("I7", {}, to_string(key) + " still holds " +
-                                        std::to_string(s.reserved_tokens()) + " reserved tokens");
+          oracle.complain("I7", {},
+                          to_string(key) + " still holds " + std::to_string(s.reserved_tokens()) +
+                              " reserved tokens");
       } else if (key.type == "model") {
         const auto& s = static_cast<const v1::ModelState&>(*actor.state);
         if (s.running_size() != 0 || s.waiting_size() != 0)
