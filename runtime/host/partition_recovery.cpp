@@ -122,7 +122,8 @@ void Partition::read_tail(const events::ValidFrame& valid) {
   const auto& frame = *valid.frame;
   observe(valid);
   add_to_tail(valid);
-  for (const auto& entry : frame.entries()) {
+  for (int i = 0; i < frame.entries_size(); ++i) {
+    const auto& entry = frame.entries(i);
     const ActorKey actor = actors::to_key(entry.actor());
     if (entry.has_input())
       high_water_[entry.input().source_partition()] = entry.input().source_number();
@@ -141,8 +142,10 @@ void Partition::read_tail(const events::ValidFrame& valid) {
     }
     read_parked(entry);
     if (!entry.context().causation_id().empty()) continue;  // not a client's
-    const std::uint64_t last =
-        entry.events_size() ? entry.events(entry.events_size() - 1).sequence() : entry.sequence();
+    const std::uint64_t last = entry.events_size()
+                                   ? entry.events(entry.events_size() - 1).sequence()
+                               : i < frame.touched_size() ? frame.touched(i).first_sequence()
+                                                          : 0;
     recent_[entry.context().command_id()] = {entry.context().command_id(),
                                              entry.request_hash(),
                                              actor,
