@@ -4,6 +4,7 @@
 #include <mutex>
 
 #include "runtime/api/model_requests.h"
+#include "runtime/telemetry/trace.h"
 
 namespace soma::runtime::api {
 
@@ -123,7 +124,7 @@ class CompletionStream {
 void chat_stream(const Node& node, const RequestPtr& r, const Responder& responder,
                  v1::ModelRequest request) {
   if (r->idempotency_key.empty())
-    r->idempotency_key = "stream-" + r->request_id;  // one id for the call and its tokens
+    r->idempotency_key = "stream-" + random_hex(16);  // one id for the call and its tokens
   const std::string call = call_id_of(command_id_of(*r));
   const auto* options = r->json.get_object().if_contains("stream_options");
   const auto* usage = options && options->is_object()

@@ -86,6 +86,10 @@ def chat_completions_plain_and_streaming(w):
     equal(chunks[-2]["choices"][0]["finish_reason"], "stop", "finish reason")
     problem(w.call("POST", "/v1/chat/completions", {**body, "n": 2}), 422, loc=["body", "n"])
     problem(w.call("POST", "/v1/chat/completions", {**body, "tools": [{"type": "function"}]}), 422)
+    for text in ("one", "two"):  # a request id is no idempotency key
+        stream = w.stream("/v1/chat/completions", {"X-Request-ID": "same"}, "POST",
+                          {"messages": [{"role": "user", "content": text}], "stream": True})
+        equal((stream.status, list(stream)[-1][2]), (200, "[DONE]"), text)
     w.script(status=400, text="no")
     failed = w.stream("/v1/chat/completions", method="POST", body={**body, "stream": True})
     check(failed.status >= 400, f"what fails before a token has a status: {failed.status}")
