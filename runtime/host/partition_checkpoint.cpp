@@ -31,12 +31,13 @@ v1::PartitionExtra Partition::extra() const {
     mark->set_source_number(number);
   }
   for (const auto& [key, item] : outbox_) *extra.add_outbox() = item;
-  for (const auto& [actor, inputs] : parked_)
-    for (const auto& input : inputs) {
+  for (const auto& [actor, parked] : parked_)
+    for (const auto& input : parked.inputs) {
       auto* entry = extra.add_parked();
       *entry->mutable_actor() = actors::to_ref(actor);
       *entry->mutable_context() = input.context;
       entry->set_command(input.command);
+      entry->set_parked(parked.reason);
     }
   return extra;
 }

@@ -68,6 +68,7 @@ Status Partition::claim_and_read() {
   recent_.clear();
   writing_.clear();
   parked_.clear();
+  parked_changed_ = true;
   outbox_.clear();
   high_water_.clear();
   last_sent_.clear();
@@ -93,7 +94,9 @@ Status Partition::claim_and_read() {
       input.actor = actors::to_key(entry.actor());
       input.command = entry.command();
       input.context = entry.context();
-      parked_[input.actor].push_back(std::move(input));
+      auto& parked = parked_[input.actor];
+      parked.reason = entry.parked();
+      parked.inputs.push_back(std::move(input));
     }
   }
   events::FrameReader reader(*w_.parts.log, id_, std::move(fence), next);
@@ -144,7 +147,19 @@ void Partition::read_tail(const events::ValidFrame& valid) {
       input.actor = actor;
       input.command = entry.command();
       input.context = entry.context();
-      parked_[actor].push_back(std::move(input));
+      auto& parked = parked_[actor];
+      if (parked.inputs.empty()) parked.reason = entry.parked();
+      // Parked again after a redrive: the same command, once.
+      std::erase_if(parked.inputs, [&](const Input& earlier) {
+        return earlier.context.command_id() == input.context.command_id();
+      });
+      parked.inputs.push_back(std::move(input));
+    } else if (auto parked = parked_.find(actor); parked != parked_.end()) {
+      // It has been redriven: what was decided since must not be decided again (I5, I12).
+      std::erase_if(parked->second.inputs, [&](const Input& input) {
+        return input.context.command_id() == entry.context().command_id();
+      });
+      if (parked->second.inputs.empty()) parked_.erase(parked);
     }
     if (!entry.context().causation_id().empty()) continue;  // not a client's
     const std::uint64_t last =

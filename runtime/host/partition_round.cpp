@@ -213,8 +213,12 @@ void Partition::threw(Input input, const std::string& what) {
     retry_.push_back(std::move(input));
     return;
   }
-  auto& waiting = parked_[input.actor];
-  if (waiting.empty()) {
+  const bool fresh = !parked_.contains(input.actor);
+  auto& parked = parked_[input.actor];
+  auto& waiting = parked.inputs;
+  parked_changed_ = true;
+  if (fresh) {
+    parked.reason = what;
     w_.metrics->parked.fetch_add(1, std::memory_order_relaxed);
     log_error("actor parked", {{"actor", to_string(input.actor)}, {"reason", what}});
   }
@@ -227,6 +231,7 @@ void Partition::threw(Input input, const std::string& what) {
     const Error error{
         Code::kParked, "the actor is parked after a failure; an operator must redrive it", {}};
     for (auto& [hash, done] : duplicates) done(tl::unexpected(error));
+    publish_status();
     return input.done(tl::unexpected(error));
   }
   if (waiting.size() >= kMaxParkedPerActor)
