@@ -159,7 +159,6 @@ Result<Decided> send(const ActorKey& self, const v1::SessionState& s, const v1::
   if (auto ok = check_prompt(c.content(), "body.content"); !ok) return tl::unexpected(ok.error());
   if (in_progress(current(s)))
     return fail(Code::kConflict, "a turn of this session is in progress");
-  if (s.status() == v1::CANCELLED) return fail(Code::kConflict, "the session was cancelled");
   if (s.turns_size() >= kMaxTurns)
     return fail(Code::kConflict, "the session has 10000 turns, the most there may be");
   Decided d = replying(s, self.id, v1::ACCEPTED, static_cast<std::uint32_t>(s.turns_size() + 1));

@@ -128,27 +128,36 @@ void register_operator(http::Router& router, const Node& node) {
                  out["projections"] = json::object{{"lag_frames", node.projections->lag()}};
                responder.send(http::json_response(200, out));
              });
-  router.add({.method = "GET",
-              .pattern = "/v1/admin/effects",
-              .capability = "admin:read",
-              .summary = "Pending effects of the caller's tenant",
-              .tag = "operations"},
-             [&node](auto r, auto responder) {
-               json::array items;
-               for (const auto& e : node.host->pending_effects())
-                 if (e.actor.tenant == r->tenant())
-                   items.push_back({{"actor", to_string(e.actor)},
-                                    {"effect_id", e.effect.effect_id},
-                                    {"kind", e.effect.kind},
-                                    {"attempt", e.effect.attempt},
-                                    {"state", e.state},
-                                    {"since", views::iso_time(e.since_ms)}});
-               responder.send(http::json_response(
-                   200, json::object{{"items", std::move(items)}, {"next_cursor", nullptr}}));
-             });
   const auto no_projections = [](const Responder& responder) {
     responder.fail({Code::kUnavailable, "this node has no projections", {}});
   };
+  router.add({.method = "GET",
+              .pattern = "/v1/admin/projections",
+              .capability = "admin:read",
+              .summary = "The views and how far they are",
+              .tag = "operations"},
+             [&node, no_projections](auto, auto responder) {
+               if (!node.projections) return no_projections(responder);
+               const auto health = node.projections->health();
+               responder.send(http::json_response(
+                   200, json::object{{"items",
+                                      {{{"name", "postgres"},
+                                        {"state", health ? "following" : "away"},
+                                        {"lag_frames", node.projections->lag()},
+                                        {"problem", health ? "" : health.error().message}}}},
+                                     {"next_cursor", nullptr}}));
+             });
+  router.add({.method = "GET",
+              .pattern = "/v1/admin/projections/verify",
+              .capability = "admin:read",
+              .summary = "Compare the views with what the journal makes",
+              .tag = "operations"},
+             [&node, no_projections](auto, auto responder) {
+               if (!node.projections) return no_projections(responder);
+               responder.fail({Code::kNotSupported,
+                               "this build cannot compare its views; a rebuild makes them anew",
+                               {}});
+             });
   router.add({.method = "POST",
               .pattern = "/v1/admin/projections/rebuild",
               .capability = "admin:write",

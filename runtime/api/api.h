@@ -1,6 +1,8 @@
 // What the routes need of the node, and the functions that register them.
 #pragma once
 
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
 #include <functional>
 #include <memory>
 #include <string>
@@ -13,6 +15,7 @@
 #include "runtime/http/router.h"
 #include "runtime/memory/memory_index.h"
 #include "runtime/telemetry/metrics.h"
+#include "runtime/verify/journal.h"
 
 namespace soma::events {
 class Log;
@@ -44,7 +47,12 @@ struct Node {
   projections::Projections* projections = nullptr;  // null: none configured
   Metrics* metrics = nullptr;
   Worker* worker = nullptr;  // for what blocks
-  std::string mode;          // deployment mode of the server
+  Worker* slow = nullptr;    // for what reads much
+  const events::Log* log = nullptr;
+  Journal* journal = nullptr;
+  StateStore* store = nullptr;
+  bool single_writer = true;  // the log is the embedded one
+  std::string mode;           // deployment mode of the server
   std::int64_t position_wait_ms = 2000;
   const events::Log* log = nullptr;
   std::uint32_t partition_count = 0;
@@ -62,7 +70,20 @@ void register_memories(http::Router& router, const Node& node);
 void register_governance(http::Router& router, const Node& node);
 void register_tokens(http::Router& router, const Node& node);
 void register_kill_switch(http::Router& router, const Node& node);
+void register_actors(http::Router& router, const Node& node);
+void register_journal(http::Router& router, const Node& node);
+void register_operations(http::Router& router, const Node& node);
 void register_admin(http::Router& router, const Node& node);
 void register_bench(http::Router& router, const Node& node);  // nothing but in developer modes
+
+// Shared with tools that read a folder.
+boost::json::object actor_types(const actors::Catalog& catalog);
+boost::json::array journal_partitions(const std::vector<Journal::Summary>& summaries);
+boost::json::object snapshot_view(const actors::Catalog& catalog, PartitionId partition,
+                                  const ActorKey& key,
+                                  const std::optional<StateStore::Snapshot>& snapshot);
+// The decision as it was recorded, with where and by whom. kNotFound; `tenant` null: any.
+Result<boost::json::object> explain_decision(Journal& journal, const actors::Catalog& catalog,
+                                             const std::string* tenant, const std::string& id);
 
 }  // namespace soma::runtime::api

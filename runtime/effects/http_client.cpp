@@ -39,6 +39,10 @@ std::size_t on_header(char* data, std::size_t size, std::size_t count, void* sel
   return size * count;
 }
 
+int on_progress(void* self, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
+  return static_cast<State*>(self)->call->on_idle() ? 0 : 1;
+}
+
 }  // namespace
 
 Result<HttpReply> http_call(const HttpCall& call) {
@@ -63,9 +67,16 @@ Result<HttpReply> http_call(const HttpCall& call) {
   curl_easy_setopt(curl.get(), CURLOPT_PROXY, "");
   curl_easy_setopt(curl.get(), CURLOPT_CONNECTTIMEOUT_MS, 5000L);
   curl_easy_setopt(curl.get(), CURLOPT_TIMEOUT_MS, call.timeout_ms);
+  if (call.on_idle) {
+    curl_easy_setopt(curl.get(), CURLOPT_NOPROGRESS, 0L);
+    curl_easy_setopt(curl.get(), CURLOPT_XFERINFOFUNCTION, on_progress);
+    curl_easy_setopt(curl.get(), CURLOPT_XFERINFODATA, &state);
+  }
   const CURLcode result = curl_easy_perform(curl.get());
   curl_easy_getinfo(curl.get(), CURLINFO_RESPONSE_CODE, &state.reply.status);
-  if (result != CURLE_OK && !(result == CURLE_WRITE_ERROR && call.on_bytes))
+  const bool ended_by_us = (result == CURLE_WRITE_ERROR && call.on_bytes) ||
+                           (result == CURLE_ABORTED_BY_CALLBACK && call.on_idle);
+  if (result != CURLE_OK && !ended_by_us)
     return fail(Code::kUnavailable, call.url + " cannot be reached: " + curl_easy_strerror(result));
   return std::move(state.reply);
 }

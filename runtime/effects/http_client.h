@@ -24,7 +24,8 @@ struct HttpCall {
   std::string body;
   // Set: bytes of a 200 body as they come; false ends the call. The reply's body is then empty.
   std::function<bool(std::string_view)> on_bytes;
-  long timeout_ms = 0;  // 0: none
+  std::function<bool()> on_idle;  // asked about once a second; false ends the call
+  long timeout_ms = 0;            // 0: none
 };
 
 // kUnavailable when the server cannot be reached. Not for the hot path: one connection a call.

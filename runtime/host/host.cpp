@@ -1,4 +1,5 @@
 // All partitions of one log, and what they share.
+#include <algorithm>
 #include <condition_variable>
 #include <future>
 #include <shared_mutex>
@@ -118,6 +119,35 @@ class HostImpl final : public Host {
     std::vector<PendingEffect> out;
     for (const auto& p : partitions_)
       for (auto& effect : p->pending_effects()) out.push_back(std::move(effect));
+    return out;
+  }
+
+  std::vector<ActorPlace> actors(const std::string& tenant, const std::string& type,
+                                 const std::optional<ActorPlace>& after,
+                                 std::size_t limit) const override {
+    std::vector<ActorPlace> out;
+    for (const auto& p : partitions_) {
+      const PartitionId id = p->id();
+      if (after && id < after->partition) continue;
+      const ActorKey* from = after && after->partition == id ? &after->actor : nullptr;
+      // The tail first: what moves to the store meanwhile is then seen twice, never missed.
+      auto keys = p->tail_actors(tenant, type, from);
+      for (auto& key : world_->parts.store->list(id, tenant, type, from, limit - out.size()))
+        keys.push_back(std::move(key));
+      std::sort(keys.begin(), keys.end(), StateStore::store_order);
+      keys.erase(std::unique(keys.begin(), keys.end()), keys.end());
+      for (auto& key : keys) {
+        if (out.size() >= limit) return out;
+        out.push_back({id, std::move(key)});
+      }
+    }
+    return out;
+  }
+
+  std::vector<ParkedActor> parked() const override {
+    std::vector<ParkedActor> out;
+    for (const auto& p : partitions_)
+      for (auto& actor : p->parked_actors()) out.push_back(std::move(actor));
     return out;
   }
 

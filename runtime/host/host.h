@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -101,6 +102,28 @@ class Host {
     std::int64_t since_ms = 0;
   };
   virtual std::vector<PendingEffect> pending_effects() const = 0;
+
+  struct ActorPlace {
+    PartitionId partition;
+    ActorKey actor;
+  };
+  // A tenant's actors that have events (of one type, unless it is empty), by partition and name,
+  // from after `after` on. Blocking; off host threads.
+  virtual std::vector<ActorPlace> actors(const std::string& tenant, const std::string& type,
+                                         const std::optional<ActorPlace>& after,
+                                         std::size_t limit) const = 0;
+
+  // An actor that cannot decide, and the commands that wait for it, the oldest first.
+  struct ParkedActor {
+    ActorKey actor;
+    std::string reason;
+    struct Command {
+      v1::Context context;
+      std::string command;
+    };
+    std::vector<Command> commands;
+  };
+  virtual std::vector<ParkedActor> parked() const = 0;
 
   // A parked actor's commands run again, in order. kNotFound when none are parked.
   virtual void redrive(const ActorKey& actor, std::function<void(Status)> done) = 0;

@@ -218,6 +218,8 @@ void Partition::redrive(ActorKey actor, std::function<void(Status)> done) {
     if (it == parked_.end())
       return done(fail(Code::kNotFound, "no commands are parked for this actor"));
     it->second.again = again_ = true;
+    parked_changed_ = true;
+    publish_status();
     done({});
     pump();
   });
@@ -234,6 +236,16 @@ void Partition::publish_status() {
   status_.pending_effects = ledger_.size();
   status_.frames_in_flight = in_flight_.size();
   status_.problem = problem_;
+  if (!parked_changed_) return;
+  parked_changed_ = false;
+  parked_shown_.clear();
+  for (const auto& [actor, parked] : parked_) {
+    auto& shown = parked_shown_.emplace_back();
+    shown.actor = actor;
+    shown.reason = parked.reason;
+    for (const auto& input : parked.inputs)
+      shown.commands.push_back({input.context, input.command});
+  }
 }
 
 Host::PartitionStatus Partition::status() const {
@@ -251,6 +263,22 @@ std::vector<Host::PendingEffect> Partition::pending_effects() const {
                      item.state == EffectLedger::State::kRunning ? "running" : "pending",
                      item.since_ms});
     }
+  return out;
+}
+
+std::vector<Host::ParkedActor> Partition::parked_actors() const {
+  std::lock_guard lock(shared_mutex_);
+  return parked_shown_;
+}
+
+std::vector<ActorKey> Partition::tail_actors(const std::string& tenant, const std::string& type,
+                                             const ActorKey* after) const {
+  std::lock_guard lock(shared_mutex_);
+  std::vector<ActorKey> out;
+  for (const auto& [key, rows] : tail_)
+    if (key.tenant == tenant && (type.empty() || key.type == type) &&
+        (!after || StateStore::store_order(*after, key)))
+      out.push_back(key);
   return out;
 }
 

@@ -51,6 +51,11 @@ class Partition : public std::enable_shared_from_this<Partition> {
   Host::PartitionStatus status() const;
   std::vector<Host::PendingEffect> pending_effects() const;
   std::vector<StateStore::HistoryRow> tail_history(const ActorKey& actor) const;
+  // Those with events since the last checkpoint, after `after` in the store's order.
+  std::vector<ActorKey> tail_actors(const std::string& tenant, const std::string& type,
+                                    const ActorKey* after) const;
+  std::vector<Host::ParkedActor> parked_actors() const;
+  PartitionId id() const { return id_; }
   void redrive(ActorKey actor, std::function<void(Status)> done);
 
  private:
@@ -117,6 +122,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
   };
   // An actor whose decide threw. Its commands wait in order.
   struct Parked {
+    std::string reason;
     std::deque<Input> inputs;
     bool again = false;  // to be tried as soon as nothing is in flight
   };
@@ -217,6 +223,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
   std::unordered_map<std::string, StateStore::DedupeRow> recent_;  // valid, not yet in the store
   std::map<ActorKey, Parked> parked_;
   std::size_t parked_inputs_ = 0;
+  bool parked_changed_ = false;      // since it was last published
   std::vector<Input> retry_;         // threw once: again when nothing is in flight
   bool again_ = false;               // some of parked_ are to be tried
   mutable std::mutex ledger_mutex_;  // others read it; only this executor changes it
@@ -236,6 +243,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
   std::unordered_map<ActorKey, std::vector<TailRow>> tail_;  // frames since the last checkpoint
   void add_to_tail(const events::ValidFrame& frame);
   Host::PartitionStatus status_;
+  std::vector<Host::ParkedActor> parked_shown_;
   void publish_status();
 
   bool checkpointing_ = false;

@@ -33,17 +33,18 @@ v1::PartitionExtra Partition::extra() const {
     mark->set_source_number(number);
   }
   for (const auto& [key, item] : outbox_) *extra.add_outbox() = item;
-  const auto add_parked = [&](const Input& input) {
+  const auto add_parked = [&](const Input& input, const std::string& reason) {
     auto* entry = extra.add_parked();
     *entry->mutable_actor() = actors::to_ref(input.actor);
     *entry->mutable_context() = input.context;
     entry->set_command(input.command);
-    entry->set_parked("parked");
+    entry->set_parked(reason);
   };
   for (const auto& [actor, parked] : parked_)
-    for (const auto& input : parked.inputs) add_parked(input);
+    for (const auto& input : parked.inputs)
+      add_parked(input, parked.reason.empty() ? "parked" : parked.reason);
   for (const auto& input : queue_)  // about to run, and not yet in the log as run
-    if (input.recorded) add_parked(input);
+    if (input.recorded) add_parked(input, "redriven");
   return extra;
 }
 

@@ -109,6 +109,7 @@ Status Partition::claim_and_read() {
   parked_.clear();
   parked_inputs_ = 0;
   again_ = false;
+  parked_changed_ = true;
   outbox_.clear();
   high_water_.clear();
   last_sent_.clear();
@@ -207,7 +208,9 @@ void Partition::read_parked(const v1::Entry& entry) {
     return;
   }
   if (planted(Bug::kParkedForgotten)) return;
-  auto& inputs = parked_[actor].inputs;
+  auto& parked = parked_[actor];
+  auto& inputs = parked.inputs;
+  if (inputs.empty()) parked.reason = entry.parked();
   if (std::any_of(inputs.begin(), inputs.end(), same)) return;
   Input input;
   input.kind = Input::Kind::kLocal;

@@ -232,7 +232,9 @@ void Partition::threw(Input input, const std::string& what) {
     return retry_.push_back(std::move(input));
   }
   auto [parked, fresh] = parked_.try_emplace(input.actor);
+  parked_changed_ = true;
   if (fresh) {
+    parked->second.reason = what;
     w_.metrics->parked.fetch_add(1, std::memory_order_relaxed);
     log_error("actor parked", {{"actor", to_string(input.actor)}, {"reason", what}});
   }
@@ -296,6 +298,7 @@ void Partition::try_again() {
     it = parked_.erase(it);
   }
   again_ = false;
+  parked_changed_ = true;
   for (Input& input : retry_) {
     entities_.erase(input.actor);
     first.push_back(std::move(input));

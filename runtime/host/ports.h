@@ -45,6 +45,9 @@ class EffectRunner {
 // Snapshots and other caches of the log; everything in it can be deleted. Thread-safe.
 class StateStore {
  public:
+  // Shorter names first: the order of rows in the store.
+  static bool store_order(const ActorKey& a, const ActorKey& b);
+
   struct Snapshot {
     ActorKey actor;
     Sequence sequence;
@@ -89,8 +92,18 @@ class StateStore {
   virtual std::vector<HistoryRow> history(PartitionId partition, const ActorKey& actor,
                                           Sequence after, std::size_t limit) const = 0;
   virtual std::vector<ActorKey> with_pending(PartitionId partition) const = 0;
-  virtual std::vector<ActorKey> list(std::string_view tenant, std::string_view type,
+  // Actors of a tenant in the order of `store_order`, from after `after` (none: the first) on. An
+  // empty type: all types.
+  virtual std::vector<ActorKey> list(PartitionId partition, std::string_view tenant,
+                                     std::string_view type, const ActorKey* after,
                                      std::size_t limit) const = 0;
+  // Every snapshot row; without a snapshot where the row does not check. kIo, kCorrupt when rows
+  // cannot be read.
+  using OnSnapshot = std::function<void(const ActorKey&, std::optional<Snapshot>)>;
+  virtual Status each_snapshot(PartitionId partition, const OnSnapshot& visit) const = 0;
+  // Forgets states, not where events stand: an actor is then folded from its first event on. Safe
+  // beside a serving host. How many went.
+  virtual Result<std::size_t> drop_snapshots(std::string_view tenant, const ActorKey* only) = 0;
   virtual Status write(PartitionId partition, const Batch& batch) = 0;  // atomic
   virtual Status drop_all() = 0;
   virtual void expire_dedupe(std::int64_t before_ms) = 0;

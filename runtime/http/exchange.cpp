@@ -129,7 +129,8 @@ std::optional<Response> check_caller(const Policy& policy, const Prepared& prepa
   if (const auto tenant = request.headers.get("X-Tenant-ID");
       tenant && *tenant != identity->principal.tenant())
     return refuse(Code::kForbidden, "X-Tenant-ID is not the tenant of the token");
-  if (!security::has_capability(identity->principal, prepared.route->capability))
+  if (prepared.route->capability != "authenticated" &&
+      !security::has_capability(identity->principal, prepared.route->capability))
     return refuse(Code::kForbidden, "this needs the capability " + prepared.route->capability);
   static constexpr std::string_view kClients[] = {"web", "ide", "mobile", "cli", "bot"};
   if (const auto client = request.headers.get("X-Client-Type");

@@ -59,7 +59,8 @@ void Router::add(Route route) {
   if (!std::ranges::count(kMethods, route.method)) refuse(route, "unknown method");
   if (!route.pattern.starts_with('/')) refuse(route, "a pattern begins with a slash");
   if (route.capability.empty()) refuse(route, "no capability; say \"public\" if it is");
-  if (route.capability != "public" && !security::is_valid_capability(route.capability))
+  if (route.capability != "public" && route.capability != "authenticated" &&
+      !security::is_valid_capability(route.capability))
     refuse(route, "a capability is area:verb");
   if (!route.handler) refuse(route, "no handler");
   Node* node = root_.get();

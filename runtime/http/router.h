@@ -25,7 +25,7 @@ struct ResponseDoc {
 struct Route {
   std::string method{};      // GET, POST, PUT, DELETE, PATCH; HEAD and OPTIONS come by themselves
   std::string pattern{};     // "/v1/sessions/{id}"; a parameter is one whole segment
-  std::string capability{};  // "session:start"; "public": no token needed
+  std::string capability{};  // "session:start"; "public": no token needed; "authenticated": any
   std::string summary{};
   std::string tag{};                     // area in openapi.json
   SchemaRef request{};                   // set: the body is JSON and is validated against it

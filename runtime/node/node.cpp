@@ -258,6 +258,7 @@ class Node {
   }
 
   Status open_http() {
+    journal_ = std::make_unique<Journal>(*log_);
     auto& n = api_;
     n.host = host_.get();
     n.catalog = catalog_.get();
@@ -271,6 +272,11 @@ class Node {
     n.projections = projections_.get();
     n.metrics = &metrics_;
     n.worker = &worker_;
+    n.slow = &slow_;
+    n.log = log_.get();
+    n.journal = journal_.get();
+    n.store = store_.get();
+    n.single_writer = c_.kafka_brokers.empty();
     n.mode = c_.mode;
     n.authenticator = authenticator_.get();
     n.tickets = &tickets_;
@@ -286,6 +292,9 @@ class Node {
     api::register_audit(router_, n);
     api::register_tokens(router_, n);
     api::register_kill_switch(router_, n);
+    api::register_actors(router_, n);
+    api::register_journal(router_, n);
+    api::register_operations(router_, n);
     api::register_admin(router_, n);
     api::register_bench(router_, n);
     if (auto ok = listen(c_.listen, "soma", gateway_); !ok) return ok;
@@ -351,6 +360,8 @@ class Node {
   std::unique_ptr<projections::Projections> projections_;
   std::unique_ptr<Host> host_;
   std::unique_ptr<FrameHub> frames_;
+  std::unique_ptr<Journal> journal_;
+  Worker slow_;  // ends before what it reads
   http::Router router_;
   api::Node api_;
   api::Keys keys_{api_};

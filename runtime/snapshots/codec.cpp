@@ -23,6 +23,14 @@ bool open(std::string_view bytes, Row& row) {
 
 }  // namespace
 
+bool StateStore::store_order(const ActorKey& a, const ActorKey& b) {
+  for (auto part : {&ActorKey::tenant, &ActorKey::type, &ActorKey::id}) {
+    if ((a.*part).size() != (b.*part).size()) return (a.*part).size() < (b.*part).size();
+    if (const int c = (a.*part).compare(b.*part); c != 0) return c < 0;
+  }
+  return false;
+}
+
 std::string encode_snapshot(const StateStore::Snapshot& s) {
   v1::StoredSnapshot row;
   row.set_format(kFormat);

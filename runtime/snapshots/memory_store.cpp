@@ -1,6 +1,7 @@
 // Maps under one lock.
 #include "runtime/snapshots/memory_store.h"
 
+#include <algorithm>
 #include <map>
 #include <mutex>
 
@@ -44,14 +45,29 @@ class MemoryStore final : public StateStore {
       if (key.first == p.value && s.pending) out.push_back(key.second);
     return out;
   }
-  std::vector<ActorKey> list(std::string_view tenant, std::string_view type,
-                             std::size_t limit) const override {
+  std::vector<ActorKey> list(PartitionId p, std::string_view tenant, std::string_view type,
+                             const ActorKey* after, std::size_t limit) const override {
     std::lock_guard lock(mutex_);
     std::vector<ActorKey> out;
     for (const auto& [key, s] : snapshots_)
-      if (out.size() < limit && key.second.tenant == tenant && key.second.type == type)
+      if (key.first == p.value && key.second.tenant == tenant &&
+          (type.empty() || key.second.type == type) && (!after || store_order(*after, key.second)))
         out.push_back(key.second);
+    std::sort(out.begin(), out.end(), store_order);
+    if (out.size() > limit) out.resize(limit);
     return out;
+  }
+  Status each_snapshot(PartitionId p, const OnSnapshot& visit) const override {
+    std::lock_guard lock(mutex_);
+    for (const auto& [key, s] : snapshots_)
+      if (key.first == p.value) visit(key.second, s);
+    return {};
+  }
+  Result<std::size_t> drop_snapshots(std::string_view tenant, const ActorKey* only) override {
+    std::lock_guard lock(mutex_);
+    return std::erase_if(snapshots_, [&](const auto& row) {
+      return only ? row.first.second == *only : row.first.second.tenant == tenant;
+    });
   }
   Status write(PartitionId p, const Batch& batch) override {
     std::lock_guard lock(mutex_);

@@ -44,6 +44,28 @@ void put_actor(std::string& out, const ActorKey& a) {
   }
 }
 
+// The actor at the end of a key that put_actor wrote; nothing when it is no such key.
+std::optional<ActorKey> get_actor(std::string_view in) {
+  ActorKey a;
+  for (std::string* part : {&a.tenant, &a.type, &a.id}) {
+    if (in.size() < 2) return {};
+    const std::size_t size = get_be(in.substr(0, 2));
+    if (in.size() < 2 + size) return {};
+    *part = in.substr(2, size);
+    in.remove_prefix(2 + size);
+  }
+  return in.empty() ? std::optional(a) : std::nullopt;
+}
+
+// The beginning of all keys of a tenant, or of its actors of one type.
+void put_prefix(std::string& out, std::string_view tenant, std::string_view type) {
+  for (const auto part : {tenant, type}) {
+    if (part.empty()) return;
+    put_be(out, part.size(), 2);
+    out += part;
+  }
+}
+
 // RocksDB's own log file is written like its data: on a full disk it would abort the process.
 class Messages final : public rocksdb::Logger {
  public:
@@ -79,12 +101,14 @@ rocksdb::Options options(rocksdb::Env* env) {
 
 class Store final : public StateStore {
  public:
-  Store(std::unique_ptr<rocksdb::Env> env, std::unique_ptr<rocksdb::DB> db)
-      : env_(std::move(env)), db_(std::move(db)) {}
+  Store(std::unique_ptr<rocksdb::Env> env, std::unique_ptr<rocksdb::DB> db, bool read_only)
+      : env_(std::move(env)), db_(std::move(db)), read_only_(read_only) {}
 
   // Without a WAL what is in memory tables would be read from the log again; closing cleanly saves
   // that.
-  ~Store() override { db_->Flush(rocksdb::FlushOptions()); }
+  ~Store() override {
+    if (!read_only_) db_->Flush(rocksdb::FlushOptions());
+  }
 
   std::optional<Snapshot> load(PartitionId p, const ActorKey& actor) const override {
     std::string key = table(p, kSnapshots);
@@ -121,19 +145,58 @@ class Store final : public StateStore {
   }
 
   std::vector<ActorKey> with_pending(PartitionId p) const override {
-    return actors_under(table(p, kPending), {}, {}, SIZE_MAX);
+    return actors_under(table(p, kPending));
   }
 
-  std::vector<ActorKey> list(std::string_view tenant, std::string_view type,
-                             std::size_t limit) const override {
-    std::vector<ActorKey> out;
-    for (std::uint32_t p = 0; p < 4096 && out.size() < limit; ++p) {
-      if (!get(table(PartitionId{p}, kCheckpoint))) break;
-      for (auto& key :
-           actors_under(table(PartitionId{p}, kSnapshots), tenant, type, limit - out.size()))
-        out.push_back(std::move(key));
+  std::vector<ActorKey> list(PartitionId p, std::string_view tenant, std::string_view type,
+                             const ActorKey* after, std::size_t limit) const override {
+    std::string prefix = table(p, kSnapshots), from = prefix;
+    const std::size_t actor_at = prefix.size();
+    put_prefix(prefix, tenant, type);
+    if (after) {
+      put_actor(from, *after);
+      from.push_back('\0');
     }
+    std::vector<ActorKey> out;
+    auto it = iterator();
+    for (it->Seek(std::max(prefix, from));
+         it->Valid() && it->key().starts_with(prefix) && out.size() < limit; it->Next())
+      if (auto actor = get_actor(it->key().ToStringView().substr(actor_at)))
+        out.push_back(std::move(*actor));
     return out;
+  }
+
+  Status each_snapshot(PartitionId p, const OnSnapshot& visit) const override {
+    const std::string prefix = table(p, kSnapshots);
+    auto it = iterator();
+    for (it->Seek(prefix); it->Valid() && it->key().starts_with(prefix); it->Next()) {
+      auto actor = get_actor(it->key().ToStringView().substr(prefix.size()));
+      if (!actor) return fail(Code::kCorrupt, "snapshot store: a key that names no actor");
+      auto snapshot = decode_snapshot(it->value().ToStringView());
+      if (snapshot && !(snapshot->actor == *actor)) snapshot.reset();
+      if (snapshot) *actor = snapshot->actor;  // with its affinity
+      visit(*actor, std::move(snapshot));
+    }
+    if (!it->status().ok())
+      return fail(it->status().IsCorruption() ? Code::kCorrupt : Code::kIo,
+                  "snapshot store: " + it->status().ToString());
+    return {};
+  }
+
+  Result<std::size_t> drop_snapshots(std::string_view tenant, const ActorKey* only) override {
+    std::size_t dropped = 0;
+    rocksdb::WriteOptions o;
+    o.disableWAL = true;
+    auto it = iterator();
+    for (it->SeekToFirst(); it->Valid(); it->Next()) {
+      if (it->key().size() < 5 || it->key()[4] != kSnapshots) continue;
+      const auto actor = get_actor(it->key().ToStringView().substr(5));
+      if (!actor || (only ? !(*actor == *only) : actor->tenant != tenant)) continue;
+      if (auto s = db_->Delete(o, it->key()); !s.ok())
+        return fail(Code::kIo, "snapshot store: " + s.ToString());
+      ++dropped;
+    }
+    return dropped;
   }
 
   Status write(PartitionId p, const Batch& batch) override {
@@ -195,23 +258,17 @@ class Store final : public StateStore {
   std::unique_ptr<rocksdb::Iterator> iterator() const {
     return std::unique_ptr<rocksdb::Iterator>(db_->NewIterator({}));
   }
-  std::vector<ActorKey> actors_under(const std::string& prefix, std::string_view tenant,
-                                     std::string_view type, std::size_t limit) const {
+  std::vector<ActorKey> actors_under(const std::string& prefix) const {
     std::vector<ActorKey> out;
     auto it = iterator();
-    for (it->Seek(prefix); it->Valid() && it->key().starts_with(prefix) && out.size() < limit;
-         it->Next()) {
-      auto s = decode_snapshot(it->value().ToStringView());
-      if (!s || (!tenant.empty() && s->actor.tenant != tenant) ||
-          (!type.empty() && s->actor.type != type))
-        continue;
-      out.push_back(std::move(s->actor));
-    }
+    for (it->Seek(prefix); it->Valid() && it->key().starts_with(prefix); it->Next())
+      if (auto s = decode_snapshot(it->value().ToStringView())) out.push_back(std::move(s->actor));
     return out;
   }
 
   std::unique_ptr<rocksdb::Env> env_;  // outlives the database
   std::unique_ptr<rocksdb::DB> db_;
+  const bool read_only_;
 };
 
 }  // namespace
@@ -234,8 +291,27 @@ Result<RocksStore> open_rocks_store(const std::string& folder) {
   }
   if (!status.ok())
     return fail(Code::kIo, "cannot open the snapshot store " + folder + ": " + status.ToString());
-  out.store = std::make_unique<Store>(std::move(env), std::unique_ptr<rocksdb::DB>(db));
+  out.store = std::make_unique<Store>(std::move(env), std::unique_ptr<rocksdb::DB>(db), false);
   return out;
+}
+
+Result<std::unique_ptr<StateStore>> open_rocks_store_readonly(const std::string& folder) {
+  if (!std::filesystem::exists(folder + "/CURRENT"))
+    return fail(Code::kNotFound, "no snapshot store in " + folder);
+  auto o = options();
+  o.create_if_missing = false;
+  o.max_open_files = -1;  // all files held from the start: a running node may delete some meanwhile
+  constexpr int kTries = 5;
+  rocksdb::Status status;
+  for (int i = 0; i < kTries; ++i) {  // a file named by the manifest may be gone already
+    rocksdb::DB* db = nullptr;
+    status = rocksdb::DB::OpenForReadOnly(o, folder, &db);
+    if (status.ok())
+      return std::unique_ptr<StateStore>(
+          std::make_unique<Store>(std::unique_ptr<rocksdb::DB>(db), true));
+  }
+  return fail(status.IsCorruption() ? Code::kCorrupt : Code::kIo,
+              "cannot read the snapshot store " + folder + ": " + status.ToString());
 }
 
 }  // namespace soma::runtime

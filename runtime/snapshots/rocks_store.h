@@ -17,4 +17,8 @@ struct RocksStore {
 // One database for all partitions. kIo when not even an empty one can be made.
 Result<RocksStore> open_rocks_store(const std::string& folder);
 
+// For tools, beside a running node or on a stopped folder: takes no lock, writes nothing; what was
+// not yet flushed is not seen. Writes are refused. kNotFound when there is none.
+Result<std::unique_ptr<StateStore>> open_rocks_store_readonly(const std::string& folder);
+
 }  // namespace soma::runtime

@@ -12,7 +12,9 @@
 #include <iostream>
 #include <thread>
 
-#include "tools/offline/verify.h"
+#include "tools/cli/turn_view.h"
+#include "tools/offline/verify_folder.h"
+#include "tools/term/text.h"
 
 namespace soma::cli {
 
@@ -20,11 +22,6 @@ namespace json = boost::json;
 namespace fs = std::filesystem;
 
 namespace {
-
-std::string text(const json::value& v, const char* name) {
-  const auto* m = v.is_object() ? v.get_object().if_contains(name) : nullptr;
-  return m && m->is_string() ? std::string(m->get_string()) : std::string();
-}
 
 // The child and its folder; both go with this object.
 class Child {
@@ -62,7 +59,7 @@ class Child {
     if (bad)
       return tl::unexpected(
           Error{Code::kUnavailable, "the node did not start; see " + folder + "/node.log", {}});
-    return text(ready, "http");
+    return text_of(ready, "http");
   }
   bool stop() {
     if (pid_ <= 0) return true;
@@ -89,79 +86,73 @@ Status wait_for_model(const Context& c) {
                               {}});
 }
 
-}  // namespace
-
-Result<std::string> show_stream(const Context& context, const std::string& session_id) {
-  std::string status;
-  bool in_answer = false;
-  auto followed = context.follow(
-      "/v1/sessions/" + session_id + "/stream", [&](std::string_view name, std::string_view data) {
-        const json::value v = json::parse(data);
-        if (name == "token") {
-          if (!in_answer) std::cout << "\n  ";
-          in_answer = true;
-          std::cout << text(v, "text") << std::flush;
-          return true;
-        }
-        if (in_answer) std::cout << "\n\n";
-        in_answer = false;
-        const json::value& d =
-            v.is_object() && v.get_object().contains("data") ? v.get_object().at("data") : v;
-        std::cout << "  " << name;
-        if (name == "policy.decided") {
-          const auto& decision = d.at("decision").as_object();
-          std::cout << "  allow=" << (decision.at("allow").as_bool() ? "true" : "false")
-                    << " score=" << json::serialize(decision.at("score"))
-                    << " threshold=" << json::serialize(decision.at("threshold"))
-                    << " id=" << text(decision, "decision_id");
-        } else if (name == "memory.recalled") {
-          const auto* m = d.as_object().if_contains("memories");
-          std::cout << "  " << (m ? m->as_array().size() : 0) << " memories";
-        } else if (name == "turn.completed") {
-          std::cout << "  usage=" << json::serialize(d.at("usage"));
-        } else if (name == "turn.failed" || name == "session.failed") {
-          std::cout << "  " << text(d.at("failure"), "code") << ": "
-                    << text(d.at("failure"), "message");
-        }
-        std::cout << std::endl;
-        if (name == "session.completed" || name == "session.failed" || name == "session.cancelled")
-          status = name.substr(8);
-        return true;
-      });
-  if (!followed) return tl::unexpected(followed.error());
-  return status;
+// The answer, the decision with its reasons, the proof.
+void show_result(const Context& c, const json::value& turn, const TurnView& view,
+                 const std::string& id, const json::object& report) {
+  const auto* decision = view.result().if_contains("decision");
+  if (!c.table()) {
+    c.print(json::object{{"answer", text_of(turn, "answer")},
+                         {"decision", decision ? *decision : json::value(nullptr)},
+                         {"session_id", id},
+                         {"verified", report}});
+    return;
+  }
+  std::cout << "\nanswer     " << printable(text_of(turn, "answer"), false) << "\n"
+            << "decision   " << text_of(turn, "decision_id") << "\n";
+  if (decision) {
+    std::cout << "           " << decision_line(*decision) << "\n";
+    if (const auto* reasons = member(*decision, "reasons"); reasons && reasons->is_array())
+      for (const auto& reason : reasons->get_array())
+        std::cout << "           " << cell(&reason) << "\n";
+  }
+  std::cout << verified_summary(report) << std::flush;
 }
+
+}  // namespace
 
 int run_demo(const Context& outer, const std::string& prompt) {
   Context c = outer;
+  // Off a terminal stdout holds the result alone.
+  std::ostream& tell = c.table() ? std::cout : std::cerr;
   Child child;
-  std::cout << "starting a node on " << child.folder << " …" << std::endl;
+  tell << "starting a node on " << child.folder << " …" << std::endl;
   auto url = child.start();
-  if (!url) return c.fail(url.error());
+  if (!url) return c.fail(url.error(), "run it once more, or see `soma doctor`");
   c.server = *url;
-  std::cout << "node ready at " << *url << "; waiting for the local model …" << std::endl;
+  tell << "node ready at " << *url << "; waiting for the local model …" << std::endl;
   if (auto ok = wait_for_model(c); !ok) return c.fail(ok.error());
   if (auto r =
           c.call("POST", "/v1/remember", json::object{{"text", "The user prefers short answers."}});
       !r)
     return c.fail(r.error());
-  auto session = c.call("POST", "/v1/sessions/start",
+  auto started = c.call("POST", "/v1/sessions/start",
                         json::object{{"prompt", prompt}, {"metadata", {{"max_tokens", 64}}}});
-  if (!session) return c.fail(session.error());
-  const std::string id = text(*session, "session_id");
-  std::cout << "\nsession " << id << "\nuser: " << prompt << std::endl;
-  auto status = show_stream(c, id);
-  if (!status) return c.fail(status.error());
+  if (!started) return c.fail(started.error());
+  const std::string id = text_of(*started, "session_id");
+  tell << "\nsession " << id << std::endl;
+  TurnView view(&tell, c.look());
+  auto followed =
+      c.follow("/v1/sessions/" + id + "/stream", [&](std::string_view name, std::string_view data) {
+        view.take(name, json::parse(data), 0);
+        return true;
+      });
+  if (!followed) return c.fail(followed.error());
   auto shown = c.call("GET", "/v1/sessions/" + id);
   if (!shown) return c.fail(shown.error());
-  const auto& turn = shown->at("turns").as_array().at(0);
-  std::cout << "\nanswer:   " << text(turn, "answer") << "\ndecision: " << text(turn, "decision_id")
-            << std::endl;
-  if (*status != "completed")
-    return c.fail({Code::kModelUnavailable, "the session ended as " + *status, {}});
+  const json::value turn = shown->at("turns").as_array().at(0);
+  if (view.status != "completed")
+    return c.fail({Code::kModelUnavailable, "the session ended as " + view.status, {}});
   if (!child.stop()) return c.fail({Code::kInternal, "the node did not stop cleanly", {}});
-  std::cout << "\nverifying what it left on disk …" << std::endl;
-  return verify_folder(c, child.folder, true);
+  runtime::VerifyOptions options;
+  options.decide_again = true;
+  auto report = verify_folder(child.folder, options);
+  if (!report) return c.fail(report.error());
+  (*report)["decided_again"] = true;
+  report->erase("findings");
+  show_result(c, turn, view, id, *report);
+  if (report->at("ok").as_bool()) return 0;
+  return c.fail(
+      {Code::kCorrupt, "verification failed: " + text_of(report->at("first_bad"), "reason"), {}});
 }
 
 }  // namespace soma::cli

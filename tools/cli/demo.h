@@ -7,11 +7,8 @@
 
 namespace soma::cli {
 
-// 0 when everything worked; else an exit code of the CLI's. Shows what it does on stdout.
+// 0 when everything worked; else an exit code of the CLI's. What happens goes to stderr off a
+// terminal; the result {answer, decision, session, verified} to stdout.
 int run_demo(const Context& context, const std::string& prompt);
-
-// Shows one session's stream as it comes: decision, memories, tokens, usage. The session's last
-// status.
-Result<std::string> show_stream(const Context& context, const std::string& session_id);
 
 }  // namespace soma::cli

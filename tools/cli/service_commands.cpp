@@ -1,8 +1,9 @@
-// policy, memory, slm, status, projections, effects: thin calls of the node's routes.
+// policy, memory, slm, tenant: calls of the node's routes.
 #include <CLI/CLI.hpp>
 #include <boost/json.hpp>
+#include <iostream>
 
-#include "tools/cli/commands.h"
+#include "tools/cli/verbs.h"
 
 namespace soma::cli {
 
@@ -10,98 +11,188 @@ namespace json = boost::json;
 
 namespace {
 
-int show(const Context& c, Result<json::value> r) {
+struct Flags {
+  std::string text, id, action = "action", capability = "session:start", model, coord, display_name,
+                        mode, profile;
+  std::vector<std::string> tags;
+  double risk = 0.1, confidence = 0.9, budget = 0, remaining = -1, temperature = -1,
+         importance = -1;
+  int top_k = 10, max_tokens = 0;
+  std::int64_t budgets_tokens = -1;
+  bool requires_human = false;
+};
+
+int evaluate(const Context& c, const Flags& f) {
+  json::object body{{"action_id", f.action},       {"capability", f.capability},
+                    {"risk_score", f.risk},        {"confidence", f.confidence},
+                    {"budget_required", f.budget}, {"requires_human", f.requires_human}};
+  if (f.remaining >= 0) body["budget_remaining"] = f.remaining;
+  return c.show(c.call("POST", "/v1/evaluate", body));
+}
+
+void add_policy(CLI::App& app, Context& context, const Wrap& run, const std::shared_ptr<Flags>& f) {
+  auto* policy = add_group(app, "policy", "What may be done, and why");
+  auto* command =
+      add_verb(*policy, context, run, "evaluate", "Score an action, and record the decision",
+               Effect::kWrite, "soma policy evaluate --risk 0.8 --confidence 0.5",
+               [&context, f] { return evaluate(context, *f); });
+  command->add_option("--action", f->action, "Name of the action")->type_name("NAME");
+  command->add_option("--capability", f->capability, "What it needs")->type_name("AREA:VERB");
+  command->add_option("--risk", f->risk, "0 to 1 (default 0.1)")->type_name("NUMBER");
+  command->add_option("--confidence", f->confidence, "0 to 1 (default 0.9)")->type_name("NUMBER");
+  command->add_option("--budget", f->budget, "Tokens it needs")->type_name("NUMBER");
+  command->add_option("--remaining", f->remaining, "Tokens that are left")->type_name("NUMBER");
+  command->add_flag("--requires-human", f->requires_human, "A person must agree");
+  add_verb(
+      *policy, context, run, "explain", "A recorded decision: what was asked, score, reasons",
+      Effect::kRead, "soma policy explain dec_0123456789abcdef01234567",
+      [&context, f] { return context.show(context.read("/v1/decisions/" + url_encoded(f->id))); })
+      ->add_option("decision", f->id, "Decision id")
+      ->required();
+}
+
+int remember(const Context& c, const Flags& f) {
+  json::object body{{"text", f.text}};
+  if (!f.coord.empty()) body["coord"] = f.coord;
+  if (f.importance >= 0) body["importance"] = f.importance;
+  if (!f.tags.empty()) body["tags"] = json::value_from(f.tags);
+  return c.show(c.call("POST", "/v1/remember", body));
+}
+
+int recall(const Context& c, const Flags& f) {
+  auto r = c.call("POST", "/v1/recall", json::object{{"query", f.text}, {"top_k", f.top_k}});
   if (!r) return c.fail(r.error());
-  c.print(*r);
+  json::array items = r->at("results").as_array();
+  for (auto& item : items)  // what people look for, where it is plain
+    if (const auto* text = member(item, "payload.text")) item.get_object()["text"] = *text;
+  c.print_list(items, {"score", "retriever", "memory_id", "text"}, {"coord", "payload"});
   return 0;
 }
 
-int list(const Context& c, Result<json::value> r, const char* member,
-         const std::vector<std::string>& columns) {
-  if (!r) return c.fail(r.error());
-  c.print_list(r->at(member).as_array(), columns);
+void add_memory(CLI::App& app, Context& context, const Wrap& run, const std::shared_ptr<Flags>& f) {
+  auto* memory = add_group(app, "memory", "What is remembered");
+  auto* remembers =
+      add_verb(*memory, context, run, "remember", "Remember a fact", Effect::kWrite,
+               "soma memory remember \"The invoice run is on Fridays.\" --tag billing",
+               [&context, f] { return remember(context, *f); });
+  remembers->add_option("text", f->text, "The fact")->required();
+  remembers->add_option("--coord", f->coord, "Its place: a newer fact there replaces it")
+      ->type_name("KEY");
+  remembers->add_option("--tag", f->tags, "May be repeated")->type_name("TAG");
+  remembers->add_option("--importance", f->importance, "0 to 1")->type_name("NUMBER");
+  auto* recalls =
+      add_verb(*memory, context, run, "recall", "Find facts by meaning and by words", Effect::kRead,
+               "soma memory recall \"when are invoices sent?\" --top-k 3",
+               [&context, f] { return recall(context, *f); });
+  recalls->add_option("query", f->text, "What to find")->required();
+  recalls->add_option("--top-k", f->top_k, "At most so many (default 10)")
+      ->check(CLI::Range(1, 200))
+      ->type_name("N");
+}
+
+int infer(const Context& c, const Flags& f) {
+  json::object body{{"prompt", f.text}};
+  if (!f.model.empty()) body["model"] = f.model;
+  if (f.max_tokens > 0) body["max_tokens"] = f.max_tokens;
+  if (f.temperature >= 0) body["temperature"] = f.temperature;
+  return c.show(c.call("POST", "/v1/infer_sync", body));
+}
+
+int embed(const Context& c, const Flags& f) {
+  auto r = c.call("POST", "/v1/embedding", json::object{{"text", f.text}});
+  if (!r || !c.table()) return c.show(r);
+  json::object shown = r->as_object();  // 384 numbers tell nobody anything
+  if (auto* vector = shown.if_contains("embedding"); vector && vector->is_array()) {
+    std::string first;
+    for (std::size_t i = 0; i < std::min<std::size_t>(4, vector->get_array().size()); ++i)
+      first += (i ? ", " : "") + json::serialize(vector->get_array()[i]);
+    shown["embedding"] = first + ", …";
+  }
+  c.print(shown);
   return 0;
+}
+
+void add_slm(CLI::App& app, Context& context, const Wrap& run, const std::shared_ptr<Flags>& f) {
+  auto* slm = add_group(app, "slm", "Models");
+  auto* models = add_verb(*slm, context, run, "models", "Models that answer now", Effect::kRead,
+                          "soma slm models", [&context] {
+                            return context.list("/v1/models", "data", {"id", "owned_by"});
+                          });
+  add_watch_option(*models, context);
+  auto* infers = add_verb(*slm, context, run, "infer", "Ask the model and wait", Effect::kWrite,
+                          "soma slm infer \"Name a prime number.\" --max-tokens 16",
+                          [&context, f] { return infer(context, *f); });
+  infers->add_option("prompt", f->text, "What to ask")->required();
+  infers->add_option("--model", f->model, "Another than the tenant's")->type_name("MODEL");
+  infers->add_option("--max-tokens", f->max_tokens, "At most so many")
+      ->check(CLI::Range(1, 4096))
+      ->type_name("N");
+  infers->add_option("--temperature", f->temperature, "0 to 2")->type_name("NUMBER");
+  add_verb(*slm, context, run, "embed", "Embed a text", Effect::kRead,
+           "soma slm embed \"a short text\" -o json", [&context, f] { return embed(context, *f); })
+      ->add_option("text", f->text, "The text")
+      ->required();
+}
+
+// Who the caller is decides the tenant, where none is named.
+Result<std::string> tenant_of(const Context& c, const Flags& f) {
+  if (!f.id.empty()) return f.id;
+  auto me = c.call("GET", "/v1/whoami");
+  if (!me) return tl::unexpected(me.error());
+  return text_of(*me, "tenant_id");
+}
+
+int tenant_set(const Context& c, const Flags& f) {
+  if (f.display_name.empty() && f.mode.empty() && f.profile.empty() && f.budgets_tokens < 0)
+    return c.fail({Code::kInvalidArgument, "nothing to set was named", {}},
+                  "give --display-name, --mode, --budget or --model-profile");
+  auto tenant = tenant_of(c, f);
+  if (!tenant) return c.fail(tenant.error());
+  const std::string path = "/v1/tenants/" + url_encoded(*tenant);
+  auto now = c.call("GET", path);
+  if (!now) return c.fail(now.error());
+  json::object body;
+  for (const char* name :
+       {"display_name", "deployment_mode", "budgets_tokens", "default_model_profile"})
+    if (const auto* v = now->as_object().if_contains(name)) body[name] = *v;
+  if (!f.display_name.empty()) body["display_name"] = f.display_name;
+  if (!f.mode.empty()) body["deployment_mode"] = f.mode;
+  if (!f.profile.empty()) body["default_model_profile"] = f.profile;
+  if (f.budgets_tokens >= 0) body["budgets_tokens"] = f.budgets_tokens;
+  return c.show(c.call("PUT", path, body));
+}
+
+void add_tenant(CLI::App& app, Context& context, const Wrap& run, const std::shared_ptr<Flags>& f) {
+  auto* tenant = add_group(app, "tenant", "A tenant's settings");
+  auto* show =
+      add_verb(*tenant, context, run, "show", "Settings in force", Effect::kRead,
+               "soma tenant show", [&context, f] {
+                 auto id = tenant_of(context, *f);
+                 if (!id) return context.fail(id.error());
+                 return context.show(context.call("GET", "/v1/tenants/" + url_encoded(*id)));
+               });
+  auto* set =
+      add_verb(*tenant, context, run, "set", "Change some of a tenant's settings", Effect::kWrite,
+               "soma tenant set --budget 20000", [&context, f] { return tenant_set(context, *f); });
+  for (auto* command : {show, set})
+    command->add_option("tenant", f->id, "The caller's when absent");
+  set->add_option("--display-name", f->display_name, "For people")->type_name("TEXT");
+  set->add_option("--mode", f->mode, "Deployment mode; can only be stricter than the server's")
+      ->type_name("MODE");
+  set->add_option("--budget", f->budgets_tokens, "Tokens that may be spent in all")
+      ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 53))
+      ->type_name("TOKENS");
+  set->add_option("--model-profile", f->profile, "Default model profile")->type_name("NAME");
 }
 
 }  // namespace
 
 void add_service_commands(CLI::App& app, Context& context, const Wrap& run) {
-  struct Flags {
-    std::string text, action = "action", capability = "session:start";
-    double risk = 0.1, confidence = 0.9, budget = 0;
-    int top_k = 10;
-  };
   auto f = std::make_shared<Flags>();
-  auto* policy = app.add_subcommand("policy", "Policy")->require_subcommand(1);
-  auto* evaluate = policy->add_subcommand("evaluate", "Score an action");
-  evaluate->add_option("--action", f->action);
-  evaluate->add_option("--capability", f->capability);
-  evaluate->add_option("--risk", f->risk);
-  evaluate->add_option("--confidence", f->confidence);
-  evaluate->add_option("--budget", f->budget);
-  evaluate->callback(run([&context, f] {
-    return show(context, context.call("POST", "/v1/evaluate",
-                                      json::object{{"action_id", f->action},
-                                                   {"capability", f->capability},
-                                                   {"risk_score", f->risk},
-                                                   {"confidence", f->confidence},
-                                                   {"budget_required", f->budget}}));
-  }));
-  auto* memory = app.add_subcommand("memory", "Memory")->require_subcommand(1);
-  auto* remember = memory->add_subcommand("remember", "Remember a fact");
-  remember->add_option("text", f->text)->required();
-  remember->callback(run([&context, f] {
-    return show(context, context.call("POST", "/v1/remember", json::object{{"text", f->text}}));
-  }));
-  auto* recall = memory->add_subcommand("recall", "Find facts");
-  recall->add_option("query", f->text)->required();
-  recall->add_option("--top-k", f->top_k);
-  recall->callback(run([&context, f] {
-    return list(
-        context,
-        context.call("POST", "/v1/recall", json::object{{"query", f->text}, {"top_k", f->top_k}}),
-        "results", {"memory_id", "score", "retriever", "payload"});
-  }));
-  auto* slm = app.add_subcommand("slm", "Models")->require_subcommand(1);
-  slm->add_subcommand("models", "Models that answer now")->callback(run([&context] {
-    return list(context, context.call("GET", "/v1/models"), "data", {"id", "owned_by"});
-  }));
-  auto* infer = slm->add_subcommand("infer", "Ask the model and wait");
-  infer->add_option("prompt", f->text)->required();
-  infer->callback(run([&context, f] {
-    return show(context, context.call("POST", "/v1/infer_sync", json::object{{"prompt", f->text}}));
-  }));
-  auto* embed = slm->add_subcommand("embed", "Embed a text");
-  embed->add_option("text", f->text)->required();
-  embed->callback(run([&context, f] {
-    return show(context, context.call("POST", "/v1/embedding", json::object{{"text", f->text}}));
-  }));
-  app.add_subcommand("status", "State of the node")->callback(run([&context] {
-    if (!context.table()) return show(context, context.call("GET", "/v1/admin/status"));
-    return list(context, context.call("GET", "/v1/admin/status"), "partitions",
-                {"partition", "serving", "epoch", "applied", "active_actors", "queued",
-                 "pending_effects", "parked", "problem"});
-  }));
-  auto* projections = app.add_subcommand("projections", "Postgres views")->require_subcommand(1);
-  projections->add_subcommand("lag", "Frames not yet in the views")->callback(run([&context] {
-    auto r = context.call("GET", "/v1/admin/status");
-    if (!r) return context.fail(r.error());
-    const auto* p = r->as_object().if_contains("projections");
-    if (!p) return context.fail({Code::kUnavailable, "the node has no projections", {}});
-    context.print(*p);
-    return 0;
-  }));
-  projections->add_subcommand("rebuild", "Drop and rebuild the views")->callback(run([&context] {
-    return show(context, context.call("POST", "/v1/admin/projections/rebuild", json::object{}));
-  }));
-  projections->add_subcommand("verify", "Digest of all rows")->callback(run([&context] {
-    return show(context, context.call("GET", "/v1/admin/projections/digest"));
-  }));
-  auto* effects = app.add_subcommand("effects", "Outside work")->require_subcommand(1);
-  effects->add_subcommand("list", "Pending effects")->callback(run([&context] {
-    return list(context, context.call("GET", "/v1/admin/effects"), "items",
-                {"effect_id", "kind", "attempt", "state", "since", "actor"});
-  }));
+  add_policy(app, context, run, f);
+  add_memory(app, context, run, f);
+  add_slm(app, context, run, f);
+  add_tenant(app, context, run, f);
 }
 
 }  // namespace soma::cli

@@ -1,14 +1,13 @@
 // soma session … and soma chat.
-#include <signal.h>
-#include <unistd.h>
-
 #include <CLI/CLI.hpp>
-#include <atomic>
 #include <boost/json.hpp>
 #include <iostream>
 
-#include "tools/cli/commands.h"
-#include "tools/cli/demo.h"
+#include "tools/cli/chat.h"
+#include "tools/cli/turn_view.h"
+#include "tools/cli/verbs.h"
+#include "tools/offline/export.h"
+#include "tools/term/text.h"
 
 namespace soma::cli {
 
@@ -16,159 +15,201 @@ namespace json = boost::json;
 
 namespace {
 
-int show(const Context& c, Result<json::value> r) {
-  if (!r) return c.fail(r.error());
-  c.print(*r);
-  return 0;
+struct Flags {
+  std::string id, other, text, model, persona, status, reason, at, out;
+  std::vector<std::string> metadata;
+  bool follow = false, wait = false;
+};
+
+std::string route(const std::string& id) { return "/v1/sessions/" + url_encoded(id); }
+
+// "ID" or "ID@AT".
+Result<json::value> state_of(const Context& c, const std::string& text, std::string at) {
+  const auto mark = text.find('@');
+  if (mark != text.npos) at = text.substr(mark + 1);
+  std::string path = "/v1/actors/session/" + url_encoded(text.substr(0, mark));
+  if (!at.empty()) path += "?at=" + url_encoded(at);
+  return c.read(path);
 }
 
-int list(const Context& c, const std::string& path, const std::vector<std::string>& columns) {
-  auto r = c.call("GET", path);
-  if (!r) return c.fail(r.error());
-  c.print_list(r->at("items").as_array(), columns);
-  return 0;
+int diff_states(const Context& c, const Flags& f) {
+  auto a = state_of(c, f.id, {}), b = state_of(c, f.other, {});
+  if (!a) return c.fail(a.error());
+  if (!b) return c.fail(b.error());
+  return print_diff(c, a->at("state"), b->at("state"));
 }
 
 int tail(const Context& c, const std::string& id, bool follow) {
-  if (c.table()) {
-    auto status = show_stream(c, id);
-    return status ? 0 : c.fail(status.error());
-  }
-  auto ok = c.follow("/v1/sessions/" + id + "/stream" + (follow ? "?follow=true" : ""),
-                     [](std::string_view, std::string_view data) {
-                       std::cout << data << std::endl;
-                       return true;
-                     });
+  const std::string path = route(id) + "/stream" + (follow ? "?follow=true" : "");
+  TurnView view(&std::cout, c.look());
+  auto ok = c.follow(path, [&](std::string_view name, std::string_view data) {
+    boost::system::error_code bad;
+    const json::value event = json::parse(data, bad);
+    if (bad) return true;
+    if (c.table())
+      view.take(name, event, 0);
+    else if (name == "token" || name == "restarted")
+      c.print(json::object{{"type", name}, {"data", event}});
+    else
+      c.print(event);
+    return true;
+  });
   return ok ? 0 : c.fail(ok.error());
 }
 
-std::atomic<bool> interrupted{false};
-
-// Ctrl-C cancels the turn in progress; Ctrl-D or an empty end of input leaves.
-int chat(const Context& c, std::string session) {
-  struct sigaction action {};
-  action.sa_handler = [](int) { interrupted = true; };
-  ::sigaction(SIGINT, &action, nullptr);
-  std::cout << "Talk to the model. Ctrl-C cancels a turn, Ctrl-D leaves." << std::endl;
-  for (;;) {
-    std::cout << "\nyou> " << std::flush;
-    std::string line;
-    if (!std::getline(std::cin, line)) {
-      if (interrupted.exchange(false)) {
-        std::cin.clear();
-        ::clearerr(stdin);
-        continue;
-      }
-      break;
-    }
-    if (line.empty()) continue;
-    auto started = session.empty()
-                       ? c.call("POST", "/v1/sessions/start", json::object{{"prompt", line}})
-                       : c.call("POST", "/v1/sessions/" + session + "/messages",
-                                json::object{{"content", line}});
-    if (!started) {
-      c.fail(started.error());
-      continue;
-    }
-    session = std::string(started->at("session_id").as_string());
-    const auto turn = started->at("turn").to_number<std::int64_t>();
-    bool cancelled = false, ours = false, answering = false;
-    interrupted = false;
-    auto ok = c.follow("/v1/sessions/" + session + "/stream", [&](std::string_view name,
-                                                                  std::string_view data) {
-      if (interrupted.exchange(false) && !cancelled) {
-        cancelled = true;
-        c.call("POST", "/v1/sessions/" + session + "/cancel", json::object{{"reason", "Ctrl-C"}});
-      }
-      const json::value v = json::parse(data);
-      if (name == "turn.started") ours = v.at("data").at("turn").to_number<std::int64_t>() == turn;
-      if (!ours) return true;
-      if (name == "token") {
-        if (!answering) std::cout << "soma> ";
-        answering = true;
-        std::cout << std::string(v.at("text").as_string()) << std::flush;
-      } else if (name == "policy.decided") {
-        const auto& d = v.at("data").at("decision").as_object();
-        std::cout << "[policy " << (d.at("allow").as_bool() ? "allowed" : "denied") << ", score "
-                  << json::serialize(d.at("score")) << "]\n";
-      } else if (name == "turn.failed") {
-        std::cout << "[failed: "
-                  << std::string(v.at("data").at("failure").at("message").as_string()) << "]\n";
-      } else if (name == "session.cancelled") {
-        std::cout << "\n[cancelled]\n";
-        session.clear();
-      }
-      return true;
-    });
-    std::cout << std::endl;
-    if (!ok) c.fail(ok.error());
+int start(const Context& c, const Flags& f) {
+  json::object body{{"prompt", f.text}};
+  if (!f.model.empty()) body["model"] = f.model;
+  if (!f.persona.empty()) body["persona"] = f.persona;
+  json::object metadata;
+  for (const auto& pair : f.metadata) {
+    const auto equals = pair.find('=');
+    if (equals == pair.npos || equals == 0)
+      return c.fail(
+          {Code::kInvalidArgument, "--meta takes NAME=VALUE, not `" + pair + "`", "--meta"});
+    boost::system::error_code bad;
+    const json::value parsed = json::parse(pair.substr(equals + 1), bad);
+    metadata[pair.substr(0, equals)] =
+        bad ? json::value(pair.substr(equals + 1)) : parsed;  // numbers and yes/no as such
   }
-  std::cout << (session.empty() ? "\n" : "\nresume with: soma chat --session " + session + "\n");
+  if (!metadata.empty()) body["metadata"] = std::move(metadata);
+  auto started = c.call("POST", "/v1/sessions/start", body);
+  if (!started || c.dry_run || !f.wait) return c.show(started);
+  const std::string id = text_of(*started, "session_id");
+  TurnView view(c.table() ? &std::cout : nullptr, c.look());
+  auto ok = c.follow(route(id) + "/stream", [&](std::string_view name, std::string_view data) {
+    view.take(name, json::parse(data), 0);
+    return true;
+  });
+  if (!ok) return c.fail(ok.error());
+  if (!c.table()) return c.show(c.call("GET", route(id)));
+  std::cout << id << " " << view.status << std::endl;
   return 0;
+}
+
+int show(const Context& c, const Flags& f) {
+  auto s = c.read(route(f.id));
+  if (!s || !c.table()) return c.show(s);
+  json::object head = s->as_object();
+  const json::value turns = head["turns"];
+  head.erase("turns");
+  c.print(head);
+  if (!turns.is_array()) return 0;
+  for (const auto& turn : turns.get_array()) {
+    const auto* memories = member(turn, "memories");
+    std::cout << "\nturn " << cell(member(turn, "turn")) << "  " << text_of(turn, "status")
+              << "  decision " << cell(member(turn, "decision_id")) << "  memories "
+              << (memories && memories->is_array() ? memories->get_array().size() : 0) << "\n";
+    std::cout << wrap("you>  " + printable(text_of(turn, "prompt"), true), 96, "  ");
+    const std::string answer = text_of(turn, "answer");
+    if (!answer.empty()) std::cout << wrap("soma> " + printable(answer, true), 96, "  ");
+    if (const auto* error = member(turn, "error"); error && error->is_object())
+      std::cout << "  failed: " << cell(member(*error, "message")) << " ["
+                << cell(member(*error, "code")) << "]\n";
+  }
+  std::cout.flush();
+  return 0;
+}
+
+using Run = std::function<int()>;
+
+void add_writes(CLI::App& session, Context& context, const Wrap& run,
+                const std::shared_ptr<Flags>& f) {
+  auto* starts = add_verb(session, context, run, "start", "Start a session", Effect::kWrite,
+                          "soma session start \"What is a fence?\" --wait",
+                          [&context, f] { return start(context, *f); });
+  starts->add_option("prompt", f->text, "What the user says")->required();
+  starts->add_option("--model", f->model, "Another than the tenant's")->type_name("MODEL");
+  starts->add_option("--persona", f->persona, "Who answers")->type_name("TEXT");
+  starts->add_option("--meta", f->metadata, "Metadata, as risk_score=0.4; may be repeated")
+      ->type_name("NAME=VALUE");
+  starts->add_flag("--wait", f->wait, "Until the answer is there");
+  auto* send = add_verb(session, context, run, "send", "Say something more", Effect::kWrite,
+                        "soma session send SESSION_ID \"And of Italy?\"", [&context, f] {
+                          return context.show(context.call("POST", route(f->id) + "/messages",
+                                                           json::object{{"content", f->text}}));
+                        });
+  send->add_option("id", f->id, "Session id")->required();
+  send->add_option("content", f->text, "What the user says")->required();
+  auto* cancel =
+      add_verb(session, context, run, "cancel", "Cancel the turn in progress", Effect::kWrite,
+               "soma session cancel SESSION_ID --reason typo", [&context, f] {
+                 return context.show(context.call("POST", route(f->id) + "/cancel",
+                                                  json::object{{"reason", f->reason}}));
+               });
+  cancel->add_option("id", f->id, "Session id")->required();
+  cancel->add_option("--reason", f->reason, "Recorded with it")->type_name("TEXT");
+}
+
+void add_reads(CLI::App& session, Context& context, const Wrap& run,
+               const std::shared_ptr<Flags>& f) {
+  auto* list = add_verb(session, context, run, "list", "Sessions, the newest first", Effect::kRead,
+                        "soma session list --status failed --limit 10", [&context, f] {
+                          std::string path = "/v1/sessions";
+                          if (!f->status.empty()) path += "?status=" + url_encoded(f->status);
+                          return context.list(
+                              path, "items",
+                              {"session_id", "status", "turns", "created_at", "user", "model"},
+                              {"tenant_id", "updated_at"});
+                        });
+  list->add_option("--status", f->status, "Only these")
+      ->check(CLI::IsMember(
+          {"accepted", "running", "waiting_approval", "completed", "failed", "cancelled"}))
+      ->type_name("STATUS");
+  add_list_options(*list, context);
+  add_watch_option(*list, context);
+  const auto with_id = [&](const char* name, const char* summary, const char* example, Run body) {
+    auto* command =
+        add_verb(session, context, run, name, summary, Effect::kRead, example, std::move(body));
+    command->add_option("id", f->id, "Session id")->required();
+    return command;
+  };
+  add_watch_option(*with_id("show", "A session and its turns", "soma session show SESSION_ID",
+                            [&context, f] { return show(context, *f); }),
+                   context);
+  auto* events = with_id(
+      "events", "A session's history", "soma session events SESSION_ID -o json", [&context, f] {
+        return context.list(route(f->id) + "/events", "items",
+                            {"sequence", "type", "time", "position", "principal"},
+                            {"event_id", "causation_id", "data"});
+      });
+  add_list_options(*events, context);
+  add_watch_option(*events, context);
+  with_id("tail", "Follow a session as it happens, tokens too",
+          "soma session tail SESSION_ID --follow",
+          [&context, f] { return tail(context, f->id, f->follow); })
+      ->add_flag("--follow", f->follow, "Stay for further turns");
+  with_id("state", "A session's whole state, now or at any place in its history",
+          "soma session state SESSION_ID --at 7",
+          [&context, f] { return context.show(state_of(context, f->id, f->at)); })
+      ->add_option("--at", f->at, "Sequence, UTC time or position")
+      ->type_name("AT");
+  auto* difference = add_verb(session, context, run, "diff",
+                              "What differs between two sessions, or two places of one",
+                              Effect::kRead, "soma session diff SESSION_ID@4 SESSION_ID",
+                              [&context, f] { return diff_states(context, *f); });
+  difference->add_option("a", f->id, "Session id, or ID@SEQUENCE")->required();
+  difference->add_option("b", f->other, "The same")->required();
+  with_id("export", "A session's state and events, a line of JSON each",
+          "soma session export SESSION_ID --out session.ndjson",
+          [&context, f] { return export_session(context, f->id, f->out); })
+      ->add_option("--out", f->out, "Write here instead of stdout")
+      ->type_name("FILE");
 }
 
 }  // namespace
 
 void add_session_commands(CLI::App& app, Context& context, const Wrap& run) {
-  auto* chat_command = app.add_subcommand("chat", "Talk to the model in the terminal");
-  auto resumed = std::make_shared<std::string>();
-  chat_command->add_option("--session", *resumed, "Go on with this session");
-  chat_command->callback(run([&context, resumed] { return chat(context, *resumed); }));
-
-  auto* session = app.add_subcommand("session", "Sessions")->require_subcommand(1);
-  struct Flags {
-    std::string id, text, model, status, reason, cursor;
-    int limit = 50;
-    bool follow = false;
-  };
+  auto options = std::make_shared<ChatOptions>();
+  auto* chat = add_verb(app, context, run, "chat", "Talk to the model in the terminal",
+                        Effect::kWrite, "soma chat --session SESSION_ID",
+                        [&context, options] { return run_chat(context, *options); });
+  chat->add_option("--session", options->session, "Go on with this one")->type_name("ID");
+  chat->add_option("--model", options->model, "Another than the tenant's")->type_name("MODEL");
   auto f = std::make_shared<Flags>();
-  auto* start = session->add_subcommand("start", "Start a session");
-  start->footer("Example: soma session start \"What is a fence?\" -o json");
-  start->add_option("prompt", f->text)->required();
-  start->add_option("--model", f->model);
-  start->callback(run([&context, f] {
-    json::object body{{"prompt", f->text}};
-    if (!f->model.empty()) body["model"] = f->model;
-    return show(context, context.call("POST", "/v1/sessions/start", body));
-  }));
-  auto* list_command = session->add_subcommand("list", "List sessions, newest first");
-  list_command->add_option("--status", f->status);
-  list_command->add_option("--limit", f->limit)->check(CLI::Range(1, 200));
-  list_command->add_option("--cursor", f->cursor);
-  list_command->callback(run([&context, f] {
-    std::string path = "/v1/sessions?limit=" + std::to_string(f->limit);
-    if (!f->status.empty()) path += "&status=" + f->status;
-    if (!f->cursor.empty()) path += "&cursor=" + f->cursor;
-    return list(context, path, {"session_id", "status", "turns", "created_at", "user", "model"});
-  }));
-  const auto with_id = [&](const char* name, const char* help, std::function<int()> body) {
-    auto* c = session->add_subcommand(name, help);
-    c->add_option("id", f->id, "Session id")->required();
-    c->callback(run(std::move(body)));
-    return c;
-  };
-  with_id("show", "Show a session",
-          [&context, f] { return show(context, context.call("GET", "/v1/sessions/" + f->id)); });
-  with_id("state", "A session's whole state",
-          [&context, f] { return show(context, context.call("GET", "/v1/sessions/" + f->id)); });
-  auto* events = with_id("events", "A session's history", [&context, f] {
-    return list(context, "/v1/sessions/" + f->id + "/events?limit=" + std::to_string(f->limit),
-                {"sequence", "type", "time", "position", "principal"});
-  });
-  events->add_option("--limit", f->limit)->check(CLI::Range(1, 200));
-  auto* tail_command = with_id("tail", "Follow a session",
-                               [&context, f] { return tail(context, f->id, f->follow); });
-  tail_command->add_flag("--follow", f->follow, "Stay for further turns");
-  auto* send = with_id("send", "Say something more", [&context, f] {
-    return show(context, context.call("POST", "/v1/sessions/" + f->id + "/messages",
-                                      json::object{{"content", f->text}}));
-  });
-  send->add_option("content", f->text)->required();
-  auto* cancel = with_id("cancel", "Cancel the turn in progress", [&context, f] {
-    return show(context, context.call("POST", "/v1/sessions/" + f->id + "/cancel",
-                                      json::object{{"reason", f->reason}}));
-  });
-  cancel->add_option("--reason", f->reason);
+  auto* session = add_group(app, "session", "Conversations, each of them governed and recorded");
+  add_writes(*session, context, run, f);
+  add_reads(*session, context, run, f);
 }
 
 }  // namespace soma::cli

@@ -1,0 +1,176 @@
+// Any actor, by reflection: which there are, their history, their state at any place in it.
+#include <boost/json/array.hpp>
+
+#include "runtime/api/journal_views.h"
+#include "runtime/api/submit.h"
+#include "runtime/api/views.h"
+
+namespace soma::runtime::api {
+
+namespace json = boost::json;
+using http::FieldType;
+using http::Responder;
+
+namespace {
+
+constexpr std::int64_t kListDefault = 50;
+constexpr std::size_t kPage = 500;
+
+// "PARTITION/TYPE/ID"; types and partitions hold no slash.
+std::optional<Host::ActorPlace> parse_cursor(const std::string& text, const std::string& tenant) {
+  const auto a = text.find('/'), b = text.find('/', a == text.npos ? a : a + 1);
+  if (a == text.npos || b == text.npos) return {};
+  const auto partition = parse_position(text.substr(0, a) + "/0");
+  if (!partition) return {};
+  return Host::ActorPlace{partition->partition,
+                          {tenant, text.substr(a + 1, b - a - 1), text.substr(b + 1), {}}};
+}
+
+void list(const Node& node, const RequestPtr& r, const Responder& responder) {
+  std::optional<Host::ActorPlace> after;
+  if (const auto cursor = r->query_value("cursor")) {
+    after = parse_cursor(*cursor, r->tenant());
+    if (!after)
+      return responder.send(
+          http::field_error({"query", "cursor"}, "must be a cursor of this list", "cursor"));
+  }
+  node.slow->post([&node, r, responder, after] {
+    const auto limit = static_cast<std::size_t>(r->query_int("limit", kListDefault));
+    const auto found =
+        node.host->actors(r->tenant(), r->query_value("type").value_or(""), after, limit);
+    json::array items;
+    for (const auto& place : found) {
+      json::object item = views::actor(place.actor);
+      item["partition"] = place.partition.value;
+      items.push_back(std::move(item));
+    }
+    json::value next;
+    if (found.size() == limit)
+      next = std::to_string(found.back().partition.value) + "/" + found.back().actor.type + "/" +
+             found.back().actor.id;
+    responder.send(
+        http::json_response(200, json::object{{"items", std::move(items)}, {"next_cursor", next}}));
+  });
+}
+
+// The actor that the path names, where its events are: a pool of models has a partition of its own
+// that its name does not tell. Nothing when it has no events.
+Result<std::optional<ActorKey>> find(const Node& node, const http::Request& r) {
+  ActorKey key{r.tenant(), r.param("type"), r.param("id"), {}};
+  if (!node.catalog->find(key.type)) return std::optional<ActorKey>{};
+  if (const auto tenant = r.query_value("tenant"); tenant && *tenant != r.tenant())
+    return std::optional<ActorKey>{};
+  for (std::uint32_t p = 0; p <= node.journal->partition_count(); ++p) {
+    if (p > 0) key.affinity = "#" + std::to_string(p - 1);
+    auto first = node.host->history(key, Sequence{0}, 1);
+    if (!first) return tl::unexpected(first.error());
+    if (!first->empty()) return std::optional(key);
+  }
+  return std::optional<ActorKey>{};
+}
+
+void with_actor(const Node& node, const RequestPtr& r, const Responder& responder,
+                std::function<void(const ActorKey&)> next) {
+  node.slow->post([&node, r, responder, next = std::move(next)] {
+    auto key = find(node, *r);
+    if (!key) return responder.fail(key.error());
+    if (!*key) return responder.fail({Code::kNotFound, "Actor not found", {}});
+    next(**key);
+  });
+}
+
+void state(const Node& node, const RequestPtr& r, const Responder& responder) {
+  const auto at = views::parse_at(r->query_value("at").value_or(""));
+  if (!at) return responder.fail({at.error().code, "query." + at.error().message, "query.at"});
+  with_actor(node, r, responder, [&node, r, responder, at = *at](const ActorKey& key) {
+    views::Fold fold(*node.catalog->find(key.type));
+    Position position{};
+    std::int64_t time_ms = 0;
+    for (bool more = true; more;) {
+      auto page = node.host->history(key, fold.sequence(), kPage);
+      if (!page) return responder.fail(page.error());
+      more = page->size() == kPage;
+      for (const auto& e : *page) {
+        if (!at.holds(e.event.sequence(), e.context.now_ms(), e.position)) {
+          more = false;
+          break;
+        }
+        if (auto ok = fold.apply(e.event); !ok) return responder.fail(ok.error());
+        position = e.position;
+        time_ms = e.context.now_ms();
+      }
+    }
+    if (fold.sequence().value == 0)
+      return responder.fail({Code::kNotFound, "the actor did not exist at that time", {}});
+    responder.send(http::json_response(
+        200, views::actor_state(key, fold.sequence(), position, time_ms, fold.state())));
+  });
+}
+
+void history(const Node& node, const RequestPtr& r, const Responder& responder) {
+  with_actor(node, r, responder, [&node, r, responder](const ActorKey& key) {
+    const auto limit = static_cast<std::size_t>(r->query_int("limit", kListDefault));
+    const auto after = static_cast<std::uint64_t>(r->query_int("cursor", 0));
+    auto page = node.host->history(key, Sequence{after}, limit);
+    if (!page) return responder.fail(page.error());
+    json::array items;
+    for (const auto& e : *page) items.push_back(views::event(*node.catalog, e));
+    json::value next;
+    if (page->size() == limit) next = std::to_string(page->back().event.sequence());
+    responder.send(
+        http::json_response(200, json::object{{"items", std::move(items)}, {"next_cursor", next}}));
+  });
+}
+
+json::array types(const actors::Catalog& catalog) {
+  json::array items;
+  for (const auto* type : catalog.all())
+    items.push_back({{"type", type->name()},
+                     {"state", type->new_state()->GetTypeName()},
+                     {"command", type->new_command()->GetTypeName()},
+                     {"event", type->new_event()->GetTypeName()},
+                     {"schema", type->schema_hash()}});
+  return items;
+}
+
+}  // namespace
+
+json::object actor_types(const actors::Catalog& catalog) {
+  return {{"items", types(catalog)}, {"next_cursor", nullptr}};
+}
+
+void register_actors(http::Router& router, const Node& node) {
+  const http::Field limit{.name = "limit", .type = FieldType::kInt, .min = 1, .max = 200};
+  const http::Field tenant{.name = "tenant", .description = "Another's answers as missing"};
+  router.add({.method = "GET",
+              .pattern = "/v1/actor-types",
+              .capability = "actor:read",
+              .summary = "Actor types of this build",
+              .tag = "actors"},
+             [&node](auto, auto responder) {
+               responder.send(http::json_response(200, actor_types(*node.catalog)));
+             });
+  router.add({.method = "GET",
+              .pattern = "/v1/actors",
+              .capability = "actor:read",
+              .summary = "Actors of the caller's tenant",
+              .tag = "actors",
+              .query = {{.name = "type"}, limit, {.name = "cursor"}, tenant}},
+             [&node](auto r, auto responder) { list(node, r, responder); });
+  router.add({.method = "GET",
+              .pattern = "/v1/actors/{type}/{id}",
+              .capability = "actor:read",
+              .summary = "An actor's state, now or at any place in its history",
+              .tag = "actors",
+              .query = {{.name = "at", .description = "Sequence, UTC time or position"}, tenant}},
+             [&node](auto r, auto responder) { state(node, r, responder); });
+  router.add({.method = "GET",
+              .pattern = "/v1/actors/{type}/{id}/history",
+              .capability = "actor:read",
+              .summary = "An actor's events, the oldest first",
+              .tag = "actors",
+              .query = {limit, {.name = "cursor", .type = FieldType::kInt, .min = 0}, tenant}},
+             [&node](auto r, auto responder) { history(node, r, responder); });
+}
+
+}  // namespace soma::runtime::api

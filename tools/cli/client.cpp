@@ -1,0 +1,185 @@
+// Calls of the node's routes.
+#include <boost/json.hpp>
+#include <cctype>
+
+#include "runtime/effects/http_client.h"
+#include "tools/cli/commands.h"
+#include "tools/cli/discovery.h"
+#include "tools/offline/folder.h"
+
+namespace soma::cli {
+
+namespace json = boost::json;
+
+namespace {
+
+constexpr long kTimeoutMs = 180'000;
+
+std::vector<std::string> headers_for(const Context& c) {
+  std::vector<std::string> out{"X-Client-Type: cli"};
+  std::string token = c.token.empty() ? environment("SOMA_TOKEN") : c.token;
+  if (token.empty())
+    if (const auto profile = profile_of(c)) token = profile->token;
+  if (!token.empty()) out.push_back("Authorization: Bearer " + token);
+  return out;
+}
+
+// For answers that are no problem documents, as a proxy's.
+Code code_of_status(long status) {
+  switch (status) {
+    case 400:
+      return Code::kMalformed;
+    case 401:
+      return Code::kUnauthenticated;
+    case 403:
+      return Code::kForbidden;
+    case 404:
+      return Code::kNotFound;
+    case 409:
+      return Code::kConflict;
+    case 412:
+      return Code::kVersionMismatch;
+    case 422:
+      return Code::kInvalidArgument;
+    case 429:
+      return Code::kRateLimited;
+    case 501:
+      return Code::kNotSupported;
+    case 502:
+    case 503:
+    case 504:
+      return Code::kUnavailable;
+    default:
+      return Code::kInternal;
+  }
+}
+
+std::string header(const runtime::HttpReply& reply, const char* name) {
+  const auto it = reply.headers.find(name);
+  return it == reply.headers.end() ? std::string() : it->second;
+}
+
+}  // namespace
+
+std::string url_encoded(std::string_view text) {
+  static constexpr char kHex[] = "0123456789ABCDEF";
+  std::string out;
+  for (const char ch : text) {
+    const auto c = static_cast<unsigned char>(ch);
+    if (std::isalnum(c) || ch == '-' || ch == '_' || ch == '.' || ch == '~')
+      out.push_back(ch);
+    else
+      out += {'%', kHex[c >> 4], kHex[c & 15]};
+  }
+  return out;
+}
+
+Error Context::error_of(long status, const std::string& body, const std::string& trace_id,
+                        const std::string& retry_after) const {
+  boost::system::error_code bad;
+  const json::value v = json::parse(body, bad);
+  Error e;
+  std::string code = bad ? "" : text_of(v, "code");
+  e.code = code.empty() ? code_of_status(status) : code_from_name(code);
+  if (e.code == Code::kInternal && !code.empty() && code != "internal")
+    e.code = code_of_status(status);  // a code that this build does not know
+  e.message = bad ? "" : text_of(v, "detail");
+  if (e.message.empty() && !bad) e.message = text_of(v, "title");
+  if (e.message.empty()) e.message = "the server answered " + std::to_string(status);
+  if (!retry_after.empty())
+    e.retry_after_ms = 1000 * std::strtoll(retry_after.c_str(), nullptr, 10);
+  problem_ = {e.message, code.empty() ? std::string(code_name(e.code)) : code, trace_id, status};
+  return e;
+}
+
+Result<json::value> Context::call(const std::string& method, const std::string& path,
+                                  const json::value& body) const {
+  if (dry_run && method != "GET")
+    return json::object{{"dry_run", true}, {"method", method}, {"path", path}, {"body", body}};
+  auto base = url();
+  if (!base) return tl::unexpected(base.error());
+  runtime::HttpCall c;
+  c.method = method;
+  c.url = *base + path;
+  c.headers = headers_for(*this);
+  c.timeout_ms = kTimeoutMs;
+  if (method != "GET" && !idempotency_key.empty())
+    c.headers.push_back("Idempotency-Key: " + idempotency_key);
+  if (!body.is_null()) {
+    c.body = json::serialize(body);
+    c.headers.push_back("Content-Type: application/json");
+  }
+  auto reply = runtime::http_call(c);
+  if (!reply) return tl::unexpected(reply.error());
+  const std::string trace = header(*reply, "x-request-id");
+  if (reply->status >= 400)
+    return tl::unexpected(
+        error_of(reply->status, reply->body, trace, header(*reply, "retry-after")));
+  boost::system::error_code bad;
+  json::value v = json::parse(reply->body, bad);
+  if (bad)
+    return soma::fail(Code::kInternal,
+                      c.url + " answered something that is not JSON; is it a soma node?");
+  return v;
+}
+
+Result<json::value> Context::read(const std::string& path) const {
+  if (!folder_ && !kafka.empty()) {
+    auto log = offline::open_cluster(kafka, kafka_topic_prefix);
+    if (!log) return tl::unexpected(log.error());
+    folder_ = offline::Folder::over("the journal of " + kafka, std::move(*log));
+  }
+  if (folder_) return folder_->get(path);
+  if (node_is_there()) return call("GET", path);
+  if (!offline && (!server.empty() || !environment("SOMA_SERVER").empty() || !profile.empty()))
+    return tl::unexpected(url().error());
+  if (!folder_) {
+    auto opened = offline::Folder::open(folder());
+    if (!opened && opened.error().code == Code::kNotFound && !offline)
+      return tl::unexpected(url().error());  // neither a node nor a folder
+    if (!opened) return tl::unexpected(opened.error());
+    folder_ = std::move(*opened);
+  }
+  return folder_->get(path);
+}
+
+Status Context::follow(const std::string& path,
+                       const std::function<bool(std::string_view, std::string_view)>& on_event,
+                       const std::function<bool()>& on_idle,
+                       const std::string& last_event_id) const {
+  auto base = url();
+  if (!base) return tl::unexpected(base.error());
+  runtime::HttpCall c;
+  c.url = *base + path;
+  c.headers = headers_for(*this);
+  c.on_idle = on_idle;
+  if (!last_event_id.empty()) c.headers.push_back("Last-Event-ID: " + last_event_id);
+  std::string buffer, name, data;
+  bool stop = false;
+  c.on_bytes = [&](std::string_view bytes) {
+    buffer.append(bytes);
+    for (auto end = buffer.find('\n'); end != std::string::npos && !stop; end = buffer.find('\n')) {
+      std::string line = buffer.substr(0, end);
+      buffer.erase(0, end + 1);
+      if (!line.empty() && line.back() == '\r') line.pop_back();
+      if (line.starts_with("event: "))
+        name = line.substr(7);
+      else if (line.starts_with("data: "))
+        data += (data.empty() ? "" : "\n") + line.substr(6);
+      else if (line.empty()) {
+        if (!data.empty()) stop = !on_event(name, data);
+        name.clear();
+        data.clear();
+      }
+    }
+    return !stop;
+  };
+  auto reply = runtime::http_call(c);
+  if (!reply) return tl::unexpected(reply.error());
+  if (reply->status >= 400)
+    return tl::unexpected(error_of(reply->status, reply->body, header(*reply, "x-request-id"),
+                                   header(*reply, "retry-after")));
+  return {};
+}
+
+}  // namespace soma::cli

@@ -1,0 +1,29 @@
+// How commands are put into the tree: every one with its effect and an example.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "tools/cli/commands.h"
+
+namespace soma::cli {
+
+CLI::App* add_group(CLI::App& parent, const char* name, const char* summary);
+
+// A command. Writes take --dry-run and --idempotency-key, destructive ones --yes as well, and are
+// confirmed before `body` runs.
+CLI::App* add_verb(CLI::App& parent, Context& context, const Wrap& run, const char* name,
+                   const char* summary, Effect effect, const char* example,
+                   std::function<int()> body);
+// The same for what writes nowhere but on this machine: no --idempotency-key.
+CLI::App* add_local_verb(CLI::App& parent, Context& context, const Wrap& run, const char* name,
+                         const char* summary, Effect effect, const char* example,
+                         std::function<int()> body);
+void add_list_options(CLI::App& command, Context& context);   // --limit, --cursor, --filter
+void add_watch_option(CLI::App& command, Context& context);   // --watch [SECONDS]
+void add_kafka_options(CLI::App& command, Context& context);  // --kafka, --kafka-topic-prefix
+
+// The tree as data, from the parser's own.
+CommandNode tree_of(const CLI::App& app, const Context& context);
+
+}  // namespace soma::cli

@@ -1,0 +1,70 @@
+// A data folder, read as the node would answer: the same routes, without a node.
+#pragma once
+
+#include <boost/json/value.hpp>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "actors/actor_type.h"
+#include "events/embedded/scan.h"
+#include "events/log.h"
+#include "runtime/host/ports.h"
+#include "runtime/verify/journal.h"
+
+namespace soma::cli::offline {
+
+// Read-only, also beside a running node: takes no lock, writes nothing, and sees the journal as it
+// stood at the opening. What looks damaged while a node writes is looked at again before it is
+// called so. kNotFound, kCorrupt.
+Result<std::unique_ptr<events::Log>> open_log(const std::string& folder);
+
+// The journal of a Kafka cluster, read-only.
+Result<std::unique_ptr<events::Log>> open_cluster(const std::string& brokers,
+                                                  const std::string& topic_prefix);
+
+// Where a record stands: file and byte; nothing when the files do not hold it.
+struct Place {
+  std::string file;
+  std::uint64_t byte = 0;
+};
+std::optional<Place> locate(const std::string& folder, Position position);
+
+// Not thread-safe. Sees every tenant: who may read the files may read all of it.
+class Folder {
+ public:
+  static Result<std::shared_ptr<Folder>> open(const std::string& folder);
+  // Over the journal of a cluster: no files, no snapshots. `name`: for messages.
+  static std::shared_ptr<Folder> over(std::string name, std::unique_ptr<events::Log> log);
+  // GET of a route: actors, actor-types, sessions, log, snapshots. kNotSupported for others.
+  Result<boost::json::value> get(const std::string& path_and_query);
+  const events::Log& log() const { return *log_; }
+
+ private:
+  using Query = std::map<std::string, std::string>;
+  explicit Folder(std::string folder) : folder_(std::move(folder)) {}
+
+  Result<boost::json::value> actors(const Query& q);
+  Result<boost::json::value> actor(const std::string& type, const std::string& id, const Query& q,
+                                   bool history);
+  Result<boost::json::value> session(const std::string& id);
+  Result<boost::json::value> sessions(const Query& q);
+  Result<boost::json::value> frames(const Query& q);
+  Result<boost::json::value> snapshots(const Query& q);
+  // The one actor of this type and id; an empty tenant is found out.
+  Result<ActorKey> find(const std::string& tenant, const std::string& type, const std::string& id);
+  Status each_event(
+      const ActorKey& key,
+      const std::function<bool(const v1::RecordedEvent&, const v1::Context&, Position)>& visit);
+  Status each_frame(const std::function<bool(const events::ValidFrame&)>& visit);
+
+  const std::string folder_;
+  std::unique_ptr<runtime::StateStore> store_;  // null: none; opened first, so never ahead
+  std::unique_ptr<events::Log> log_;
+  std::unique_ptr<runtime::Journal> journal_;
+  std::unique_ptr<actors::Catalog> catalog_ = actors::standard_catalog();
+};
+
+}  // namespace soma::cli::offline

@@ -1,0 +1,213 @@
+// soma log and soma actor: through a running node, or on a stopped folder.
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <boost/json.hpp>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+
+#include "schemas/base/ids.h"
+#include "tools/cli/progress.h"
+#include "tools/cli/verbs.h"
+#include "tools/offline/export.h"
+#include "tools/term/diff.h"
+
+namespace soma::cli {
+
+namespace json = boost::json;
+
+namespace {
+
+struct Flags {
+  std::string actor, at, from, to, position, type, out;
+  int partition = -1;
+};
+
+// "TYPE/ID" or "TENANT/TYPE/ID" as a route.
+Result<std::string> actor_route(const std::string& text) {
+  const auto a = text.find('/'), b = text.find('/', a == text.npos ? a : a + 1);
+  if (a == text.npos || a == 0 || a + 1 == text.size() || b == a + 1 || b + 1 == text.size())
+    return soma::fail(Code::kInvalidArgument,
+                      "an actor is TENANT/TYPE/ID or TYPE/ID, not `" + text + "`", "ACTOR");
+  if (b == text.npos)
+    return "/v1/actors/" + url_encoded(text.substr(0, a)) + "/" + url_encoded(text.substr(a + 1));
+  return "/v1/actors/" + url_encoded(text.substr(a + 1, b - a - 1)) + "/" +
+         url_encoded(text.substr(b + 1)) + "?tenant=" + url_encoded(text.substr(0, a));
+}
+
+std::string with_query(const std::string& route, const std::string& name,
+                       const std::string& value) {
+  if (value.empty()) return route;
+  return route + (route.find('?') == route.npos ? "?" : "&") + name + "=" + url_encoded(value);
+}
+
+Result<json::value> state_at(const Context& c, const std::string& actor, const std::string& at) {
+  auto route = actor_route(actor);
+  if (!route) return tl::unexpected(route.error());
+  return c.read(with_query(*route, "at", at));
+}
+
+int actor_state(const Context& c, const Flags& f) { return c.show(state_at(c, f.actor, f.at)); }
+
+int actor_history(const Context& c, const Flags& f) {
+  auto route = actor_route(f.actor);
+  if (!route) return c.fail(route.error());
+  const auto query = route->find('?');
+  const std::string path =
+      route->substr(0, query) + "/history" + (query == route->npos ? "" : route->substr(query));
+  return c.list(path, "items", {"sequence", "type", "time", "position", "principal"},
+                {"event_id", "causation_id", "data"});
+}
+
+}  // namespace
+
+int print_diff(const Context& c, const Result<json::value>& from, const Result<json::value>& to) {
+  if (!from) return c.fail(from.error());
+  if (!to) return c.fail(to.error());
+  c.print_list(diff(*from, *to), {"change", "path", "from", "to"});
+  return 0;
+}
+
+namespace {
+
+int actor_diff(const Context& c, const Flags& f) {
+  auto from = state_at(c, f.actor, f.from), to = state_at(c, f.actor, f.to);
+  if (!from) return c.fail(from.error());
+  if (!to) return c.fail(to.error());
+  return print_diff(c, from->at("state"), to->at("state"));
+}
+
+int log_stat(const Context& c) {
+  auto r = c.read("/v1/log/partitions");
+  if (!r) return c.fail(r.error());
+  std::uint64_t records = 0, frames = 0, voided = 0, bytes = 0, segments = 0;
+  std::string oldest, newest;
+  for (const auto& p : r->at("items").as_array()) {
+    records += p.at("records").to_number<std::uint64_t>();
+    frames += p.at("frames").to_number<std::uint64_t>();
+    voided += p.at("voided").to_number<std::uint64_t>();
+    const std::string from = text_of(p, "oldest"), to = text_of(p, "newest");
+    if (oldest.empty() || (!from.empty() && from < oldest)) oldest = from;
+    newest = std::max(newest, to);
+  }
+  json::object out{{"partitions", r->at("items").as_array().size()},
+                   {"records", records},
+                   {"frames", frames},
+                   {"voided", voided},
+                   {"oldest", oldest.empty() ? json::value(nullptr) : json::value(oldest)},
+                   {"newest", newest.empty() ? json::value(nullptr) : json::value(newest)}};
+  std::error_code error;
+  for (const auto& e : std::filesystem::directory_iterator(c.folder() + "/log", error))
+    if (e.path().extension() == ".seg") {
+      ++segments;
+      bytes += e.file_size(error);
+    }
+  if (segments > 0 && c.server.empty() && c.kafka.empty()) {
+    out["segments"] = segments;
+    out["bytes"] = bytes;
+  }
+  c.print(out);
+  return 0;
+}
+
+int log_get(const Context& c, const std::string& text) {
+  const auto position = parse_position(text);
+  if (!position)
+    return c.fail({Code::kInvalidArgument, "a position is PARTITION/OFFSET, as 3/17", "POSITION"});
+  return c.show(c.read("/v1/log/frames/" + to_string(*position)));
+}
+
+int log_tail(const Context& c) {
+  auto r = c.read("/v1/log/frames?newest=true&limit=" + std::to_string(std::min(c.limit, 200)));
+  if (!r) return c.fail(r.error());
+  c.print_list(r->at("items").as_array(), {"time", "position", "epoch", "commands", "events"},
+               {"number", "hash"});
+  return 0;
+}
+
+void add_log(CLI::App& app, Context& context, const Wrap& run, const std::shared_ptr<Flags>& f) {
+  auto* log = add_group(app, "log", "The journal: everything that ever happened");
+  add_kafka_options(*log, context);
+  auto* stat = add_verb(*log, context, run, "stat", "Size and span of the journal", Effect::kRead,
+                        "soma log stat", [&context] { return log_stat(context); });
+  add_watch_option(*stat, context);
+  auto* partitions = add_verb(
+      *log, context, run, "partitions", "Records, epoch and chain head of each partition",
+      Effect::kRead, "soma log partitions -o wide", [&context] {
+        return context.list("/v1/log/partitions", "items",
+                            {"partition", "records", "frames", "voided", "epoch", "newest"},
+                            {"number", "oldest", "head"});
+      });
+  add_watch_option(*partitions, context);
+  auto* tail =
+      add_verb(*log, context, run, "tail", "The newest frames", Effect::kRead,
+               "soma log tail --limit 5 -o json", [&context] { return log_tail(context); });
+  tail->add_option("--limit", context.limit, "At most so many")
+      ->check(CLI::Range(1, 200))
+      ->type_name("N");
+  add_watch_option(*tail, context);
+  auto* get = add_verb(*log, context, run, "get", "One frame, decoded", Effect::kRead,
+                       "soma log get 3/17 -o yaml",
+                       [&context, f] { return log_get(context, f->position); });
+  get->add_option("position", f->position, "PARTITION/OFFSET")->required();
+  auto* exported =
+      add_verb(*log, context, run, "export", "All frames, decoded, a line of JSON each",
+               Effect::kRead, "soma log export --out journal.ndjson",
+               [&context, f] { return export_frames(context, f->from, f->partition, f->out); });
+  exported->add_option("--from", f->from, "Begin at this position")->type_name("PARTITION/OFFSET");
+  exported->add_option("--partition", f->partition, "Only this one")
+      ->check(CLI::Range(0, 4095))
+      ->type_name("N");
+  exported->add_option("--out", f->out, "Write here instead of stdout")->type_name("FILE");
+}
+
+}  // namespace
+
+void add_journal_commands(CLI::App& app, Context& context, const Wrap& run) {
+  auto f = std::make_shared<Flags>();
+  add_log(app, context, run, f);
+  auto* actor = add_group(app, "actor", "Any actor, by reflection");
+  add_kafka_options(*actor, context);
+  add_verb(*actor, context, run, "types", "Actor types of the node's build", Effect::kRead,
+           "soma actor types", [&context] {
+             return context.list("/v1/actor-types", "items", {"type", "state", "event"},
+                                 {"command", "schema"});
+           });
+  auto* list = add_verb(*actor, context, run, "list", "Actors that have events", Effect::kRead,
+                        "soma actor list --type session", [&context, f] {
+                          return context.list(with_query("/v1/actors", "type", f->type), "items",
+                                              {"actor", "type", "partition"}, {"tenant", "id"});
+                        });
+  list->add_option("--type", f->type, "Only of this type")->type_name("TYPE");
+  add_list_options(*list, context);
+  add_watch_option(*list, context);
+  const auto of_actor = [&](const char* name, const char* summary, const char* example,
+                            std::function<int()> body) {
+    auto* command =
+        add_verb(*actor, context, run, name, summary, Effect::kRead, example, std::move(body));
+    command->add_option("actor", f->actor, "TENANT/TYPE/ID, or TYPE/ID")->required();
+    return command;
+  };
+  add_watch_option(*of_actor("show", "An actor as it is now", "soma actor show demo/tenant/demo",
+                             [&context, f] { return actor_state(context, *f); }),
+                   context);
+  auto* history = of_actor("history", "An actor's events", "soma actor history session/SESSION_ID",
+                           [&context, f] { return actor_history(context, *f); });
+  add_list_options(*history, context);
+  add_watch_option(*history, context);
+  of_actor("state", "An actor's state, now or at any place in its history",
+           "soma actor state session/SESSION_ID --at 7",
+           [&context, f] { return actor_state(context, *f); })
+      ->add_option("--at", f->at, "Sequence, UTC time or position")
+      ->type_name("AT");
+  auto* difference = of_actor("diff", "What changed between two places in an actor's history",
+                              "soma actor diff session/SESSION_ID --from 3 --to 9",
+                              [&context, f] { return actor_diff(context, *f); });
+  difference->add_option("--from", f->from, "Sequence, UTC time or position")
+      ->required()
+      ->type_name("AT");
+  difference->add_option("--to", f->to, "The same; now when absent")->type_name("AT");
+}
+
+}  // namespace soma::cli
