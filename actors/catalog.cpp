@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <set>
 
+#include "actors/approvals/approvals.h"
+#include "actors/constitution/constitution.h"
 #include "actors/counter/counter.h"
 #include "actors/inference/inference.h"
 #include "actors/memory/memory.h"
@@ -94,6 +96,8 @@ std::unique_ptr<Catalog> standard_catalog() {
   types.push_back(std::make_unique<TypedActor<InferenceDecider>>());
   types.push_back(std::make_unique<TypedActor<ModelDecider>>());
   types.push_back(std::make_unique<TypedActor<MemoryDecider>>());
+  types.push_back(std::make_unique<TypedActor<ConstitutionDecider>>());
+  types.push_back(std::make_unique<TypedActor<ApprovalsDecider>>());
   return std::make_unique<Catalog>(std::move(types));
 }
 

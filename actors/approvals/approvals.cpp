@@ -1,6 +1,8 @@
 // The register's rules: not by the requester, not twice, not after its time.
 #include "actors/approvals/approvals.h"
 
+#include <map>
+
 #include "actors/actor_type.h"
 #include "soma/v1/constitution.pb.h"
 #include "soma/v1/session.pb.h"
@@ -205,13 +207,17 @@ void ApprovalsDecider::evolve(State& s, const Event& e) {
 }
 
 std::vector<Effect> ApprovalsDecider::effects(const ActorKey&, const State& s) {
-  std::vector<Effect> out;
+  std::map<std::string, std::int64_t> due;  // in the order of ids, whatever the map's
   for (const auto& [id, a] : s.approvals())
-    if (a.status() == v1::PENDING)
-      out.push_back({.effect_id = kExpiry + id,
-                     .kind = "timer",
-                     .not_before_ms = a.expires_ms(),
-                     .request = {}});
+    if (a.status() == v1::PENDING) due[id] = a.expires_ms();
+  std::vector<Effect> out;
+  for (const auto& [id, at_ms] : due) {
+    Effect timer;
+    timer.effect_id = kExpiry + id;
+    timer.kind = "timer";
+    timer.not_before_ms = at_ms;
+    out.push_back(std::move(timer));
+  }
   return out;
 }
 

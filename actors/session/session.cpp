@@ -4,11 +4,13 @@
 #include <algorithm>
 
 #include "actors/actor_type.h"
+#include "actors/approvals/approvals.h"
 #include "actors/memory/memory.h"
 #include "actors/model/model.h"
-#include "actors/policy/policy.h"
+#include "actors/policy/judge.h"
 #include "actors/session/prompt.h"
 #include "actors/tenant/tenant.h"
+#include "schemas/base/sha256.h"
 
 namespace soma::actors {
 
@@ -22,13 +24,15 @@ constexpr int kMaxTurns = 10'000;
 constexpr std::uint32_t kMaxRecallAttempts = 3;
 constexpr std::uint32_t kRecallTopK = 5;
 constexpr std::int64_t kCallDeadlineMs = 120'000;
+constexpr std::int64_t kApprovalMs = 24LL * 3600 * 1000;
+constexpr std::size_t kSummaryBytes = 500;  // of the prompt, in what a person reads
 
 const v1::Turn* current(const v1::SessionState& s) {
   return s.turns_size() == 0 ? nullptr : &s.turns(s.turns_size() - 1);
 }
 bool in_progress(const v1::Turn* t) {
-  return t &&
-         (t->stage() == v1::RESERVING || t->stage() == v1::RECALLING || t->stage() == v1::CALLING);
+  return t && (t->stage() == v1::AWAITING_APPROVAL || t->stage() == v1::RESERVING ||
+               t->stage() == v1::RECALLING || t->stage() == v1::CALLING);
 }
 
 Decided replying(const v1::SessionState& s, const std::string& id, v1::SessionStatus status,
@@ -81,30 +85,8 @@ Status check_prompt(const std::string& prompt, const char* field) {
   return {};
 }
 
-// Turn started, policy decided, and either budget asked for or the turn refused.
-Status begin_turn(Decided& d, const ActorKey& self, const v1::SessionState& s,
-                  const std::string& prompt, v1::PolicyInput policy,
-                  const v1::TenantSettings& settings, const v1::Context& context) {
-  const auto turn = static_cast<std::uint32_t>(s.turns_size() + 1);
-  const std::int64_t tokens = estimate_tokens(s, prompt, max_tokens_of(s));
-  policy.set_budget_required(static_cast<double>(tokens));
-  auto decision = evaluate_policy(policy, settings.deployment_mode(), derive_id(context, "dec"));
-  if (!decision) return tl::unexpected(decision.error());
-  decision->set_settings_version(settings.version());
-  auto* started = d.events.emplace_back().mutable_turn_started();
-  started->set_turn(turn);
-  started->set_prompt(prompt);
-  started->set_at_ms(context.now_ms());
-  auto* decided = d.events.emplace_back().mutable_policy_decided();
-  decided->set_turn(turn);
-  *decided->mutable_decision() = *decision;
-  if (!decision->allow()) {
-    fail_turn(
-        d, turn,
-        failure("policy_denied", "policy denied the turn; decision " + decision->decision_id()),
-        context.now_ms());
-    return {};
-  }
+void ask_budget(Decided& d, const ActorKey& self, std::uint32_t turn, std::int64_t tokens,
+                const v1::Context& context) {
   auto* requested = d.events.emplace_back().mutable_budget_requested();
   requested->set_turn(turn);
   requested->set_reservation_id(derive_id(context, "res"));
@@ -115,10 +97,72 @@ Status begin_turn(Decided& d, const ActorKey& self, const v1::SessionState& s,
   reserve->set_tokens(tokens);
   *reserve->mutable_holder() = to_ref(self);
   send_to_tenant(d, self.tenant, c);
+}
+
+// The turn parks. What is approved is exactly this prompt of this session under this decision.
+void ask_person(Decided& d, const ActorKey& self, const v1::TurnStarted& turn,
+                const v1::PolicyDecision& decision, const v1::Context& context) {
+  auto* asked = d.events.emplace_back().mutable_approval_requested();
+  asked->set_turn(turn.turn());
+  asked->set_approval_id(derive_id(context, "apr"));
+  asked->set_action_hash(sha256_hex(to_string(self) + "\n" + deterministic_bytes(turn) + "\n" +
+                                    deterministic_bytes(decision)));
+  asked->set_at_ms(context.now_ms());
+  v1::ApprovalsCommand c;
+  auto* a = c.mutable_request_approval()->mutable_approval();
+  a->set_approval_id(asked->approval_id());
+  a->set_action("session.turn");
+  a->set_action_hash(asked->action_hash());
+  a->set_requested_by(context.principal().subject());
+  a->set_session_id(self.id);
+  a->set_expires_ms(context.now_ms() + kApprovalMs);
+  *a->mutable_requester() = to_ref(self);
+  a->set_summary(turn.prompt().substr(0, kSummaryBytes));
+  d.sends.push_back({approvals_key(self.tenant), deterministic_bytes(c)});
+}
+
+// A failed check names the constitution, so that its reader knows whose rule it was.
+v1::Failure denial(const v1::PolicyDecision& decision) {
+  std::string codes;
+  for (const auto& code : decision.reason_codes()) codes += (codes.empty() ? "" : ", ") + code;
+  return failure(
+      "policy_denied",
+      "policy denied the turn (" + codes + "); decision " + decision.decision_id() +
+          " under constitution " +
+          (decision.constitution_hash().empty() ? "none" : decision.constitution_hash()));
+}
+
+// Turn started, policy decided, and then: refused, parked for a person, or budget asked for.
+Status begin_turn(Decided& d, const ActorKey& self, const v1::SessionState& s,
+                  const std::string& prompt, v1::PolicyInput policy,
+                  const v1::TenantSettings& settings, const v1::ConstitutionInForce& constitution,
+                  const v1::Context& context) {
+  const std::int64_t tokens = estimate_tokens(s, prompt, max_tokens_of(s));
+  policy.set_budget_required(static_cast<double>(tokens));
+  auto decision =
+      judge(policy, settings.deployment_mode(), derive_id(context, "dec"), constitution);
+  if (!decision) return tl::unexpected(decision.error());
+  decision->set_settings_version(settings.version());
+  v1::TurnStarted turn;
+  turn.set_turn(static_cast<std::uint32_t>(s.turns_size() + 1));
+  turn.set_prompt(prompt);
+  turn.set_at_ms(context.now_ms());
+  *turn.mutable_constitution() = constitution;
+  *d.events.emplace_back().mutable_turn_started() = turn;
+  auto* decided = d.events.emplace_back().mutable_policy_decided();
+  decided->set_turn(turn.turn());
+  *decided->mutable_decision() = *decision;
+  if (decision->needs_approval())
+    ask_person(d, self, turn, *decision, context);
+  else if (decision->allow())
+    ask_budget(d, self, turn.turn(), tokens, context);
+  else
+    fail_turn(d, turn.turn(), denial(*decision), context.now_ms());
   return {};
 }
 
 v1::SessionStatus status_after(const Decided& d) {
+  if (d.events.back().has_approval_requested()) return v1::WAITING_APPROVAL;
   return d.events.back().has_session_failed() ? v1::FAILED : v1::ACCEPTED;
 }
 
@@ -128,11 +172,6 @@ Result<Decided> start(const ActorKey& self, const v1::SessionState& s, const v1:
   if (auto ok = check_prompt(c.prompt(), "body.prompt"); !ok) return tl::unexpected(ok.error());
   if (c.metadata_size() > kMaxMetadata)
     return fail(Code::kInvalidArgument, "metadata may have at most 64 entries", "body.metadata");
-  if (auto it = c.metadata().find("requires_human");
-      it != c.metadata().end() && it->second == "true")
-    return fail(Code::kNotSupported,
-                "approvals are not in this build, so requires_human cannot be honoured",
-                "body.metadata.requires_human");
   Decided d = replying(s, self.id, v1::ACCEPTED, 1);
   auto* started = d.events.emplace_back().mutable_session_started();
   started->set_session_id(self.id);
@@ -146,7 +185,9 @@ Result<Decided> start(const ActorKey& self, const v1::SessionState& s, const v1:
   *started->mutable_settings() = c.settings();
   v1::SessionState fresh;
   SessionDecider::evolve(fresh, d.events.back());
-  if (auto ok = begin_turn(d, self, fresh, c.prompt(), c.policy(), c.settings(), context); !ok)
+  if (auto ok = begin_turn(d, self, fresh, c.prompt(), c.policy(), c.settings(), c.constitution(),
+                           context);
+      !ok)
     return tl::unexpected(ok.error());
   d.reply.set_status(status_after(d));
   return d;
@@ -163,7 +204,9 @@ Result<Decided> send(const ActorKey& self, const v1::SessionState& s, const v1::
     return fail(Code::kConflict, "the session has 10000 turns, the most there may be");
   Decided d = replying(s, self.id, v1::ACCEPTED, static_cast<std::uint32_t>(s.turns_size() + 1));
   d.events.emplace_back().mutable_session_continued()->set_at_ms(context.now_ms());
-  if (auto ok = begin_turn(d, self, s, c.content(), c.policy(), c.settings(), context); !ok)
+  if (auto ok =
+          begin_turn(d, self, s, c.content(), c.policy(), c.settings(), c.constitution(), context);
+      !ok)
     return tl::unexpected(ok.error());
   d.reply.set_status(status_after(d));
   return d;
@@ -188,6 +231,12 @@ Result<Decided> cancel(const v1::SessionState& s, const v1::CancelSession& c,
         {pool_key(s.tenant_id(), s.model(), context.partition()), deterministic_bytes(stop)});
   }
   release(d, s, *t, "session cancelled");
+  if (t->stage() == v1::AWAITING_APPROVAL) {
+    v1::ApprovalsCommand withdraw;
+    withdraw.mutable_withdraw_approval()->set_approval_id(t->approval_id());
+    withdraw.mutable_withdraw_approval()->set_reason("session cancelled");
+    d.sends.push_back({approvals_key(s.tenant_id()), deterministic_bytes(withdraw)});
+  }
   return d;
 }
 
@@ -200,6 +249,29 @@ Result<Decided> complete(const v1::SessionState& s, const v1::Context& context) 
   Decided d = no_change(s);
   d.reply.set_status(v1::COMPLETED);
   d.events.emplace_back().mutable_session_completed()->set_at_ms(context.now_ms());
+  return d;
+}
+
+Result<Decided> person_decided(const ActorKey& self, const v1::SessionState& s,
+                               const v1::SessionApprovalDecided& c, const v1::Context& context) {
+  const v1::Turn* t = current(s);
+  Decided d = no_change(s);
+  if (!t || t->stage() != v1::AWAITING_APPROVAL || t->approval_id() != c.approval_id()) return d;
+  if (!c.approved() || c.action_hash() != t->action_hash()) {
+    fail_turn(d, t->turn(),
+              failure("approval_rejected", "approval " + c.approval_id() + " was rejected by " +
+                                               c.decided_by() +
+                                               (c.reason().empty() ? "" : ": " + c.reason())),
+              context.now_ms());
+    d.reply.set_status(v1::FAILED);
+    return d;
+  }
+  auto* approved = d.events.emplace_back().mutable_approval_granted();
+  approved->set_turn(t->turn());
+  approved->set_approval_id(c.approval_id());
+  approved->set_approved_by(c.decided_by());
+  approved->set_at_ms(context.now_ms());
+  ask_budget(d, self, t->turn(), estimate_tokens(s, t->prompt(), max_tokens_of(s)), context);
   return d;
 }
 
@@ -375,6 +447,8 @@ Result<Decided> SessionDecider::decide(const ActorKey& self, const State& s, con
       return answered(self, s, c.call_succeeded().answer(), context);
     case Command::kCallDied:
       return died(s, c.call_died(), context);
+    case Command::kApprovalDecided:
+      return person_decided(self, s, c.approval_decided(), context);
     case Command::kEffectOutcome:
       return recalled(self, s, c.effect_outcome(), context);
     case Command::KIND_NOT_SET:

@@ -26,7 +26,8 @@ std::uint32_t next_code_point(std::string_view text, std::size_t& at) {
   if (first < 0x80) return first;
   const int more = first >= 0xF0 ? 3 : first >= 0xE0 ? 2 : 1;
   std::uint32_t point = first & (0x3Fu >> more);
-  for (int i = 0; i < more; ++i) point = point << 6 | (byte(at++) & 0x3Fu);  // the parser checked it
+  for (int i = 0; i < more; ++i)
+    point = point << 6 | (byte(at++) & 0x3Fu);  // the parser checked it
   return point;
 }
 
@@ -35,14 +36,29 @@ std::string quoted(std::string_view text) {
   for (std::size_t at = 0; at < text.size();) {
     const std::uint32_t c = next_code_point(text, at);
     switch (c) {
-      case '"': out += "\\\""; continue;
-      case '\\': out += "\\\\"; continue;
-      case '\n': out += "\\n"; continue;
-      case '\r': out += "\\r"; continue;
-      case '\t': out += "\\t"; continue;
-      case '\f': out += "\\f"; continue;
-      case '\b': out += "\\b"; continue;
-      default: break;
+      case '"':
+        out += "\\\"";
+        continue;
+      case '\\':
+        out += "\\\\";
+        continue;
+      case '\n':
+        out += "\\n";
+        continue;
+      case '\r':
+        out += "\\r";
+        continue;
+      case '\t':
+        out += "\\t";
+        continue;
+      case '\f':
+        out += "\\f";
+        continue;
+      case '\b':
+        out += "\\b";
+        continue;
+      default:
+        break;
     }
     if (c >= 0x20 && c < 0x7F) {
       out += static_cast<char>(c);
@@ -60,7 +76,8 @@ std::string quoted(std::string_view text) {
 std::optional<std::string> float_text(double value) {
   if (!std::isfinite(value)) return std::nullopt;
   char digits[400];
-  auto end = std::to_chars(digits, digits + sizeof digits, value, std::chars_format::scientific).ptr;
+  auto end =
+      std::to_chars(digits, digits + sizeof digits, value, std::chars_format::scientific).ptr;
   const std::string scientific(digits, end);
   const int exponent = std::atoi(scientific.c_str() + scientific.find('e') + 1);
   if (value != 0 && (exponent < -4 || exponent >= 16)) return scientific;
@@ -191,8 +208,8 @@ Status parse(Parser& parser, std::string_view text) {
     ec = boost::system::errc::make_error_code(boost::system::errc::invalid_argument);
   if (!ec) return {};
   const std::string& why = parser.handler().problem;
-  return fail(Code::kMalformed, "the document is not JSON that can be hashed: " +
-                                    (why.empty() ? ec.message() : why));
+  return fail(Code::kMalformed,
+              "the document is not JSON that can be hashed: " + (why.empty() ? ec.message() : why));
 }
 
 json::parse_options parse_options() {
