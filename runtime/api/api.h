@@ -20,6 +20,8 @@ class Projections;
 
 namespace soma::runtime::api {
 
+class Constitutions;
+
 // All outlive the server. Immutable after the node is composed.
 struct Node {
   Host* host = nullptr;
@@ -31,6 +33,7 @@ struct Node {
   SlmClient::Resolve chat_endpoint;
   SlmClient::Resolve embedding_endpoint;
   MemoryIndex* memory = nullptr;
+  Constitutions* constitutions = nullptr;
   projections::Projections* projections = nullptr;  // null: none configured
   Metrics* metrics = nullptr;
   Worker* worker = nullptr;  // for what blocks
@@ -43,6 +46,8 @@ void register_sessions(http::Router& router, const Node& node);
 void register_inference(http::Router& router, const Node& node);
 void register_memories(http::Router& router, const Node& node);
 void register_governance(http::Router& router, const Node& node);
+void register_constitution(http::Router& router, const Node& node);
+void register_approvals(http::Router& router, const Node& node);
 void register_admin(http::Router& router, const Node& node);
 void register_bench(http::Router& router, const Node& node);  // nothing but in developer modes
 

@@ -1,8 +1,10 @@
 // Policy evaluation and tenants' settings.
 #include <boost/json/array.hpp>
 
-#include "actors/policy/policy.h"
+#include "actors/constitution/constitution.h"
+#include "actors/policy/judge.h"
 #include "actors/tenant/tenant.h"
+#include "runtime/api/constitutions.h"
 #include "runtime/api/submit.h"
 #include "runtime/api/views.h"
 
@@ -34,10 +36,17 @@ void evaluate(const Node& node, const RequestPtr& r, const Responder& responder)
   if (const auto* v = body.if_contains("requires_human"); v && v->is_bool())
     input.set_requires_human(v->get_bool());
   input.set_deployment_mode(text_member(body, "deployment_mode"));
-  auto decision =
-      actors::evaluate_policy(input, node.mode, created_id("dec", *r, command_id_of(*r)));
-  if (!decision) return responder.fail(decision.error());
-  responder.send(http::json_response(200, views::decision(*decision)));
+  input.set_tool_category(text_member(body, "tool_category"));
+  node.constitutions->in_force(
+      *node.host, r->tenant(), [&node, r, responder, input = std::move(input)](auto found) {
+        if (!found) return responder.send(http::problem_retry(found.error(), 1));
+        v1::ConstitutionInForce constitution;  // none: the judgement says so and refuses
+        if (*found) constitution = actors::in_force((*found)->constitution);
+        auto decision =
+            actors::judge(input, node.mode, created_id("dec", *r, command_id_of(*r)), constitution);
+        if (!decision) return responder.fail(decision.error());
+        responder.send(http::json_response(200, views::decision(*decision)));
+      });
 }
 
 // The settings of the caller's own tenant; others' answer as missing.
@@ -106,6 +115,7 @@ void register_governance(http::Router& router, const Node& node) {
        {.name = "budget_required", .type = FieldType::kNumber, .required = true, .min = 0},
        {.name = "budget_remaining", .type = FieldType::kNumber, .min = 0, .nullable = true},
        {.name = "requires_human", .type = FieldType::kBool},
+       {.name = "tool_category", .max_length = 200},
        {.name = "deployment_mode"}});
   const auto settings = http::make_schema(
       "TenantSettings", {{.name = "tenant_id"},

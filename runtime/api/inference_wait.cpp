@@ -3,6 +3,8 @@
 
 #include <atomic>
 
+#include "runtime/api/governed.h"
+
 namespace soma::runtime::api {
 
 namespace {
@@ -73,14 +75,15 @@ std::string call_id_of(const std::string& command_id) {
 
 void start_and_wait(const Node& node, const RequestPtr& request, v1::ModelRequest model_request,
                     const std::string& action, std::function<void(Result<Finished>)> done) {
-  node.host->read(
-      {request->tenant(), "tenant", "settings", request->tenant()},
+  read_governance(
+      node, request,
       [&node, request, model_request = std::move(model_request), action,
-       done = std::move(done)](Result<StateView> view) mutable {
-        if (!view) return done(tl::unexpected(view.error()));
+       done = std::move(done)](Result<Governance> governance) mutable {
+        if (!governance) return done(tl::unexpected(governance.error()));
         v1::InferenceCommand command;
         auto* c = command.mutable_start_inference();
-        *c->mutable_settings() = settings_for(node, *view);
+        *c->mutable_settings() = std::move(governance->settings);
+        *c->mutable_constitution() = std::move(governance->constitution);
         *c->mutable_policy() = policy_input(*request, action, "slm:infer");
         *c->mutable_request() = std::move(model_request);
         c->mutable_request()->set_deadline_ms(node.clock->now_ms() + kDeadlineMs);

@@ -14,9 +14,11 @@
 #include "events/embedded/embedded_log.h"
 #include "projections/projections.h"
 #include "runtime/api/api.h"
+#include "runtime/api/constitutions.h"
 #include "runtime/effects/local_model.h"
 #include "runtime/host/system_clock.h"
 #include "runtime/http/server.h"
+#include "runtime/node/first_constitution.h"
 #include "runtime/snapshots/rocks_store.h"
 #include "runtime/telemetry/log.h"
 #include "schemas/base/sha256.h"
@@ -73,7 +75,9 @@ class Node {
     for (auto step : {&Node::open_log, &Node::open_security, &Node::open_models,
                       &Node::open_projections, &Node::open_host, &Node::open_http})
       if (auto ok = (this->*step)(); !ok) return ok;
-    return wait_until_serving();
+    if (auto ok = wait_until_serving(); !ok) return ok;
+    return security::is_developer_mode(c_.mode) ? load_first_constitution(*host_, c_.data_dir)
+                                                : Status{};
   }
 
   Status announce() {
@@ -129,6 +133,14 @@ class Node {
     auto authenticator = security::Authenticator::create(std::move(o));
     if (!authenticator) return tl::unexpected(authenticator.error());
     authenticator_ = std::move(*authenticator);
+    auto trusted = security::TrustedKeys::read(c_.constitution_trusted_keys);
+    if (!trusted) return tl::unexpected(trusted.error());
+    if (security::is_developer_mode(c_.mode)) {
+      auto demo = demo_constitution_key(c_.data_dir);
+      if (!demo) return tl::unexpected(demo.error());
+      trusted->add(*demo);
+    }
+    constitutions_ = std::make_unique<api::Constitutions>(std::move(*trusted));
     return {};
   }
 
@@ -201,6 +213,8 @@ class Node {
         log_.get(), catalog_.get(), clock_.get(), runner_.get(), store_.get(), *id, {}, {}, 2, {}};
     parts.limits.active_actors_per_partition = static_cast<std::size_t>(c_.active_actors_limit);
     parts.observers.push_back([this](const events::ValidFrame& frame) { memory_.on_frame(frame); });
+    parts.observers.push_back(
+        [this](const events::ValidFrame& frame) { constitutions_->follow(frame); });
     auto host = start_host(std::move(parts));
     if (!host) return tl::unexpected(host.error());
     host_ = std::move(*host);
@@ -220,6 +234,7 @@ class Node {
     n.embedding_endpoint = effects_->embedding_endpoint;
     n.memory = &memory_;
     n.projections = projections_.get();
+    n.constitutions = constitutions_.get();
     n.metrics = &metrics_;
     n.worker = &worker_;
     n.mode = c_.mode;
@@ -229,6 +244,8 @@ class Node {
     api::register_inference(router_, n);
     api::register_memories(router_, n);
     api::register_governance(router_, n);
+    api::register_constitution(router_, n);
+    api::register_approvals(router_, n);
     api::register_admin(router_, n);
     api::register_bench(router_, n);
     if (auto ok = listen(c_.listen, "soma", gateway_); !ok) return ok;
@@ -273,6 +290,7 @@ class Node {
   std::unique_ptr<events::Log> log_;
   std::unique_ptr<StateStore> store_;
   std::unique_ptr<security::Authenticator> authenticator_;
+  std::unique_ptr<api::Constitutions> constitutions_;
   MemoryIndex memory_;
   TokenHub tokens_;
   std::unique_ptr<LocalModel> chat_model_, embedding_model_;

@@ -189,6 +189,12 @@ Result<TrustedKeys> TrustedKeys::read(const std::vector<std::string>& files) {
   return out;
 }
 
+bool TrustedKeys::trusts(std::string_view key_id) const {
+  for (const auto& key : keys_)
+    if (key.id == key_id) return true;
+  return false;
+}
+
 std::string TrustedKeys::signer(std::string_view algorithm, std::string_view bytes,
                                 std::string_view signature) const {
   for (const auto& key : keys_)

@@ -19,6 +19,7 @@ class TrustedKeys {
   static Result<TrustedKeys> read(const std::vector<std::string>& files);
   void add(Key key) { keys_.push_back(std::move(key)); }
   bool empty() const { return keys_.empty(); }
+  bool trusts(std::string_view key_id) const;
   // The id of the key that made the signature; empty: none of them did.
   std::string signer(std::string_view algorithm, std::string_view bytes,
                      std::string_view signature) const;
