@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <set>
 
+#include "actors/approvals/approvals.h"
+#include "actors/constitution/constitution.h"
 #include "actors/counter/counter.h"
 #include "actors/decision/decision.h"
 #include "actors/gateway/gateway.h"
@@ -100,6 +102,8 @@ std::unique_ptr<Catalog> standard_catalog() {
   types.push_back(std::make_unique<TypedActor<GatewayDecider>>());
   types.push_back(std::make_unique<TypedActor<ModelDecider>>());
   types.push_back(std::make_unique<TypedActor<MemoryDecider>>());
+  types.push_back(std::make_unique<TypedActor<ConstitutionDecider>>());
+  types.push_back(std::make_unique<TypedActor<ApprovalsDecider>>());
   return std::make_unique<Catalog>(std::move(types));
 }
 

@@ -1,7 +1,7 @@
 // Decided once; asked again, the recorded decision.
 #include "actors/decision/decision.h"
 
-#include "actors/policy/policy.h"
+#include "actors/policy/judge.h"
 
 namespace soma::actors {
 
@@ -18,7 +18,8 @@ Result<Decided> DecisionDecider::decide(const ActorKey& self, const State& s, co
   switch (c.kind_case()) {
     case Command::kDecidePolicy: {
       if (s.has_decision()) return fail(Code::kConflict, "decision " + self.id + " exists");
-      auto decision = evaluate_policy(c.decide_policy().input(), c.decide_policy().mode(), self.id);
+      const auto& p = c.decide_policy();
+      auto decision = judge(p.input(), p.mode(), self.id, p.constitution());
       if (!decision) return tl::unexpected(decision.error());
       auto* evaluated = d.events.emplace_back().mutable_policy_evaluated();
       *evaluated->mutable_decision() = *decision;

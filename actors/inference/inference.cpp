@@ -3,7 +3,7 @@
 
 #include "actors/actor_type.h"
 #include "actors/model/model.h"
-#include "actors/policy/policy.h"
+#include "actors/policy/judge.h"
 #include "actors/session/prompt.h"
 #include "actors/tenant/tenant.h"
 
@@ -59,7 +59,7 @@ Result<Decided> start(const ActorKey& self, const v1::InferenceState& s,
   v1::PolicyInput policy = c.policy();
   policy.set_budget_required(static_cast<double>(tokens));
   auto decision =
-      evaluate_policy(policy, c.settings().deployment_mode(), derive_id(context, "dec"));
+      judge(policy, c.settings().deployment_mode(), derive_id(context, "dec"), c.constitution());
   if (!decision) return tl::unexpected(decision.error());
   decision->set_settings_version(c.settings().version());
   Decided d = replying(self);
@@ -70,10 +70,16 @@ Result<Decided> start(const ActorKey& self, const v1::InferenceState& s,
   started->mutable_request()->mutable_sampling()->set_max_tokens(max_tokens);
   *started->mutable_decision() = *decision;
   started->set_at_ms(context.now_ms());
-  if (!decision->allow()) {
+  if (!decision->allow() || decision->needs_approval()) {
     v1::Failure f;
     f.set_code("policy_denied");
-    f.set_message("policy denied the call; decision " + decision->decision_id());
+    f.set_message(
+        decision->needs_approval()
+            ? "the call needs a person's approval, for which only a session can wait; decision " +
+                  decision->decision_id()
+            : "policy denied the call; decision " + decision->decision_id() +
+                  " under constitution " +
+                  (decision->constitution_hash().empty() ? "none" : decision->constitution_hash()));
     fail_call(d, f, context.now_ms());
     return d;
   }

@@ -57,6 +57,8 @@ void turn_started(v1::SessionState& s, const v1::TurnStarted& e) {
   t->set_turn(e.turn());
   t->set_prompt(e.prompt());
   t->set_started_ms(e.at_ms());
+  *s.mutable_constitution() = e.constitution();
+  s.set_constitution_hash(e.constitution().hash());
   s.set_status(v1::RUNNING);
   s.clear_error();
   touch(s, e.at_ms());
@@ -127,6 +129,19 @@ void SessionDecider::evolve(State& s, const Event& e) {
       s.set_forked_from(e.session_forked().origin_session_id());
       s.set_forked_at(e.session_forked().at_sequence());
       return touch(s, e.session_forked().at_ms());
+    case Event::kApprovalRequested:
+      if (auto* t = turn(s, e.approval_requested().turn())) {
+        t->set_stage(v1::AWAITING_APPROVAL);
+        t->set_approval_id(e.approval_requested().approval_id());
+        t->set_action_hash(e.approval_requested().action_hash());
+      }
+      s.set_status(v1::WAITING_APPROVAL);
+      return touch(s, e.approval_requested().at_ms());
+    case Event::kApprovalGranted:
+      if (auto* t = turn(s, e.approval_granted().turn()))
+        t->set_approved_by(e.approval_granted().approved_by());
+      s.set_status(v1::RUNNING);
+      return touch(s, e.approval_granted().at_ms());
     case Event::KIND_NOT_SET:
       return;
   }
@@ -168,6 +183,10 @@ std::string SessionDecider::event_type(const Event& e) {
       return "session.continued";
     case Event::kSessionForked:
       return "session.forked";
+    case Event::kApprovalRequested:
+      return "approval.requested";
+    case Event::kApprovalGranted:
+      return "approval.granted";
     case Event::KIND_NOT_SET:
       break;
   }

@@ -4,10 +4,11 @@
 #include <algorithm>
 
 #include "actors/actor_type.h"
+#include "actors/approvals/approvals.h"
 #include "actors/memory/memory.h"
 #include "actors/model/model.h"
-#include "actors/policy/policy.h"
 #include "actors/session/prompt.h"
+#include "actors/session/turn.h"
 #include "actors/tenant/tenant.h"
 
 namespace soma::actors {
@@ -28,8 +29,8 @@ const v1::Turn* current(const v1::SessionState& s) {
   return s.turns_size() == 0 ? nullptr : &s.turns(s.turns_size() - 1);
 }
 bool in_progress(const v1::Turn* t) {
-  return t &&
-         (t->stage() == v1::RESERVING || t->stage() == v1::RECALLING || t->stage() == v1::CALLING);
+  return t && (t->stage() == v1::AWAITING_APPROVAL || t->stage() == v1::RESERVING ||
+               t->stage() == v1::RECALLING || t->stage() == v1::CALLING);
 }
 
 Decided replying(const v1::SessionState& s, const std::string& id, v1::SessionStatus status,
@@ -45,35 +46,6 @@ Decided no_change(const v1::SessionState& s) {
   return replying(s, s.session_id(), s.status(), static_cast<std::uint32_t>(s.turns_size()));
 }
 
-v1::Failure failure(std::string code, std::string message) {
-  v1::Failure f;
-  f.set_code(std::move(code));
-  f.set_message(std::move(message));
-  return f;
-}
-
-void send_to_tenant(Decided& d, const std::string& tenant, const v1::TenantCommand& command) {
-  d.sends.push_back({tenant_key(tenant), deterministic_bytes(command)});
-}
-
-void release(Decided& d, const v1::SessionState& s, const v1::Turn& t, const std::string& reason) {
-  if (t.reservation_id().empty()) return;
-  v1::TenantCommand c;
-  c.mutable_release_budget()->set_reservation_id(t.reservation_id());
-  c.mutable_release_budget()->set_reason(reason);
-  send_to_tenant(d, s.tenant_id(), c);
-}
-
-void fail_turn(Decided& d, std::uint32_t turn, const v1::Failure& f, std::int64_t now_ms) {
-  auto* failed = d.events.emplace_back().mutable_turn_failed();
-  failed->set_turn(turn);
-  *failed->mutable_failure() = f;
-  failed->set_at_ms(now_ms);
-  auto* session = d.events.emplace_back().mutable_session_failed();
-  *session->mutable_failure() = f;
-  session->set_at_ms(now_ms);
-}
-
 Status check_prompt(const std::string& prompt, const char* field) {
   if (prompt.empty())
     return fail(Code::kInvalidArgument, std::string(field) + " must not be empty", field);
@@ -82,44 +54,8 @@ Status check_prompt(const std::string& prompt, const char* field) {
   return {};
 }
 
-// Turn started, policy decided, and either budget asked for or the turn refused.
-Status begin_turn(Decided& d, const ActorKey& self, const v1::SessionState& s,
-                  const std::string& prompt, v1::PolicyInput policy,
-                  const v1::TenantSettings& settings, const v1::Context& context) {
-  const auto turn = static_cast<std::uint32_t>(s.turns_size() + 1);
-  const std::int64_t tokens = estimate_tokens(s, prompt, max_tokens_of(s));
-  policy.set_budget_required(static_cast<double>(tokens));
-  auto decision = evaluate_policy(policy, settings.deployment_mode(), derive_id(context, "dec"));
-  if (!decision) return tl::unexpected(decision.error());
-  decision->set_settings_version(settings.version());
-  auto* started = d.events.emplace_back().mutable_turn_started();
-  started->set_turn(turn);
-  started->set_prompt(prompt);
-  started->set_at_ms(context.now_ms());
-  auto* decided = d.events.emplace_back().mutable_policy_decided();
-  decided->set_turn(turn);
-  *decided->mutable_decision() = *decision;
-  if (!decision->allow()) {
-    fail_turn(
-        d, turn,
-        failure("policy_denied", "policy denied the turn; decision " + decision->decision_id()),
-        context.now_ms());
-    return {};
-  }
-  auto* requested = d.events.emplace_back().mutable_budget_requested();
-  requested->set_turn(turn);
-  requested->set_reservation_id(derive_id(context, "res"));
-  requested->set_tokens(tokens);
-  v1::TenantCommand c;
-  auto* reserve = c.mutable_reserve_budget();
-  reserve->set_reservation_id(requested->reservation_id());
-  reserve->set_tokens(tokens);
-  *reserve->mutable_holder() = to_ref(self);
-  send_to_tenant(d, self.tenant, c);
-  return {};
-}
-
 v1::SessionStatus status_after(const Decided& d) {
+  if (d.events.back().has_approval_requested()) return v1::WAITING_APPROVAL;
   return d.events.back().has_session_failed() ? v1::FAILED : v1::ACCEPTED;
 }
 
@@ -129,11 +65,6 @@ Result<Decided> start(const ActorKey& self, const v1::SessionState& s, const v1:
   if (auto ok = check_prompt(c.prompt(), "body.prompt"); !ok) return tl::unexpected(ok.error());
   if (c.metadata_size() > kMaxMetadata)
     return fail(Code::kInvalidArgument, "metadata may have at most 64 entries", "body.metadata");
-  if (auto it = c.metadata().find("requires_human");
-      it != c.metadata().end() && it->second == "true")
-    return fail(Code::kNotSupported,
-                "approvals are not in this build, so requires_human cannot be honoured",
-                "body.metadata.requires_human");
   Decided d = replying(s, self.id, v1::ACCEPTED, 1);
   auto* started = d.events.emplace_back().mutable_session_started();
   started->set_session_id(self.id);
@@ -147,7 +78,9 @@ Result<Decided> start(const ActorKey& self, const v1::SessionState& s, const v1:
   *started->mutable_settings() = c.settings();
   v1::SessionState fresh;
   SessionDecider::evolve(fresh, d.events.back());
-  if (auto ok = begin_turn(d, self, fresh, c.prompt(), c.policy(), c.settings(), context); !ok)
+  if (auto ok = begin_turn(d, self, fresh, c.prompt(), c.policy(), c.settings(), c.constitution(),
+                           context);
+      !ok)
     return tl::unexpected(ok.error());
   d.reply.set_status(status_after(d));
   return d;
@@ -163,7 +96,9 @@ Result<Decided> send(const ActorKey& self, const v1::SessionState& s, const v1::
     return fail(Code::kConflict, "the session has 10000 turns, the most there may be");
   Decided d = replying(s, self.id, v1::ACCEPTED, static_cast<std::uint32_t>(s.turns_size() + 1));
   d.events.emplace_back().mutable_session_continued()->set_at_ms(context.now_ms());
-  if (auto ok = begin_turn(d, self, s, c.content(), c.policy(), c.settings(), context); !ok)
+  if (auto ok =
+          begin_turn(d, self, s, c.content(), c.policy(), c.settings(), c.constitution(), context);
+      !ok)
     return tl::unexpected(ok.error());
   d.reply.set_status(status_after(d));
   return d;
@@ -188,6 +123,12 @@ Result<Decided> cancel(const v1::SessionState& s, const v1::CancelSession& c,
         {pool_key(s.tenant_id(), s.model(), context.partition()), deterministic_bytes(stop)});
   }
   release(d, s, *t, "session cancelled");
+  if (t->stage() == v1::AWAITING_APPROVAL) {
+    v1::ApprovalsCommand withdraw;
+    withdraw.mutable_withdraw_approval()->set_approval_id(t->approval_id());
+    withdraw.mutable_withdraw_approval()->set_reason("session cancelled");
+    d.sends.push_back({approvals_key(s.tenant_id()), deterministic_bytes(withdraw)});
+  }
   return d;
 }
 
@@ -247,6 +188,29 @@ Result<Decided> fork(const ActorKey& self, const v1::SessionState& s, const v1::
   d.reply.set_session_id(self.id);
   d.reply.set_status(forked.status());
   d.reply.set_turn(static_cast<std::uint32_t>(forked.turns_size()));
+  return d;
+}
+
+Result<Decided> person_decided(const ActorKey& self, const v1::SessionState& s,
+                               const v1::SessionApprovalDecided& c, const v1::Context& context) {
+  const v1::Turn* t = current(s);
+  Decided d = no_change(s);
+  if (!t || t->stage() != v1::AWAITING_APPROVAL || t->approval_id() != c.approval_id()) return d;
+  if (!c.approved() || c.action_hash() != t->action_hash()) {
+    fail_turn(d, t->turn(),
+              failure("approval_rejected", "approval " + c.approval_id() + " was rejected by " +
+                                               c.decided_by() +
+                                               (c.reason().empty() ? "" : ": " + c.reason())),
+              context.now_ms());
+    d.reply.set_status(v1::FAILED);
+    return d;
+  }
+  auto* approved = d.events.emplace_back().mutable_approval_granted();
+  approved->set_turn(t->turn());
+  approved->set_approval_id(c.approval_id());
+  approved->set_approved_by(c.decided_by());
+  approved->set_at_ms(context.now_ms());
+  ask_budget(d, self, t->turn(), estimate_tokens(s, t->prompt(), max_tokens_of(s)), context);
   return d;
 }
 
@@ -424,6 +388,8 @@ Result<Decided> SessionDecider::decide(const ActorKey& self, const State& s, con
       return answered(self, s, c.call_succeeded().answer(), context);
     case Command::kCallDied:
       return died(s, c.call_died(), context);
+    case Command::kApprovalDecided:
+      return person_decided(self, s, c.approval_decided(), context);
     case Command::kEffectOutcome:
       return recalled(self, s, c.effect_outcome(), context);
     case Command::KIND_NOT_SET:

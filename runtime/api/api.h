@@ -32,6 +32,7 @@ class Tickets;
 namespace soma::runtime::api {
 
 class KillSwitch;
+class Constitutions;
 
 // All outlive the server. Immutable after the node is composed.
 struct Node {
@@ -44,6 +45,7 @@ struct Node {
   SlmClient::Resolve chat_endpoint;
   SlmClient::Resolve embedding_endpoint;
   MemoryIndex* memory = nullptr;
+  Constitutions* constitutions = nullptr;
   projections::Projections* projections = nullptr;  // null: none configured
   Metrics* metrics = nullptr;
   Worker* worker = nullptr;  // for what blocks
@@ -73,6 +75,8 @@ void register_kill_switch(http::Router& router, const Node& node);
 void register_actors(http::Router& router, const Node& node);
 void register_journal(http::Router& router, const Node& node);
 void register_operations(http::Router& router, const Node& node);
+void register_constitution(http::Router& router, const Node& node);
+void register_approvals(http::Router& router, const Node& node);
 void register_admin(http::Router& router, const Node& node);
 void register_bench(http::Router& router, const Node& node);  // nothing but in developer modes
 

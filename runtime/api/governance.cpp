@@ -2,8 +2,10 @@
 #include <algorithm>
 #include <boost/json/array.hpp>
 
+#include "actors/constitution/constitution.h"
 #include "actors/decision/decision.h"
 #include "actors/tenant/tenant.h"
+#include "runtime/api/constitutions.h"
 #include "runtime/api/submit.h"
 #include "runtime/api/views.h"
 #include "soma/v1/decision.pb.h"
@@ -36,18 +38,27 @@ void evaluate(const Node& node, const RequestPtr& r, const Responder& responder)
   if (const auto* v = body.if_contains("requires_human"); v && v->is_bool())
     input.set_requires_human(v->get_bool());
   input.set_deployment_mode(text_member(body, "deployment_mode"));
-  v1::DecisionCommand command;
-  *command.mutable_decide_policy()->mutable_input() = std::move(input);
-  command.mutable_decide_policy()->set_mode(node.mode);
-  const std::string id = command_id_of(*r);
-  submit(node, r, responder,
-         make_submission(*r, actors::decision_key(r->tenant(), created_id("dec", *r, id)), command,
-                         id),
-         [](const Accepted& a) {
-           v1::DecisionReply reply;
-           reply.ParseFromString(a.reply);
-           return http::json_response(200, views::decision(reply.decision()));
-         });
+  input.set_tool_category(text_member(body, "tool_category"));
+  node.constitutions->in_force(
+      *node.host, r->tenant(), [&node, r, responder, input = std::move(input)](auto found) {
+        if (!found) return responder.send(problem_of(found.error()));
+        v1::DecisionCommand command;
+        *command.mutable_decide_policy()->mutable_input() = input;
+        command.mutable_decide_policy()->set_mode(node.mode);
+        if (*found)  // none: the judgement says so and refuses
+          *command.mutable_decide_policy()->mutable_constitution() =
+              actors::in_force((*found)->constitution);
+        const std::string id = command_id_of(*r);
+        submit(node, r, responder,
+               make_submission(*r,
+                               actors::decision_key(r->tenant(), created_id("dec", *r, id)),
+                               command, id),
+               [](const Accepted& a) {
+                 v1::DecisionReply reply;
+                 reply.ParseFromString(a.reply);
+                 return http::json_response(200, views::decision(reply.decision()));
+               });
+      });
 }
 
 // The settings of the caller's own tenant; others' answer as missing.
@@ -139,6 +150,7 @@ void register_governance(http::Router& router, const Node& node) {
        {.name = "budget_required", .type = FieldType::kNumber, .required = true, .min = 0},
        {.name = "budget_remaining", .type = FieldType::kNumber, .min = 0, .nullable = true},
        {.name = "requires_human", .type = FieldType::kBool},
+       {.name = "tool_category", .max_length = 200},
        {.name = "deployment_mode"}});
   const auto settings = http::make_schema(
       "TenantSettings", {{.name = "tenant_id"},

@@ -6,7 +6,7 @@
 #include <optional>
 
 #include "actors/inference/inference.h"
-#include "actors/tenant/tenant.h"
+#include "runtime/api/governed.h"
 
 namespace soma::runtime::api {
 
@@ -106,26 +106,28 @@ ActorKey inference_key(const std::string& tenant, const std::string& id) {
 
 namespace {
 
-// The start of a call as a submission, under the tenant's settings as they stand now.
+// The start of a call as a submission, under settings and constitution as they stand now.
 void prepare(const Node& node, const RequestPtr& request, v1::ModelRequest model_request,
              const std::string& action, const std::string& prefix,
              std::function<void(Result<Submission>)> next) {
-  node.host->read(actors::tenant_key(request->tenant()), [&node, request,
-                                                          model_request = std::move(model_request),
-                                                          action, prefix, next = std::move(next)](
-                                                             Result<StateView> view) mutable {
-    if (!view) return next(tl::unexpected(view.error()));
-    v1::InferenceCommand command;
-    auto* c = command.mutable_start_inference();
-    *c->mutable_settings() = settings_for(node, *view);
-    *c->mutable_policy() =
-        policy_input(*request, action, action == "slm.embed" ? "slm:embed" : "slm:infer");
-    *c->mutable_request() = std::move(model_request);
-    c->mutable_request()->set_deadline_ms(node.clock->now_ms() + kDeadlineMs);
-    const std::string id = command_id_of(*request);
-    next(make_submission(
-        *request, inference_key(request->tenant(), created_id(prefix, *request, id)), command, id));
-  });
+  read_governance(
+      node, request,
+      [&node, request, model_request = std::move(model_request), action, prefix,
+       next = std::move(next)](Result<Governance> governance) mutable {
+        if (!governance) return next(tl::unexpected(governance.error()));
+        v1::InferenceCommand command;
+        auto* c = command.mutable_start_inference();
+        *c->mutable_settings() = std::move(governance->settings);
+        *c->mutable_constitution() = std::move(governance->constitution);
+        *c->mutable_policy() =
+            policy_input(*request, action, action == "slm.embed" ? "slm:embed" : "slm:infer");
+        *c->mutable_request() = std::move(model_request);
+        c->mutable_request()->set_deadline_ms(node.clock->now_ms() + kDeadlineMs);
+        const std::string id = command_id_of(*request);
+        next(make_submission(
+            *request, inference_key(request->tenant(), created_id(prefix, *request, id)), command,
+            id));
+      });
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <boost/json/serialize.hpp>
 
 #include "projections/projections.h"
+#include "runtime/api/governed.h"
 #include "runtime/api/kill_switch.h"
 #include "runtime/api/session_stream.h"
 #include "runtime/api/submit.h"
@@ -38,7 +39,7 @@ bool killed(const Node& node, const Responder& responder) {
 
 void start(const Node& node, const RequestPtr& r, const Responder& responder) {
   if (killed(node, responder)) return;
-  with_settings(node, r, responder, [&node, r, responder](v1::TenantSettings settings) {
+  with_governance(node, r, responder, [&node, r, responder](Governance governance) {
     v1::SessionCommand command;
     auto* c = command.mutable_start_session();
     const auto& body = r->json.get_object();
@@ -55,7 +56,8 @@ void start(const Node& node, const RequestPtr& r, const Responder& responder) {
       for (const auto& [k, v] : metadata->get_object())
         (*c->mutable_metadata())[std::string(k)] =
             v.is_string() ? std::string(v.get_string()) : json::serialize(v);
-    *c->mutable_settings() = std::move(settings);
+    *c->mutable_settings() = std::move(governance.settings);
+    *c->mutable_constitution() = std::move(governance.constitution);
     *c->mutable_policy() = policy_input(*r, "session.turn", "session:start");
     const std::string id = command_id_of(*r);
     submit(
@@ -66,11 +68,12 @@ void start(const Node& node, const RequestPtr& r, const Responder& responder) {
 }
 
 void send_message(const Node& node, const RequestPtr& r, const Responder& responder) {
-  with_settings(node, r, responder, [&node, r, responder](v1::TenantSettings settings) {
+  with_governance(node, r, responder, [&node, r, responder](Governance governance) {
     v1::SessionCommand command;
     auto* c = command.mutable_send_message();
     c->set_content(text_member(r->json, "content"));
-    *c->mutable_settings() = std::move(settings);
+    *c->mutable_settings() = std::move(governance.settings);
+    *c->mutable_constitution() = std::move(governance.constitution);
     *c->mutable_policy() = policy_input(*r, "session.turn", "session:start");
     submit(node, r, responder, make_submission(*r, session_key(*r), command, command_id_of(*r)),
            accepted_session);

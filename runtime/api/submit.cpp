@@ -162,6 +162,8 @@ v1::PolicyInput policy_input(const http::Request& request, const std::string& ac
     input.set_risk_score(v->to_number<double>());
   if (const auto* v = metadata->get_object().if_contains("confidence"); v && v->is_number())
     input.set_confidence(v->to_number<double>());
+  if (const auto* v = metadata->get_object().if_contains("requires_human"); v && v->is_bool())
+    input.set_requires_human(v->get_bool());
   return input;
 }
 

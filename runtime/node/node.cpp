@@ -18,11 +18,13 @@
 #include "events/embedded/folder_lock.h"
 #include "projections/projections.h"
 #include "runtime/api/api.h"
+#include "runtime/api/constitutions.h"
 #include "runtime/api/keys.h"
 #include "runtime/api/kill_switch.h"
 #include "runtime/effects/local_model.h"
 #include "runtime/host/system_clock.h"
 #include "runtime/http/server.h"
+#include "runtime/node/first_constitution.h"
 #include "runtime/node/journal.h"
 #include "runtime/security/tickets.h"
 #include "runtime/snapshots/rocks_store.h"
@@ -106,7 +108,9 @@ class Node {
       if (stop_asked()) return fail(Code::kCancelled, "asked to stop while starting");
       if (auto ok = (this->*step)(); !ok) return ok;
     }
-    return wait_until_serving();
+    if (auto serving = wait_until_serving(); !serving) return serving;
+    return security::is_developer_mode(c_.mode) ? load_first_constitution(*host_, c_.data_dir)
+                                                : Status{};
   }
 
   Status announce() {
@@ -170,6 +174,14 @@ class Node {
     auto authenticator = security::Authenticator::create(std::move(o));
     if (!authenticator) return tl::unexpected(authenticator.error());
     authenticator_ = std::move(*authenticator);
+    auto trusted = security::TrustedKeys::read(c_.constitution_trusted_keys);
+    if (!trusted) return tl::unexpected(trusted.error());
+    if (security::is_developer_mode(c_.mode)) {
+      auto demo = demo_constitution_key(c_.data_dir);
+      if (!demo) return tl::unexpected(demo.error());
+      trusted->add(*demo);
+    }
+    constitutions_ = std::make_unique<api::Constitutions>(std::move(*trusted));
     return {};
   }
 
@@ -250,6 +262,8 @@ class Node {
     parts.observers.push_back([this](const events::ValidFrame& frame) { memory_.on_frame(frame); });
     parts.observers.push_back(
         [this](const events::ValidFrame& frame) { kill_switch_.follow(frame); });
+    parts.observers.push_back(
+        [this](const events::ValidFrame& frame) { constitutions_->follow(frame); });
     auto host = start_host(std::move(parts));
     if (!host) return tl::unexpected(host.error());
     host_ = std::move(*host);
@@ -270,6 +284,7 @@ class Node {
     n.embedding_endpoint = effects_->embedding_endpoint;
     n.memory = &memory_;
     n.projections = projections_.get();
+    n.constitutions = constitutions_.get();
     n.metrics = &metrics_;
     n.worker = &worker_;
     n.slow = &slow_;
@@ -295,6 +310,8 @@ class Node {
     api::register_actors(router_, n);
     api::register_journal(router_, n);
     api::register_operations(router_, n);
+    api::register_constitution(router_, n);
+    api::register_approvals(router_, n);
     api::register_admin(router_, n);
     api::register_bench(router_, n);
     if (auto ok = listen(c_.listen, "soma", gateway_); !ok) return ok;
@@ -352,6 +369,7 @@ class Node {
   std::unique_ptr<events::Log> log_;
   std::unique_ptr<StateStore> store_;
   std::unique_ptr<security::Authenticator> authenticator_;
+  std::unique_ptr<api::Constitutions> constitutions_;
   MemoryIndex memory_;
   TokenHub tokens_;
   std::unique_ptr<LocalModel> chat_model_, embedding_model_;

@@ -7,6 +7,7 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <openssl/pem.h>
+#include <openssl/x509.h>
 
 #include "runtime/security/base64url.h"
 #include "schemas/base/sha256.h"
@@ -121,6 +122,32 @@ Result<Key> ed25519_from_pem(const std::string& pem) {
     return fail(Code::kInvalidArgument, "no Ed25519 key");
   }
   return finish_ed25519(pkey);
+}
+
+Result<Key> public_key_from_pem(const std::string& pem) {
+  Bio bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())), BIO_free);
+  EVP_PKEY* pkey = PEM_read_bio_PUBKEY(bio.get(), nullptr, nullptr, nullptr);
+  if (pkey == nullptr) {
+    Bio again(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())), BIO_free);
+    std::unique_ptr<X509, decltype(&X509_free)> certificate(
+        PEM_read_bio_X509(again.get(), nullptr, nullptr, nullptr), X509_free);
+    if (certificate) pkey = X509_get_pubkey(certificate.get());
+  }
+  if (pkey == nullptr) return fail(Code::kInvalidArgument, "no PEM public key or certificate");
+  Key key;
+  key.pkey.reset(pkey, EVP_PKEY_free);
+  if (EVP_PKEY_is_a(pkey, "ED25519") == 1)
+    key.algorithm = Algorithm::kEdDsa;
+  else if (EVP_PKEY_is_a(pkey, "RSA") == 1 && EVP_PKEY_get_bits(pkey) >= 2048)
+    key.algorithm = Algorithm::kRs256;
+  else
+    return fail(Code::kInvalidArgument, "neither an Ed25519 key nor an RSA key of 2048 bits");
+  unsigned char* der = nullptr;
+  const int size = i2d_PUBKEY(pkey, &der);
+  if (size <= 0) return fail(Code::kInternal, "a public key that cannot be written");
+  key.id = sha256_hex({reinterpret_cast<char*>(der), static_cast<std::size_t>(size)}).substr(0, 16);
+  OPENSSL_free(der);
+  return key;
 }
 
 Result<std::string> private_pem(const Key& key) {

@@ -34,6 +34,9 @@ inline constexpr std::size_t kMaxKeys = 64;
 Result<Key> hs256_key(std::string secret, std::string id);
 Result<Key> generate_ed25519();  // id: thumbprint (RFC 7638)
 Result<Key> ed25519_from_pem(const std::string& pem);
+// A public key or a certificate's: RSA of 2048 bits or more (RS256) or Ed25519 (EdDSA). The id is
+// the hex SHA-256 of its SubjectPublicKeyInfo, 16 digits.
+Result<Key> public_key_from_pem(const std::string& pem);
 Result<std::string> private_pem(const Key& key);
 // {"kty":"OKP","crv":"Ed25519","x":…,"kid":…,"alg":"EdDSA","use":"sig"} of an Ed25519 key.
 Result<std::string> public_jwk(const Key& key);

@@ -16,6 +16,7 @@ namespace soma {
   X(kUnauthenticated, "unauthenticated", 401, kReply, true)             \
   X(kForbidden, "forbidden", 403, kReply, true)                         \
   X(kPolicyDenied, "policy_denied", 403, kReply, true)                  \
+  X(kConstitutionMissing, "constitution_missing", 403, kReply, true)    \
   X(kNotFound, "not_found", 404, kReply, true)                          \
   X(kMethodNotAllowed, "method_not_allowed", 405, kReply, true)         \
   X(kConflict, "conflict", 409, kReply, true)                           \

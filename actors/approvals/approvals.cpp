@@ -1,0 +1,238 @@
+// The register's rules: not by the requester, not twice, not after its time.
+#include "actors/approvals/approvals.h"
+
+#include <map>
+
+#include "actors/actor_type.h"
+#include "soma/v1/constitution.pb.h"
+#include "soma/v1/session.pb.h"
+
+namespace soma::actors {
+
+namespace {
+
+using Decided = ApprovalsDecider::Decided;
+constexpr int kMaxPending = 10'000;
+constexpr int kMaxDecided = 1000;
+constexpr const char* kExpiry = "expire:";
+
+const v1::Approval* find(const v1::ApprovalsState& s, const std::string& id) {
+  auto it = s.approvals().find(id);
+  return it == s.approvals().end() ? nullptr : &it->second;
+}
+
+std::string status_word(v1::ApprovalStatus status) {
+  switch (status) {
+    case v1::APPROVED:
+      return "approved";
+    case v1::REJECTED:
+      return "rejected";
+    case v1::EXPIRED:
+      return "expired";
+    default:
+      return "pending";
+  }
+}
+
+// What was decided, in the words of whoever asked.
+OutSend answer(const v1::Approval& a, bool approve, const std::string& by,
+               const std::string& reason) {
+  if (a.requester().type() == "constitution") {
+    v1::ConstitutionCommand c;
+    if (approve) {
+      c.mutable_approved()->set_approval_id(a.approval_id());
+      c.mutable_approved()->set_approved_by(by);
+    } else {
+      c.mutable_rejected()->set_approval_id(a.approval_id());
+      c.mutable_rejected()->set_rejected_by(by);
+      c.mutable_rejected()->set_reason(reason);
+    }
+    return {to_key(a.requester()), deterministic_bytes(c)};
+  }
+  v1::SessionCommand c;
+  auto* decided = c.mutable_approval_decided();
+  decided->set_approval_id(a.approval_id());
+  decided->set_approved(approve);
+  decided->set_decided_by(by);
+  decided->set_reason(reason);
+  decided->set_action_hash(a.action_hash());
+  return {to_key(a.requester()), deterministic_bytes(c)};
+}
+
+void settle(Decided& d, const v1::Approval& a, v1::ApprovalStatus status, const std::string& by,
+            const std::string& reason, std::int64_t now_ms) {
+  auto* e = d.events.emplace_back().mutable_decided();
+  e->set_approval_id(a.approval_id());
+  e->set_status(status);
+  e->set_decided_by(by);
+  e->set_reason(reason);
+  e->set_at_ms(now_ms);
+  *d.reply.mutable_approval() = a;
+  d.reply.mutable_approval()->set_status(status);
+  d.reply.mutable_approval()->set_decided_by(by);
+  d.reply.mutable_approval()->set_reason(reason);
+  d.reply.mutable_approval()->set_decided_ms(now_ms);
+}
+
+Result<Decided> request(const v1::ApprovalsState& s, const v1::RequestApproval& c,
+                        const v1::Context& context) {
+  const auto& a = c.approval();
+  if (a.approval_id().empty() || a.action_hash().empty() || a.requested_by().empty())
+    return fail(Code::kInvalidArgument, "an approval needs an id, an action and a requester");
+  Decided d;
+  if (const auto* known = find(s, a.approval_id())) {
+    *d.reply.mutable_approval() = *known;
+    return d;
+  }
+  if (s.approvals_size() - s.decided_size() >= kMaxPending)
+    return fail(Code::kOverloaded, "10000 approvals are pending, the most there may be");
+  auto* requested = d.events.emplace_back().mutable_requested()->mutable_approval();
+  *requested = a;
+  requested->set_status(v1::PENDING);
+  requested->set_requested_ms(context.now_ms());
+  *d.reply.mutable_approval() = *requested;
+  return d;
+}
+
+Result<Decided> decide_one(const v1::ApprovalsState& s, const v1::DecideApproval& c,
+                           const v1::Context& context) {
+  const auto* a = find(s, c.approval_id());
+  if (!a) return fail(Code::kNotFound, "Approval not found");
+  if (a->status() != v1::PENDING)
+    return fail(Code::kConflict, "the approval is already " + status_word(a->status()));
+  if (context.now_ms() >= a->expires_ms())
+    return fail(Code::kConflict, "the approval is already expired");
+  if (context.principal().subject() == a->requested_by())
+    return fail(Code::kForbidden, "the requester may not decide; another person must");
+  Decided d;
+  settle(d, *a, c.approve() ? v1::APPROVED : v1::REJECTED, context.principal().subject(),
+         c.reason(), context.now_ms());
+  d.sends.push_back(answer(*a, c.approve(), context.principal().subject(), c.reason()));
+  return d;
+}
+
+Result<Decided> withdraw(const v1::ApprovalsState& s, const v1::WithdrawApproval& c,
+                         const v1::Context& context) {
+  Decided d;
+  const auto* a = find(s, c.approval_id());
+  if (a && a->status() == v1::PENDING)
+    settle(d, *a, v1::EXPIRED, "soma", c.reason(), context.now_ms());
+  return d;
+}
+
+Result<Decided> could_not_start(const v1::ApprovalsState& s, const v1::ApprovalFailed& c,
+                                const v1::Context& context) {
+  Decided d;
+  const auto* a = find(s, c.approval_id());
+  if (!a || a->status() != v1::APPROVED) return d;
+  auto* reopened = d.events.emplace_back().mutable_reopened();
+  reopened->set_approval_id(c.approval_id());
+  *reopened->mutable_failure() = c.failure();
+  reopened->set_at_ms(context.now_ms());
+  return d;
+}
+
+Result<Decided> expired(const v1::ApprovalsState& s, const v1::EffectOutcome& o,
+                        const v1::Context& context) {
+  Decided d;
+  if (!o.effect_id().starts_with(kExpiry)) return d;
+  const auto* a = find(s, o.effect_id().substr(std::string_view(kExpiry).size()));
+  if (!a || a->status() != v1::PENDING) return d;
+  settle(d, *a, v1::EXPIRED, "soma", "nobody decided in time", context.now_ms());
+  d.sends.push_back(answer(*a, false, "soma", "the approval expired"));
+  return d;
+}
+
+}  // namespace
+
+ActorKey approvals_key(const std::string& tenant) {
+  return {tenant, "approvals", "register", tenant};
+}
+
+Result<Decided> ApprovalsDecider::decide(const ActorKey&, const State& s, const Command& c,
+                                         const v1::Context& context) {
+  switch (c.kind_case()) {
+    case Command::kRequestApproval:
+      return request(s, c.request_approval(), context);
+    case Command::kDecideApproval:
+      return decide_one(s, c.decide_approval(), context);
+    case Command::kWithdrawApproval:
+      return withdraw(s, c.withdraw_approval(), context);
+    case Command::kApprovalFailed:
+      return could_not_start(s, c.approval_failed(), context);
+    case Command::kEffectOutcome:
+      return expired(s, c.effect_outcome(), context);
+    case Command::KIND_NOT_SET:
+      break;
+  }
+  return fail(Code::kInvalidArgument, "command has no case", "command");
+}
+
+void ApprovalsDecider::evolve(State& s, const Event& e) {
+  switch (e.kind_case()) {
+    case Event::kRequested:
+      (*s.mutable_approvals())[e.requested().approval().approval_id()] = e.requested().approval();
+      return;
+    case Event::kDecided: {
+      const auto& decided = e.decided();
+      auto& a = (*s.mutable_approvals())[decided.approval_id()];
+      a.set_status(decided.status());
+      a.set_decided_by(decided.decided_by());
+      a.set_reason(decided.reason());
+      a.set_decided_ms(decided.at_ms());
+      a.clear_error();
+      s.add_decided(decided.approval_id());
+      if (s.decided_size() > kMaxDecided) {
+        s.mutable_approvals()->erase(s.decided(0));
+        s.mutable_decided()->DeleteSubrange(0, 1);
+      }
+      return;
+    }
+    case Event::kReopened: {
+      auto& a = (*s.mutable_approvals())[e.reopened().approval_id()];
+      a.set_status(v1::PENDING);
+      *a.mutable_error() = e.reopened().failure();
+      a.clear_decided_by();
+      a.clear_decided_ms();
+      for (int i = 0; i < s.decided_size(); ++i)
+        if (s.decided(i) == e.reopened().approval_id()) {
+          s.mutable_decided()->DeleteSubrange(i, 1);
+          break;
+        }
+      return;
+    }
+    case Event::KIND_NOT_SET:
+      return;
+  }
+}
+
+std::vector<Effect> ApprovalsDecider::effects(const ActorKey&, const State& s) {
+  std::map<std::string, std::int64_t> due;  // in the order of ids, whatever the map's
+  for (const auto& [id, a] : s.approvals())
+    if (a.status() == v1::PENDING) due[id] = a.expires_ms();
+  std::vector<Effect> out;
+  for (const auto& [id, at_ms] : due) {
+    Effect timer;
+    timer.effect_id = kExpiry + id;
+    timer.kind = "timer";
+    timer.not_before_ms = at_ms;
+    out.push_back(std::move(timer));
+  }
+  return out;
+}
+
+std::string ApprovalsDecider::event_type(const Event& e) {
+  switch (e.kind_case()) {
+    case Event::kRequested:
+      return "approval.requested";
+    case Event::kDecided:
+      return "approval.decided";
+    case Event::kReopened:
+      return "approval.reopened";
+    case Event::KIND_NOT_SET:
+      break;
+  }
+  return {};
+}
+
+}  // namespace soma::actors

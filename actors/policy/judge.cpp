@@ -1,0 +1,69 @@
+// Score first, rules second; whatever refuses is named.
+#include "actors/policy/judge.h"
+
+#include <algorithm>
+
+#include "actors/policy/policy.h"
+
+namespace soma::actors {
+
+namespace {
+
+bool holds(const google::protobuf::RepeatedPtrField<std::string>& list, const std::string& text) {
+  return std::find(list.begin(), list.end(), text) != list.end();
+}
+
+void deny(v1::PolicyDecision& d, const char* code) {
+  d.set_denied(true);
+  d.add_reason_codes(code);
+}
+
+void apply_rules(v1::PolicyDecision& d, const v1::PolicyInput& input,
+                 const v1::ConstitutionRules& rules) {
+  // A capability is what the action is done with: prohibiting either prohibits the action.
+  if (holds(rules.prohibited_actions(), input.action_id()) ||
+      holds(rules.prohibited_actions(), input.capability()))
+    deny(d, "prohibited_action");
+  if (rules.has_maximum_risk() && input.risk_score() > rules.maximum_risk())
+    deny(d, "risk_above_maximum");
+  if (rules.limits_tool_categories() && !input.tool_category().empty() &&
+      !holds(rules.permitted_tool_categories(), input.tool_category()))
+    deny(d, "tool_category_not_permitted");
+  if (rules.has_human_approval_above_risk() &&
+      input.risk_score() > rules.human_approval_above_risk()) {
+    d.set_needs_approval(true);
+    d.set_allow(false);  // until a person has approved
+    d.add_reason_codes("human_approval_required");
+  }
+}
+
+}  // namespace
+
+Result<v1::PolicyDecision> judge(const v1::PolicyInput& input, const std::string& server_mode,
+                                 const std::string& decision_id,
+                                 const v1::ConstitutionInForce& constitution) {
+  const PolicyWeights weights;
+  auto d = evaluate_policy(input, server_mode, decision_id, weights);
+  if (!d) return d;
+  // The penalty alone sends an action to review; what would fail without it too is refused.
+  const double unpenalized = d->score() + (input.requires_human() ? weights.human_penalty : 0);
+  if (unpenalized < d->threshold() || holds(d->reason_codes(), "budget_exhausted"))
+    d->set_denied(true);
+  if (input.requires_human()) d->set_needs_approval(true);
+  d->set_constitution_hash(constitution.hash());
+  if (constitution.hash().empty())
+    deny(*d, "constitution_missing");
+  else
+    apply_rules(*d, input, constitution.rules());
+  if (d->denied()) {
+    d->set_allow(false);
+    d->set_needs_approval(false);
+  }
+  if (!d->allow()) {
+    auto* codes = d->mutable_reason_codes();
+    codes->erase(std::remove(codes->begin(), codes->end(), "allowed"), codes->end());
+  }
+  return d;
+}
+
+}  // namespace soma::actors

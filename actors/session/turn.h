@@ -1,0 +1,27 @@
+// How a turn begins and how it fails: what several of a session's commands share.
+#pragma once
+
+#include <string>
+
+#include "actors/session/session.h"
+
+namespace soma::actors {
+
+v1::Failure failure(std::string code, std::string message);
+void send_to_tenant(SessionDecider::Decided& d, const std::string& tenant,
+                    const v1::TenantCommand& command);
+// Gives back what the turn reserved, if anything.
+void release(SessionDecider::Decided& d, const v1::SessionState& s, const v1::Turn& t,
+             const std::string& reason);
+void fail_turn(SessionDecider::Decided& d, std::uint32_t turn, const v1::Failure& f,
+               std::int64_t now_ms);
+void ask_budget(SessionDecider::Decided& d, const ActorKey& self, std::uint32_t turn,
+                std::int64_t tokens, const v1::Context& context);
+
+// Turn started, policy decided, and then: refused, parked for a person, or budget asked for.
+Status begin_turn(SessionDecider::Decided& d, const ActorKey& self, const v1::SessionState& s,
+                  const std::string& prompt, v1::PolicyInput policy,
+                  const v1::TenantSettings& settings, const v1::ConstitutionInForce& constitution,
+                  const v1::Context& context);
+
+}  // namespace soma::actors

@@ -1,0 +1,143 @@
+// Approvals over HTTP: what waits for a second key, and deciding it.
+#include "actors/approvals/approvals.h"
+
+#include <boost/json/array.hpp>
+
+#include "runtime/api/submit.h"
+#include "runtime/api/views.h"
+
+namespace soma::runtime::api {
+
+namespace json = boost::json;
+using http::Responder;
+
+namespace {
+
+constexpr std::int64_t kListDefault = 50;
+
+std::string status_of(const v1::Approval& a) {
+  switch (a.status()) {
+    case v1::APPROVED:
+      return "approved";
+    case v1::REJECTED:
+      return "rejected";
+    case v1::EXPIRED:
+      return "expired";
+    default:
+      return "pending";
+  }
+}
+
+json::object view(const v1::Approval& a) {
+  json::object out{{"approval_id", a.approval_id()},
+                   {"status", status_of(a)},
+                   {"action", a.action()},
+                   {"action_hash", a.action_hash()},
+                   {"summary", a.summary()},
+                   {"requested_by", a.requested_by()},
+                   {"requested_at", views::iso_time(a.requested_ms())},
+                   {"expires_at", views::iso_time(a.expires_ms())}};
+  if (!a.session_id().empty()) out["session_id"] = a.session_id();
+  if (!a.decided_by().empty()) {
+    out["decided_by"] = a.decided_by();
+    out["decided_at"] = views::iso_time(a.decided_ms());
+  }
+  if (!a.reason().empty()) out["reason"] = a.reason();
+  if (a.has_error()) out["error"] = views::failure(a.error());
+  return out;
+}
+
+void with_register(const Node& node, const RequestPtr& r, const Responder& responder,
+                   std::function<void(const v1::ApprovalsState&)> next) {
+  node.host->read(actors::approvals_key(r->tenant()),
+                  [responder, next = std::move(next)](Result<StateView> v) {
+                    if (!v) return responder.send(http::problem_retry(v.error(), 1));
+                    next(static_cast<const v1::ApprovalsState&>(*v->state));
+                  });
+}
+
+// Oldest first: what has waited longest is decided first. The cursor is the last one shown.
+void list(const Node& node, const RequestPtr& r, const Responder& responder) {
+  with_register(node, r, responder, [r, responder](const v1::ApprovalsState& s) {
+    const std::string status = r->query_value("status").value_or("");
+    std::map<std::pair<std::int64_t, std::string>, const v1::Approval*> sorted;
+    for (const auto& [id, a] : s.approvals())
+      if (status.empty() || status == status_of(a)) sorted[{a.requested_ms(), id}] = &a;
+    auto at = sorted.begin();
+    if (const auto cursor = r->query_value("cursor")) {
+      auto last = s.approvals().find(*cursor);
+      if (last == s.approvals().end())
+        return responder.send(
+            http::field_error({"query", "cursor"}, "must be one that this list gave", "cursor"));
+      at = sorted.upper_bound({last->second.requested_ms(), *cursor});
+    }
+    const auto limit = static_cast<std::size_t>(r->query_int("limit", kListDefault));
+    json::array items;
+    json::value next;
+    for (; at != sorted.end() && items.size() < limit; ++at) {
+      items.push_back(view(*at->second));
+      next = at->second->approval_id();
+    }
+    if (at == sorted.end()) next = nullptr;
+    responder.send(
+        http::json_response(200, json::object{{"items", std::move(items)}, {"next_cursor", next}}));
+  });
+}
+
+void read(const Node& node, const RequestPtr& r, const Responder& responder) {
+  with_register(node, r, responder, [r, responder](const v1::ApprovalsState& s) {
+    auto it = s.approvals().find(r->param("id"));
+    if (it == s.approvals().end())
+      return responder.fail({Code::kNotFound, "Approval not found", {}});
+    responder.send(http::json_response(200, view(it->second)));
+  });
+}
+
+void decide(const Node& node, const RequestPtr& r, const Responder& responder, bool approve) {
+  v1::ApprovalsCommand command;
+  auto* d = command.mutable_decide_approval();
+  d->set_approval_id(r->param("id"));
+  d->set_approve(approve);
+  d->set_reason(text_member(r->json, "reason"));
+  submit(node, r, responder,
+         make_submission(*r, actors::approvals_key(r->tenant()), command, command_id_of(*r)),
+         [](const Accepted& a) {
+           v1::ApprovalsReply reply;
+           reply.ParseFromString(a.reply);
+           return http::json_response(200, view(reply.approval()));
+         });
+}
+
+}  // namespace
+
+void register_approvals(http::Router& router, const Node& node) {
+  const auto reason =
+      http::make_schema("ApprovalDecision", {{.name = "reason", .max_length = 1000}});
+  router.add(
+      {.method = "GET",
+       .pattern = "/v1/approvals",
+       .capability = "approval:read",
+       .summary = "What waits for a second key, and what was decided",
+       .tag = "approvals",
+       .query = {{.name = "status", .one_of = {"pending", "approved", "rejected", "expired"}},
+                 {.name = "limit", .type = http::FieldType::kInt, .min = 1, .max = 200},
+                 {.name = "cursor"}}},
+      [&node](auto r, auto responder) { list(node, r, responder); });
+  router.add({.method = "GET",
+              .pattern = "/v1/approvals/{id}",
+              .capability = "approval:read",
+              .summary = "One approval",
+              .tag = "approvals"},
+             [&node](auto r, auto responder) { read(node, r, responder); });
+  for (const bool approve : {true, false})
+    router.add({.method = "POST",
+                .pattern = std::string("/v1/approvals/{id}/") + (approve ? "approve" : "reject"),
+                .capability = "approval:decide",
+                .summary = approve ? "Approve exactly this action" : "Reject it",
+                .tag = "approvals",
+                .request = reason,
+                .idempotent_write = true},
+               [&node, approve](auto r, auto responder) { decide(node, r, responder, approve); });
+}
+
+}  // namespace soma::runtime::api

@@ -1,0 +1,48 @@
+// Which constitution is in force where, read from its actors and remembered as frames change it.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "runtime/host/host.h"
+#include "runtime/security/constitution_bundle.h"
+#include "soma/v1/constitution.pb.h"
+
+namespace soma::runtime::api {
+
+// Owned by the node; thread-safe. A constitution whose key is not trusted (any more) is not in
+// force: nothing is in force then, and governed requests are refused.
+class Constitutions {
+ public:
+  explicit Constitutions(security::TrustedKeys trusted) : trusted_(std::move(trusted)) {}
+  const security::TrustedKeys& trusted() const { return trusted_; }
+
+  struct InForce {
+    v1::Constitution constitution;
+    bool global = false;  // the tenant has none of its own
+  };
+  // The tenant's own, else the global one; nothing when there is neither. `done` runs at once when
+  // both are remembered, else on a host thread.
+  using Done = std::function<void(Result<std::optional<InForce>>)>;
+  void in_force(Host& host, const std::string& tenant, Done done);
+
+  // Every valid frame: what it says of constitutions is remembered.
+  void follow(const events::ValidFrame& frame);
+
+ private:
+  // Of one tenant; nothing: it has none. Absent from the map: not read yet.
+  using Known = std::optional<v1::Constitution>;
+  std::optional<Known> remembered(const std::string& tenant) const;
+  void one(Host& host, const std::string& tenant, std::function<void(Result<Known>)> done);
+  bool usable(const Known& known) const;
+
+  static constexpr std::size_t kMaxRemembered = 10'000;
+  const security::TrustedKeys trusted_;
+  mutable std::mutex mutex_;
+  std::map<std::string, Known> known_;
+};
+
+}  // namespace soma::runtime::api
