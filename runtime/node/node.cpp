@@ -185,11 +185,13 @@ class Node {
   }
 
   Status open_projections() {
-    auto projections = projections::Projections::start(*log_, {c_.postgres_url, c_.data_dir});
-    if (!projections) {
-      log_error("no views: lists will answer 503", {{"reason", projections.error().message}});
-      return {};
-    }
+    // Reached, or started, in the background: lists answer 503 until then.
+    auto projections = projections::Projections::start(
+        *log_, {c_.postgres_url, c_.data_dir, [](const projections::Notice& n) {
+                  n.problem ? log_warn(n.event, {{"detail", n.detail}})
+                            : log_info(n.event, {{"detail", n.detail}});
+                }});
+    if (!projections) return tl::unexpected(projections.error());
     projections_ = std::move(*projections);
     return {};
   }
