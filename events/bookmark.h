@@ -11,9 +11,9 @@ namespace soma::events {
 // What every derived store (snapshots, views, indexes) keeps beside its data. Without the proof, a
 // log that was restored from a backup or replaced would be read on from a place that it never had.
 struct Bookmark {
-  Offset next{};  // first offset not yet read
-  Fence fence;    // as it stands there
-  Offset last{};  // of the last record that was admitted
+  Offset next{};          // first offset not yet read
+  Fence fence;            // as it stands there
+  Offset last{};          // of the last record that was admitted
   std::string last_hash;  // of that record's stored bytes; empty: none was admitted yet
 };
 

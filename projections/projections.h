@@ -45,18 +45,18 @@ struct Report {
     Offset next, end;  // the view has read up to, the log ends at
   };
   std::vector<Partition> partitions;
-  std::string problem;  // empty: connected and following
+  std::string problem;   // empty: connected and following
   bool passive = false;  // another node's projector feeds the same database
   std::uint64_t rows = 0, events = 0, batches = 0, failures = 0;  // since start
-  std::uint64_t rejected = 0;      // events that the tables could not show, since start
-  double busy_seconds = 0;         // spent on batches
+  std::uint64_t rejected = 0;  // events that the tables could not show, since start
+  double busy_seconds = 0;     // spent on batches
   struct Rebuild {
     bool running = false;
-    std::string reason;            // of the last one
+    std::string reason;  // of the last one
     std::uint64_t frames_read = 0, frames_total = 0, rows = 0;
     double seconds = 0;
     std::uint64_t done = 0, failed = 0;  // rebuilds since start
-    std::string error;             // of the last one, when it failed
+    std::string error;                   // of the last one, when it failed
   } rebuild;
 };
 
@@ -65,15 +65,15 @@ struct Difference {
   std::string kind;  // "missing", "extra", "changed"
   std::string table;
   std::string tenant, actor_type, actor_id;
-  std::uint64_t sequence = 0;  // of the event; 0: the session's own row
-  std::string event_id, position;  // of the event in the log; empty: it has no such event
+  std::uint64_t sequence = 0;           // of the event; 0: the session's own row
+  std::string event_id, position;       // of the event in the log; empty: it has no such event
   std::string column, expected, found;  // the first that differs
 };
 struct Verification {
   bool ok = false;
   std::uint64_t events = 0, rows = 0, actors = 0;
-  std::uint64_t rejected = 0;  // rows of `rejected`: faithful to the log, yet not shown
-  std::vector<std::string> cursors;  // positions up to which it was proven
+  std::uint64_t rejected = 0;           // rows of `rejected`: faithful to the log, yet not shown
+  std::vector<std::string> cursors;     // positions up to which it was proven
   std::vector<Difference> differences;  // at most kMaxDifferences
   std::uint64_t wrong_actors = 0;
   double seconds = 0;
@@ -88,6 +88,9 @@ class Projections {
   // Returns at once; Postgres is started or reached in the background. `log` outlives it.
   static Result<std::unique_ptr<Projections>> start(const events::Log& log, Options options);
   virtual ~Projections() = default;
+
+  // Ends waits and verifications, and makes later ones fail; the projector stops.
+  virtual void shut_down() = 0;
 
   // Until reads work; false when it takes longer.
   virtual bool wait_ready(std::int64_t timeout_ms) = 0;

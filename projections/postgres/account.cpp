@@ -76,8 +76,7 @@ Status own_folder(const Account& account, const std::string& path) {
   if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST)
     return fail(Code::kIo, "cannot make " + path + ": " + std::strerror(errno));
   const int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-  if (fd < 0)
-    return fail(Code::kIo, path + " is not a folder of ours: " + std::strerror(errno));
+  if (fd < 0) return fail(Code::kIo, path + " is not a folder of ours: " + std::strerror(errno));
   struct stat s {};
   Status ok;
   if (::fstat(fd, &s) != 0 || (s.st_uid != account.uid && s.st_uid != ::geteuid()))

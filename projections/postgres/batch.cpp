@@ -89,12 +89,18 @@ Status Batch::write_sessions(Db& db) const {
   if (sessions_.empty()) return {};
   Columns<12> columns;
   for (const auto& [name, c] : sessions_) {
-    const Field fields[] = {name.tenant,    name.id,
-                            c.user,         c.status,
-                            c.model,        text(c.created_ms),
-                            text(c.updated_ms), text(c.turns),
-                            c.error_code,   c.error_message,
-                            text(c.prompt_tokens), text(c.completion_tokens)};
+    const Field fields[] = {name.tenant,
+                            name.id,
+                            c.user,
+                            c.status,
+                            c.model,
+                            text(c.created_ms),
+                            text(c.updated_ms),
+                            text(c.turns),
+                            c.error_code,
+                            c.error_message,
+                            text(c.prompt_tokens),
+                            text(c.completion_tokens)};
     for (std::size_t i = 0; i < 12; ++i) columns.add(i, fields[i]);
   }
   return done(db.query(
@@ -142,7 +148,14 @@ void Rejecting::row(const RowRef& row) {
             row.sequence,
             row.position,
             row.event_id,
-            {row.fields[0], row.fields[1], row.fields[2], sequence, row.event_id, {}, position, reason_}});
+            {row.fields[0],
+             row.fields[1],
+             row.fields[2],
+             sequence,
+             row.event_id,
+             {},
+             position,
+             reason_}});
 }
 
 }  // namespace soma::projections

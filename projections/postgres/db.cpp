@@ -81,9 +81,8 @@ class Connection final : public Db {
         if (PQgetisnull(r.get(), at, k))
           rows[i].emplace_back();
         else
-          rows[i].emplace_back(
-              std::string(PQgetvalue(r.get(), at, k),
-                          static_cast<std::size_t>(PQgetlength(r.get(), at, k))));
+          rows[i].emplace_back(std::string(PQgetvalue(r.get(), at, k),
+                                           static_cast<std::size_t>(PQgetlength(r.get(), at, k))));
       }
     return rows;
   }

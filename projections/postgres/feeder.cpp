@@ -28,8 +28,8 @@ Status Feeder::load() {
 
 Status Feeder::check_against_log() const {
   for (const auto& [p, at] : cursors_) {
-    auto ours = p < log_.partition_count() ? events::holds(log_, PartitionId{p}, at)
-                                           : Result<bool>(false);
+    auto ours =
+        p < log_.partition_count() ? events::holds(log_, PartitionId{p}, at) : Result<bool>(false);
     if (!ours) return tl::unexpected(ours.error());
     if (!*ours)
       return fail(Code::kCorrupt, "the rows of partition " + std::to_string(p) +

@@ -190,8 +190,8 @@ class Cluster final : public PrivateCluster {
       last = db.error();
       std::this_thread::sleep_for(10ms);
     }
-    return fail(Code::kIo, "the private PostgreSQL did not start; see " + log_ + "; " +
-                               last.message);
+    return fail(Code::kIo,
+                "the private PostgreSQL did not start; see " + log_ + "; " + last.message);
   }
 
   // Until the server has ended by itself, or was told to.

@@ -22,9 +22,9 @@ class PrivateCluster {
   // and where its log is.
   virtual Status ensure() = 0;
   virtual bool running() const = 0;
-  virtual int pid() const = 0;            // of the postmaster; 0: not running
-  virtual std::string url() const = 0;    // libpq connection string; empty before ensure()
-  virtual std::string home() const = 0;   // where the cluster's files are
+  virtual int pid() const = 0;           // of the postmaster; 0: not running
+  virtual std::string url() const = 0;   // libpq connection string; empty before ensure()
+  virtual std::string home() const = 0;  // where the cluster's files are
 };
 
 }  // namespace soma::projections

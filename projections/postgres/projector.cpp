@@ -33,6 +33,11 @@ Projector::Projector(const events::Log& log, Options options)
 
 Projector::~Projector() {
   const_cast<events::Log&>(log_).unfollow(follower_);
+  shut_down();
+  thread_.join();
+}
+
+void Projector::shut_down() {
   {
     std::lock_guard lock(mutex_);
     stopping_ = true;
@@ -40,7 +45,6 @@ Projector::~Projector() {
   }
   changed_.notify_all();
   moved_.notify_all();
-  thread_.join();
 }
 
 void Projector::wake() {
@@ -142,15 +146,23 @@ Result<bool> Projector::become_writer(Db& db) {
 Status Projector::follow_another(Db& db) {
   auto shown = shown_schema(db);
   if (!shown) return tl::unexpected(shown.error());
-  if (*shown == Shown::kCurrent) {
+  bool usable = *shown == Shown::kCurrent;
+  Feeder feeder(log_, db, counts_);
+  if (usable) {
     if (auto ok = use_schema(db, kShown); !ok) return ok;
-    auto cursors = load_cursors(db, false);
-    if (!cursors) return tl::unexpected(cursors.error());
-    publish(*cursors);
-    std::lock_guard lock(mutex_);
-    shown_ = true;
-    problem_.clear();
+    if (auto ok = feeder.load(); !ok) return ok;
+    if (auto ours = feeder.check_against_log(); !ours) {
+      if (ours.error().code != Code::kCorrupt) return ours;
+      usable = false;
+    }
   }
+  {
+    std::lock_guard lock(mutex_);
+    shown_ = usable;
+    problem_ = usable ? "" : "the views are being built by another node";
+    if (!usable) reached_.clear();
+  }
+  if (usable) publish(feeder.cursors());
   std::unique_lock lock(mutex_);
   changed_.wait_for(lock, kIdle, [&] { return stopping_; });
   return {};
@@ -218,8 +230,8 @@ Status Projector::tend_rebuild(Db& db, Feeder& feeder) {
     rebuild_shown_.running = true;
     rebuild_shown_.error.clear();
     rebuild_began_ = Clock::now();
-    rebuild_ = std::make_unique<Rebuild>(
-        log_, cluster_ ? cluster_->url() : options_.postgres_url, [this] { wake(); });
+    rebuild_ = std::make_unique<Rebuild>(log_, cluster_ ? cluster_->url() : options_.postgres_url,
+                                         [this] { wake(); });
     return {};
   }
   switch (rebuild_->state()) {

@@ -19,6 +19,7 @@ class Projector final : public Projections {
   Projector(const events::Log& log, Options options);
   ~Projector() override;
 
+  void shut_down() override;
   bool wait_ready(std::int64_t timeout_ms) override;
   Result<SessionPage> list_sessions(const std::string& tenant, const std::string& status,
                                     std::size_t limit, const std::string& cursor) override;

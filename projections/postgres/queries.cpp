@@ -34,9 +34,9 @@ Result<T> Projector::read(std::int64_t timeout_ms, const std::function<Result<T>
 
 bool Projector::wait_ready(std::int64_t timeout_ms) {
   std::unique_lock lock(mutex_);
-  return moved_.wait_for(lock, std::chrono::milliseconds(timeout_ms),
-                         [&] { return (shown_ && problem_.empty()) || stopping_; }) &&
-         !stopping_;
+  return moved_.wait_for(lock, std::chrono::milliseconds(timeout_ms), [&] {
+    return (shown_ && problem_.empty()) || stopping_;
+  }) && !stopping_;
 }
 
 Result<SessionPage> Projector::list_sessions(const std::string& tenant, const std::string& status,
@@ -179,8 +179,8 @@ Result<std::string> Projector::actor_digest(const std::string& tenant, const std
   if (!rows) return tl::unexpected(rows.error());
   if (rows->empty()) return fail(Code::kNotFound, "the views have no rows of this actor");
   const auto& r = rows->front();
-  return to_hex(Digest{static_cast<std::uint64_t>(number(r[1])),
-                       static_cast<std::uint64_t>(number(r[2]))});
+  return to_hex(
+      Digest{static_cast<std::uint64_t>(number(r[1])), static_cast<std::uint64_t>(number(r[2]))});
 }
 
 Result<Verification> Projector::verify() {

@@ -25,8 +25,8 @@ class ReaderPool {
       auto db = take(timeout_ms, attempt > 0);
       if (!db) return tl::unexpected(db.error());
       Result<T> out = work(**db);
-      const bool again = !out && (out.error().code == Code::kUnavailable ||
-                                  out.error().code == Code::kInternal);
+      const bool again =
+          !out && (out.error().code == Code::kUnavailable || out.error().code == Code::kInternal);
       if (!again) give_back(std::move(*db));
       if (!again || attempt > 0) return out;
     }

@@ -1,7 +1,7 @@
 // Schemas, versions, cursors.
 #include "projections/postgres/schema.h"
 
-#include "projections_statements.h"
+#include "projections/sql/statements.h"
 #include "schemas/base/sha256.h"
 
 namespace soma::projections {
@@ -38,8 +38,8 @@ Result<Shown> shown_schema(Db& db) {
 
 Status create_schema(Db& db, const std::string& name) {
   return db.run("DROP SCHEMA IF EXISTS " + name + " CASCADE; CREATE SCHEMA " + name +
-                "; COMMENT ON SCHEMA " + name + " IS '" + version() + "'; SET LOCAL search_path = " +
-                name + "; " + kViewsSql);
+                "; COMMENT ON SCHEMA " + name + " IS '" + version() +
+                "'; SET LOCAL search_path = " + name + "; " + kViewsSql);
 }
 
 Status create_indexes(Db& db, const std::string& name) {
@@ -56,11 +56,11 @@ Status use_schema(Db& db, const std::string& name) {
 }
 
 Result<Cursors> load_cursors(Db& db, bool lock) {
-  auto rows = db.query(
-      std::string("SELECT partition, next_offset, epoch, number, encode(head, 'hex'), "
-                  "last_offset, encode(last_hash, 'hex') FROM cursor ORDER BY partition") +
-          (lock ? " FOR UPDATE" : ""),
-      {});
+  auto rows =
+      db.query(std::string("SELECT partition, next_offset, epoch, number, encode(head, 'hex'), "
+                           "last_offset, encode(last_hash, 'hex') FROM cursor ORDER BY partition") +
+                   (lock ? " FOR UPDATE" : ""),
+               {});
   if (!rows) return tl::unexpected(rows.error());
   Cursors out;
   for (const auto& r : *rows)

@@ -1,5 +1,5 @@
-// First digests per actor, from the log and from the tables; then, for the actors that differ, row by
-// row.
+// First digests per actor, from the log and from the tables; then, for the actors that differ, row
+// by row.
 #include "projections/postgres/verify.h"
 
 #include <charconv>
@@ -64,7 +64,8 @@ class Summing final : public RowSink {
     return it == sums_.end() ? nullptr : &it->second;
   }
   Sums end() {
-    for (const auto& [name, change] : sessions_) add(name, digest_of_session(session_fields(change)));
+    for (const auto& [name, change] : sessions_)
+      add(name, digest_of_session(session_fields(change)));
     sessions_.clear();
     return std::move(sums_);
   }
@@ -223,15 +224,16 @@ class Verifier {
       if (!ok) return ok;
     }
     if (auto ok = check_stored(sums); !ok) return ok;
-    return db_.copy_out("COPY (SELECT " + std::string(kSessionColumns) + " FROM sessions) TO STDOUT",
-                        [&](const Record& r) {
-                          actor = {std::string(text_of(r[0])), "session", std::string(text_of(r[1]))};
-                          if (!sums.wanted(actor)) return;
-                          auto values = session_of(r);
-                          values.erase(values.begin(), values.begin() + 2);
-                          sums.add(actor, digest_of_session(values));
-                          ++out_.rows;
-                        });
+    return db_.copy_out(
+        "COPY (SELECT " + std::string(kSessionColumns) + " FROM sessions) TO STDOUT",
+        [&](const Record& r) {
+          actor = {std::string(text_of(r[0])), "session", std::string(text_of(r[1]))};
+          if (!sums.wanted(actor)) return;
+          auto values = session_of(r);
+          values.erase(values.begin(), values.begin() + 2);
+          sums.add(actor, digest_of_session(values));
+          ++out_.rows;
+        });
   }
 
   // What is kept beside the rows must be what the rows say.
@@ -280,9 +282,8 @@ class Verifier {
     for (const auto& name : wrong_) {
       auto& rows = found.rows()[name];
       for (const auto& table : kTables) {
-        const std::string id = table.columns.find("session_id") != std::string_view::npos
-                                   ? "session_id"
-                                   : "actor_id";
+        const std::string id =
+            table.columns.find("session_id") != std::string_view::npos ? "session_id" : "actor_id";
         auto got = db_.query(
             select(table, " WHERE tenant_id=$1 AND actor_type=$2 AND " + id + "=$3 LIMIT 100000"),
             {name.tenant, name.type, name.id});
@@ -364,8 +365,7 @@ Result<Verification> verify_rows(const events::Log& log, Db& db,
   auto out = Verifier(log, db, stop).run();
   if (auto ok = db.run("ROLLBACK"); !ok && out) return tl::unexpected(ok.error());
   if (out)
-    out->seconds =
-        std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+    out->seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
   return out;
 }
 
@@ -387,12 +387,11 @@ Result<std::string> digest_rows(Db& db) {
   }
   Sum sessions;
   if (ok)
-    ok = db.copy_out(
-        "COPY (SELECT " + std::string(kSessionColumns) + " FROM sessions) TO STDOUT",
-        [&](const Record& r) {
-          sessions.digest ^= digest_of_session(session_of(r));
-          ++sessions.rows;
-        });
+    ok = db.copy_out("COPY (SELECT " + std::string(kSessionColumns) + " FROM sessions) TO STDOUT",
+                     [&](const Record& r) {
+                       sessions.digest ^= digest_of_session(session_of(r));
+                       ++sessions.rows;
+                     });
   auto ended = db.run("ROLLBACK");
   if (!ok) return tl::unexpected(ok.error());
   if (!ended) return tl::unexpected(ended.error());

@@ -80,8 +80,8 @@ class Reader {
     fields_.number(static_cast<std::int64_t>(event_->sequence()));
   }
   void end(TableId table) {
-    sink_.row({table, actor_, event_->sequence(), valid_.position, event_->event_id(),
-               fields_.views()});
+    sink_.row(
+        {table, actor_, event_->sequence(), valid_.position, event_->event_id(), fields_.views()});
   }
 
   void rejected(std::string_view reason) {
@@ -154,7 +154,8 @@ class Reader {
       c.turns = e.turn_started().turn();
       c.status = "running";
     } else if (e.has_model_answered()) {
-      c.prompt_tokens = static_cast<std::int64_t>(e.model_answered().answer().usage().prompt_tokens());
+      c.prompt_tokens =
+          static_cast<std::int64_t>(e.model_answered().answer().usage().prompt_tokens());
       c.completion_tokens =
           static_cast<std::int64_t>(e.model_answered().answer().usage().completion_tokens());
     } else if (e.has_session_completed()) {

@@ -14,8 +14,8 @@ inline constexpr std::size_t kTableCount = 4;
 
 struct Table {
   std::string_view name;
-  std::string_view columns;      // in the order of fields, comma-separated
-  std::uint32_t real_columns;    // bit set: double precision; compared as numbers
+  std::string_view columns;    // in the order of fields, comma-separated
+  std::uint32_t real_columns;  // bit set: double precision; compared as numbers
 };
 
 // The first four columns of each are tenant_id, actor_type, actor_id, sequence: the primary key,

@@ -33,8 +33,9 @@ struct Node {
   MemoryIndex* memory = nullptr;
   projections::Projections* projections = nullptr;  // null: none configured
   Metrics* metrics = nullptr;
-  Worker* worker = nullptr;  // for what blocks
-  std::string mode;          // deployment mode of the server
+  Worker* worker = nullptr;   // for what blocks
+  Worker* patient = nullptr;  // for what takes minutes
+  std::string mode;           // deployment mode of the server
   std::int64_t position_wait_ms = 2000;
   std::function<std::string()> jwks;  // public keys, for others to verify our tokens
 };

@@ -29,6 +29,8 @@ using config::Config;
 
 namespace {
 
+constexpr std::int64_t kWaitForViewsMs = 1000;
+
 int exit_code(const Error& error) {
   switch (error.code) {
     case Code::kLocked:
@@ -73,7 +75,9 @@ class Node {
     for (auto step : {&Node::open_log, &Node::open_security, &Node::open_models,
                       &Node::open_projections, &Node::open_host, &Node::open_http})
       if (auto ok = (this->*step)(); !ok) return ok;
-    return wait_until_serving();
+    if (auto serving = wait_until_serving(); !serving) return serving;
+    projections_->wait_ready(kWaitForViewsMs);  // usually there by now; if not, lists say so
+    return {};
   }
 
   Status announce() {
@@ -98,6 +102,7 @@ class Node {
     for (auto* server : {&gateway_, &memory_server_})
       if (*server) (*server)->stop(drain / 2);
     if (host_ && !host_->drain(drain / 2)) log_warn("not everything ended in time; the log has it");
+    projections_->shut_down();  // so that what runs on the workers ends
     std::error_code ignored;
     fs::remove(fs::path(c_.data_dir) / "run" / "endpoints.json", ignored);
   }
@@ -224,6 +229,7 @@ class Node {
     n.projections = projections_.get();
     n.metrics = &metrics_;
     n.worker = &worker_;
+    n.patient = patient_.get();
     n.mode = c_.mode;
     n.position_wait_ms = static_cast<std::int64_t>(c_.position_wait_ms);
     n.jwks = [this] { return authenticator_->public_jwks(); };
@@ -281,6 +287,7 @@ class Node {
   std::shared_ptr<RunnerParts> effects_ = std::make_shared<RunnerParts>();
   std::unique_ptr<EffectRunner> runner_;
   std::unique_ptr<projections::Projections> projections_;
+  std::unique_ptr<Worker> patient_ = std::make_unique<Worker>();
   std::unique_ptr<Host> host_;
   std::unique_ptr<FrameHub> frames_;
   http::Router router_;

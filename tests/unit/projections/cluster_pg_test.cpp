@@ -30,13 +30,7 @@ class ClusterTest : public ::testing::Test {
   }
   std::string files() { return folder_.path().string() + "/postgres/cluster"; }
   static bool gone(int pid) {
-    for (int i = 0; i < 500; ++i) {
-      std::string state;
-      std::ifstream in("/proc/" + std::to_string(pid) + "/stat");
-      if (!(in >> state)) return true;
-      std::this_thread::sleep_for(10ms);
-    }
-    return false;
+    return eventually([pid] { return !fs::exists("/proc/" + std::to_string(pid) + "/stat"); });
   }
   void write_rows() {
     ASSERT_TRUE(db()->run("CREATE TABLE t (n int); INSERT INTO t SELECT generate_series(1,1000)"));
@@ -87,8 +81,7 @@ TEST_F(ClusterTest, RowsOutliveAStopAndAKilledServer) {
     const int pid = cluster_->pid();
     ::kill(pid, signal);
     ASSERT_TRUE(gone(pid));
-    for (int i = 0; i < 100 && cluster_->running(); ++i) std::this_thread::sleep_for(10ms);
-    EXPECT_FALSE(cluster_->running());
+    ASSERT_TRUE(eventually([&] { return !cluster_->running(); }));
     ASSERT_TRUE(cluster_->ensure());
     expect_rows();
   }
@@ -101,14 +94,15 @@ TEST_F(ClusterTest, EndsABackendThatOutlivesItsPostmaster) {
   std::thread work([&] { busy->run("SELECT count(*) FROM generate_series(1,4000000000)"); });
   std::string backend;
   for (int i = 0; i < 200 && backend.empty(); ++i) {
-    auto r = db()->query("SELECT pid FROM pg_stat_activity WHERE query LIKE '%4000000000)' AND pid "
-                         "<> pg_backend_pid() AND state='active'",
-                         {});
+    auto r = db()->query(
+        "SELECT pid FROM pg_stat_activity WHERE query LIKE '%4000000000)' AND pid "
+        "<> pg_backend_pid() AND state='active'",
+        {});
     if (r && !r->empty()) backend = *(*r)[0][0];
   }
   ASSERT_FALSE(backend.empty());
   ::kill(cluster_->pid(), SIGKILL);
-  for (int i = 0; i < 100 && cluster_->running(); ++i) std::this_thread::sleep_for(10ms);
+  ASSERT_TRUE(eventually([&] { return !cluster_->running(); }));
   ASSERT_TRUE(cluster_->ensure());
   EXPECT_TRUE(gone(std::stoi(backend)));
   work.join();
@@ -123,8 +117,9 @@ TEST_F(ClusterTest, PidFilesThatNameOthersAreNoObstacle) {
   if (zombie == 0) ::_exit(0);
   for (const int pid : {static_cast<int>(::getpid()), static_cast<int>(zombie)}) {
     std::ofstream(files() + "/postmaster.pid")
-        << pid << "\n" << files() << "\n1700000000\n5432\n" << folder_.path().string()
-        << "\n\n  1234567  99999999\nready\n";
+        << pid << "\n"
+        << files() << "\n1700000000\n5432\n"
+        << folder_.path().string() << "\n\n  1234567  99999999\nready\n";
     std::ofstream(files() + "/../socket/.s.PGSQL.5432.lock") << pid << "\n" << files() << "\n";
     open();
     expect_rows();

@@ -1,6 +1,9 @@
 // A real log in a temporary folder, and session histories written to it as a host would.
 #pragma once
 
+#include <poll.h>
+
+#include <chrono>
 #include <future>
 #include <map>
 
@@ -13,6 +16,17 @@
 namespace soma::projections::test {
 
 using events::test::TempFolder;
+
+// Until the state is there; false once the time is over.
+template <typename Predicate>
+bool eventually(Predicate there, int seconds = 30) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
+  while (!there()) {
+    if (std::chrono::steady_clock::now() > deadline) return false;
+    ::poll(nullptr, 0, 5);
+  }
+  return true;
+}
 
 class Journal {
  public:

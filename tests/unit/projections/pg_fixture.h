@@ -3,8 +3,6 @@
 
 #include <gtest/gtest.h>
 
-#include <thread>
-
 #include "projections/postgres/db.h"
 #include "projections/postgres/private_cluster.h"
 #include "projections/projections.h"
@@ -45,28 +43,24 @@ class PgTest : public ::testing::Test {
   }
   static Db& admin() {
     static std::unique_ptr<Db> db;
-    for (int i = 0; !db || !db->run("SELECT 1"); ++i) {
+    const auto there = [] {
+      if (db && db->run("SELECT 1")) return true;
       auto opened = Db::open(cluster_->url());
-      if (opened)
-        db = std::move(*opened);
-      else if (i == 1000)
-        std::abort();
-      else
-        std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    }
+      if (opened) db = std::move(*opened);
+      return opened.has_value();
+    };
+    if (!eventually(there)) std::abort();
     return *db;
   }
   // To look into, or tamper with, the database under test.
   std::unique_ptr<Db> direct() const {
-    for (int i = 0;; ++i) {
+    std::unique_ptr<Db> out;
+    EXPECT_TRUE(eventually([&] {
       auto db = Db::open(url());
-      if (db && (*db)->run("SET search_path = soma")) return std::move(*db);
-      if (i == 500) {
-        ADD_FAILURE() << "no connection";
-        return nullptr;
-      }
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    }
+      if (db && (*db)->run("SET search_path = soma")) out = std::move(*db);
+      return out != nullptr;
+    }));
+    return out;
   }
   std::string value(const std::string& sql) const {
     auto rows = direct()->query(sql, {});

@@ -123,8 +123,7 @@ TEST_F(ProjectorTest, GoesOnWhereTheDatabaseSaysAfterTerminationsAndRestarts) {
     journal_->sessions("r" + std::to_string(round) + "_", 20, 5);
     if (round % 4 == 3) {  // -m immediate, in the middle of it
       ::kill(cluster_->pid(), SIGQUIT);
-      for (int i = 0; i < 400 && cluster_->running(); ++i) std::this_thread::sleep_for(10ms);
-      EXPECT_FALSE(cluster_->running());
+      EXPECT_TRUE(eventually([&] { return !cluster_->running(); }));
       journal_->sessions("down" + std::to_string(round) + "_", 5);
       ASSERT_TRUE(cluster_->ensure());
     } else {
@@ -144,7 +143,7 @@ TEST_F(ProjectorTest, WhilePostgresIsAwayReadsFailAndTheRestGoesOn) {
   journal_->sessions("a", 5);
   catch_up();
   ::kill(cluster_->pid(), SIGQUIT);
-  for (int i = 0; i < 400 && cluster_->running(); ++i) std::this_thread::sleep_for(10ms);
+  ASSERT_TRUE(eventually([&] { return !cluster_->running(); }));
   auto page = views_->list_sessions("acme", "", 10, "");
   ASSERT_FALSE(page);
   EXPECT_EQ(page.error().code, Code::kUnavailable);
@@ -210,8 +209,7 @@ TEST_F(ProjectorTest, RebuildThatIsCutOffLeavesWhatWasShown) {
   for (int i = 0; i < 30 && views_->report().rebuild.running; ++i)
     admin().run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname='" + name_ +
                 "' AND query LIKE '%COPY%'");
-  for (int i = 0; i < 500 && views_->report().rebuild.running; ++i)
-    std::this_thread::sleep_for(10ms);
+  ASSERT_TRUE(eventually([&] { return !views_->report().rebuild.running; }));
   ASSERT_TRUE(views_->wait_ready(20'000));
   EXPECT_EQ(*views_->digest(), *before);
   const auto done = views_->rebuild();
@@ -287,11 +285,13 @@ TEST_F(ProjectorTest, AStoppedPostgresDoesNotHoldUpShutdown) {
   start();
   journal_->sessions("a", 5);
   catch_up();
-  ASSERT_TRUE(admin().run("SELECT 1"));
   auto blocker = direct();  // holds what the projector needs
   ASSERT_TRUE(blocker->run("BEGIN; LOCK TABLE session_events"));
   journal_->sessions("b", 5);
-  std::this_thread::sleep_for(100ms);
+  ASSERT_TRUE(eventually([&] {
+    auto waiting = admin().query("SELECT 1 FROM pg_locks WHERE NOT granted", {});
+    return waiting && !waiting->empty();
+  }));
   const auto began = std::chrono::steady_clock::now();
   views_.reset();
   EXPECT_LT(std::chrono::steady_clock::now() - began, 5s);

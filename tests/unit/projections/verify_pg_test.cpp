@@ -97,7 +97,8 @@ TEST_F(VerifyTest, NamesAChangedUsage) {
 
 TEST_F(VerifyTest, NamesARowMovedToAnotherTenant) {
   auto db = direct();
-  ASSERT_TRUE(db->query("UPDATE session_events SET tenant_id='evil' WHERE session_id='s8' AND sequence=1", {}));
+  ASSERT_TRUE(db->query(
+      "UPDATE session_events SET tenant_id='evil' WHERE session_id='s8' AND sequence=1", {}));
   auto v = views_->verify();
   ASSERT_TRUE(v);
   EXPECT_FALSE(v->ok);
@@ -121,11 +122,11 @@ TEST_F(VerifyTest, FindsACursorThatPassedAFrame) {
   for (auto frames = reader.next(); frames && !frames->empty(); frames = reader.next())
     ;
   const auto& mark = reader.bookmark();
-  ASSERT_TRUE(db->query("UPDATE cursor SET next_offset=$1, number=$2, head=decode($3,'hex'), "
-                        "last_offset=$4, last_hash=decode($5,'hex') WHERE partition=1",
-                        {std::to_string(mark.next.value),
-                         std::to_string(mark.fence.last_number().value), soma::hex(mark.fence.head()),
-                         std::to_string(mark.last.value), soma::hex(mark.last_hash)}));
+  ASSERT_TRUE(db->query(
+      "UPDATE cursor SET next_offset=$1, number=$2, head=decode($3,'hex'), "
+      "last_offset=$4, last_hash=decode($5,'hex') WHERE partition=1",
+      {std::to_string(mark.next.value), std::to_string(mark.fence.last_number().value),
+       soma::hex(mark.fence.head()), std::to_string(mark.last.value), soma::hex(mark.last_hash)}));
   EXPECT_NE(value("SELECT next_offset FROM cursor WHERE partition=1"), kept);
   start();
   auto v = views_->verify();
