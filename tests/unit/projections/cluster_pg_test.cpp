@@ -14,12 +14,9 @@ using namespace std::chrono_literals;
 
 class ClusterTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    fs::permissions(folder_.path(), fs::perms(0711));
-    open();
-  }
+  void SetUp() override { open(); }
   void open() {
-    cluster_ = PrivateCluster::at(folder_.path().string());
+    cluster_ = PrivateCluster::at(cluster_folder());
     const auto up = cluster_->ensure();
     ASSERT_TRUE(up) << up.error().message;
   }
@@ -28,12 +25,14 @@ class ClusterTest : public ::testing::Test {
     EXPECT_TRUE(d) << (d ? "" : d.error().message);
     return std::move(*d);
   }
-  std::string files() { return folder_.path().string() + "/postgres/cluster"; }
+  std::string files() { return cluster_folder() + "/postgres/cluster"; }
   static bool gone(int pid) {
     return eventually([pid] { return !fs::exists("/proc/" + std::to_string(pid) + "/stat"); });
   }
   void write_rows() {
-    ASSERT_TRUE(db()->run("CREATE TABLE t (n int); INSERT INTO t SELECT generate_series(1,1000)"));
+    ASSERT_TRUE(
+        db()->run("DROP TABLE IF EXISTS t; CREATE TABLE t (n int); INSERT INTO t SELECT "
+                  "generate_series(1,1000)"));
   }
   void expect_rows() {
     auto rows = db()->query("SELECT count(*) FROM t", {});
@@ -41,7 +40,6 @@ class ClusterTest : public ::testing::Test {
     EXPECT_EQ((*rows)[0][0], "1000");
   }
 
-  TempFolder folder_;
   std::unique_ptr<PrivateCluster> cluster_;
 };
 
@@ -66,7 +64,7 @@ TEST_F(ClusterTest, IsSafeAndPrivate) {
 }
 
 TEST_F(ClusterTest, ASecondStartIsRefusedWhileTheFirstLives) {
-  auto second = PrivateCluster::at(folder_.path().string());
+  auto second = PrivateCluster::at(cluster_folder());
   EXPECT_EQ(second->ensure().error().code, Code::kLocked);
   cluster_.reset();
   EXPECT_TRUE(second->ensure());
@@ -119,7 +117,7 @@ TEST_F(ClusterTest, PidFilesThatNameOthersAreNoObstacle) {
     std::ofstream(files() + "/postmaster.pid")
         << pid << "\n"
         << files() << "\n1700000000\n5432\n"
-        << folder_.path().string() << "\n\n  1234567  99999999\nready\n";
+        << cluster_folder() << "\n\n  1234567  99999999\nready\n";
     std::ofstream(files() + "/../socket/.s.PGSQL.5432.lock") << pid << "\n" << files() << "\n";
     open();
     expect_rows();
@@ -130,7 +128,7 @@ TEST_F(ClusterTest, PidFilesThatNameOthersAreNoObstacle) {
 
 TEST_F(ClusterTest, AHalfMadeClusterIsNotUsed) {
   cluster_.reset();
-  const std::string home = folder_.path().string() + "/postgres";
+  const std::string home = cluster_folder() + "/postgres";
   fs::remove_all(home + "/cluster");
   fs::create_directories(home + "/new-1/base");
   std::ofstream(home + "/new-1/PG_VERSION") << "15\n";
@@ -141,8 +139,8 @@ TEST_F(ClusterTest, AHalfMadeClusterIsNotUsed) {
 
 TEST_F(ClusterTest, ADamagedClusterIsMadeAnewAfterAFewTries) {
   cluster_.reset();
-  std::ofstream(folder_.path().string() + "/postgres/cluster/global/pg_control") << "rubbish";
-  cluster_ = PrivateCluster::at(folder_.path().string());
+  std::ofstream(cluster_folder() + "/postgres/cluster/global/pg_control") << "rubbish";
+  cluster_ = PrivateCluster::at(cluster_folder());
   int tries = 0;
   while (!cluster_->ensure() && tries < 6) ++tries;
   EXPECT_EQ(tries, 3);
@@ -156,7 +154,7 @@ TEST_F(ClusterTest, DiesWithTheProcess) {
   ASSERT_EQ(::pipe(ends), 0);
   const pid_t child = ::fork();
   if (child == 0) {
-    auto c = PrivateCluster::at(folder_.path().string());
+    auto c = PrivateCluster::at(cluster_folder());
     int pid = c->ensure() ? c->pid() : -1;
     if (::write(ends[1], &pid, sizeof pid) != sizeof pid) ::_exit(1);
     for (;;) ::pause();

@@ -10,25 +10,27 @@
 
 namespace soma::projections::test {
 
-// One cluster for all tests of the binary: each uses a database of its own in it.
+// A folder with a cluster, made once for the binary: initdb is most of what a test would take.
+inline std::string cluster_folder() {
+  static const TempFolder folder;
+  std::filesystem::permissions(folder.path(), std::filesystem::perms(0711));
+  return folder.path().string();
+}
+
+// Each test uses a database of its own.
 class PgTest : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
-    if (cluster_) return;
-    folder_ = std::make_unique<TempFolder>();
-    std::filesystem::permissions(folder_->path(), std::filesystem::perms(0711));
-    cluster_ = PrivateCluster::at(folder_->path().string());
+    cluster_ = PrivateCluster::at(cluster_folder());
     const auto up = cluster_->ensure();
     ASSERT_TRUE(up) << up.error().message;
-    std::atexit([] {
-      cluster_.reset();
-      folder_.reset();
-    });
   }
+  static void TearDownTestSuite() { cluster_.reset(); }
 
   void SetUp() override {
     ASSERT_TRUE(cluster_->ensure());
     name_ = "t" + std::to_string(++next_);
+    admin().run("DROP DATABASE IF EXISTS " + name_);
     ASSERT_TRUE(admin().run("CREATE DATABASE " + name_));
     journal_ = std::make_unique<Journal>((logs_.path() / "log").string());
   }
@@ -93,7 +95,6 @@ class PgTest : public ::testing::Test {
            d.found;
   }
 
-  static inline std::unique_ptr<TempFolder> folder_;
   static inline std::unique_ptr<PrivateCluster> cluster_;
   static inline int next_ = 0;
   TempFolder logs_;

@@ -119,7 +119,7 @@ TEST_F(ProjectorTest, DuplicateAndVoidFramesLeaveNoRows) {
 
 TEST_F(ProjectorTest, GoesOnWhereTheDatabaseSaysAfterTerminationsAndRestarts) {
   start();
-  for (int round = 0; round < 12; ++round) {
+  for (int round = 0; round < 8; ++round) {
     journal_->sessions("r" + std::to_string(round) + "_", 20, 5);
     if (round % 4 == 3) {  // -m immediate, in the middle of it
       ::kill(cluster_->pid(), SIGQUIT);
@@ -132,8 +132,8 @@ TEST_F(ProjectorTest, GoesOnWhereTheDatabaseSaysAfterTerminationsAndRestarts) {
     }
   }
   catch_up();
-  EXPECT_EQ(value("SELECT count(*) FROM sessions"), std::to_string(12 * 20 + 3 * 5));
-  EXPECT_EQ(value("SELECT count(*) FROM session_events"), std::to_string(6 * (12 * 20 + 3 * 5)));
+  EXPECT_EQ(value("SELECT count(*) FROM sessions"), std::to_string(8 * 20 + 2 * 5));
+  EXPECT_EQ(value("SELECT count(*) FROM session_events"), std::to_string(6 * (8 * 20 + 2 * 5)));
   EXPECT_GT(views_->report().failures, 0U);
   expect_faithful();
 }
