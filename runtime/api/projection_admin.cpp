@@ -143,7 +143,29 @@ void register_projection_admin(http::Router& router, const Node& node) {
       });
 }
 
+namespace {
+
+void refresh_memory_metrics(const Node& node) {
+  const auto m = node.memory->stats();
+  const auto set = [&](const char* name, const char* help, std::uint64_t value) {
+    node.metrics->gauge(name, help).set(static_cast<double>(value));
+  };
+  set("soma_memory_index_tenants", "Tenants with remembered facts", m.tenants);
+  set("soma_memory_index_facts", "Facts that can be found", m.facts);
+  set("soma_memory_index_vectors", "Facts that can be found by meaning", m.vectors);
+  set("soma_memory_index_text_bytes", "Texts and payloads held", m.bytes);
+  set("soma_memory_index_left_out", "Facts beyond a tenant's limits", m.left_out);
+  set("soma_memory_index_lag_frames", "Records of the log not yet indexed",
+      m.records_total > m.records_taken ? m.records_total - m.records_taken : 0);
+  set("soma_memory_recalls", "Searches since start", m.recalls);
+  node.metrics->gauge("soma_memory_recall_seconds_sum", "Time of searches, without embedding")
+      .set(static_cast<double>(m.recall_us) / 1e6);
+}
+
+}  // namespace
+
 void refresh_projection_metrics(const Node& node) {
+  refresh_memory_metrics(node);
   if (!node.projections) return;
   const auto r = node.projections->report();
   const auto set = [&](const char* name, const char* help, double value) {

@@ -102,6 +102,7 @@ class Node {
     for (auto* server : {&gateway_, &memory_server_})
       if (*server) (*server)->stop(drain / 2);
     if (host_ && !host_->drain(drain / 2)) log_warn("not everything ended in time; the log has it");
+    memory_.stop();
     projections_->shut_down();  // so that what runs on the workers ends
     std::error_code ignored;
     fs::remove(fs::path(c_.data_dir) / "run" / "endpoints.json", ignored);
@@ -120,7 +121,8 @@ class Node {
     if (!store) return tl::unexpected(store.error());
     if (store->recreated) log_warn("the snapshot store was damaged and is rebuilt from the log");
     store_ = std::move(store->store);
-    return memory_.rebuild(*log_);
+    memory_.follow(*log_);  // in the background: recalls wait for it, readiness does not
+    return {};
   }
 
   Status open_security() {
