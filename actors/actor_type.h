@@ -39,7 +39,8 @@ class ActorType {
   virtual std::string event_type(const Message& event) const = 0;
   // The Command that carries an effect's outcome back.
   virtual std::string outcome_command(const v1::EffectOutcome& outcome) const = 0;
-  // SHA-256 over the descriptors of state and event; snapshots of another schema are not used.
+  // SHA-256 over the descriptors of state and event, and over the type's sources: snapshots that
+  // another schema or another evolve() made are not used.
   virtual const std::string& schema_hash() const = 0;
 };
 

@@ -8,6 +8,7 @@
 
 #include "actors/approvals/approvals.h"
 #include "actors/constitution/constitution.h"
+#include "actors/code_digests.h"
 #include "actors/counter/counter.h"
 #include "actors/decision/decision.h"
 #include "actors/gateway/gateway.h"
@@ -36,11 +37,14 @@ void collect(const google::protobuf::FileDescriptor* file, std::set<std::string>
 
 }  // namespace
 
-std::string schema_hash_of(const google::protobuf::Descriptor* state,
+std::string schema_hash_of(std::string_view name, const google::protobuf::Descriptor* state,
                            const google::protobuf::Descriptor* event) {
   std::set<std::string> seen;
   std::string bytes = state->full_name() + event->full_name();
   collect(state->file(), seen, bytes);
+  collect(event->file(), seen, bytes);
+  for (const auto& code : kCodeDigests)
+    if (code.folder == name) bytes += code.digest;
   return sha256_hex(bytes);
 }
 

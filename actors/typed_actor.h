@@ -7,7 +7,8 @@
 
 namespace soma::actors {
 
-std::string schema_hash_of(const google::protobuf::Descriptor* state,
+// Of the schemas of state and event, and of the sources of the type `name`.
+std::string schema_hash_of(std::string_view name, const google::protobuf::Descriptor* state,
                            const google::protobuf::Descriptor* event);
 
 // D is a struct of static functions over its own State, Command, Event and Reply; see
@@ -16,7 +17,7 @@ std::string schema_hash_of(const google::protobuf::Descriptor* state,
 template <typename D>
 class TypedActor final : public ActorType {
  public:
-  TypedActor() : hash_(schema_hash_of(D::State::descriptor(), D::Event::descriptor())) {}
+  TypedActor() : hash_(schema_hash_of(D::kName, D::State::descriptor(), D::Event::descriptor())) {}
   std::string_view name() const override { return D::kName; }
   std::unique_ptr<Message> new_state() const override {
     return std::make_unique<typename D::State>();

@@ -53,7 +53,10 @@ FrameReader::FrameReader(const Log& log, PartitionId partition)
     : log_(log), partition_(partition) {}
 
 FrameReader::FrameReader(const Log& log, PartitionId partition, Fence fence, Offset next)
-    : log_(log), partition_(partition), fence_(std::move(fence)), next_(next) {}
+    : log_(log), partition_(partition), at_{next, std::move(fence), {}, {}} {}
+
+FrameReader::FrameReader(const Log& log, PartitionId partition, Bookmark from)
+    : log_(log), partition_(partition), at_(std::move(from)) {}
 
 Result<std::vector<ValidFrame>> FrameReader::next(std::size_t max_bytes) {
   std::vector<ValidFrame> out;
@@ -62,7 +65,7 @@ Result<std::vector<ValidFrame>> FrameReader::next(std::size_t max_bytes) {
            std::to_string(offset.value) + ": ";
   };
   while (out.empty()) {  // a batch may hold void records only
-    auto records = log_.read(partition_, next_, max_bytes);
+    auto records = log_.read(partition_, at_.next, max_bytes);
     if (!records) return tl::unexpected(records.error());
     if (records->empty()) return out;
     for (auto& record : *records) {
@@ -72,11 +75,14 @@ Result<std::vector<ValidFrame>> FrameReader::next(std::size_t max_bytes) {
         return fail(Code::kCorrupt, at(record.offset) + "a frame of partition " +
                                         std::to_string((*frame)->partition()));
       std::string hash = sha256(record.bytes);
-      if (fence_.admit(**frame, hash) == Verdict::kValid)
+      if (at_.fence.admit(**frame, hash) == Verdict::kValid) {
+        at_.last = record.offset;
+        at_.last_hash = hash;
         out.push_back({{partition_, record.offset}, std::move(*frame), std::move(hash)});
-      else
+      } else {
         ++voided_;
-      next_ = record.offset.next();
+      }
+      at_.next = record.offset.next();
     }
   }
   return out;

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "events/bookmark.h"
 #include "events/fence.h"
 #include "events/log.h"
 
@@ -33,19 +34,21 @@ class FrameReader {
   // Continue after a place known valid (a checkpoint): the fence as it stood there, the next offset
   // to read.
   FrameReader(const Log& log, PartitionId partition, Fence fence, Offset next);
+  // The bookmark must hold (events::holds).
+  FrameReader(const Log& log, PartitionId partition, Bookmark from);
 
   // The next valid frames; empty at the end of the durable log. Undecodable record: kCorrupt with
   // position.
   Result<std::vector<ValidFrame>> next(std::size_t max_bytes = 4 << 20);
-  const Fence& fence() const { return fence_; }
+  const Fence& fence() const { return at_.fence; }
   PartitionId partition() const { return partition_; }
-  Offset next_offset() const { return next_; }
+  Offset next_offset() const { return at_.next; }
+  const Bookmark& bookmark() const { return at_; }  // after what was read
   std::uint64_t voided() const { return voided_; }  // records read and found void or duplicate
  private:
   const Log& log_;
   PartitionId partition_;
-  Fence fence_;
-  Offset next_{};
+  Bookmark at_;
   std::uint64_t voided_ = 0;
 };
 

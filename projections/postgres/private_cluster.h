@@ -9,14 +9,22 @@
 
 namespace soma::projections {
 
-// Owns the postmaster. Destroying it stops the server (fast shutdown).
+// Owns the postmaster, and a lock on its home, so that no second process starts it. Destroying it
+// stops the server (fast shutdown). Used by one thread, but for url().
 class PrivateCluster {
  public:
-  // Blocks until it accepts connections; 0.1 s warm, about 1 s at first. kIo says what failed and
-  // where its log is.
-  static Result<std::unique_ptr<PrivateCluster>> start(const std::string& data_dir);
+  // Only notes where things are; nothing runs yet.
+  static std::unique_ptr<PrivateCluster> at(const std::string& data_dir);
   virtual ~PrivateCluster() = default;
-  virtual std::string url() const = 0;  // libpq connection string
+  // Starts what is not running, and blocks until it accepts connections: 0.1 s warm, about 1 s at
+  // first. Call again when connections fail: a server that died is started anew. kUnavailable:
+  // PostgreSQL is not installed; kLocked: another process runs this cluster; kIo says what failed
+  // and where its log is.
+  virtual Status ensure() = 0;
+  virtual bool running() const = 0;
+  virtual int pid() const = 0;           // of the postmaster; 0: not running
+  virtual std::string url() const = 0;   // libpq connection string; empty before ensure()
+  virtual std::string home() const = 0;  // where the cluster's files are
 };
 
 }  // namespace soma::projections

@@ -1,320 +1,304 @@
-// The projector thread and the queries.
-#include <openssl/evp.h>
-
-#include <atomic>
-#include <charconv>
-#include <condition_variable>
-#include <map>
-#include <mutex>
-#include <pqxx/pqxx>
-#include <thread>
-
-#include "projections/postgres/private_cluster.h"
-#include "projections/projections.h"
-#include "projections/views/rows.h"
-#include "projections/views/schema.h"
-#include "schemas/base/sha256.h"
+// One loop: whatever fails, the next turn begins with what the database says.
+#include "projections/postgres/projector.h"
 
 namespace soma::projections {
 
+using namespace std::chrono_literals;
+
 namespace {
 
-using namespace std::chrono_literals;
-constexpr std::size_t kBatchBytes = 4 << 20;
-
-struct Cursor {
-  Offset next;
-  events::Fence fence;
-};
-
-void write_rows(pqxx::work& tx, const Rows& rows) {
-  for (const auto& e : rows.session_events)
-    tx.exec_params(
-        "INSERT INTO session_events VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10::jsonb) ON CONFLICT DO "
-        "NOTHING",
-        e.tenant, e.session_id, static_cast<std::int64_t>(e.sequence), e.event_id, e.type,
-        e.time_ms, e.position, e.principal, e.correlation_id, e.data_json);
-  for (const auto& c : rows.sessions)
-    tx.exec_params(
-        "INSERT INTO sessions (tenant_id, session_id, user_id, status, model, created_ms, "
-        "updated_ms, turns) "
-        "VALUES "
-        "($1,$2,coalesce($3,''),coalesce($4,'accepted'),coalesce($5,''),coalesce($6::bigint,0),$7,"
-        "coalesce("
-        "$8::bigint,0)) "
-        "ON CONFLICT (tenant_id, session_id) DO UPDATE SET user_id=coalesce($3,sessions.user_id), "
-        "status=coalesce($4,sessions.status), "
-        "model=coalesce($5,sessions.model), created_ms=coalesce($6::bigint,sessions.created_ms), "
-        "updated_ms=$7, turns=coalesce($8::bigint,sessions.turns)",
-        c.tenant, c.session_id, c.user, c.status, c.model, c.created_ms, c.updated_ms, c.turns);
-  for (const auto& d : rows.decisions)
-    tx.exec_params(
-        "INSERT INTO decisions VALUES ($1,$2,$3,$4,$5,$6,$7,$8::jsonb,$9) ON CONFLICT DO NOTHING",
-        d.tenant, d.decision_id, d.actor, d.action_id, d.allow, d.score, d.threshold,
-        d.reasons_json, d.time_ms);
-  for (const auto& u : rows.usage)
-    tx.exec_params("INSERT INTO usage VALUES ($1,$2,$3,$4,$5,$6,$7) ON CONFLICT DO NOTHING",
-                   u.tenant, u.call_id, u.actor, u.model, u.prompt_tokens, u.completion_tokens,
-                   u.time_ms);
-}
-
-class Projector final : public Projections {
- public:
-  Projector(const events::Log& log, Options o) : log_(log), options_(std::move(o)) {}
-
-  Status open() {
-    url_ = options_.postgres_url;
-    if (url_.empty()) {
-      auto cluster = PrivateCluster::start(options_.data_dir);
-      if (!cluster) return tl::unexpected(cluster.error());
-      cluster_ = std::move(*cluster);
-      url_ = cluster_->url();
-    }
-    follower_ = const_cast<events::Log&>(log_).follow([this](PartitionId) { wake(); });
-    thread_ = std::thread([this] { run(); });
-    return {};
-  }
-
-  ~Projector() override {
-    if (follower_) const_cast<events::Log&>(log_).unfollow(follower_);
-    stopping_ = true;
-    wake();
-    if (thread_.joinable()) thread_.join();
-  }
-
-  Result<SessionPage> list_sessions(const std::string& tenant, const std::string& status,
-                                    std::size_t limit, const std::string& cursor) override {
-    std::int64_t before_ms = INT64_MAX;
-    std::string before_id = "\x7f";
-    if (!cursor.empty()) {
-      const auto dot = cursor.find('.');
-      const char* end = cursor.data() + std::min(dot, cursor.size());
-      if (dot == std::string::npos || std::from_chars(cursor.data(), end, before_ms).ptr != end)
-        return fail(Code::kInvalidArgument, "cursor must be a next_cursor that this list gave",
-                    "query.cursor");
-      before_id = cursor.substr(dot + 1);
-    }
-    return query<SessionPage>([&](pqxx::work& tx) {
-      SessionPage page;
-      auto rows = tx.exec_params(
-          "SELECT session_id, user_id, status, model, created_ms, updated_ms, turns FROM sessions "
-          "WHERE tenant_id=$1 "
-          "AND ($2='' OR status=$2) AND (created_ms, session_id) < ($3,$4) ORDER BY created_ms "
-          "DESC, session_id DESC LIMIT $5",
-          tenant, status, before_ms, before_id, static_cast<std::int64_t>(limit));
-      for (const auto& r : rows)
-        page.items.push_back({r[0].as<std::string>(), r[1].as<std::string>(),
-                              r[2].as<std::string>(), r[3].as<std::string>(),
-                              r[4].as<std::int64_t>(), r[5].as<std::int64_t>(),
-                              r[6].as<std::int64_t>()});
-      if (page.items.size() == limit)
-        page.next_cursor =
-            std::to_string(page.items.back().created_ms) + "." + page.items.back().session_id;
-      return page;
-    });
-  }
-
-  bool wait_for(Position position, std::int64_t timeout_ms) override {
-    std::unique_lock lock(mutex_);
-    return moved_.wait_for(lock, std::chrono::milliseconds(timeout_ms), [&] {
-      auto it = reached_.find(position.partition);
-      return it != reached_.end() && it->second > position.offset;
-    });
-  }
-
-  std::uint64_t lag() const override {
-    std::lock_guard lock(mutex_);
-    std::uint64_t lag = 0;
-    for (std::uint32_t p = 0; p < log_.partition_count(); ++p) {
-      auto it = reached_.find(PartitionId{p});
-      lag += log_.end(PartitionId{p}).value - (it == reached_.end() ? 0 : it->second.value);
-    }
-    return lag;
-  }
-
-  Status health() const override {
-    std::lock_guard lock(mutex_);
-    return problem_.empty() ? Status{} : fail(Code::kUnavailable, problem_);
-  }
-
-  Status rebuild() override {
-    std::unique_lock lock(mutex_);
-    rebuild_wanted_ = true;
-    lock.unlock();
-    wake();
-    lock.lock();
-    const bool done = moved_.wait_for(lock, 10min, [&] { return !rebuild_wanted_ || stopping_; });
-    return done && !stopping_ ? Status{} : fail(Code::kUnavailable, "the rebuild did not end");
-  }
-
-  Result<std::string> digest() override {
-    return query<std::string>([](pqxx::work& tx) {
-      std::string all;
-      for (const char* table : kTables) {
-        auto rows = tx.exec(std::string("SELECT md5(coalesce(string_agg(md5(t::text), '' ORDER BY "
-                                        "md5(t::text)), '')) FROM ") +
-                            table + " t");
-        all += std::string(table) + "=" + rows[0][0].as<std::string>() + "\n";
-      }
-      return sha256_hex(all);
-    });
-  }
-
- private:
-  template <typename T, typename F>
-  Result<T> query(F f) {
-    std::lock_guard lock(reader_mutex_);
-    try {
-      if (!reader_ || !reader_->is_open()) reader_ = std::make_unique<pqxx::connection>(url_);
-      pqxx::work tx(*reader_);
-      return f(tx);
-    } catch (const std::exception&) {
-      reader_.reset();
-      return fail(Code::kUnavailable,
-                  "the views' database cannot be reached; commands go on, lists come back with it");
-    }
-  }
-
-  void wake() {
-    std::lock_guard lock(mutex_);
-    work_ = true;
-    changed_.notify_all();
-  }
-
-  void run() {
-    auto back_off = 100ms;
-    while (!stopping_) {
-      try {
-        pqxx::connection connection(url_);
-        set_problem({});
-        back_off = 100ms;
-        follow(connection);
-      } catch (const std::exception& e) {
-        set_problem(std::string("Postgres: ") + e.what());
-      }
-      std::unique_lock lock(mutex_);
-      changed_.wait_for(lock, back_off, [&] { return stopping_.load(); });
-      back_off = std::min(back_off * 2, std::chrono::milliseconds(5000));
-    }
-  }
-
-  void set_problem(std::string problem) {
-    std::lock_guard lock(mutex_);
-    problem_ = std::move(problem);
-  }
-
-  // Whatever the fate of the last commit was: the cursor in the database says where to go on.
-  void follow(pqxx::connection& connection) {
-    {
-      pqxx::work tx(connection);
-      tx.exec("SET client_min_messages = warning");
-      tx.exec(kSchema);
-      tx.commit();
-    }
-    auto cursors = load(connection);
-    while (!stopping_) {
-      bool wanted;
-      {
-        std::lock_guard lock(mutex_);
-        wanted = rebuild_wanted_;
-        work_ = false;
-      }
-      if (wanted) {
-        clear(connection);
-        cursors.clear();
-      }
-      bool moved = false;
-      for (std::uint32_t p = 0; p < log_.partition_count() && !stopping_; ++p)
-        moved |= step(connection, PartitionId{p}, cursors[p]);
-      if (moved) continue;
-      std::unique_lock lock(mutex_);
-      if (wanted) {
-        rebuild_wanted_ = false;
-        moved_.notify_all();
-      }
-      changed_.wait_for(lock, 500ms, [&] { return work_ || stopping_; });
-    }
-  }
-
-  std::map<std::uint32_t, Cursor> load(pqxx::connection& connection) {
-    std::map<std::uint32_t, Cursor> cursors;
-    pqxx::work tx(connection);
-    for (const auto& r : tx.exec("SELECT partition, next_offset, epoch, number, encode(head, "
-                                 "'hex') FROM projection_cursor")) {
-      const std::string hex_head = r[4].as<std::string>();
-      std::string head;
-      for (std::size_t i = 0; i + 1 < hex_head.size(); i += 2)
-        head.push_back(static_cast<char>(std::stoi(hex_head.substr(i, 2), nullptr, 16)));
-      const auto next = static_cast<std::uint64_t>(r[1].as<std::int64_t>());
-      cursors[r[0].as<std::uint32_t>()] = {
-          Offset{next},
-          events::Fence(Epoch{static_cast<std::uint64_t>(r[2].as<std::int64_t>())},
-                        FrameNumber{static_cast<std::uint64_t>(r[3].as<std::int64_t>())}, head)};
-      reach(PartitionId{r[0].as<std::uint32_t>()}, Offset{next});
-    }
-    return cursors;
-  }
-
-  void clear(pqxx::connection& connection) {
-    pqxx::work tx(connection);
-    tx.exec("TRUNCATE sessions, session_events, decisions, usage, projection_cursor");
-    tx.commit();
-  }
-
-  void reach(PartitionId partition, Offset next) {
-    std::lock_guard lock(mutex_);
-    reached_[partition] = next;
-    moved_.notify_all();
-  }
-
-  // One batch of one partition: rows and cursor in one transaction.
-  bool step(pqxx::connection& connection, PartitionId partition, Cursor& cursor) {
-    if (log_.end(partition) <= cursor.next) return false;
-    events::FrameReader reader(log_, partition, cursor.fence, cursor.next);
-    auto frames = reader.next(kBatchBytes);
-    if (!frames) throw std::runtime_error(frames.error().message);
-    if (reader.next_offset() == cursor.next) return false;
-    Rows rows;
-    for (const auto& frame : *frames) rows_of(frame, rows);
-    pqxx::work tx(connection);
-    write_rows(tx, rows);
-    const auto& fence = reader.fence();
-    tx.exec_params(
-        "INSERT INTO projection_cursor VALUES ($1,$2,$3,$4,decode($5,'hex')) ON CONFLICT "
-        "(partition) DO UPDATE SET "
-        "next_offset=$2, epoch=$3, number=$4, head=decode($5,'hex')",
-        static_cast<int>(partition.value), static_cast<std::int64_t>(reader.next_offset().value),
-        static_cast<std::int64_t>(fence.epoch().value),
-        static_cast<std::int64_t>(fence.last_number().value), hex(fence.head()));
-    tx.commit();
-    cursor = {reader.next_offset(), fence};
-    reach(partition, cursor.next);
-    return true;
-  }
-
-  const events::Log& log_;
-  const Options options_;
-  std::unique_ptr<PrivateCluster> cluster_;
-  std::string url_;
-  std::uint64_t follower_ = 0;
-
-  mutable std::mutex mutex_;
-  std::condition_variable changed_, moved_;
-  bool work_ = false, rebuild_wanted_ = false;
-  std::atomic<bool> stopping_{false};
-  std::string problem_ = "not connected yet";
-  std::map<PartitionId, Offset> reached_;
-  std::mutex reader_mutex_;
-  std::unique_ptr<pqxx::connection> reader_;
-  std::thread thread_;
-};
+constexpr std::size_t kRoundBytes = 1 << 20;  // of each partition
+// Between rounds under load: rows then go in by the hundred.
+constexpr auto kLinger = 20ms;
+constexpr std::uint64_t kFarBehind = 500;  // records; then it does not linger
+constexpr std::chrono::milliseconds kIdle = 500ms, kMaxBackOff = 5000ms;
+// Of the one connection that feeds the views of this database: SOMA in ASCII.
+constexpr char kWriterLock[] = "SELECT pg_try_advisory_lock(1397706049)";
 
 }  // namespace
 
 Result<std::unique_ptr<Projections>> Projections::start(const events::Log& log, Options options) {
-  auto projector = std::make_unique<Projector>(log, std::move(options));
-  if (auto ok = projector->open(); !ok) return tl::unexpected(ok.error());
-  return std::unique_ptr<Projections>(std::move(projector));
+  return std::unique_ptr<Projections>(std::make_unique<Projector>(log, std::move(options)));
+}
+
+Projector::Projector(const events::Log& log, Options options)
+    : log_(log), options_(std::move(options)) {
+  if (options_.postgres_url.empty())
+    cluster_ = PrivateCluster::at(options_.data_dir);
+  else
+    readers_.set_url(options_.postgres_url);
+  follower_ = const_cast<events::Log&>(log_).follow([this](PartitionId) { wake(); });
+  thread_ = std::thread([this] { run(); });
+}
+
+Projector::~Projector() {
+  const_cast<events::Log&>(log_).unfollow(follower_);
+  shut_down();
+  thread_.join();
+}
+
+void Projector::shut_down() {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+    if (writing_) writing_->interrupt();
+  }
+  changed_.notify_all();
+  moved_.notify_all();
+}
+
+void Projector::wake() {
+  {
+    std::lock_guard lock(mutex_);
+    if (work_) return;
+    work_ = true;
+  }
+  changed_.notify_all();
+}
+
+void Projector::notice(bool problem, std::string event, std::string detail) const {
+  if (options_.notice) options_.notice({problem, std::move(event), std::move(detail)});
+}
+
+void Projector::set_problem(std::string problem) {
+  std::lock_guard lock(mutex_);
+  problem_ = std::move(problem);
+  moved_.notify_all();
+}
+
+bool Projector::idle(std::chrono::milliseconds at_most, bool linger) {
+  std::unique_lock lock(mutex_);
+  changed_.wait_for(lock, at_most, [&] { return work_ || stopping_ || rebuild_wanted_; });
+  if (linger && waiting_ == 0 && !stopping_ && !rebuild_wanted_)
+    changed_.wait_for(lock, kLinger, [&] { return stopping_ || waiting_ > 0; });
+  work_ = false;
+  return !stopping_;
+}
+
+void Projector::run() {
+  std::chrono::milliseconds back_off = 100ms;
+  std::string told;
+  for (;;) {
+    const auto began = Clock::now();
+    auto ended = connect_and_follow();
+    {
+      std::lock_guard lock(mutex_);
+      if (stopping_) break;
+      ++failures_;
+    }
+    const std::string problem = ended ? "the connection ended" : ended.error().message;
+    set_problem(problem);
+    if (problem != told) notice(true, "projections_interrupted", problem);
+    told = problem;
+    if (Clock::now() - began > 5s) back_off = 100ms;  // it worked for a while
+    std::unique_lock lock(mutex_);
+    changed_.wait_for(lock, back_off, [&] { return stopping_; });
+    if (stopping_) break;
+    back_off = std::min(back_off * 2, kMaxBackOff);
+  }
+  rebuild_.reset();
+  readers_.set_url({});
+  cluster_.reset();
+}
+
+Status Projector::connect_and_follow() {
+  std::string url = options_.postgres_url;
+  if (cluster_) {
+    const bool fresh = !cluster_->running();
+    if (auto up = cluster_->ensure(); !up) return up;
+    url = cluster_->url();
+    if (fresh) readers_.set_url(url);
+  }
+  auto opened = Db::open(url);
+  if (!opened) return tl::unexpected(opened.error());
+  const auto db = std::move(*opened);
+  {
+    std::lock_guard lock(mutex_);
+    if (stopping_) return {};
+    writing_ = db.get();
+  }
+  Status out = prepare_writer(*db);
+  for (bool writer = false; out && !writer;) {
+    auto lock = become_writer(*db);
+    if (!lock)
+      out = tl::unexpected(lock.error());
+    else if (writer = *lock; !writer)
+      out = follow_another(*db);
+    std::lock_guard guard(mutex_);
+    if (stopping_) break;
+  }
+  if (out) out = follow(*db);
+  std::lock_guard lock(mutex_);
+  writing_ = nullptr;
+  return out;
+}
+
+Result<bool> Projector::become_writer(Db& db) {
+  auto got = db.query(kWriterLock, {});
+  if (!got) return tl::unexpected(got.error());
+  const bool writer = (*got)[0][0] == "t";
+  std::lock_guard lock(mutex_);
+  passive_ = !writer;
+  return writer;
+}
+
+// Another node's projector feeds these tables: only watch how far it is.
+Status Projector::follow_another(Db& db) {
+  auto shown = shown_schema(db);
+  if (!shown) return tl::unexpected(shown.error());
+  bool usable = *shown == Shown::kCurrent;
+  Feeder feeder(log_, db, counts_);
+  if (usable) {
+    if (auto ok = use_schema(db, kShown); !ok) return ok;
+    if (auto ok = feeder.load(); !ok) return ok;
+    if (auto ours = feeder.check_against_log(); !ours) {
+      if (ours.error().code != Code::kCorrupt) return ours;
+      usable = false;
+    }
+  }
+  {
+    std::lock_guard lock(mutex_);
+    shown_ = usable;
+    problem_ = usable ? "" : "the views are being built by another node";
+    if (!usable) reached_.clear();
+  }
+  if (usable) publish(feeder.cursors());
+  std::unique_lock lock(mutex_);
+  changed_.wait_for(lock, kIdle, [&] { return stopping_; });
+  return {};
+}
+
+Status Projector::follow(Db& db) {
+  auto shown = shown_schema(db);
+  if (!shown) return tl::unexpected(shown.error());
+  Feeder feeder(log_, db, counts_);
+  bool usable = *shown == Shown::kCurrent;
+  std::string reason = *shown == Shown::kAbsent ? "first start" : "tables of another build";
+  if (usable) {
+    if (auto ok = use_schema(db, kShown); !ok) return ok;
+    if (auto ok = feeder.load(); !ok) return ok;
+    if (auto ours = feeder.check_against_log(); !ours) {
+      if (ours.error().code != Code::kCorrupt) return ours;
+      usable = false;
+      reason = ours.error().message;
+    }
+  }
+  {
+    std::lock_guard lock(mutex_);
+    shown_ = usable;
+    problem_ = usable ? "" : "the views are being built";
+    if (!usable) reached_.clear();
+    if (!usable && !rebuild_wanted_ && !rebuild_) {
+      rebuild_wanted_ = true;
+      rebuild_shown_.reason = reason;
+    }
+  }
+  if (usable) publish(feeder.cursors());
+  moved_.notify_all();
+  if (usable) notice(false, "projections_following", "lag " + std::to_string(lag()));
+  for (;;) {
+    if (auto ok = tend_rebuild(db, feeder); !ok) return ok;
+    bool more = false;
+    if (shown_) {  // only this thread writes it
+      auto round = feeder.round(kRoundBytes);
+      if (!round) {
+        if (round.error().code == Code::kCorrupt) start_rebuild(round.error().message);
+        return tl::unexpected(round.error());
+      }
+      more = *round;
+      if (more) publish(feeder.cursors());
+    }
+    const bool behind = more && lag() > kFarBehind;
+    if (!idle(more ? 0ms : kIdle, !behind)) return {};
+  }
+}
+
+void Projector::publish(const Cursors& cursors) {
+  {
+    std::lock_guard lock(mutex_);
+    for (const auto& [p, at] : cursors) reached_[PartitionId{p}] = at.next;
+  }
+  moved_.notify_all();
+}
+
+// Begins, watches and ends a rebuild, between two rounds.
+Status Projector::tend_rebuild(Db& db, Feeder& feeder) {
+  if (!rebuild_) {
+    std::lock_guard lock(mutex_);
+    if (!rebuild_wanted_) return {};
+    rebuild_wanted_ = false;
+    rebuild_shown_.running = true;
+    rebuild_shown_.error.clear();
+    rebuild_began_ = Clock::now();
+    rebuild_ = std::make_unique<Rebuild>(log_, cluster_ ? cluster_->url() : options_.postgres_url,
+                                         [this] { wake(); });
+    return {};
+  }
+  switch (rebuild_->state()) {
+    case Rebuild::State::kFilling:
+      return {};
+    case Rebuild::State::kFailed: {
+      const Error error = rebuild_->error();
+      rebuild_ended(&error);
+      if (!shown_) return tl::unexpected(error);  // nothing to show: try again after a while
+      return {};
+    }
+    case Rebuild::State::kReady:
+      break;
+  }
+  auto switched = take_over(db, feeder);
+  rebuild_ended(switched ? nullptr : &switched.error());
+  if (switched) publish(feeder.cursors());
+  return switched;
+}
+
+// The new tables catch up with the old ones, then take their place.
+Status Projector::take_over(Db& db, Feeder& feeder) {
+  const Cursors old = feeder.cursors();
+  if (auto ok = use_schema(db, kFilling); !ok) return ok;
+  if (auto ok = feeder.load(); !ok) return ok;
+  for (bool behind = true; behind;) {
+    behind = false;
+    for (const auto& [p, at] : old) {
+      const auto it = feeder.cursors().find(p);
+      behind |= shown_ && (it == feeder.cursors().end() || it->second.next < at.next);
+    }
+    if (!behind) break;
+    auto round = feeder.round(kRoundBytes);
+    if (!round) return tl::unexpected(round.error());
+    if (!*round) break;
+  }
+  if (auto ok = switch_schemas(db); !ok) return ok;
+  if (auto ok = use_schema(db, kShown); !ok) return ok;
+  {
+    std::lock_guard lock(mutex_);
+    shown_ = true;
+    problem_.clear();
+    reached_.clear();
+  }
+  return {};
+}
+
+void Projector::rebuild_ended(const Error* error) {
+  std::string detail;
+  {
+    std::lock_guard lock(mutex_);
+    auto& r = rebuild_shown_;
+    r.running = false;
+    r.frames_read = rebuild_->counts().frames;
+    r.frames_total = rebuild_->frames_total();
+    r.rows = rebuild_->counts().rows;
+    r.seconds = std::chrono::duration<double>(Clock::now() - rebuild_began_).count();
+    r.error = error ? error->message : "";
+    ++(error ? r.failed : r.done);
+    counts_.rejected += rebuild_->counts().rejected;
+    detail = error ? r.error
+                   : std::to_string(r.rows) + " rows in " + std::to_string(r.seconds) + " s; " +
+                         r.reason;
+  }
+  rebuild_.reset();
+  moved_.notify_all();
+  notice(error != nullptr, error ? "projections_rebuild_failed" : "projections_rebuilt", detail);
 }
 
 }  // namespace soma::projections

@@ -3,6 +3,7 @@
 #include <boost/json/serialize.hpp>
 
 #include "projections/projections.h"
+#include "runtime/api/projection_admin.h"
 #include "runtime/api/submit.h"
 #include "runtime/api/views.h"
 
@@ -84,9 +85,7 @@ void refresh_metrics(const Node& node) {
   }
   set("soma_host_queued_commands", "Commands that wait in partitions", static_cast<double>(queued));
   set("soma_host_pending_effects", "Effects not yet reported", static_cast<double>(effects));
-  if (node.projections)
-    set("soma_projection_lag_frames", "Frames not yet in Postgres",
-        static_cast<double>(node.projections->lag()));
+  refresh_projection_metrics(node);
 }
 
 void register_public(http::Router& router, const Node& node) {
@@ -128,64 +127,6 @@ void register_operator(http::Router& router, const Node& node) {
                  out["projections"] = json::object{{"lag_frames", node.projections->lag()}};
                responder.send(http::json_response(200, out));
              });
-  const auto no_projections = [](const Responder& responder) {
-    responder.fail({Code::kUnavailable, "this node has no projections", {}});
-  };
-  router.add({.method = "GET",
-              .pattern = "/v1/admin/projections",
-              .capability = "admin:read",
-              .summary = "The views and how far they are",
-              .tag = "operations"},
-             [&node, no_projections](auto, auto responder) {
-               if (!node.projections) return no_projections(responder);
-               const auto health = node.projections->health();
-               responder.send(http::json_response(
-                   200, json::object{{"items",
-                                      {{{"name", "postgres"},
-                                        {"state", health ? "following" : "away"},
-                                        {"lag_frames", node.projections->lag()},
-                                        {"problem", health ? "" : health.error().message}}}},
-                                     {"next_cursor", nullptr}}));
-             });
-  router.add({.method = "GET",
-              .pattern = "/v1/admin/projections/verify",
-              .capability = "admin:read",
-              .summary = "Compare the views with what the journal makes",
-              .tag = "operations"},
-             [&node, no_projections](auto, auto responder) {
-               if (!node.projections) return no_projections(responder);
-               responder.fail({Code::kNotSupported,
-                               "this build cannot compare its views; a rebuild makes them anew",
-                               {}});
-             });
-  router.add({.method = "POST",
-              .pattern = "/v1/admin/projections/rebuild",
-              .capability = "admin:write",
-              .summary = "Drop and rebuild the views",
-              .tag = "operations"},
-             [&node, no_projections](auto, auto responder) {
-               if (!node.projections) return no_projections(responder);
-               node.worker->post([&node, responder] {
-                 const auto done = node.projections->rebuild();
-                 if (!done) return responder.fail(done.error());
-                 const auto digest = node.projections->digest();
-                 if (!digest) return responder.fail(digest.error());
-                 responder.send(http::json_response(
-                     200, json::object{{"rebuilt", true}, {"digest", *digest}}));
-               });
-             });
-  router.add({.method = "GET",
-              .pattern = "/v1/admin/projections/digest",
-              .capability = "admin:read",
-              .summary = "Digest of all rows",
-              .tag = "operations"},
-             [&node, no_projections](auto, auto responder) {
-               if (!node.projections) return no_projections(responder);
-               node.worker->post([&node, responder] {
-                 const auto digest = node.projections->digest();
-                 if (!digest) return responder.send(http::problem_retry(digest.error(), 1));
-                 responder.send(http::json_response(200, json::object{{"digest", *digest}}));
-               });
              });
 }
 
@@ -194,6 +135,7 @@ void register_operator(http::Router& router, const Node& node) {
 void register_admin(http::Router& router, const Node& node) {
   register_public(router, node);
   register_operator(router, node);
+  register_projection_admin(router, node);
 }
 
 }  // namespace soma::runtime::api

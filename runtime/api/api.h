@@ -50,10 +50,10 @@ struct Node {
   Metrics* metrics = nullptr;
   Worker* worker = nullptr;  // for what blocks
   Worker* slow = nullptr;    // for what reads much
-  const events::Log* log = nullptr;
   Journal* journal = nullptr;
   StateStore* store = nullptr;
   bool single_writer = true;  // the log is the embedded one
+  Worker* patient = nullptr;  // for what takes minutes
   std::string mode;           // deployment mode of the server
   std::int64_t position_wait_ms = 2000;
   const events::Log* log = nullptr;

@@ -13,6 +13,8 @@ namespace soma::runtime {
 
 namespace {
 
+constexpr std::int64_t kExpireEveryMs = 10 * 60 * 1000;
+
 class HostImpl final : public Host {
  public:
   HostImpl(HostParts parts, std::unique_ptr<ExecutorFactory> executors, bool inline_background)
@@ -89,7 +91,10 @@ class HostImpl final : public Host {
     const PartitionId id = partition_of(actor, static_cast<std::uint32_t>(partitions_.size()));
     // The tail first: what moves to the store meanwhile is then seen twice, never missed.
     auto tail = partitions_[id.value]->tail_history(actor);
+    const auto generation = world_->parts.store->generation();
     auto rows = world_->parts.store->history(id, actor, after, limit);
+    if (world_->parts.store->generation() != generation)
+      return fail(Code::kUnavailable, "the history is being restored from the log");
     rows.insert(rows.end(), tail.begin(), tail.end());
     std::vector<HistoryEvent> out;
     std::uint64_t last = after.value;
@@ -206,12 +211,21 @@ class HostImpl final : public Host {
     std::mutex mutex;
     HostImpl* host;
   };
+  // Keys of requests that nobody repeats any more.
+  void expire_dedupe() {
+    const auto& w = *world_;
+    const std::int64_t now = w.parts.clock->now_ms();
+    if (now - expired_ms_ < kExpireEveryMs) return;
+    expired_ms_ = now;
+    w.parts.store->expire_dedupe(now - w.parts.limits.dedupe_keep_ms);
+  }
   void schedule_tick() {
     auto& clock = *world_->parts.clock;
     clock.call_at(clock.now_ms() + world_->parts.limits.checkpoint_every_ms, [ticks = ticks_] {
       std::lock_guard lock(ticks->mutex);
       if (!ticks->host) return;
       for (auto& p : ticks->host->partitions_) p->tick();
+      ticks->host->expire_dedupe();
       ticks->host->schedule_tick();
     });
   }
@@ -224,6 +238,7 @@ class HostImpl final : public Host {
   std::shared_mutex observers_mutex_;
   std::vector<std::pair<std::uint64_t, std::shared_ptr<OnFrame>>> observers_;
   std::uint64_t next_observer_ = 0;
+  std::int64_t expired_ms_ = 0;
   std::shared_ptr<Ticks> ticks_ = std::make_shared<Ticks>(this);
 };
 

@@ -33,6 +33,9 @@ inline constexpr char kDiskFull[] =
 
 // Lives on its own executor: every method but the posting ones runs there. Owned by the host;
 // outlived by tasks through shared_from_this.
+// Why a partition recovers: StateStore::generation() rose.
+inline constexpr char kStoreLost[] = "the snapshot store was damaged and began anew";
+
 class Partition : public std::enable_shared_from_this<Partition> {
  public:
   Partition(PartitionId id, std::shared_ptr<const PartitionWorld> world);
@@ -180,6 +183,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
   void restore_pending(std::vector<ActorKey> actors);
   void restore_later(const ActorKey& actor);
   void fail_partition(const Error& error);
+  bool store_lost() const { return w_.parts.store->generation() != store_generation_; }
 
   // partition_checkpoint.cpp
   void maybe_checkpoint();
@@ -206,6 +210,9 @@ class Partition : public std::enable_shared_from_this<Partition> {
   bool draining_ = false;
   events::Fence fence_;  // as of the last valid frame
   Offset next_offset_;   // after it
+  Offset last_offset_;   // of it
+  std::string last_hash_;
+  std::uint64_t store_generation_ = 0;  // as it was at recovery
   std::deque<Input> queue_;
   bool pump_posted_ = false;
   std::unordered_map<ActorKey, std::shared_ptr<Entity>> entities_;

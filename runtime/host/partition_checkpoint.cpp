@@ -13,7 +13,9 @@ void Partition::tick() {
 }
 
 void Partition::maybe_checkpoint() {
-  if (phase_ != Phase::kServing || events_since_checkpoint_ == 0) return;
+  if (phase_ != Phase::kServing) return;
+  if (store_lost() && !round_) return fail_partition({Code::kUnknownOutcome, kStoreLost, {}});
+  if (events_since_checkpoint_ == 0) return;
   if (w_.parts.clock->now_ms() - last_checkpoint_ms_ < w_.parts.limits.checkpoint_every_ms) return;
   want_checkpoint_ = true;
   pump();
@@ -86,8 +88,14 @@ void Partition::write_checkpoint() {
   for (const auto& [id, row] : recent_) batch->dedupe.push_back(row);
   writing_ = std::move(recent_);
   recent_.clear();
-  batch->checkpoint = StateStore::Checkpoint{next_offset_, fence_.epoch(), fence_.last_number(),
-                                             fence_.head(), actors::deterministic_bytes(extra())};
+  batch->generation = store_generation_;
+  batch->checkpoint = StateStore::Checkpoint{next_offset_,
+                                             fence_.epoch(),
+                                             fence_.last_number(),
+                                             fence_.head(),
+                                             actors::deterministic_bytes(extra()),
+                                             last_offset_,
+                                             last_hash_};
   w_.metrics->snapshots.fetch_add(batch->snapshots.size(), std::memory_order_relaxed);
   w_.background([self = shared_from_this(), batch, saved = std::move(saved), next = next_offset_,
                  generation = generation_] {

@@ -48,6 +48,7 @@ void Partition::recover() {
   last_checkpoint_ms_ = w_.parts.clock->now_ms();
   std::set<ActorKey> pending;
   for (auto& key : w_.parts.store->with_pending(id_)) pending.insert(std::move(key));
+  if (store_lost()) return fail_partition({Code::kUnknownOutcome, kStoreLost, {}});
   {
     std::lock_guard lock(shared_mutex_);
     for (const auto& [key, rows] : tail_) pending.insert(key);
@@ -90,15 +91,9 @@ Status Partition::claim_and_read() {
   // disk all is read nevertheless: what memory holds may be ahead of the log.
   const Status able = w_.parts.log->health();
   if (!able && able.error().code != Code::kStorageFull) return able;
+  store_generation_ = w_.parts.store->generation();
   auto checkpoint = w_.parts.store->checkpoint(id_);
-  if (checkpoint && checkpoint->next > w_.parts.log->end(id_))
-    return fail(Code::kCorrupt,
-                "the log ends at " + std::to_string(w_.parts.log->end(id_).value) +
-                    ", before the snapshots' position " + std::to_string(checkpoint->next.value) +
-                    ": it lost its tail or is another log; if that is known, remove the "
-                    "snapshots folder");
-  events::Fence fence;
-  Offset next;
+  events::Bookmark from;
   entities_.clear();
   {
     std::lock_guard lock(ledger_mutex_);
@@ -118,8 +113,22 @@ Status Partition::claim_and_read() {
     tail_.clear();
   }
   if (checkpoint) {
-    fence = events::Fence(checkpoint->epoch, checkpoint->number, checkpoint->head);
-    next = checkpoint->next;
+    from = {checkpoint->next,
+            events::Fence(checkpoint->epoch, checkpoint->number, checkpoint->head),
+            checkpoint->last, checkpoint->last_hash};
+    auto ours = events::holds(*w_.parts.log, id_, from);
+    if (!ours) return tl::unexpected(ours.error());
+    if (!*ours) {
+      log_warn("snapshots stem from another log, or from more of this one; they are not used",
+               {{"partition", id_.value}, {"offset", checkpoint->next.value}});
+      checkpoint.reset();
+      from = {};
+    }
+  }
+  // Without a checkpoint that the log bears out, nothing in the store counts.
+  if (!checkpoint)
+    if (auto dropped = w_.parts.store->drop(id_); !dropped) return dropped;
+  if (checkpoint) {
     v1::PartitionExtra extra;
     if (!extra.ParseFromString(checkpoint->extra))
       return fail(Code::kInternal, "the checkpoint does not parse");
@@ -131,7 +140,7 @@ Status Partition::claim_and_read() {
       outbox_[{target_of(item).value, item.send().number()}] = item;
     for (const auto& entry : extra.parked()) read_parked(entry);
   }
-  events::FrameReader reader(*w_.parts.log, id_, std::move(fence), next);
+  events::FrameReader reader(*w_.parts.log, id_, std::move(from));
   for (;;) {
     auto frames = reader.next();
     if (!frames) return tl::unexpected(frames.error());
@@ -151,6 +160,8 @@ Status Partition::claim_and_read() {
   writer_ = std::move(*writer);
   fence_ = reader.fence();
   next_offset_ = reader.next_offset();
+  last_offset_ = reader.bookmark().last;
+  last_hash_ = reader.bookmark().last_hash;
   accepted_ = high_water_;
   w_.metrics->voids.fetch_add(reader.voided(), std::memory_order_relaxed);
   return {};

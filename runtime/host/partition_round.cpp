@@ -321,6 +321,8 @@ void Partition::complete_later(Completion completion) {
 }
 
 void Partition::close_round() {
+  // What this round was decided on may lack what the store held.
+  if (store_lost()) return fail_partition({Code::kUnknownOutcome, kStoreLost, {}});
   round_ = false;
   auto entries = std::move(entries_);
   auto aside = std::move(aside_);
@@ -417,6 +419,8 @@ void Partition::frame_done(const std::shared_ptr<PendingFrame>& pending,
   const events::ValidFrame& valid = outcome.frame;
   fence_.admit(*valid.frame, valid.hash);
   next_offset_ = valid.position.offset.next();
+  last_offset_ = valid.position.offset;
+  last_hash_ = valid.hash;
   add_to_tail(valid);
   auto& m = *w_.metrics;
   m.frames.fetch_add(1, std::memory_order_relaxed);

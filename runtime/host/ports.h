@@ -60,8 +60,10 @@ class StateStore {
     Offset next;       // first offset not covered
     Epoch epoch;
     FrameNumber number;
-    std::string head;   // fence as it stood
-    std::string extra;  // the host's own bytes: high-water marks, send numbers
+    std::string head;       // fence as it stood
+    std::string extra;      // the host's own bytes: high-water marks, send numbers
+    Offset last;            // of the last record that the fence admitted
+    std::string last_hash;  // of its stored bytes: proves that the log is still that log
   };
   struct DedupeRow {
     std::string command_id;
@@ -82,6 +84,7 @@ class StateStore {
     std::vector<DedupeRow> dedupe;
     std::vector<HistoryRow> history;
     std::optional<Checkpoint> checkpoint;
+    std::uint64_t generation = 0;  // of the store, as it was when the partition recovered
   };
   virtual ~StateStore() = default;
   // Nothing when absent or when header, checksum or digest do not match (I9).
@@ -106,6 +109,11 @@ class StateStore {
   virtual Result<std::size_t> drop_snapshots(std::string_view tenant, const ActorKey* only) = 0;
   virtual Status write(PartitionId partition, const Batch& batch) = 0;  // atomic
   virtual Status drop_all() = 0;
+  virtual Status drop(PartitionId partition) = 0;
+  // Raised when the store lost what it held, because a read found damage. Whoever read before
+  // cannot rely on what it read since, nor on what it did not find: it recovers from the log.
+  virtual std::uint64_t generation() const { return 0; }
+  // Rows of before are absent from now on.
   virtual void expire_dedupe(std::int64_t before_ms) = 0;
 };
 

@@ -2,6 +2,7 @@
 #include "runtime/memory/memory_index.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <map>
@@ -9,6 +10,8 @@
 #include <shared_mutex>
 #include <thread>
 
+#include "runtime/host/worker.h"
+#include "runtime/memory/journal_follower.h"
 #include "runtime/memory/vector_index.h"
 #include "runtime/memory/word_index.h"
 
@@ -23,21 +26,33 @@ struct TenantFacts {
   std::map<std::uint64_t, v1::MemoryFact> facts;  // by label
   std::map<std::string, std::uint64_t> labels;    // by memory id
   std::uint64_t next_label = 1;
+  std::size_t bytes = 0;       // of texts and payloads
+  std::uint64_t left_out = 0;  // facts that the limits kept from being found
   WordIndex words;
   std::unique_ptr<VectorIndex> vectors;
+
+  static std::size_t size_of(const v1::MemoryFact& f) {
+    return f.text().size() + f.payload_json().size();
+  }
 
   void forget(const std::string& id) {
     auto it = labels.find(id);
     if (it == labels.end()) return;
     if (vectors) vectors->remove(it->second);
     words.remove(it->second);
+    bytes -= size_of(facts[it->second]);
     facts.erase(it->second);
     labels.erase(it);
   }
 
   void remember(const v1::MemoryFact& fact) {
     forget(fact.memory_id());
-    if (facts.size() >= MemoryIndex::kMaxFactsPerTenant) return;
+    if (facts.size() >= MemoryIndex::kMaxFactsPerTenant ||
+        bytes + size_of(fact) > MemoryIndex::kMaxBytesPerTenant) {
+      ++left_out;
+      return;
+    }
+    bytes += size_of(fact);
     const std::uint64_t label = next_label++;
     facts[label] = fact;
     labels[fact.memory_id()] = label;
@@ -55,6 +70,26 @@ struct TenantFacts {
   }
 };
 
+// Adds one call and its time.
+class Timed {
+ public:
+  Timed(std::atomic<std::uint64_t>& calls, std::atomic<std::uint64_t>& us) : us_(us) {
+    calls.fetch_add(1, std::memory_order_relaxed);
+  }
+  ~Timed() {
+    const auto took = std::chrono::steady_clock::now() - began_;
+    us_.fetch_add(static_cast<std::uint64_t>(
+                      std::chrono::duration_cast<std::chrono::microseconds>(took).count()),
+                  std::memory_order_relaxed);
+  }
+  Timed(const Timed&) = delete;
+  Timed& operator=(const Timed&) = delete;
+
+ private:
+  std::atomic<std::uint64_t>& us_;
+  const std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
+};
+
 struct Scored {
   double score = 0;
   bool by_vector = false, by_words = false;
@@ -68,6 +103,10 @@ struct MemoryIndex::Impl {
   mutable std::mutex positions_mutex;
   mutable std::condition_variable moved;
   std::map<PartitionId, Offset> seen;  // next offset per partition
+  std::unique_ptr<JournalFollower> follower;
+  std::unique_ptr<Worker> waiter;  // for recalls that have to wait
+  std::uint32_t partitions = 0;
+  mutable std::atomic<std::uint64_t> recalls{0}, recall_us{0};
 
   // Builds graphs of vectors, off the threads that commit.
   std::mutex indexer_mutex;
@@ -76,6 +115,8 @@ struct MemoryIndex::Impl {
   std::thread indexer{[this] { index_loop(); }};
 
   ~Impl() {
+    waiter.reset();
+    follower.reset();  // its thread takes frames into what is below
     {
       std::lock_guard lock(indexer_mutex);
       stopping = true;
@@ -144,7 +185,62 @@ struct MemoryIndex::Impl {
 MemoryIndex::MemoryIndex() : impl_(std::make_unique<Impl>()) {}
 MemoryIndex::~MemoryIndex() = default;
 
-void MemoryIndex::on_frame(const events::ValidFrame& frame) { impl_->take(frame); }
+void MemoryIndex::on_frame(const events::ValidFrame& frame) {
+  if (impl_->follower)
+    impl_->follower->observed(frame);
+  else
+    impl_->take(frame);
+}
+
+void MemoryIndex::follow(const events::Log& log) {
+  impl_->partitions = log.partition_count();
+  impl_->waiter = std::make_unique<Worker>();
+  impl_->follower = std::make_unique<JournalFollower>(
+      log, [impl = impl_.get()](const events::ValidFrame& frame) { impl->take(frame); });
+}
+
+void MemoryIndex::stop() {
+  if (impl_->follower) impl_->follower->stop();
+  impl_->waiter.reset();
+}
+
+void MemoryIndex::when_settled(std::optional<Position> at_least,
+                               std::function<void(bool)> done) const {
+  const auto* follower = impl_->follower.get();
+  const auto within = [this, follower, at_least](std::int64_t ms) {
+    return (!at_least || wait_for(*at_least, ms)) && (!follower || follower->settle(ms));
+  };
+  if (!follower || !impl_->waiter || within(0)) return done(within(0));
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(kSettleMs);
+  impl_->waiter->post([within, deadline, done = std::move(done)] {
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+        deadline - std::chrono::steady_clock::now());
+    done(within(std::max<std::int64_t>(0, left.count())));
+  });
+}
+
+MemoryIndex::Stats MemoryIndex::stats() const {
+  Stats out;
+  {
+    std::shared_lock lock(impl_->mutex);
+    out.tenants = impl_->tenants.size();
+    for (const auto& [name, tenant] : impl_->tenants) {
+      out.facts += tenant.facts.size();
+      out.vectors += tenant.vectors ? tenant.vectors->size() : 0;
+      out.bytes += tenant.bytes;
+      out.left_out += tenant.left_out;
+    }
+  }
+  if (impl_->follower) {
+    auto progress = impl_->follower->progress();
+    out.records_taken = progress.taken;
+    out.records_total = progress.total;
+    out.problem = std::move(progress.problem);
+  }
+  out.recalls = impl_->recalls;
+  out.recall_us = impl_->recall_us;
+  return out;
+}
 
 Status MemoryIndex::rebuild(const events::Log& log) {
   for (std::uint32_t p = 0; p < log.partition_count(); ++p) {
@@ -160,12 +256,24 @@ Status MemoryIndex::rebuild(const events::Log& log) {
 }
 
 v1::RecallResult MemoryIndex::recall(const Query& query) const {
+  const Timed timed(impl_->recalls, impl_->recall_us);
   v1::RecallResult out;
+  if (impl_->follower) {
+    const ActorKey any{query.tenant, "memory", {}, query.tenant};
+    const PartitionId home = partition_of(any, impl_->partitions);
+    if (const auto next = impl_->follower->next(home); next.value > 0)
+      out.set_index_position(to_string(Position{home, Offset{next.value - 1}}));
+  }
   std::shared_lock lock(impl_->mutex);
   auto it = impl_->tenants.find(query.tenant);
   if (it == impl_->tenants.end()) return out;
   const TenantFacts& tenant = it->second;
   const std::size_t top_k = std::min(query.top_k, kMaxTopK);
+  if (tenant.left_out > 0) {
+    out.set_degraded(true);
+    out.set_degraded_reason("the tenant's memory is full: " + std::to_string(tenant.left_out) +
+                            " facts cannot be found");
+  }
   std::map<std::uint64_t, Scored> scored;
   const auto words = tenant.words.search(query.text);
   double best = 0;
@@ -205,6 +313,7 @@ v1::RecallResult MemoryIndex::recall(const Query& query) const {
 }
 
 bool MemoryIndex::wait_for(Position position, std::int64_t timeout_ms) const {
+  if (impl_->follower) return impl_->follower->wait_for(position, timeout_ms);
   std::unique_lock lock(impl_->positions_mutex);
   return impl_->moved.wait_for(lock, std::chrono::milliseconds(timeout_ms), [&] {
     auto it = impl_->seen.find(position.partition);
@@ -216,29 +325,6 @@ std::size_t MemoryIndex::size(const std::string& tenant) const {
   std::shared_lock lock(impl_->mutex);
   auto it = impl_->tenants.find(tenant);
   return it == impl_->tenants.end() ? 0 : it->second.facts.size();
-}
-
-RecallFunction make_recall(MemoryIndex& index, SlmClient& client,
-                           SlmClient::Resolve embedding_endpoint) {
-  return [&index, &client, embedding_endpoint](const v1::RecallRequest& request, auto done) {
-    MemoryIndex::Query query{request.tenant(), request.query(), {}, request.top_k()};
-    if (index.size(query.tenant) == 0) return done(v1::RecallResult{});  // nothing to compare with
-    const auto by_words = [&index, done](const MemoryIndex::Query& q, const Error& why) {
-      v1::RecallResult result = index.recall(q);
-      result.set_degraded(true);
-      result.set_degraded_reason("embeddings are unavailable: " + why.message);
-      done(std::move(result));
-    };
-    auto endpoint = embedding_endpoint();
-    if (!endpoint) return by_words(query, endpoint.error());
-    client.embed(*endpoint, {query.text},
-                 [&index, query, done, by_words](Result<v1::EmbedResult> r) mutable {
-                   if (!r) return by_words(query, r.error());
-                   query.vector.assign(r->embeddings(0).values().begin(),
-                                       r->embeddings(0).values().end());
-                   done(index.recall(query));
-                 });
-  };
 }
 
 }  // namespace soma::runtime

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,11 +17,14 @@
 
 namespace soma::runtime {
 
-// One index object per tenant. Thread-safe: recalls run side by side, frames one at a time.
+// One index object per tenant. Thread-safe: recalls run side by side, frames one at a time. Either
+// follow() a log, then frames are taken by a thread of its own, or hand it frames by on_frame().
 class MemoryIndex {
  public:
   static constexpr std::size_t kMaxFactsPerTenant = 200'000;
+  static constexpr std::size_t kMaxBytesPerTenant = 256 << 20;  // of texts and payloads
   static constexpr std::size_t kMaxTopK = 200;
+  static constexpr std::int64_t kSettleMs = 2000;  // a recall waits for what was written before it
 
   struct Query {
     std::string tenant;
@@ -35,13 +40,27 @@ class MemoryIndex {
 
   // For Host::on_frame.
   void on_frame(const events::ValidFrame& frame);
-  // Folds the whole journal; before the host starts.
+  // Returns at once; the journal is read in the background, and recalls wait for it, bounded.
+  // Before the host starts. `log` outlives the index.
+  void follow(const events::Log& log);
+  void stop();  // no waits and no following any more; before what recalls call back into goes
+  // Folds the whole journal, here and now.
   Status rebuild(const events::Log& log);
+  // Calls back with true once all that was written before the call, and `at_least`, can be found;
+  // with false after kSettleMs. At once, on the caller's thread, when that is so already.
+  void when_settled(std::optional<Position> at_least, std::function<void(bool)> done) const;
   // Scores never rise down the list. An empty memory gives nothing.
   v1::RecallResult recall(const Query& query) const;
   // False when the index has not reached the position in time.
   bool wait_for(Position position, std::int64_t timeout_ms) const;
   std::size_t size(const std::string& tenant) const;
+  struct Stats {
+    std::uint64_t tenants = 0, facts = 0, vectors = 0, bytes = 0, left_out = 0;
+    std::uint64_t records_taken = 0, records_total = 0;  // of the log, when following
+    std::string problem;
+    std::uint64_t recalls = 0, recall_us = 0;  // since start
+  };
+  Stats stats() const;
 
  private:
   struct Impl;

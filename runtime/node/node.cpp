@@ -58,6 +58,7 @@ bool stop_asked() {
   ::sigpending(&pending);
   return sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1;
 }
+constexpr std::int64_t kWaitForViewsMs = 1000;
 
 int exit_code(const Error& error) {
   switch (error.code) {
@@ -109,8 +110,10 @@ class Node {
       if (auto ok = (this->*step)(); !ok) return ok;
     }
     if (auto serving = wait_until_serving(); !serving) return serving;
-    return security::is_developer_mode(c_.mode) ? load_first_constitution(*host_, c_.data_dir)
-                                                : Status{};
+    if (security::is_developer_mode(c_.mode))
+      if (auto ok = load_first_constitution(*host_, c_.data_dir); !ok) return ok;
+    projections_->wait_ready(kWaitForViewsMs);  // usually there by now; if not, lists say so
+    return {};
   }
 
   Status announce() {
@@ -140,6 +143,8 @@ class Node {
     }
     if (host_ && !host_->drain(drain_ms / 4))
       log_warn("not everything ended in time; the log has it");
+    memory_.stop();
+    projections_->shut_down();  // so that what runs on the workers ends
     std::error_code ignored;
     fs::remove(fs::path(c_.data_dir) / "run" / "endpoints.json", ignored);
   }
@@ -160,7 +165,8 @@ class Node {
     if (!store) return tl::unexpected(store.error());
     if (store->recreated) log_warn("the snapshot store was damaged and is rebuilt from the log");
     store_ = std::move(store->store);
-    return memory_.rebuild(*log_);
+    memory_.follow(*log_);  // in the background: recalls wait for it, readiness does not
+    return {};
   }
 
   Status open_security() {
@@ -238,11 +244,13 @@ class Node {
   }
 
   Status open_projections() {
-    auto projections = projections::Projections::start(*log_, {c_.postgres_url, c_.data_dir});
-    if (!projections) {
-      log_error("no views: lists will answer 503", {{"reason", projections.error().message}});
-      return {};
-    }
+    // Reached, or started, in the background: lists answer 503 until then.
+    auto projections = projections::Projections::start(
+        *log_, {c_.postgres_url, c_.data_dir, [](const projections::Notice& n) {
+                  n.problem ? log_warn(n.event, {{"detail", n.detail}})
+                            : log_info(n.event, {{"detail", n.detail}});
+                }});
+    if (!projections) return tl::unexpected(projections.error());
     projections_ = std::move(*projections);
     return {};
   }
@@ -288,10 +296,10 @@ class Node {
     n.metrics = &metrics_;
     n.worker = &worker_;
     n.slow = &slow_;
-    n.log = log_.get();
     n.journal = journal_.get();
     n.store = store_.get();
     n.single_writer = c_.kafka_brokers.empty();
+    n.patient = patient_.get();
     n.mode = c_.mode;
     n.authenticator = authenticator_.get();
     n.tickets = &tickets_;
@@ -376,6 +384,7 @@ class Node {
   std::shared_ptr<RunnerParts> effects_ = std::make_shared<RunnerParts>();
   std::unique_ptr<EffectRunner> runner_;
   std::unique_ptr<projections::Projections> projections_;
+  std::unique_ptr<Worker> patient_ = std::make_unique<Worker>();
   std::unique_ptr<Host> host_;
   std::unique_ptr<FrameHub> frames_;
   std::unique_ptr<Journal> journal_;

@@ -62,6 +62,8 @@ std::string encode_checkpoint(const StateStore::Checkpoint& c) {
   row.set_number(c.number.value);
   row.set_head(c.head);
   row.set_extra(c.extra);
+  row.set_last(c.last.value);
+  row.set_last_hash(c.last_hash);
   return seal(row.SerializeAsString());
 }
 
@@ -69,7 +71,8 @@ std::optional<StateStore::Checkpoint> decode_checkpoint(std::string_view bytes) 
   v1::StoredCheckpoint row;
   if (!open(bytes, row) || row.format() != kFormat) return {};
   return StateStore::Checkpoint{Offset{row.next()}, Epoch{row.epoch()}, FrameNumber{row.number()},
-                                row.head(), row.extra()};
+                                row.head(),         row.extra(),        Offset{row.last()},
+                                row.last_hash()};
 }
 
 std::string encode_dedupe(const StateStore::DedupeRow& d) {

@@ -85,6 +85,15 @@ class MemoryStore final : public StateStore {
     checkpoints_.clear();
     return {};
   }
+  Status drop(PartitionId p) override {
+    std::lock_guard lock(mutex_);
+    const auto of_partition = [p](const auto& row) { return row.first.first == p.value; };
+    std::erase_if(snapshots_, of_partition);
+    std::erase_if(dedupe_, of_partition);
+    std::erase_if(history_, of_partition);
+    checkpoints_.erase(p.value);
+    return {};
+  }
   void expire_dedupe(std::int64_t before_ms) override {
     std::lock_guard lock(mutex_);
     std::erase_if(dedupe_, [&](const auto& d) { return d.second.at_ms < before_ms; });

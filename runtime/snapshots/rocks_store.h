@@ -1,6 +1,7 @@
 // The StateStore of the product: RocksDB, off the commit path, without WAL. A cache of the journal.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -12,6 +13,9 @@ struct RocksStore {
   std::unique_ptr<StateStore> store;
   bool recreated =
       false;  // what was there could not be read and was set aside; the log rebuilds it
+  // Expired rows leave the disk now, not some hours later. For tools and tests; the store must
+  // live.
+  std::function<void()> compact;
 };
 
 // One database for all partitions. kIo when not even an empty one can be made.

@@ -22,7 +22,6 @@ THIRD_PARTY = {
     "caf/": ("runtime/host/",),
     "librdkafka/": ("events/kafka/",),
     "rocksdb/": ("runtime/snapshots/",),
-    "pqxx/": ("projections/postgres/",),
     "libpq": ("projections/postgres/",),
     "boost/beast": ("runtime/http/",),
     "boost/asio": ("runtime/http/",),

@@ -1,0 +1,44 @@
+// Connections for reads, apart from the projector's.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "projections/postgres/db.h"
+
+namespace soma::projections {
+
+// Thread-safe. At most kMaxIdle connections wait; one is opened when none does.
+class ReaderPool {
+ public:
+  static constexpr std::size_t kMaxIdle = 4;
+
+  void set_url(std::string url);
+  // Runs `work` on a connection that shows the views. Once more on a fresh one when the connection
+  // was gone, or the tables changed under it: reads may be repeated.
+  template <typename T>
+  Result<T> with(std::int64_t timeout_ms, const std::function<Result<T>(Db&)>& work) {
+    for (int attempt = 0;; ++attempt) {
+      auto db = take(timeout_ms, attempt > 0);
+      if (!db) return tl::unexpected(db.error());
+      Result<T> out = work(**db);
+      const bool again =
+          !out && (out.error().code == Code::kUnavailable || out.error().code == Code::kInternal);
+      if (!again) give_back(std::move(*db));
+      if (!again || attempt > 0) return out;
+    }
+  }
+
+ private:
+  Result<std::unique_ptr<Db>> take(std::int64_t timeout_ms, bool fresh);
+  void give_back(std::unique_ptr<Db> db);
+
+  std::mutex mutex_;
+  std::string url_;
+  std::vector<std::unique_ptr<Db>> idle_;
+};
+
+}  // namespace soma::projections

@@ -1,0 +1,182 @@
+// The private cluster, and what a kill -9 leaves of it.
+#include <signal.h>
+#include <sys/wait.h>
+
+#include <fstream>
+#include <thread>
+
+#include "tests/unit/projections/pg_fixture.h"
+
+namespace soma::projections::test {
+
+namespace fs = std::filesystem;
+using namespace std::chrono_literals;
+
+class ClusterTest : public ::testing::Test {
+ protected:
+  void SetUp() override { open(); }
+  void open() {
+    cluster_ = PrivateCluster::at(cluster_folder());
+    const auto up = cluster_->ensure();
+    ASSERT_TRUE(up) << up.error().message;
+  }
+  std::unique_ptr<Db> db() {
+    auto d = Db::open(cluster_->url());
+    EXPECT_TRUE(d) << (d ? "" : d.error().message);
+    return std::move(*d);
+  }
+  std::string files() { return cluster_folder() + "/postgres/cluster"; }
+  static bool gone(int pid) {
+    return eventually([pid] { return !fs::exists("/proc/" + std::to_string(pid) + "/stat"); });
+  }
+  void write_rows() {
+    ASSERT_TRUE(
+        db()->run("DROP TABLE IF EXISTS t; CREATE TABLE t (n int); INSERT INTO t SELECT "
+                  "generate_series(1,1000)"));
+  }
+  void expect_rows() {
+    auto rows = db()->query("SELECT count(*) FROM t", {});
+    ASSERT_TRUE(rows) << rows.error().message;
+    EXPECT_EQ((*rows)[0][0], "1000");
+  }
+
+  std::unique_ptr<PrivateCluster> cluster_;
+};
+
+TEST_F(ClusterTest, IsSafeAndPrivate) {
+  const auto setting = [&](const char* name) {
+    auto r = db()->query(std::string("SHOW ") + name, {});
+    return r ? (*r)[0][0].value_or("") : r.error().message;
+  };
+  EXPECT_EQ(setting("fsync"), "on");
+  EXPECT_EQ(setting("synchronous_commit"), "on");
+  EXPECT_EQ(setting("full_page_writes"), "on");
+  EXPECT_EQ(setting("data_checksums"), "on");
+  EXPECT_EQ(setting("listen_addresses"), "");
+  EXPECT_EQ(setting("jit"), "off");
+  EXPECT_EQ(fs::status(cluster_->home()).permissions(), fs::perms::owner_all);
+  EXPECT_EQ(fs::status(cluster_->home() + "/socket").permissions(), fs::perms::owner_all);
+  if (::getuid() == 0) {
+    struct stat s {};
+    ASSERT_EQ(::stat(("/proc/" + std::to_string(cluster_->pid())).c_str(), &s), 0);
+    EXPECT_NE(s.st_uid, 0U);
+  }
+}
+
+TEST_F(ClusterTest, ASecondStartIsRefusedWhileTheFirstLives) {
+  auto second = PrivateCluster::at(cluster_folder());
+  EXPECT_EQ(second->ensure().error().code, Code::kLocked);
+  cluster_.reset();
+  EXPECT_TRUE(second->ensure());
+}
+
+TEST_F(ClusterTest, RowsOutliveAStopAndAKilledServer) {
+  write_rows();
+  cluster_.reset();
+  open();
+  expect_rows();
+  for (int signal : {SIGKILL, SIGQUIT}) {
+    const int pid = cluster_->pid();
+    ::kill(pid, signal);
+    ASSERT_TRUE(gone(pid));
+    ASSERT_TRUE(eventually([&] { return !cluster_->running(); }));
+    ASSERT_TRUE(cluster_->ensure());
+    expect_rows();
+  }
+}
+
+// A backend that is busy outlives its postmaster, and holds the shared memory.
+TEST_F(ClusterTest, EndsABackendThatOutlivesItsPostmaster) {
+  write_rows();
+  auto busy = db();
+  std::thread work([&] { busy->run("SELECT count(*) FROM generate_series(1,4000000000)"); });
+  std::string backend;
+  for (int i = 0; i < 200 && backend.empty(); ++i) {
+    auto r = db()->query(
+        "SELECT pid FROM pg_stat_activity WHERE query LIKE '%4000000000)' AND pid "
+        "<> pg_backend_pid() AND state='active'",
+        {});
+    if (r && !r->empty()) backend = *(*r)[0][0];
+  }
+  ASSERT_FALSE(backend.empty());
+  ::kill(cluster_->pid(), SIGKILL);
+  ASSERT_TRUE(eventually([&] { return !cluster_->running(); }));
+  ASSERT_TRUE(cluster_->ensure());
+  EXPECT_TRUE(gone(std::stoi(backend)));
+  work.join();
+  expect_rows();
+}
+
+TEST_F(ClusterTest, PidFilesThatNameOthersAreNoObstacle) {
+  write_rows();
+  cluster_.reset();
+  // Somebody else's process, and a zombie, have the pid by now.
+  const pid_t zombie = ::fork();
+  if (zombie == 0) ::_exit(0);
+  for (const int pid : {static_cast<int>(::getpid()), static_cast<int>(zombie)}) {
+    std::ofstream(files() + "/postmaster.pid")
+        << pid << "\n"
+        << files() << "\n1700000000\n5432\n"
+        << cluster_folder() << "\n\n  1234567  99999999\nready\n";
+    std::ofstream(files() + "/../socket/.s.PGSQL.5432.lock") << pid << "\n" << files() << "\n";
+    open();
+    expect_rows();
+    cluster_.reset();
+  }
+  ::waitpid(zombie, nullptr, 0);
+}
+
+TEST_F(ClusterTest, AHalfMadeClusterIsNotUsed) {
+  cluster_.reset();
+  const std::string home = cluster_folder() + "/postgres";
+  fs::remove_all(home + "/cluster");
+  fs::create_directories(home + "/new-1/base");
+  std::ofstream(home + "/new-1/PG_VERSION") << "15\n";
+  open();
+  write_rows();
+  EXPECT_FALSE(fs::exists(home + "/new-1"));
+}
+
+TEST_F(ClusterTest, ADamagedClusterIsMadeAnewAfterAFewTries) {
+  cluster_.reset();
+  std::ofstream(cluster_folder() + "/postgres/cluster/global/pg_control") << "rubbish";
+  cluster_ = PrivateCluster::at(cluster_folder());
+  int tries = 0;
+  while (!cluster_->ensure() && tries < 6) ++tries;
+  EXPECT_EQ(tries, 3);
+  EXPECT_TRUE(cluster_->running());
+  write_rows();
+}
+
+TEST_F(ClusterTest, DiesWithTheProcess) {
+  cluster_.reset();
+  int ends[2];
+  ASSERT_EQ(::pipe(ends), 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    auto c = PrivateCluster::at(cluster_folder());
+    int pid = c->ensure() ? c->pid() : -1;
+    if (::write(ends[1], &pid, sizeof pid) != sizeof pid) ::_exit(1);
+    for (;;) ::pause();
+  }
+  int pid = 0;
+  ASSERT_EQ(::read(ends[0], &pid, sizeof pid), static_cast<ssize_t>(sizeof pid));
+  ASSERT_GT(pid, 0);
+  ::kill(child, SIGKILL);
+  ::waitpid(child, nullptr, 0);
+  EXPECT_TRUE(gone(pid));
+  open();
+}
+
+TEST(ClusterPaths, ALongPathStillHasASocket) {
+  TempFolder folder;
+  fs::permissions(folder.path(), fs::perms(0711));
+  const fs::path deep = folder.path() / std::string(60, 'd') / std::string(60, 'e');
+  fs::create_directories(deep);
+  auto cluster = PrivateCluster::at(deep.string());
+  const auto up = cluster->ensure();
+  ASSERT_TRUE(up) << up.error().message;
+  EXPECT_TRUE(Db::open(cluster->url()));
+}
+
+}  // namespace soma::projections::test
