@@ -7,8 +7,8 @@
 #include <set>
 
 #include "actors/approvals/approvals.h"
-#include "actors/constitution/constitution.h"
 #include "actors/code_digests.h"
+#include "actors/constitution/constitution.h"
 #include "actors/counter/counter.h"
 #include "actors/decision/decision.h"
 #include "actors/gateway/gateway.h"

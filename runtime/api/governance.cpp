@@ -50,8 +50,7 @@ void evaluate(const Node& node, const RequestPtr& r, const Responder& responder)
               actors::in_force((*found)->constitution);
         const std::string id = command_id_of(*r);
         submit(node, r, responder,
-               make_submission(*r,
-                               actors::decision_key(r->tenant(), created_id("dec", *r, id)),
+               make_submission(*r, actors::decision_key(r->tenant(), created_id("dec", *r, id)),
                                command, id),
                [](const Accepted& a) {
                  v1::DecisionReply reply;

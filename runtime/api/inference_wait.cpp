@@ -124,9 +124,9 @@ void prepare(const Node& node, const RequestPtr& request, v1::ModelRequest model
         *c->mutable_request() = std::move(model_request);
         c->mutable_request()->set_deadline_ms(node.clock->now_ms() + kDeadlineMs);
         const std::string id = command_id_of(*request);
-        next(make_submission(
-            *request, inference_key(request->tenant(), created_id(prefix, *request, id)), command,
-            id));
+        next(make_submission(*request,
+                             inference_key(request->tenant(), created_id(prefix, *request, id)),
+                             command, id));
       });
 }
 

@@ -294,7 +294,8 @@ class Store final : public StateStore {
       return fail(Code::kUnavailable, "the snapshot store began anew meanwhile");
     if (!db_) return fail(Code::kIo, "the snapshot store cannot be opened");
     auto s = db_->Write(unlogged(), &rows);
-    if (!s.ok() && db_->Resume().ok()) s = db_->Write(unlogged(), &rows);  // it was full, and is not
+    if (!s.ok() && db_->Resume().ok())
+      s = db_->Write(unlogged(), &rows);  // it was full, and is not
     if (s.IsNoSpace()) return fail(Code::kStorageFull, "snapshot store: " + s.ToString());
     if (!s.ok()) return fail(Code::kIo, "snapshot store: " + s.ToString());
     maybe_flush(static_cast<std::size_t>(rows.Count()));

@@ -60,8 +60,8 @@ void add_node_commands(CLI::App& app, Context& context, const Wrap& run) {
   auto flags = std::make_shared<config::FlagValues>();
   add_settings(
       *add_local_verb(app, context, run, "dev",
-                      "Everything on this machine: log, PostgreSQL, model, gateway",
-                      Effect::kWrite, "soma dev --listen 127.0.0.1:8080 --data-dir .soma",
+                      "Everything on this machine: log, PostgreSQL, model, gateway", Effect::kWrite,
+                      "soma dev --listen 127.0.0.1:8080 --data-dir .soma",
                       [&context, flags] { return start(context, *flags, runtime::run_dev); }),
       flags);
   add_settings(
