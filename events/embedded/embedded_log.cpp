@@ -279,14 +279,16 @@ class EmbeddedLog final : public Log {
     }
   }
 
-  // The error that stands while the disk is full; also for what would still fit: one answer for all.
+  // The error that stands while the disk is full; also for what would still fit: one answer for
+  // all.
   std::optional<Error> full() const {
     std::lock_guard lock(mutex_);
     return full_ && !maker_->has_spare() ? full_ : std::nullopt;
   }
 
   void commit(std::vector<Append>& batch) {
-    if (auto error = full()) return refuse(batch, *error);  // here, so that reports keep their order
+    if (auto error = full())
+      return refuse(batch, *error);  // here, so that reports keep their order
     std::string bytes(sizeof(RoundHeader), '\0');
     std::vector<std::pair<PartitionId, Place>> places;
     std::map<std::uint32_t, std::uint64_t> next;

@@ -104,6 +104,8 @@ class CurlClient final : public SlmClient {
  public:
   CurlClient() : loop_(kMaxQueued) {}
 
+  void stop() override { loop_.stop(); }
+
   void chat(const SlmEndpoint& e, const v1::ModelRequest& request, const std::string& traceparent,
             OnToken on_token, OnAnswer on_answer) override {
     auto call = new_call(e, "/chat/completions");
