@@ -12,7 +12,9 @@ struct FrameHub::Table {
 };
 
 FrameHub::FrameHub(Host& host) : host_(host), table_(std::make_shared<Table>()) {
-  observer_ = host_.on_frame([this](const events::ValidFrame& frame) { dispatch(frame); });
+  // The table, not the hub: a frame may be on its way to the observer while that is removed.
+  observer_ = host_.on_frame(
+      [table = table_](const events::ValidFrame& frame) { dispatch(*table, frame); });
 }
 
 FrameHub::~FrameHub() { host_.remove_observer(observer_); }
@@ -33,7 +35,7 @@ FrameHub::Token FrameHub::listen(const ActorKey& actor, Listener listener) {
   });
 }
 
-void FrameHub::dispatch(const events::ValidFrame& valid) {
+void FrameHub::dispatch(Table& table, const events::ValidFrame& valid) {
   struct Heard {
     const v1::Entry* entry;
     ActorKey actor;
@@ -41,13 +43,13 @@ void FrameHub::dispatch(const events::ValidFrame& valid) {
   };
   std::vector<Heard> all;
   {
-    std::lock_guard lock(table_->mutex);
-    if (table_->by_actor.empty()) return;
+    std::lock_guard lock(table.mutex);
+    if (table.by_actor.empty()) return;
     for (const auto& entry : valid.frame->entries()) {
       if (entry.events().empty()) continue;
       ActorKey actor = actors::to_key(entry.actor());
-      auto it = table_->by_actor.find(actor);
-      if (it == table_->by_actor.end()) continue;
+      auto it = table.by_actor.find(actor);
+      if (it == table.by_actor.end()) continue;
       auto& heard = all.emplace_back(Heard{&entry, std::move(actor), {}});
       for (const auto& [id, listener] : it->second) heard.listeners.push_back(listener);
     }

@@ -29,7 +29,7 @@ class FrameHub {
 
  private:
   struct Table;
-  void dispatch(const events::ValidFrame& frame);
+  static void dispatch(Table& table, const events::ValidFrame& frame);
   Host& host_;
   std::shared_ptr<Table> table_;
   std::uint64_t observer_ = 0;

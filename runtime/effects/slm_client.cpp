@@ -25,6 +25,8 @@ class CurlClient final : public SlmClient {
   CurlClient() : loop_(kMaxQueued), embeddings_(std::make_shared<EmbedQueue>(loop_)) {}
   ~CurlClient() override { loop_.stop(); }
 
+  void stop() override { loop_.stop(); }
+
   void chat(const SlmEndpoint& e, const v1::ModelRequest& request, const std::string& traceparent,
             OnToken on_token, OnAnswer on_answer) override {
     auto call = new_call(e, "/chat/completions");

@@ -47,7 +47,9 @@ class SlmClient {
   static constexpr std::int64_t kStartWaitMs = 3'000;  // for a server that is (re)starting
 
   static std::unique_ptr<SlmClient> create();
-  virtual ~SlmClient() = default;  // what is under way ends with kUnavailable
+  virtual ~SlmClient() = default;  // stops
+  // What is under way ends with kUnavailable, and what is asked for later does so at once.
+  virtual void stop() = 0;
   virtual void chat(const SlmEndpoint& endpoint, const v1::ModelRequest& request,
                     const std::string& traceparent, OnToken on_token, OnAnswer on_answer) = 0;
   // Unit vectors, one per text.

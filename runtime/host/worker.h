@@ -14,13 +14,15 @@ namespace soma::runtime {
 class Worker {
  public:
   Worker() : thread_([this] { run(); }) {}
-  ~Worker() {
+  ~Worker() { stop(); }
+  // Runs what is queued, then joins; what is posted later is dropped.
+  void stop() {
     {
       std::lock_guard lock(mutex_);
       stopping_ = true;
     }
     changed_.notify_all();
-    thread_.join();
+    if (thread_.joinable()) thread_.join();
   }
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
@@ -28,6 +30,7 @@ class Worker {
   void post(std::function<void()> task) {
     {
       std::lock_guard lock(mutex_);
+      if (stopped_) return;
       tasks_.push_back(std::move(task));
     }
     changed_.notify_one();
@@ -38,7 +41,10 @@ class Worker {
     std::unique_lock lock(mutex_);
     for (;;) {
       changed_.wait(lock, [&] { return stopping_ || !tasks_.empty(); });
-      if (tasks_.empty()) return;
+      if (tasks_.empty()) {
+        stopped_ = true;
+        return;
+      }
       auto task = std::move(tasks_.front());
       tasks_.pop_front();
       lock.unlock();
@@ -51,7 +57,7 @@ class Worker {
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<std::function<void()>> tasks_;
-  bool stopping_ = false;
+  bool stopping_ = false, stopped_ = false;
   std::thread thread_;
 };
 

@@ -102,6 +102,17 @@ class Node {
   Node(const Config& c, bool clustered) : c_(c), clustered_(clustered) {}
   bool fenced() const { return fenced_; }
 
+  // Requests lead to the worker and the host, model calls to the host, the host's answers back to
+  // the routes: each is ended before what it leads to goes.
+  ~Node() {
+    gateway_.reset();
+    memory_server_.reset();
+    worker_.stop();
+    if (slm_) slm_->stop();
+    frames_.reset();
+    host_.reset();
+  }
+
   Status open() {
     fs::create_directories(fs::path(c_.data_dir) / "run");
     for (auto step : {&Node::open_log, &Node::open_security, &Node::open_models,
@@ -380,6 +391,7 @@ class Node {
   std::unique_ptr<api::Constitutions> constitutions_;
   MemoryIndex memory_;
   TokenHub tokens_;
+  std::unique_ptr<SlmClient> slm_;  // the host's effects use it to the end
   std::unique_ptr<LocalModel> chat_model_, embedding_model_;
   std::shared_ptr<RunnerParts> effects_ = std::make_shared<RunnerParts>();
   std::unique_ptr<EffectRunner> runner_;
@@ -394,7 +406,6 @@ class Node {
   api::Keys keys_{api_};
   api::KillSwitch kill_switch_{c_.kill_switch};
   security::Tickets tickets_{[this] { return clock_->now_ms(); }};
-  std::unique_ptr<SlmClient> slm_;  // goes before the host: its callbacks lead there
   std::unique_ptr<http::Server> gateway_, memory_server_;
 };
 

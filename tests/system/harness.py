@@ -70,6 +70,12 @@ def children_of(folder, pid=None):
     return found
 
 
+def cpu_seconds(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii") as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 class Folder:
     """A data folder that goes with the test; kept where it failed and KEEP is set."""
 
@@ -117,7 +123,7 @@ class Node:
                 [*wrap, SOMA, command, "--data-dir", self.data, "--listen", "127.0.0.1:0",
                  *(() if "--memory-listen" in flags else ("--memory-listen", "off")), *flags],
                 stdout=subprocess.PIPE, stderr=log, env={**os.environ, **(env or {})})
-        self.ready_line, self.ready_s = None, None
+        self.ready_line, self.ready_s, self.ready_cpu_s = None, None, None
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -125,9 +131,10 @@ class Node:
         line = self.process.stdout.readline()
         if line.endswith(b"\n"):
             self.ready_s = time.monotonic() - self.began
+            self.ready_cpu_s = cpu_seconds(self.process.pid)
             self.ready_line = json.loads(line)
 
-    def wait_ready(self, seconds=20):
+    def wait_ready(self, seconds=60):
         wait_until("ready line", seconds, lambda: self.ready_line or self.process.poll() is not None, 0.002)
         if not self.ready_line:
             self._reader.join(2)

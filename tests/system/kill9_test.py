@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """kill -9 under load: what was acknowledged is there once, a retry gets the first answer, the log verifies.
 
-usage: kill9_test.py [--kills N]. One kill in five strikes during the start itself.
+usage: kill9_test.py [--kills N] [--without-views]. One kill in five strikes during the start itself.
 """
 
 import argparse
@@ -40,9 +40,13 @@ def one_round(folder, upstream, load, number):
 def run():
     parser = argparse.ArgumentParser()
     parser.add_argument("--kills", type=int, default=15)
-    kills = parser.parse_args().kills
+    parser.add_argument("--without-views", action="store_true", help="no PostgreSQL, whose own restarts take CPU")
+    options = parser.parse_args()
+    kills = options.kills
     began = time.monotonic()
     with harness.Upstream() as upstream, harness.Folder() as folder:
+        if options.without_views:
+            upstream.flags += ("--postgres", harness.NO_POSTGRES)
         load = Workload(folder.path + "/acknowledged.log")
         ready = [one_round(folder, upstream, load, n) for n in range(kills)]
         node = folder.node(*upstream.flags).wait_ready()

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """How soon a node serves, and what it takes: first start, start on existing data, resident memory.
 
-Times are the best of three starts: a machine that is busy with other work says nothing about the node.
+Times are the best of three starts. Where more processes want to run than there are processors, the wall clock says
+nothing about the node: then the CPU seconds that soma took until it was ready count.
 Memory is the resident set of soma and of every PostgreSQL process, pages that they share counted once (the sum of Pss in
 /proc/PID/smaps_rollup), after load.
 """
@@ -37,13 +38,22 @@ def resident_mb(pids):
     return total / 1024
 
 
+def start_gate(name, starts, bar):
+    """`starts`: (wall, CPU) seconds of each."""
+    busy = os.getloadavg()[0] > 2 * (os.cpu_count() or 1)
+    best = min(s[busy] for s in starts)
+    text = ", ".join(f"{wall:.2f} (cpu {cpu:.2f})" for wall, cpu in starts)
+    gate(name, f"{best:.2f} s{' of CPU, the machine is busy' if busy else ''}: {text}", f"{bar} s", best <= bar)
+
+
 def run():
     with harness.Upstream() as upstream:
         first = []
         for _ in range(3):
             with harness.Folder() as empty:
-                first.append(empty.node(*upstream.flags).wait_ready(60).ready_s)
-        gate("first-start", f"{min(first):.2f} s (of {', '.join(f'{s:.2f}' for s in first)})", "15 s", min(first) <= 15)
+                node = empty.node(*upstream.flags).wait_ready()
+                first.append((node.ready_s, node.ready_cpu_s))
+        start_gate("first-start", first, 15)
         with harness.Folder() as folder:
             load = Workload(folder.path + "/acknowledged.log", clients=12)
             node = folder.node(*upstream.flags).wait_ready()
@@ -60,13 +70,12 @@ def run():
                 times = []
                 for _ in range(3):
                     node = folder.node(*upstream.flags).wait_ready()
-                    times.append(node.ready_s)
+                    times.append((node.ready_s, node.ready_cpu_s))
                     if how == "killed":
                         node.kill()
                     else:
                         node.terminate()
-                gate(f"start-after-{how}", f"{min(times):.2f} s (of {', '.join(f'{s:.2f}' for s in times)})", "2 s",
-                     min(times) <= 2)
+                start_gate(f"start-after-{how}", times, 2)
             size = sum(os.path.getsize(os.path.join(folder.data, "log", name)) for name in os.listdir(folder.data + "/log"))
             print(f"log of {size >> 20} MB")
             gate("memory", f"{memory:.0f} MB", "200 MB", memory <= 200)

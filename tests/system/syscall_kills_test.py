@@ -15,9 +15,10 @@ import harness
 from harness import check, gate
 from workload import Workload
 
-# How far into the calls of a thread the kill may strike, by how often the thread makes them.
-CALLS = {"pwrite64": 400, "fdatasync": 300, "write": 120, "writev": 60, "fsync": 12, "rename": 6, "openat": 80, "ftruncate": 4,
-         "unlink": 4, "fallocate": 4, "sendto": 200, "sendmsg": 200, "futex": 400, "close": 80}
+# How far into the calls of a thread the kill may strike: about what a thread makes of them in one run.
+CALLS = {"pwrite64": 200, "fdatasync": 110, "write": 25, "sendto": 150, "recvfrom": 120, "futex": 300, "openat": 70,
+         "close": 60, "fallocate": 2, "fsync": 3, "rename": 3, "mkdir": 3, "ftruncate": 1, "unlink": 1, "clone3": 8,
+         "epoll_ctl": 40}
 COMMANDS = 100
 
 
