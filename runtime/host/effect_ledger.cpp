@@ -1,12 +1,17 @@
 // The ledger's difference.
 #include "runtime/host/effect_ledger.h"
 
+#include <algorithm>
+
 namespace soma::runtime {
 
 EffectLedger::Change EffectLedger::update(const ActorKey& actor,
                                           std::vector<actors::Effect> effects,
                                           std::int64_t now_ms) {
   Change change;
+  // States keep them in maps whose order is an accident.
+  std::sort(effects.begin(), effects.end(),
+            [](const auto& a, const auto& b) { return a.effect_id < b.effect_id; });
   auto it = items_.find(actor);
   if (it == items_.end()) {
     if (effects.empty()) return change;

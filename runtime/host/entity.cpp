@@ -2,6 +2,7 @@
 #include "runtime/host/entity.h"
 
 #include "events/frames.h"
+#include "schemas/base/planted.h"
 #include "schemas/base/sha256.h"
 
 namespace soma::runtime {
@@ -25,6 +26,10 @@ Decided Entity::decide(v1::Context& context, std::string& command) {
     out.thrown = problem;
     return out;
   }
+  if (!poison_.empty()) {  // what came behind in the same round keeps its place
+    out.thrown = "an earlier command failed: " + poison_;
+    return out;
+  }
   auto parsed = type_.new_command();
   if (!parsed->ParseFromString(command)) {
     out.rejection = {Code::kInvalidArgument,
@@ -35,7 +40,8 @@ Decided Entity::decide(v1::Context& context, std::string& command) {
   try {
     decision = type_.decide(key_, *state_, *parsed, context);
   } catch (const std::exception& e) {
-    out.thrown = e.what();
+    poison_ = e.what();
+    out.thrown = poison_;
     return out;
   }
   if (!decision) {
@@ -94,6 +100,7 @@ Status Entity::restore(Sequence sequence, const std::string& state) {
     return fail(Code::kCorrupt, to_string(key_) + ": snapshot does not parse");
   sequence_ = sequence;
   saved = sequence;
+  if (planted(Bug::kSequenceRepeats)) sequence_ = Sequence{sequence.value - 1};
   return {};
 }
 

@@ -44,7 +44,8 @@ class Entity {
 
   // The partition's book-keeping.
   std::uint64_t last_used = 0;
-  Sequence saved;  // sequence of the snapshot in the store
+  bool asked = false;  // has been given the tail to load from
+  Sequence saved;      // sequence of the snapshot in the store
   bool loaded = false;
   bool broken = false;  // could not be restored; `problem` says why
   std::string problem;
@@ -55,6 +56,7 @@ class Entity {
   std::shared_ptr<Executor> executor_;
   std::unique_ptr<actors::Message> state_;
   Sequence sequence_{};
+  std::string poison_;  // what decide threw: nothing more is decided before a fresh restore
 };
 
 std::string event_id(const ActorKey& actor, Sequence sequence);

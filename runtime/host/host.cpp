@@ -49,6 +49,8 @@ class HostImpl final : public Host {
         p->stop([&] { stopped.set_value(); });
         stopped.get_future().wait();
       }
+    } else {
+      for (auto& p : partitions_) p->forget();
     }
     background_.reset();
     partitions_.clear();
@@ -138,9 +140,13 @@ class HostImpl final : public Host {
                                    [&] { return latch->left == 0; });
   }
 
+  void redrive(const ActorKey& actor, std::function<void(Status)> done) override {
+    partition(actor).redrive(actor, std::move(done));
+  }
+
   Status redrive(const ActorKey& actor) override {
     std::promise<Status> result;
-    partition(actor).redrive(actor, [&](Status s) { result.set_value(std::move(s)); });
+    redrive(actor, [&](Status s) { result.set_value(std::move(s)); });
     return result.get_future().get();
   }
 

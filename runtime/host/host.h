@@ -103,7 +103,8 @@ class Host {
   virtual std::vector<PendingEffect> pending_effects() const = 0;
 
   // A parked actor's commands run again, in order. kNotFound when none are parked.
-  virtual Status redrive(const ActorKey& actor) = 0;
+  virtual void redrive(const ActorKey& actor, std::function<void(Status)> done) = 0;
+  virtual Status redrive(const ActorKey& actor) = 0;  // blocking; off host threads
   virtual const HostMetrics& metrics() const = 0;
 
   // No new commands; what is in flight ends; snapshots written. True when all ended in time.

@@ -2,6 +2,7 @@
 #include "runtime/host/partition.h"
 
 #include "runtime/telemetry/log.h"
+#include "schemas/base/planted.h"
 
 namespace soma::runtime {
 
@@ -10,7 +11,11 @@ constexpr std::size_t kMaxShownEffects = 1000;
 }
 
 Partition::Partition(PartitionId id, std::shared_ptr<const PartitionWorld> world)
-    : id_(id), world_(std::move(world)), w_(*world_), executor_(w_.executors->make()) {
+    : id_(id),
+      world_(std::move(world)),
+      w_(*world_),
+      executor_(w_.executors->make()),
+      observed_(w_.parts.log->end(id)) {
   status_.partition = id;
 }
 
@@ -70,6 +75,7 @@ void Partition::accept(Submission s, Host::OnAccepted done) {
 }
 
 bool Partition::answer_known(const Submission& s, const Host::OnAccepted& done) {
+  if (planted(Bug::kDedupeSkipped)) return false;
   if (auto it = deciding_.find(s.command_id); it != deciding_.end()) {
     if (!s.request_hash.empty() && it->second.request_hash != s.request_hash) {
       w_.metrics->conflicts.fetch_add(1, std::memory_order_relaxed);
@@ -116,7 +122,8 @@ void Partition::enqueue(Input input) {
 void Partition::receive(PartitionId source, v1::OutboxItem item) {
   post([this, source, item = std::move(item)] {
     if (phase_ != Phase::kServing && phase_ != Phase::kDraining)
-      return;  // the source sends again when asked
+      return;                                  // the source sends again when asked
+    if (parked_inputs_ >= kMaxParked) return;  // waits at its source until there is room
     const std::uint64_t number = item.send().number();
     if (number <= high_water_[source.value]) return w_.acknowledge(source, id_, number);
     // Only the next one: a later one that overtook a resend would make the earlier ones look
@@ -152,13 +159,18 @@ void Partition::resend_to(PartitionId target) {
   });
 }
 
+void Partition::abandon(Input& input, const Error& error) {
+  if (input.done) input.done(tl::unexpected(error));
+  if (input.on_state) input.on_state(tl::unexpected(error));
+}
+
+// Everybody who waits for an answer is told `error`.
 void Partition::refuse_all(const Error& error) {
   std::deque<Input> queue;
   queue.swap(queue_);
   for (Input& input : queue) {
     if (input.counted) queued_.fetch_sub(1, std::memory_order_relaxed);
-    if (input.done) input.done(tl::unexpected(error));
-    if (input.on_state) input.on_state(tl::unexpected(error));
+    abandon(input, error);
   }
   for (auto& [id, dedupe] : deciding_)
     for (auto& [hash, done] : dedupe.waiting) done(tl::unexpected(error));
@@ -167,6 +179,7 @@ void Partition::refuse_all(const Error& error) {
 
 void Partition::drain(std::function<void()> drained) {
   post([this, drained = std::move(drained)]() mutable {
+    draining_ = true;  // also for a partition that is just recovering
     if (phase_ == Phase::kServing) phase_ = Phase::kDraining;
     drained_.push_back(std::move(drained));
     want_checkpoint_ = true;
@@ -178,10 +191,9 @@ void Partition::stop(std::function<void()> stopped) {
   post([this, stopped = std::move(stopped)] {
     phase_ = Phase::kClosed;
     ++generation_;
+    fail_all(
+        {Code::kUnknownOutcome, "the node is stopping; retry with the same Idempotency-Key", {}});
     refuse_all({Code::kUnavailable, "the node is stopping", {}});
-    for (auto& pending : in_flight_)
-      pending->fail({Code::kUnknownOutcome, "the node is stopping", {}});
-    in_flight_.clear();
     writer_.reset();
     entities_.clear();
     stopped();
@@ -190,16 +202,12 @@ void Partition::stop(std::function<void()> stopped) {
 
 void Partition::redrive(ActorKey actor, std::function<void(Status)> done) {
   post([this, actor = std::move(actor), done = std::move(done)] {
+    if (phase_ != Phase::kServing && phase_ != Phase::kDraining)
+      return done(fail(Code::kUnavailable, "the partition is not being served: " + problem_));
     auto it = parked_.find(actor);
     if (it == parked_.end())
       return done(fail(Code::kNotFound, "no commands are parked for this actor"));
-    auto inputs = std::move(it->second);
-    parked_.erase(it);
-    entities_.erase(actor);  // as read from the log again
-    for (Input& input : inputs) {
-      input.retried = false;
-      queue_.push_back(std::move(input));
-    }
+    it->second.again = again_ = true;
     done({});
     pump();
   });

@@ -43,7 +43,8 @@ class Partition : public std::enable_shared_from_this<Partition> {
   void resend_to(PartitionId target);
   void drain(std::function<void()> drained);
   void stop(std::function<void()> stopped);  // memory dropped at once, as in a crash
-  void tick();                               // now and then: checkpoints
+  void forget() { writer_.reset(); }  // where nothing else runs: frames in flight hold on to it
+  void tick();                        // now and then: checkpoints
   Host::PartitionStatus status() const;
   std::vector<Host::PendingEffect> pending_effects() const;
   std::vector<StateStore::HistoryRow> tail_history(const ActorKey& actor) const;
@@ -63,6 +64,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
     Host::OnState on_state;      // kRead
     bool once = false;           // its id cannot come again
     bool retried = false;
+    bool recorded = false;    // as parked, in the log: only has to run
     bool counted = false;     // stands in queued_
     std::uint32_t depth = 0;  // of a cascade inside the round
     std::uint64_t order = 0;  // of dispatch: the order of entries in the frame
@@ -102,6 +104,12 @@ class Partition : public std::enable_shared_from_this<Partition> {
     std::string request_hash;
     std::vector<std::pair<std::string, Host::OnAccepted>> waiting;  // of duplicates: their hash
   };
+  // An actor whose decide threw. Its commands wait in order.
+  struct Parked {
+    std::deque<Input> inputs;
+    bool again = false;  // to be tried as soon as nothing is in flight
+  };
+  static constexpr std::size_t kMaxParked = 10'000;  // commands of this partition
   enum class Phase : std::uint8_t { kClosed, kRecovering, kServing, kDraining, kFenced };
 
   void post(std::function<void()> task);
@@ -113,6 +121,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
                        const Host::OnAccepted& done);
   void enqueue(Input input);
   void refuse_all(const Error& error);
+  void fail_all(const Error& error);  // what is decided and not yet durable
 
   // partition_round.cpp: rounds and frames.
   void pump();
@@ -120,6 +129,10 @@ class Partition : public std::enable_shared_from_this<Partition> {
   void decided(WorkPtr work);
   void take_entry(WorkPtr work);
   void threw(Input input, const std::string& what);
+  void park(Input input, const std::string& what);
+  void try_again();
+  void forget_broken(const ActorKey& actor);
+  void abandon(Input& input, const Error& error);
   void close_round();
   void put_entry(Work& work, v1::Frame& frame, PendingFrame& pending);
   void append_frame(std::shared_ptr<PendingFrame> pending, v1::Frame frame);
@@ -137,12 +150,16 @@ class Partition : public std::enable_shared_from_this<Partition> {
   void schedule(const ActorKey& actor, const actors::Effect& effect, bool recovered);
   void run_effect(const ActorKey& actor, const std::string& effect_id, std::uint32_t attempt);
   void report(const ActorKey& actor, v1::EffectOutcome outcome);
+  void wait_for(const ActorKey& actor, const actors::Effect& effect);
 
   // partition_recovery.cpp
   void recover();
   Status claim_and_read();
   void read_tail(const events::ValidFrame& frame);
+  void read_parked(const v1::Entry& entry);
+  void observe(const events::ValidFrame& frame);
   void restore_pending(std::vector<ActorKey> actors);
+  void restore_later(const ActorKey& actor);
   void fail_partition(const Error& error);
 
   // partition_checkpoint.cpp
@@ -165,6 +182,8 @@ class Partition : public std::enable_shared_from_this<Partition> {
   std::int64_t back_off_ms_ = 20;
 
   std::unique_ptr<events::FrameWriter> writer_;
+  Offset observed_;  // observers have seen what stands before it
+  bool draining_ = false;
   events::Fence fence_;  // as of the last valid frame
   Offset next_offset_;   // after it
   std::deque<Input> queue_;
@@ -182,8 +201,10 @@ class Partition : public std::enable_shared_from_this<Partition> {
   std::deque<std::shared_ptr<PendingFrame>> in_flight_;
   std::unordered_map<std::string, Dedupe> deciding_;               // command ids not yet valid
   std::unordered_map<std::string, StateStore::DedupeRow> recent_;  // valid, not yet in the store
-  std::map<ActorKey, std::deque<Input>> parked_;
+  std::map<ActorKey, Parked> parked_;
+  std::size_t parked_inputs_ = 0;
   std::vector<Input> retry_;         // threw once: again when nothing is in flight
+  bool again_ = false;               // some of parked_ are to be tried
   mutable std::mutex ledger_mutex_;  // others read it; only this executor changes it
   EffectLedger ledger_;
 

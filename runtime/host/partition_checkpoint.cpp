@@ -4,6 +4,7 @@
 
 #include "runtime/host/partition.h"
 #include "runtime/telemetry/log.h"
+#include "schemas/base/planted.h"
 
 namespace soma::runtime {
 
@@ -26,18 +27,23 @@ v1::PartitionExtra Partition::extra() const {
     mark->set_source_number(number);
   }
   for (const auto& [source, number] : high_water_) {
+    if (planted(Bug::kHighWaterForgotten)) break;
     auto* mark = extra.add_high_water();
     mark->set_source_partition(source);
     mark->set_source_number(number);
   }
   for (const auto& [key, item] : outbox_) *extra.add_outbox() = item;
-  for (const auto& [actor, inputs] : parked_)
-    for (const auto& input : inputs) {
-      auto* entry = extra.add_parked();
-      *entry->mutable_actor() = actors::to_ref(actor);
-      *entry->mutable_context() = input.context;
-      entry->set_command(input.command);
-    }
+  const auto add_parked = [&](const Input& input) {
+    auto* entry = extra.add_parked();
+    *entry->mutable_actor() = actors::to_ref(input.actor);
+    *entry->mutable_context() = input.context;
+    entry->set_command(input.command);
+    entry->set_parked("parked");
+  };
+  for (const auto& [actor, parked] : parked_)
+    for (const auto& input : parked.inputs) add_parked(input);
+  for (const auto& input : queue_)  // about to run, and not yet in the log as run
+    if (input.recorded) add_parked(input);
   return extra;
 }
 
@@ -58,11 +64,15 @@ void Partition::write_checkpoint() {
   for (const auto& [key, rows] : tail) {
     auto e = entity(key);
     if (!e) continue;
-    if (!e->loaded) load(*e, id_, w_, tail_history(key));
+    if (!e->loaded) {
+      load(*e, id_, w_, tail_history(key));
+      if (!e->broken) update_effects(key, e->type().effects(key, e->state()), true);
+    }
     if (e->broken) {  // its history must stay reachable: no checkpoint may pass it
       checkpointing_ = false;
       log_error("checkpoint held back by an actor that cannot be restored",
                 {{"actor", to_string(key)}, {"reason", e->problem}});
+      forget_broken(key);
       return;
     }
     for (const auto& row : rows) batch->history.push_back({key, row.first, row.offset});

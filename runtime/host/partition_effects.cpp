@@ -1,6 +1,7 @@
 // Effects: started when their frame is valid, reported back as commands.
 #include "runtime/host/partition.h"
 #include "runtime/telemetry/log.h"
+#include "schemas/base/planted.h"
 
 namespace soma::runtime {
 
@@ -16,7 +17,8 @@ void Partition::update_effects(const ActorKey& actor, std::vector<actors::Effect
 }
 
 void Partition::schedule(const ActorKey& actor, const actors::Effect& effect, bool recovered) {
-  if (recovered && effect.effect_class == actors::EffectClass::kAtMostOnce) {
+  if (recovered && effect.effect_class == actors::EffectClass::kAtMostOnce &&
+      !planted(Bug::kAtMostOnceRunsAgain)) {
     v1::EffectOutcome outcome;
     outcome.set_effect_id(effect.effect_id);
     outcome.set_attempt(effect.attempt);
@@ -32,8 +34,12 @@ void Partition::schedule(const ActorKey& actor, const actors::Effect& effect, bo
     outcome.mutable_failure()->set_retryable(true);
     return report(actor, std::move(outcome));
   }
-  if (effect.not_before_ms <= w_.parts.clock->now_ms())
+  if (effect.not_before_ms <= w_.parts.clock->now_ms() || planted(Bug::kTimerEarly))
     return run_effect(actor, effect.effect_id, effect.attempt);
+  wait_for(actor, effect);
+}
+
+void Partition::wait_for(const ActorKey& actor, const actors::Effect& effect) {
   w_.parts.clock->call_at(effect.not_before_ms,
                           [self = weak_from_this(), actor, id = effect.effect_id,
                            attempt = effect.attempt, generation = generation_] {
@@ -54,6 +60,8 @@ void Partition::run_effect(const ActorKey& actor, const std::string& effect_id,
   outcome.set_effect_id(effect_id);
   outcome.set_attempt(attempt);
   const std::int64_t now = w_.parts.clock->now_ms();
+  if (now < effect.not_before_ms && !planted(Bug::kTimerEarly))
+    return wait_for(actor, effect);  // the clock was set back
   if (effect.kind == "timer") {
     outcome.set_result("");
     outcome.set_finished_ms(now);

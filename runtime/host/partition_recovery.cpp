@@ -1,12 +1,16 @@
 // Claim, read back, serve; and dropping everything when the log and memory may differ.
+#include <algorithm>
+
 #include "runtime/host/partition.h"
 #include "runtime/telemetry/log.h"
+#include "schemas/base/planted.h"
 
 namespace soma::runtime {
 
 namespace {
 constexpr std::int64_t kMaxBackOffMs = 5000;
-}
+constexpr std::int64_t kRestoreAgainMs = 1000;
+}  // namespace
 
 void Partition::open() {
   post([this] { recover(); });
@@ -34,7 +38,8 @@ void Partition::recover() {
   }
   back_off_ms_ = 20;
   problem_.clear();
-  phase_ = Phase::kServing;
+  phase_ = draining_ ? Phase::kDraining : Phase::kServing;
+  want_checkpoint_ = draining_;
   last_checkpoint_ms_ = w_.parts.clock->now_ms();
   std::set<ActorKey> pending;
   for (auto& key : w_.parts.store->with_pending(id_)) pending.insert(std::move(key));
@@ -42,7 +47,7 @@ void Partition::recover() {
     std::lock_guard lock(shared_mutex_);
     for (const auto& [key, rows] : tail_) pending.insert(key);
   }
-  restore_pending({pending.begin(), pending.end()});
+  if (!planted(Bug::kEffectNotRearmed)) restore_pending({pending.begin(), pending.end()});
   for (const auto& [key, item] : outbox_) w_.relay(id_, item);
   w_.ask_resend(id_);
   publish_status();
@@ -68,6 +73,8 @@ Status Partition::claim_and_read() {
   recent_.clear();
   writing_.clear();
   parked_.clear();
+  parked_inputs_ = 0;
+  again_ = false;
   outbox_.clear();
   high_water_.clear();
   last_sent_.clear();
@@ -87,14 +94,7 @@ Status Partition::claim_and_read() {
       high_water_[mark.source_partition()] = mark.source_number();
     for (const auto& item : extra.outbox())
       outbox_[{target_of(item).value, item.send().number()}] = item;
-    for (const auto& entry : extra.parked()) {
-      Input input;
-      input.kind = Input::Kind::kLocal;
-      input.actor = actors::to_key(entry.actor());
-      input.command = entry.command();
-      input.context = entry.context();
-      parked_[input.actor].push_back(std::move(input));
-    }
+    for (const auto& entry : extra.parked()) read_parked(entry);
   }
   events::FrameReader reader(*w_.parts.log, id_, std::move(fence), next);
   for (;;) {
@@ -120,13 +120,15 @@ Status Partition::claim_and_read() {
 
 void Partition::read_tail(const events::ValidFrame& valid) {
   const auto& frame = *valid.frame;
+  observe(valid);
   add_to_tail(valid);
-  for (const auto& entry : frame.entries()) {
+  for (int i = 0; i < frame.entries_size(); ++i) {
+    const auto& entry = frame.entries(i);
     const ActorKey actor = actors::to_key(entry.actor());
     if (entry.has_input())
       high_water_[entry.input().source_partition()] = entry.input().source_number();
     for (const auto& send : entry.sends()) {
-      if (send.number() == 0) continue;
+      if (send.number() == 0 || planted(Bug::kOutboxForgotten)) continue;
       const PartitionId target =
           partition_of(actors::to_key(send.to()), w_.parts.log->partition_count());
       auto& item = outbox_[{target.value, send.number()}];
@@ -138,17 +140,12 @@ void Partition::read_tail(const events::ValidFrame& valid) {
       *item.mutable_from() = entry.actor();
       last_sent_[target.value] = send.number();
     }
-    if (!entry.parked().empty()) {
-      Input input;
-      input.kind = Input::Kind::kLocal;
-      input.actor = actor;
-      input.command = entry.command();
-      input.context = entry.context();
-      parked_[actor].push_back(std::move(input));
-    }
+    read_parked(entry);
     if (!entry.context().causation_id().empty()) continue;  // not a client's
-    const std::uint64_t last =
-        entry.events_size() ? entry.events(entry.events_size() - 1).sequence() : 0;
+    const std::uint64_t last = entry.events_size()
+                                   ? entry.events(entry.events_size() - 1).sequence()
+                               : i < frame.touched_size() ? frame.touched(i).first_sequence()
+                                                          : 0;
     recent_[entry.context().command_id()] = {entry.context().command_id(),
                                              entry.request_hash(),
                                              actor,
@@ -157,6 +154,41 @@ void Partition::read_tail(const events::ValidFrame& valid) {
                                              entry.reply(),
                                              entry.context().now_ms()};
   }
+}
+
+// A parked command waits, until the same command stands in the log as run.
+void Partition::read_parked(const v1::Entry& entry) {
+  const ActorKey actor = actors::to_key(entry.actor());
+  const auto same = [&](const Input& i) {
+    return i.context.command_id() == entry.context().command_id();
+  };
+  auto it = parked_.find(actor);
+  if (entry.parked().empty()) {
+    if (it == parked_.end()) return;
+    parked_inputs_ -= std::erase_if(it->second.inputs, same);
+    if (it->second.inputs.empty()) parked_.erase(it);
+    return;
+  }
+  if (planted(Bug::kParkedForgotten)) return;
+  auto& inputs = parked_[actor].inputs;
+  if (std::any_of(inputs.begin(), inputs.end(), same)) return;
+  Input input;
+  input.kind = Input::Kind::kLocal;
+  input.actor = actor;
+  input.command = entry.command();
+  input.context = entry.context();
+  input.retried = input.recorded = true;
+  inputs.push_back(std::move(input));
+  ++parked_inputs_;
+}
+
+// Also frames whose outcome nobody knew when they were written, and which the log turned out to
+// hold.
+void Partition::observe(const events::ValidFrame& frame) {
+  if (frame.position.offset < observed_) return;
+  observed_ = frame.position.offset.next();
+  if (planted(Bug::kObserverGap) && phase_ == Phase::kRecovering) return;
+  w_.observe(frame);
 }
 
 void Partition::restore_pending(std::vector<ActorKey> actors) {
@@ -169,9 +201,21 @@ void Partition::restore_pending(std::vector<ActorKey> actors) {
   pump();
 }
 
+// Its effects wait for it: a read that failed once is no reason to forget them.
+void Partition::restore_later(const ActorKey& actor) {
+  w_.parts.clock->call_at(w_.parts.clock->now_ms() + kRestoreAgainMs,
+                          [self = weak_from_this(), actor, generation = generation_] {
+                            auto alive = self.lock();
+                            if (!alive) return;
+                            alive->post([p = alive.get(), actor, generation] {
+                              if (generation == p->generation_) p->restore_pending({actor});
+                            });
+                          });
+}
+
 void Partition::load(Entity& entity, PartitionId id, const PartitionWorld& world,
                      const std::vector<StateStore::HistoryRow>& tail) {
-  entity.loaded = true;
+  entity.loaded = entity.asked = true;
   const auto& key = entity.key();
   auto snapshot = world.parts.store->load(id, key);
   if (snapshot && snapshot->schema_hash == entity.type().schema_hash())
@@ -200,11 +244,25 @@ void Partition::load(Entity& entity, PartitionId id, const PartitionWorld& world
     more = rows.size() == kPage && entity.sequence() > before;
   }
   for (const auto& row : tail)
-    if (status) status = fold(row.offset);
+    if (status && !planted(Bug::kStaleSnapshotWins)) status = fold(row.offset);
   if (!status) {
     entity.broken = true;
     entity.problem = status.error().message;
   }
+}
+
+// What is with its actor just now is told when it comes back.
+void Partition::fail_all(const Error& error) {
+  const auto in_flight = std::exchange(in_flight_, {});
+  const auto aside = std::exchange(aside_, {});
+  const auto entries = std::exchange(entries_, {});
+  auto retry = std::exchange(retry_, {});
+  round_ = false;
+  outstanding_ = 0;
+  for (const auto& pending : in_flight) pending->fail(error);
+  for (const auto& c : aside) c.failed(error);
+  for (const auto& work : entries) abandon(work->input, error);
+  for (Input& input : retry) abandon(input, error);
 }
 
 // Memory may be ahead of the log: all of it goes, and is read back under a new claim.
@@ -219,21 +277,10 @@ void Partition::fail_partition(const Error& error) {
     told = {Code::kUnknownOutcome,
             "whether the command was recorded is not known; retry with the same Idempotency-Key",
             {}};
-  const auto in_flight = std::exchange(in_flight_, {});
-  const auto aside = std::exchange(aside_, {});
-  const auto entries = std::exchange(entries_, {});
-  for (const auto& work : entries)
-    if (work->input.done) work->input.done(tl::unexpected(told));
-  for (Input& input : retry_)
-    if (input.done) input.done(tl::unexpected(told));
-  retry_.clear();
-  round_ = false;
-  outstanding_ = 0;
+  fail_all(told);
+  refuse_all(told);
   checkpointing_ = false;
   want_checkpoint_ = false;
-  for (const auto& pending : in_flight) pending->fail(told);
-  for (const auto& c : aside) c.failed(told);
-  refuse_all(told);
   writer_.reset();
   publish_status();
   w_.parts.clock->call_at(w_.parts.clock->now_ms() + back_off_ms_, [self = weak_from_this()] {

@@ -5,6 +5,7 @@
 
 #include "runtime/host/partition.h"
 #include "runtime/telemetry/log.h"
+#include "schemas/base/planted.h"
 
 namespace soma::runtime {
 
@@ -14,7 +15,6 @@ constexpr std::uint64_t kNumberLater =
     ~0ULL;  // a send to another partition, until the round closes
 constexpr std::size_t kFrameTargetBytes = 512 * 1024;
 constexpr std::uint32_t kMaxCascade = 64;
-constexpr std::size_t kMaxParkedPerActor = 1000;
 
 std::int64_t steady_us() {
   return std::chrono::duration_cast<std::chrono::microseconds>(
@@ -31,12 +31,9 @@ void Partition::pump() {
     write_checkpoint();
   }
   if (in_flight_.size() >= w_.parts.limits.frames_in_flight) return;
-  if (!retry_.empty() && in_flight_.empty()) {
-    for (Input& input : retry_) {
-      entities_.erase(input.actor);  // recovered afresh
-      queue_.push_front(std::move(input));
-    }
-    retry_.clear();
+  if (!retry_.empty() || again_) {
+    if (!in_flight_.empty()) return;  // they are recovered from what the log holds
+    try_again();
   }
   if (queue_.empty()) {
     if (phase_ == Phase::kDraining && in_flight_.empty() && !checkpointing_ && !want_checkpoint_) {
@@ -72,6 +69,8 @@ void Partition::dispatch(Input input) {
   if (auto parked = parked_.find(input.actor); parked != parked_.end() &&
                                                input.kind != Input::Kind::kRead &&
                                                input.kind != Input::Kind::kRestore) {
+    if (parked->second.again && input.kind == Input::Kind::kClient)
+      return retry_.push_back(std::move(input));  // what is parked runs first
     input.retried = true;
     return threw(std::move(input), "the actor is parked");
   }
@@ -91,7 +90,7 @@ void Partition::dispatch(Input input) {
   input.context.set_partition(id_.value);
   auto work = std::make_shared<Work>(Work{std::move(input), {}});
   std::vector<StateStore::HistoryRow> tail;
-  if (!target->loaded) tail = tail_history(target->key());
+  if (!std::exchange(target->asked, true)) tail = tail_history(target->key());
   target->executor().post([self = shared_from_this(), target, work, decides, tail = std::move(tail),
                            generation = generation_] {
     Decided out;
@@ -118,7 +117,13 @@ void Partition::dispatch(Input input) {
     }
     work->decided = std::move(out);
     self->post([self, work, generation] {
-      if (generation == self->generation_) self->decided(work);
+      if (generation == self->generation_)
+        self->decided(work);
+      else  // decided on memory that is gone
+        self->abandon(work->input,
+                      {Code::kUnknownOutcome,
+                       "the command was not recorded; retry with the same Idempotency-Key",
+                       {}});
     });
   });
 }
@@ -127,6 +132,7 @@ void Partition::decided(WorkPtr work) {
   Input& input = work->input;
   Decided& d = work->decided;
   if (d.restored) update_effects(input.actor, std::move(d.restored_effects), true);
+  if (!d.thrown.empty()) forget_broken(input.actor);
   if (input.kind == Input::Kind::kRead) {
     if (!d.thrown.empty()) {
       input.on_state(fail(Code::kParked, "the actor could not be restored: " + d.thrown));
@@ -137,7 +143,9 @@ void Partition::decided(WorkPtr work) {
                         },
                         [done](const Error& e) { (*done)(tl::unexpected(e)); }});
     }
-  } else if (input.kind != Input::Kind::kRestore) {
+  } else if (input.kind == Input::Kind::kRestore) {
+    if (!d.thrown.empty()) restore_later(input.actor);
+  } else {
     if (!d.thrown.empty())
       threw(std::move(input), d.thrown);
     else
@@ -205,47 +213,99 @@ void Partition::take_entry(WorkPtr work) {
   entries_.push_back(std::move(work));
 }
 
-// Retried once on recovered state; then the actor is parked: its commands wait in order, others run
-// on.
+// What could not be restored has decided nothing; the next command or read tries to restore it
+// anew.
+void Partition::forget_broken(const ActorKey& actor) {
+  auto it = entities_.find(actor);
+  if (it != entities_.end() && it->second->loaded && it->second->broken) entities_.erase(it);
+}
+
+// Tried once more on recovered state; then the actor is parked: its commands wait in order, others
+// run on. What a client asked waits in memory, as nobody was told it is kept. What another actor
+// sent is recorded as parked at once, so that it keeps its place and outlives a crash.
 void Partition::threw(Input input, const std::string& what) {
-  if (!input.retried) {
+  const bool ours = input.kind == Input::Kind::kClient || input.kind == Input::Kind::kEffect;
+  if (ours && !input.retried) {
     input.retried = true;
-    retry_.push_back(std::move(input));
-    return;
+    return retry_.push_back(std::move(input));
   }
-  auto& waiting = parked_[input.actor];
-  if (waiting.empty()) {
+  auto [parked, fresh] = parked_.try_emplace(input.actor);
+  if (fresh) {
     w_.metrics->parked.fetch_add(1, std::memory_order_relaxed);
     log_error("actor parked", {{"actor", to_string(input.actor)}, {"reason", what}});
   }
-  if (input.kind == Input::Kind::kClient) {
-    std::vector<std::pair<std::string, Host::OnAccepted>> duplicates;
-    if (auto it = deciding_.find(input.context.command_id()); it != deciding_.end()) {
-      duplicates = std::move(it->second.waiting);
-      deciding_.erase(it);
-    }
-    const Error error{
-        Code::kParked, "the actor is parked after a failure; an operator must redrive it", {}};
-    for (auto& [hash, done] : duplicates) done(tl::unexpected(error));
-    return input.done(tl::unexpected(error));
+  if (input.kind != Input::Kind::kClient) {
+    if (!input.retried) parked->second.again = again_ = true;
+    return park(std::move(input), what);
   }
-  if (waiting.size() >= kMaxParkedPerActor)
-    log_error("too many parked commands; this one stays in the log only",
-              {{"actor", to_string(input.actor)}});
-  auto work = std::make_shared<Work>();
-  Decided& d = work->decided;
-  d.entry = std::make_unique<v1::Entry>();
-  *d.entry->mutable_actor() = actors::to_ref(input.actor);
-  *d.entry->mutable_context() = input.context;
-  d.entry->set_command(input.command);
-  d.entry->set_parked(what);
+  std::vector<std::pair<std::string, Host::OnAccepted>> duplicates;
+  if (auto it = deciding_.find(input.context.command_id()); it != deciding_.end()) {
+    duplicates = std::move(it->second.waiting);
+    deciding_.erase(it);
+  }
+  const Error error{
+      Code::kParked, "the actor is parked after a failure; an operator must redrive it", {}};
+  for (auto& [hash, done] : duplicates) done(tl::unexpected(error));
+  input.done(tl::unexpected(error));
+}
+
+void Partition::park(Input input, const std::string& what) {
+  auto& inputs = parked_[input.actor].inputs;
+  const auto same = [&](const Input& i) {
+    return i.context.command_id() == input.context.command_id();
+  };
+  if (input.kind == Input::Kind::kEffect && std::any_of(inputs.begin(), inputs.end(), same))
+    return;  // the outcome of an earlier life of this node waits already
   if (input.order == 0) input.order = ++next_order_;
-  work->input = input;
-  if (input.kind == Input::Kind::kRelay) *d.entry->mutable_input() = input.position;
-  input.kind =
-      Input::Kind::kLocal;  // when it runs again its place in the inbox is already recorded
-  if (waiting.size() < kMaxParkedPerActor) waiting.push_back(std::move(input));
-  entries_.push_back(std::move(work));
+  if (!input.recorded) {
+    auto work = std::make_shared<Work>();
+    Decided& d = work->decided;
+    d.entry = std::make_unique<v1::Entry>();
+    *d.entry->mutable_actor() = actors::to_ref(input.actor);
+    *d.entry->mutable_context() = input.context;
+    d.entry->set_command(input.command);
+    d.entry->set_parked(what);
+    if (input.kind == Input::Kind::kRelay) *d.entry->mutable_input() = input.position;
+    work->input = input;
+    entries_.push_back(std::move(work));
+  }
+  input.kind = Input::Kind::kLocal;  // its place in the inbox is recorded
+  input.recorded = true;
+  // In the order of the log, though an earlier one may still have been with its actor.
+  auto place = std::upper_bound(inputs.begin(), inputs.end(), input.order,
+                                [](std::uint64_t o, const Input& i) { return o < i.order; });
+  inputs.insert(place, std::move(input));
+  ++parked_inputs_;
+}
+
+// Nothing is in flight and no round is open. In front of the queue: the parked, then those that
+// threw once.
+void Partition::try_again() {
+  const bool had_no_room = parked_inputs_ >= kMaxParked;
+  std::vector<Input> first;
+  for (auto it = parked_.begin(); it != parked_.end();) {
+    if (!it->second.again) {
+      ++it;
+      continue;
+    }
+    entities_.erase(it->first);  // recovered afresh
+    parked_inputs_ -= it->second.inputs.size();
+    for (Input& input : it->second.inputs) first.push_back(std::move(input));
+    it = parked_.erase(it);
+  }
+  again_ = false;
+  for (Input& input : retry_) {
+    entities_.erase(input.actor);
+    first.push_back(std::move(input));
+  }
+  retry_.clear();
+  for (Input& input : first) {
+    if (input.recorded) input.retried = true;
+    input.order = 0;
+  }
+  queue_.insert(queue_.begin(), std::make_move_iterator(first.begin()),
+                std::make_move_iterator(first.end()));
+  if (had_no_room) w_.ask_resend(id_);
 }
 
 void Partition::complete_later(Completion completion) {
@@ -292,7 +352,8 @@ void Partition::put_entry(Work& work, v1::Frame& frame, PendingFrame& pending) {
   auto* touch = frame.add_touched();
   *touch->mutable_actor() = d.entry->actor();
   touch->set_events(static_cast<std::uint32_t>(d.entry->events_size()));
-  touch->set_first_sequence(d.entry->events_size() ? d.entry->events(0).sequence() : 0);
+  touch->set_first_sequence(d.entry->events_size() ? d.entry->events(0).sequence()
+                                                   : d.sequence.value);
   if (input.kind == Input::Kind::kRelay) {
     *frame.add_inputs() = input.position;
     pending.inputs.push_back(input.position);
@@ -333,6 +394,9 @@ void Partition::append_frame(std::shared_ptr<PendingFrame> pending, v1::Frame fr
   frame.set_time_ms(w_.parts.clock->now_ms());
   pending->began_us = steady_us();
   in_flight_.push_back(pending);
+  if (planted(Bug::kAckBeforeDurable))
+    for (auto& a : pending->answers)
+      a.done(Accepted{a.row.reply, {id_, next_offset_}, a.row.sequence, false});
   writer_->append(std::move(frame), [self = shared_from_this(), pending, generation = generation_](
                                         const events::FrameWriter::Outcome& outcome) {
     self->post([self, pending, generation, outcome] {
@@ -355,7 +419,7 @@ void Partition::frame_done(const std::shared_ptr<PendingFrame>& pending,
                       std::memory_order_relaxed);
   m.events.fetch_add(pending->events, std::memory_order_relaxed);
   m.observe_commit(static_cast<std::uint64_t>(steady_us() - pending->began_us));
-  w_.observe(valid);
+  observe(valid);
   for (auto& [done, row, once] : pending->answers) {
     done(Accepted{row.reply, valid.position, row.sequence, false});
     if (once) continue;
