@@ -24,6 +24,7 @@ int main(int argc, char** argv) {
   soma::cli::add_service_commands(app, context, run);
   soma::cli::add_offline_commands(app, context, run);
   soma::cli::add_bench_commands(app, context, run);
+  soma::cli::add_sim_commands(app, context, run);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

@@ -46,5 +46,6 @@ void add_service_commands(CLI::App& app, Context& context,
 void add_offline_commands(CLI::App& app, Context& context,
                           const Wrap& run);  // verify, replay, log, actor
 void add_bench_commands(CLI::App& app, Context& context, const Wrap& run);  // bench
+void add_sim_commands(CLI::App& app, Context& context, const Wrap& run);    // sim
 
 }  // namespace soma::cli

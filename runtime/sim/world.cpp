@@ -1,0 +1,338 @@
+// Steps, faults, phases.
+#include "runtime/sim/world.h"
+
+#include <algorithm>
+
+#include "runtime/sim/buggy_catalog.h"
+
+namespace soma::sim {
+
+namespace {
+
+constexpr std::int64_t kSecond = 1'000'000;
+constexpr std::int64_t kHourMs = 3'600'000;
+constexpr std::int64_t kMaxOffsetMs = 20 * kHourMs;  // below the time for which retries are known
+constexpr std::int64_t kSettleUs = 60 * kSecond;
+constexpr std::size_t kMaxLives = 2;
+
+std::uint32_t partitions_of(std::uint64_t seed) {
+  Rng rng(seed, "partitions");
+  return rng.pick(std::vector<std::uint32_t>{1, 2, 3, 4, 6});
+}
+
+}  // namespace
+
+World::World(const Options& options)
+    : ground_(options.seed, options.print),
+      rng_(options.seed, "world"),
+      steps_wanted_(options.steps),
+      catalog_(actors::standard_catalog()),
+      buggy_catalog_(make_buggy_catalog([this] { return buggy_; })),
+      log_(events::SimOptions{partitions_of(options.seed)}),
+      oracle_(ground_, log_, *catalog_),
+      outside_(ground_, oracle_) {
+  for (const char* name : {"a", "b"})
+    machines_.push_back(std::make_unique<Machine>(Machine{name, SimStore(ground_, name)}));
+  choose_shape();
+}
+
+World::~World() = default;
+
+// Which actors, how many clients, how small the limits: the seed's choice.
+void World::choose_shape() {
+  Rng rng(ground_.seed, "shape");
+  auto& l = shape_.limits;
+  l.queue_per_partition = rng.pick(std::vector<std::size_t>{3, 64, 65536});
+  l.frame_max_entries = rng.pick(std::vector<std::size_t>{1, 2, 8, 2048});
+  l.frames_in_flight = rng.pick(std::vector<std::size_t>{1, 2, 8});
+  l.active_actors_per_partition = rng.pick(std::vector<std::size_t>{1, 4, 20000});
+  l.checkpoint_every_events = rng.pick(std::vector<std::uint64_t>{4, 40, 20000});
+  l.checkpoint_every_ms = rng.pick(std::vector<std::int64_t>{40, 400, 5000});
+  shape_.order = rng.pick(std::vector<Order>{Order::kArrival, Order::kRandom, Order::kRandom,
+                                             Order::kNewest, Order::kCaf});
+  shape_.ground = &ground_;
+  shape_.log = &log_;
+  shape_.oracle = &oracle_;
+  shape_.outside = &outside_;
+  shape_.catalog = buggy_catalog_.get();
+  workloads_.push_back(make_ledger());
+  if (rng.chance(700'000)) workloads_.push_back(make_timers());
+  if (rng.chance(700'000)) workloads_.push_back(make_sessions());
+  if (rng.chance(500'000)) workloads_.push_back(make_poison());
+  std::vector<Workload*> all;
+  for (auto& w : workloads_) {
+    all.push_back(w.get());
+    oracle_.on_frame(
+        [raw = w.get(), this](const events::ValidFrame& f) { raw->frame(f, oracle_); });
+  }
+  clients_ = std::make_unique<Clients>(
+      ground_, oracle_, [this] { return pick(); }, std::move(all),
+      static_cast<std::size_t>(2 + rng.below(15)));
+}
+
+Process* World::newest() {
+  for (auto it = processes_.rbegin(); it != processes_.rend(); ++it)
+    if ((*it)->life().alive) return it->get();
+  return nullptr;
+}
+
+// Clients mostly know the newest life; some still talk to an older one.
+Process* World::pick() {
+  Process* p = newest();
+  if (processes_.size() > 1 && rng_.chance(200'000)) p = processes_.front().get();
+  return p && p->life().alive && !p->life().paused() ? p : nullptr;
+}
+
+void World::start_on(std::size_t machine) {
+  ProcessParts parts = shape_;
+  parts.disk = &machines_[machine]->disk;
+  parts.name = machines_[machine]->name + std::to_string(++lives_);
+  if (auto p = Process::start(parts)) processes_.push_back(std::move(p));
+}
+
+void World::kill(Process& process, const char* why) {
+  ground_.note(process.life().name + " killed: " + why);
+  process.life().alive = false;
+}
+
+void World::reap() {
+  for (std::size_t i = 0; i < processes_.size();) {
+    Process& p = *processes_[i];
+    if (p.life().alive) {
+      ++i;
+      continue;
+    }
+    passivated_ += p.host().metrics().passivated.load();
+    clients_->died(&p.life());
+    SimStore& disk = p.disk();
+    processes_.erase(processes_.begin() + static_cast<std::ptrdiff_t>(i));
+    disk.crash();
+  }
+  if (newest() || starting_) return;
+  starting_ = true;
+  ground_.time.after(rng_.between(1'000, 200'000), [this] {
+    starting_ = false;
+    if (!newest()) start_on(static_cast<std::size_t>(rng_.below(machines_.size())));
+  });
+}
+
+void World::jump(std::int64_t ms) {
+  const std::int64_t to = ground_.wall_offset_ms + ms;
+  if (to > kMaxOffsetMs || to < -kMaxOffsetMs) return;
+  ground_.note("clock jumps by " + std::to_string(ms));
+  ground_.wall_offset_ms = to;
+  max_offset_ms_ = std::max(max_offset_ms_, to);
+  for (auto& p : processes_) p->clock().jumped();
+}
+
+void World::strike() {
+  auto& f = ground_.faults;
+  Process* victim = processes_.empty()
+                        ? nullptr
+                        : processes_[static_cast<std::size_t>(rng_.below(processes_.size()))].get();
+  if (victim && victim->life().alive) {
+    Life& life = victim->life();
+    if (f.draw(Fault::kCrash)) {
+      if (!life.serving) f.count(Fault::kCrashInRecovery);
+      kill(*victim, "crash");
+    }
+    if (f.draw(Fault::kPause)) {
+      const std::int64_t us = rng_.chance(800'000) ? rng_.between(10'000, kSecond)
+                                                   : rng_.between(kSecond, 60 * kSecond);
+      ground_.note(life.name + " pauses for " + std::to_string(us));
+      life.paused_until_us = ground_.time.now_us() + us;
+    }
+    if (!victim->stopping && f.draw(Fault::kStop)) {
+      ground_.note(life.name + " drains");
+      victim->stopping = true;
+      victim->host().drain(0);
+      ground_.time.after(rng_.between(1'000, kSecond), [this, life = victim->shared_life()] {
+        for (auto& p : processes_)
+          if (p->shared_life() == life) kill(*p, "stopped");
+      });
+    }
+  }
+  if (f.draw(Fault::kTakeover)) {
+    if (processes_.size() >= kMaxLives)
+      kill(*processes_.front(), "replaced");
+    else if (!processes_.empty())
+      start_on(processes_.front()->life().name[0] == 'a' ? 1 : 0);
+  }
+  if (f.draw(Fault::kClockForward))
+    jump(rng_.between(1, rng_.chance(500'000) ? 5'000 : 10 * kHourMs));
+  if (f.draw(Fault::kClockBack))
+    jump(-rng_.between(1, rng_.chance(500'000) ? 5'000 : 10 * kHourMs));
+  if (f.draw(Fault::kPoison)) {
+    buggy_ = !buggy_;
+    ground_.note(buggy_ ? "a bad build" : "a good build");
+  }
+  if (log_.health() && f.draw(Fault::kStorageFull)) {
+    log_.set_full(true);
+    ground_.note("storage full");
+    ground_.time.after(rng_.between(10'000, 2 * kSecond), [this] {
+      log_.set_full(false);
+      ground_.note("storage free again");
+    });
+  }
+}
+
+bool World::step() {
+  reap();
+  std::vector<Process*> ready;
+  for (auto& p : processes_)
+    if (p->life().alive && !p->life().paused() && p->tasks().ready()) ready.push_back(p.get());
+  const auto next = ground_.time.next_us();
+  const bool due = next && *next <= ground_.time.now_us();
+  if (!ready.empty() && (!due || rng_.chance(600'000))) {
+    rng_.pick(ready)->tasks().run_one();
+    ground_.time.pass(rng_.between(1, 8));
+  } else if (!ground_.time.run_next()) {
+    return false;
+  }
+  ++steps_;
+  reap();
+  return true;
+}
+
+void World::operate() {
+  ground_.time.after(rng_.between(100'000, 500'000), [this] {
+    Process* p = newest();
+    if (p && !p->life().paused()) {
+      std::set<ActorKey> actors = clients_->take_parked();
+      for (const auto& [actor, queue] : oracle_.journal().park().parked()) actors.insert(actor);
+      for (const auto& actor : actors) p->host().redrive(actor, [](const Status&) {});
+    }
+    operate();
+  });
+}
+
+void World::safety() {
+  start_on(0);
+  clients_->start();
+  operate();
+  while (steps_ < steps_wanted_ && !failed()) {
+    strike();
+    if (!step()) break;
+  }
+}
+
+bool World::settled() const {
+  if (clients_->open() > 0 || oracle_.journal().delivery().under_way() > 0) return false;
+  if (!oracle_.journal().park().parked().empty()) return false;
+  for (const auto& w : workloads_)
+    if (!w->unsettled(oracle_).empty()) return false;
+  return oracle_.pending_effects(INT64_MAX).empty();
+}
+
+// Faults off; one life goes on. All that is pending must come to its end.
+void World::liveness() {
+  ground_.note("liveness");
+  ground_.faults.stop();
+  clients_->stop();
+  buggy_ = false;
+  log_.set_full(false);
+  while (processes_.size() > 1) {
+    kill(*processes_.front(), "one is enough");
+    reap();
+  }
+  for (auto& p : processes_) {
+    p->life().paused_until_us = 0;
+    if (p->stopping) kill(*p, "was stopping");
+  }
+  jump(max_offset_ms_ - ground_.wall_offset_ms);
+  const std::int64_t began = ground_.time.now_us();
+  std::int64_t deadline = began + kSettleUs + oracle_.latest_wait_ms() * 1000;
+  for (std::int64_t look = began; !failed();) {
+    if (ground_.time.now_us() >= look) {
+      if (settled()) break;
+      look = ground_.time.now_us() + kSecond / 10;
+    }
+    if (ground_.time.now_us() > deadline) {
+      for (const auto& left : oracle_.pending_effects(INT64_MAX))
+        oracle_.complain("I17", {}, "still pending: " + left);
+      if (const auto n = oracle_.journal().delivery().under_way())
+        oracle_.complain("I17", {}, std::to_string(n) + " sends never arrived");
+      for (const auto& [actor, queue] : oracle_.journal().park().parked())
+        oracle_.complain("I17", {}, to_string(actor) + " stays parked");
+      clients_->finish();
+      break;
+    }
+    if (!step()) break;
+  }
+  settled_us_ = ground_.time.now_us() - began;
+}
+
+// Every actor as the host shows it, from memory, snapshots and log, then from the log alone.
+void World::final_reads() {
+  for (int round = 0; round < 2 && !failed(); ++round) {
+    if (round == 1) {
+      for (auto& m : machines_) m->disk.drop_all();
+      if (!processes_.empty()) kill(*processes_.back(), "to read the log alone");
+      for (int i = 0; i < 100'000 && (!newest() || ground_.time.next_us()); ++i) {
+        if (newest() && newest()->life().serving) break;
+        if (!step()) break;
+        bool all = newest() != nullptr;
+        if (all)
+          for (const auto& s : newest()->host().status()) all = all && s.serving;
+        if (all) break;
+      }
+    }
+    Process* p = newest();
+    if (!p) return oracle_.complain("I17", {}, "no process is left to read from");
+    std::size_t left = 0;
+    for (const auto& [key, folded] : oracle_.journal().actors()) {
+      ++left;
+      p->host().read(key, [this, p, key = key, &left,
+                           sequence = folded.sequence](Result<runtime::StateView> view) {
+        --left;
+        if (!view)
+          return oracle_.complain("I3", {},
+                                  to_string(key) + " cannot be read: " + view.error().message);
+        oracle_.showed(p->life().name, key, *view, sequence);
+      });
+    }
+    for (int i = 0; i < 2'000'000 && left > 0 && !failed(); ++i)
+      if (!step()) break;
+    if (left > 0) return oracle_.complain("I17", {}, std::to_string(left) + " reads got no answer");
+    if (!p->host().pending_effects().empty())
+      oracle_.complain("I16", {}, "an effect is shown as pending that no state calls for");
+    oracle_.observed_all(p->cursor());
+  }
+}
+
+Report World::run() {
+  safety();
+  if (!failed()) liveness();
+  if (!failed()) final_reads();
+  if (!failed()) {
+    for (auto& w : workloads_) w->finish(oracle_, outside_);
+    clients_->finish();
+    oracle_.check_rot(Rng(ground_.seed, "rot"));
+  }
+  Report r;
+  r.seed = ground_.seed;
+  r.steps = steps_;
+  r.simulated_us = ground_.time.now_us();
+  r.commands = clients_->issued();
+  r.acknowledged = clients_->acknowledged();
+  r.frames = oracle_.frames();
+  r.voided = oracle_.voided();
+  r.events = oracle_.journal().events();
+  r.lives = lives_;
+  r.settled_us = settled_us_;
+  for (auto& p : processes_) passivated_ += p->host().metrics().passivated.load();
+  ground_.faults.count(Fault::kPassivation, passivated_);
+  r.faults = ground_.faults.counts();
+  if (failed()) {
+    r.violation = oracle_.findings().front();
+    r.violation_step = steps_;
+    r.last_lines.assign(ground_.trace.tail().begin(), ground_.trace.tail().end());
+  }
+  r.trace_hash = ground_.trace.hash();
+  processes_.clear();
+  return r;
+}
+
+Report run(const Options& options) { return World(options).run(); }
+
+}  // namespace soma::sim

@@ -1,0 +1,63 @@
+// The simulator can see: each planted bug is found within a bounded number of seeds.
+#include <gtest/gtest.h>
+
+#include <iostream>
+
+#include "runtime/sim/world.h"
+#include "runtime/telemetry/log.h"
+#include "schemas/base/planted.h"
+
+namespace soma {
+
+Bug planted_bug = Bug::kNone;
+
+namespace {
+
+struct Canary {
+  Bug bug;
+  const char* name;
+};
+
+constexpr std::uint64_t kSeeds = 40, kSteps = 12'000;
+
+class Canaries : public ::testing::TestWithParam<Canary> {
+ protected:
+  void SetUp() override {
+    runtime::configure_logging({runtime::LogLevel::kOff, runtime::LogOptions::Format::kText});
+    planted_bug = GetParam().bug;
+  }
+  void TearDown() override { planted_bug = Bug::kNone; }
+};
+
+TEST_P(Canaries, IsFound) {
+  for (std::uint64_t seed = 1; seed <= kSeeds; ++seed) {
+    sim::Options options;
+    options.seed = seed;
+    options.steps = kSteps;
+    const sim::Report r = sim::run(options);
+    if (!r.violation) continue;
+    std::cout << GetParam().name << ": seed " << seed << ", step " << r.violation_step << ", "
+              << r.violation->invariant << ": " << r.violation->what << "\n";
+    return;
+  }
+  FAIL() << GetParam().name << " was not found in " << kSeeds << " seeds";
+}
+
+INSTANTIATE_TEST_SUITE_P(Planted, Canaries,
+                         ::testing::Values(Canary{Bug::kAckBeforeDurable, "AckBeforeDurable"},
+                                           Canary{Bug::kFenceIgnored, "FenceIgnored"},
+                                           Canary{Bug::kDedupeSkipped, "DedupeSkipped"},
+                                           Canary{Bug::kEffectNotRearmed, "EffectNotRearmed"},
+                                           Canary{Bug::kHighWaterForgotten, "HighWaterForgotten"},
+                                           Canary{Bug::kSequenceRepeats, "SequenceRepeats"},
+                                           Canary{Bug::kStaleSnapshotWins, "StaleSnapshotWins"},
+                                           Canary{Bug::kTimerEarly, "TimerEarly"},
+                                           Canary{Bug::kParkedForgotten, "ParkedForgotten"},
+                                           Canary{Bug::kObserverGap, "ObserverGap"},
+                                           Canary{Bug::kOutboxForgotten, "OutboxForgotten"},
+                                           Canary{Bug::kAtMostOnceRunsAgain,
+                                                  "AtMostOnceRunsAgain"}),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+}  // namespace
+}  // namespace soma
