@@ -68,7 +68,8 @@ Result<Position> FrameWriter::Shared::find(const InFlight& item) {
     if (frames->empty())
       return fail(Code::kUnknownOutcome, "the record was not found after its report");
     for (const auto& f : *frames) {
-      if (planted(Bug::kFenceIgnored)) return Position{partition, *item.report->offset};
+      if (planted(Bug::kFenceIgnored) && item.report->offset)
+        return Position{partition, *item.report->offset};
       if (f.frame->epoch() != item.frame->epoch())
         return fail(Code::kFenced,
                     "epoch " + std::to_string(f.frame->epoch()) + " has claimed the partition");
