@@ -7,6 +7,7 @@
 
 #include "runtime/api/views.h"
 #include "schemas/base/sha256.h"
+#include "schemas/json/json_view.h"
 
 namespace soma::runtime::views {
 
@@ -22,7 +23,7 @@ std::optional<std::uint64_t> number(std::string_view text) {
 }
 
 json::value decoded(std::unique_ptr<actors::Message> message, const std::string& bytes) {
-  if (message && message->ParseFromString(bytes)) return views::message(*message);
+  if (message && message->ParseFromString(bytes)) return json_of(*message);
   return json::object{{"undecodable_hex", hex(bytes)}};
 }
 
@@ -117,7 +118,7 @@ json::object actor_state(const ActorKey& key, Sequence sequence, Position positi
   out["sequence"] = sequence.value;
   out["position"] = to_string(position);
   out["time"] = iso_time(time_ms);
-  out["state"] = message(state);
+  out["state"] = json_of(state);
   return out;
 }
 
@@ -145,7 +146,7 @@ json::object frame(const actors::Catalog& catalog, const events::ValidFrame& f,
                    {"hash", hex(f.hash)},
                    {"previous_hash", hex(f.frame->previous_hash())},
                    {"entries", std::move(entries)}};
-  if (f.frame->has_claim()) out["claim"] = message(f.frame->claim());
+  if (f.frame->has_claim()) out["claim"] = json_of(f.frame->claim());
   return out;
 }
 

@@ -248,7 +248,7 @@ def live_verify(data, url):
 def stopped_folder(data, session):
     at = ("--data-dir", data)
     check(json.loads(good(*at, "session", "show", session))["status"] == "completed", "show on a stopped folder")
-    check(lines(*at, "session", "list")[0]["session_id"] == session, "list on a stopped folder")
+    check(any(s["session_id"] == session for s in lines(*at, "session", "list")), "list on a stopped folder")
     check(json.loads(good(*at, "session", "state", session, "--at", "2"))["sequence"] == 2, "--at on a stopped folder")
     check(lines(*at, "snapshots", "list"), "no snapshots after a clean stop")
     report = json.loads(good(*at, "verify", "--deep"))

@@ -106,8 +106,11 @@ int usage_error(const Context& c, const Asked& asked, const CLI::ParseError& e) 
   const std::string extras = "The following argument";
   std::string hint = "see `" + name + " --help`";
   if (message.starts_with(extras)) {
-    const auto colon = message.find(": ");
-    const std::string first = message.substr(colon + 2, message.find(' ', colon + 2) - colon - 2);
+    std::string rest = message.substr(message.find(": ") + 2) + " ", first;
+    for (; !rest.empty(); rest.erase(0, rest.find(' ') + 1)) {
+      const std::string word = rest.substr(0, rest.find(' '));
+      if (first.empty() || (first[0] != '-' && word.starts_with("-"))) first = word;
+    }
     message = name + " takes no `" + first + "`";
     std::vector<std::string> names;
     for (const auto* options : {&asked.node->options, &c.tree.options})

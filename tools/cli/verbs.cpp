@@ -146,6 +146,7 @@ CommandNode tree_of(const CLI::App& app, const Context& context) {
   for (const auto* c : app.get_subcommands([](const CLI::App*) { return true; })) {
     if (c->get_name().empty()) continue;
     node.children.push_back(tree_of(*c, context));
+    if (node.children.back().example.empty()) node.children.back().example = node.example;
     node.effect = std::max(node.effect, node.children.back().effect);
   }
   return node;

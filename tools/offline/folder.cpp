@@ -173,7 +173,7 @@ Result<json::value> Folder::get(const std::string& path_and_query) {
     return json::value(std::move(*found));
   }
   if (area == "admin" && parts.back() == "snapshots") return snapshots(q);
-  return fail(Code::kNotSupported, "this needs a running node; " + folder_ + " has none");
+  return fail(Code::kUnavailable, "this needs a running node; " + folder_ + " has none");
 }
 
 Status Folder::each_frame(const std::function<bool(const events::ValidFrame&)>& visit) {

@@ -38,7 +38,8 @@ class Folder {
   static Result<std::shared_ptr<Folder>> open(const std::string& folder);
   // Over the journal of a cluster: no files, no snapshots. `name`: for messages.
   static std::shared_ptr<Folder> over(std::string name, std::unique_ptr<events::Log> log);
-  // GET of a route: actors, actor-types, sessions, log, snapshots. kNotSupported for others.
+  // GET of a route: actors, actor-types, sessions, log, snapshots. kUnavailable for others: they
+  // need a node.
   Result<boost::json::value> get(const std::string& path_and_query);
   const events::Log& log() const { return *log_; }
 
