@@ -93,6 +93,12 @@ Status Partition::claim_and_read() {
   if (!able && able.error().code != Code::kStorageFull) return able;
   store_generation_ = w_.parts.store->generation();
   auto checkpoint = w_.parts.store->checkpoint(id_);
+  if (checkpoint && checkpoint->next > w_.parts.log->end(id_))
+    return fail(Code::kCorrupt,
+                "the log ends at " + std::to_string(w_.parts.log->end(id_).value) +
+                    ", before the snapshots' position " + std::to_string(checkpoint->next.value) +
+                    ": it lost its tail or is another log; if that is known, remove the "
+                    "snapshots folder");
   events::Bookmark from;
   entities_.clear();
   {
@@ -119,7 +125,7 @@ Status Partition::claim_and_read() {
     auto ours = events::holds(*w_.parts.log, id_, from);
     if (!ours) return tl::unexpected(ours.error());
     if (!*ours) {
-      log_warn("snapshots stem from another log, or from more of this one; they are not used",
+      log_warn("snapshots stem from another log; they are not used",
                {{"partition", id_.value}, {"offset", checkpoint->next.value}});
       checkpoint.reset();
       from = {};

@@ -240,7 +240,8 @@ TEST_F(ProjectorTest, RowsOfAnotherLogAreNotContinued) {
     journal_.reset();
     std::filesystem::remove_all(logs_.path() / "log");
     journal_ = std::make_unique<Journal>((logs_.path() / "log").string());
-    journal_->sessions("new", sessions);
+    journal_->sessions("new" + std::to_string(sessions) + "_",
+                       sessions);  // else it is a longer one
     start();
     catch_up();
     EXPECT_EQ(views_->report().rebuild.done, 1U);

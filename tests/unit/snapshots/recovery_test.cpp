@@ -84,6 +84,18 @@ TEST_F(SnapshotRecovery, ALogRestoredFromABackupIsNotJoinedToYoungerSnapshots) {
   events::test::copy_as_killed(backup.string(), folder_.string());
   fs::remove_all(backup);
   start();
+  // A log that ends before its snapshots may have lost what was acknowledged: an operator decides.
+  const auto refused = [&] {
+    for (const auto& p : host_->status())
+      if (p.problem.find("remove the snapshots folder") != std::string::npos) return true;
+    return false;
+  };
+  while (!refused()) std::this_thread::yield();
+  crash();
+  store_.reset();
+  fs::remove_all(snapshots());
+  open_store();
+  start();
   expect_all(30, 2);
   work(30, 1);
   expect_all(30, 3);
