@@ -127,7 +127,6 @@ void register_operator(http::Router& router, const Node& node) {
                  out["projections"] = json::object{{"lag_frames", node.projections->lag()}};
                responder.send(http::json_response(200, out));
              });
-});
 }
 
 }  // namespace

@@ -1,6 +1,8 @@
 // Rows in one ordered map: partition, table, key.
 #include "runtime/sim/sim_store.h"
 
+#include <algorithm>
+
 #include "runtime/snapshots/codec.h"
 
 namespace soma::sim {
@@ -69,8 +71,42 @@ std::vector<ActorKey> SimStore::with_pending(PartitionId p) const {
   return out;
 }
 
-std::vector<ActorKey> SimStore::list(std::string_view, std::string_view, std::size_t) const {
-  return {};  // only views ask for it
+std::vector<ActorKey> SimStore::list(PartitionId p, std::string_view tenant, std::string_view type,
+                                     const ActorKey* after, std::size_t limit) const {
+  std::vector<ActorKey> out;
+  const std::string prefix = table(p, kSnapshot);
+  for (auto it = rows_.lower_bound(prefix); it != rows_.end() && it->first.starts_with(prefix);
+       ++it)
+    if (auto s = runtime::decode_snapshot(it->second);
+        s && s->actor.tenant == tenant && (type.empty() || s->actor.type == type) &&
+        (!after || store_order(*after, s->actor)))
+      out.push_back(std::move(s->actor));
+  std::sort(out.begin(), out.end(), store_order);
+  if (out.size() > limit) out.resize(limit);
+  return out;
+}
+
+Status SimStore::each_snapshot(PartitionId p, const OnSnapshot& visit) const {
+  const std::string prefix = table(p, kSnapshot);
+  for (auto it = rows_.lower_bound(prefix); it != rows_.end() && it->first.starts_with(prefix);
+       ++it) {
+    auto s = runtime::decode_snapshot(it->second);
+    const ActorKey actor = s ? s->actor : ActorKey{};
+    visit(actor, std::move(s));
+  }
+  return {};
+}
+
+Result<std::size_t> SimStore::drop_snapshots(std::string_view tenant, const ActorKey* only) {
+  undo_.emplace_back();
+  std::vector<std::string> keys;
+  for (const auto& [key, value] : rows_) {
+    if (key.size() < 21 || key[20] != kSnapshot) continue;
+    const auto s = runtime::decode_snapshot(value);
+    if (s && (only ? s->actor == *only : s->actor.tenant == tenant)) keys.push_back(key);
+  }
+  for (const auto& key : keys) put(key, std::nullopt);
+  return keys.size();
 }
 
 void SimStore::put(const std::string& key, std::optional<std::string> value) {
@@ -112,6 +148,17 @@ Status SimStore::write(PartitionId p, const Batch& batch) {
 Status SimStore::drop_all() {
   rows_.clear();
   undo_.clear();
+  return {};
+}
+
+Status SimStore::drop(PartitionId p) {
+  const std::string prefix = table(p, kSnapshot).substr(0, 20);
+  std::vector<std::string> keys;
+  for (auto it = rows_.lower_bound(prefix); it != rows_.end() && it->first.starts_with(prefix);
+       ++it)
+    keys.push_back(it->first);
+  undo_.emplace_back();
+  for (const auto& key : keys) put(key, std::nullopt);
   return {};
 }
 
@@ -178,13 +225,24 @@ class Face final : public runtime::StateStore {
   std::vector<ActorKey> with_pending(PartitionId p) const override {
     return store_.with_pending(p);
   }
-  std::vector<ActorKey> list(std::string_view tenant, std::string_view type,
-                             std::size_t limit) const override {
-    return store_.list(tenant, type, limit);
+  std::vector<ActorKey> list(PartitionId p, std::string_view tenant, std::string_view type,
+                             const ActorKey* after, std::size_t limit) const override {
+    return store_.list(p, tenant, type, after, limit);
+  }
+  Status each_snapshot(PartitionId p, const OnSnapshot& visit) const override {
+    return store_.each_snapshot(p, visit);
+  }
+  Result<std::size_t> drop_snapshots(std::string_view tenant, const ActorKey* only) override {
+    if (!life_->enter()) return fail(Code::kIo, "simulated: the process is dead");
+    return store_.drop_snapshots(tenant, only);
   }
   Status write(PartitionId p, const Batch& batch) override {
     if (!life_->enter()) return fail(Code::kIo, "simulated: the process is dead");
     return store_.write(p, batch);
+  }
+  Status drop(PartitionId p) override {
+    if (!life_->enter()) return fail(Code::kIo, "simulated: the process is dead");
+    return store_.drop(p);
   }
   Status drop_all() override { return life_->alive ? store_.drop_all() : Status{}; }
   void expire_dedupe(std::int64_t before_ms) override {

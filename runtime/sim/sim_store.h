@@ -23,10 +23,13 @@ class SimStore final : public runtime::StateStore {
   std::vector<HistoryRow> history(PartitionId partition, const ActorKey& actor, Sequence after,
                                   std::size_t limit) const override;
   std::vector<ActorKey> with_pending(PartitionId partition) const override;
-  std::vector<ActorKey> list(std::string_view tenant, std::string_view type,
-                             std::size_t limit) const override;
+  std::vector<ActorKey> list(PartitionId partition, std::string_view tenant, std::string_view type,
+                             const ActorKey* after, std::size_t limit) const override;
+  Status each_snapshot(PartitionId partition, const OnSnapshot& visit) const override;
+  Result<std::size_t> drop_snapshots(std::string_view tenant, const ActorKey* only) override;
   Status write(PartitionId partition, const Batch& batch) override;
   Status drop_all() override;
+  Status drop(PartitionId partition) override;
   void expire_dedupe(std::int64_t before_ms) override;
 
   void crash();  // its process died: some of what was not synced is lost, at times all of it
