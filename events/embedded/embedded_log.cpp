@@ -15,6 +15,7 @@
 #include <thread>
 
 #include "events/embedded/segment_maker.h"
+#include "schemas/base/thread_name.h"
 
 namespace soma::events {
 
@@ -258,6 +259,7 @@ class EmbeddedLog final : public Log {
   }
 
   void write_loop() {
+    name_thread("soma-log");
     std::vector<Append> batch;
     for (;;) {
       batch.clear();

@@ -17,6 +17,8 @@
 #include <unordered_map>
 #include <utility>
 
+#include "schemas/base/thread_name.h"
+
 namespace soma::runtime {
 
 namespace {
@@ -359,6 +361,7 @@ struct HttpLoop::Impl {
   }
 
   void run() {
+    name_thread("soma-model");
     std::vector<epoll_event> events(256);
     while (!stopping_) {
       const int n = ::epoll_wait(epoll_, events.data(), static_cast<int>(events.size()), poll_ms());

@@ -19,7 +19,7 @@ class HostImpl final : public Host {
  public:
   HostImpl(HostParts parts, std::unique_ptr<ExecutorFactory> executors, bool inline_background)
       : executors_(std::move(executors)), world_(std::make_shared<PartitionWorld>()) {
-    if (!inline_background) background_ = std::make_unique<Worker>();
+    if (!inline_background) background_ = std::make_unique<Worker>("soma-store");
     auto& w = *world_;
     w.parts = std::move(parts);
     for (auto& observer : w.parts.observers) on_frame(std::move(observer));

@@ -11,6 +11,35 @@ namespace {
 constexpr std::int64_t kMaxBackOffMs = 5000;
 constexpr std::int64_t kSpaceCheckMs = 250;
 constexpr std::int64_t kRestoreAgainMs = 1000;
+
+events::Bookmark bookmark_of(const StateStore::Checkpoint& c) {
+  return {c.next, events::Fence(c.epoch, c.number, c.head), c.last, c.last_hash};
+}
+
+// The store's checkpoint, if the log bears it out. Without one nothing in the store counts, and the
+// partition's rows are dropped.
+Result<std::optional<StateStore::Checkpoint>> usable_checkpoint(const HostParts& parts,
+                                                                PartitionId id) {
+  auto checkpoint = parts.store->checkpoint(id);
+  if (checkpoint && checkpoint->next > parts.log->end(id))
+    return fail(Code::kCorrupt,
+                "the log ends at " + std::to_string(parts.log->end(id).value) +
+                    ", before the snapshots' position " + std::to_string(checkpoint->next.value) +
+                    ": it lost its tail or is another log; if that is known, remove the "
+                    "snapshots folder");
+  if (checkpoint) {
+    auto ours = events::holds(*parts.log, id, bookmark_of(*checkpoint));
+    if (!ours) return tl::unexpected(ours.error());
+    if (!*ours) {
+      log_warn("snapshots stem from another log; they are not used",
+               {{"partition", id.value}, {"offset", checkpoint->next.value}});
+      checkpoint.reset();
+    }
+  }
+  if (!checkpoint)
+    if (auto dropped = parts.store->drop(id); !dropped) return tl::unexpected(dropped.error());
+  return checkpoint;
+}
 }  // namespace
 
 void Partition::open() {
@@ -92,14 +121,10 @@ Status Partition::claim_and_read() {
   const Status able = w_.parts.log->health();
   if (!able && able.error().code != Code::kStorageFull) return able;
   store_generation_ = w_.parts.store->generation();
-  auto checkpoint = w_.parts.store->checkpoint(id_);
-  if (checkpoint && checkpoint->next > w_.parts.log->end(id_))
-    return fail(Code::kCorrupt,
-                "the log ends at " + std::to_string(w_.parts.log->end(id_).value) +
-                    ", before the snapshots' position " + std::to_string(checkpoint->next.value) +
-                    ": it lost its tail or is another log; if that is known, remove the "
-                    "snapshots folder");
-  events::Bookmark from;
+  auto usable = usable_checkpoint(w_.parts, id_);
+  if (!usable) return tl::unexpected(usable.error());
+  const auto& checkpoint = *usable;
+  const events::Bookmark from = checkpoint ? bookmark_of(*checkpoint) : events::Bookmark{};
   entities_.clear();
   {
     std::lock_guard lock(ledger_mutex_);
@@ -119,22 +144,6 @@ Status Partition::claim_and_read() {
     tail_.clear();
   }
   if (checkpoint) {
-    from = {checkpoint->next,
-            events::Fence(checkpoint->epoch, checkpoint->number, checkpoint->head),
-            checkpoint->last, checkpoint->last_hash};
-    auto ours = events::holds(*w_.parts.log, id_, from);
-    if (!ours) return tl::unexpected(ours.error());
-    if (!*ours) {
-      log_warn("snapshots stem from another log; they are not used",
-               {{"partition", id_.value}, {"offset", checkpoint->next.value}});
-      checkpoint.reset();
-      from = {};
-    }
-  }
-  // Without a checkpoint that the log bears out, nothing in the store counts.
-  if (!checkpoint)
-    if (auto dropped = w_.parts.store->drop(id_); !dropped) return dropped;
-  if (checkpoint) {
     v1::PartitionExtra extra;
     if (!extra.ParseFromString(checkpoint->extra))
       return fail(Code::kInternal, "the checkpoint does not parse");
@@ -146,7 +155,7 @@ Status Partition::claim_and_read() {
       outbox_[{target_of(item).value, item.send().number()}] = item;
     for (const auto& entry : extra.parked()) read_parked(entry);
   }
-  events::FrameReader reader(*w_.parts.log, id_, std::move(from));
+  events::FrameReader reader(*w_.parts.log, id_, from);
   for (;;) {
     auto frames = reader.next();
     if (!frames) return tl::unexpected(frames.error());

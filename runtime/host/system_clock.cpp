@@ -7,6 +7,8 @@
 #include <mutex>
 #include <thread>
 
+#include "schemas/base/thread_name.h"
+
 namespace soma::runtime {
 
 namespace {
@@ -39,6 +41,7 @@ class SystemClock final : public Clock {
 
  private:
   void ring() {
+    name_thread("soma-clock");
     std::unique_lock lock(mutex_);
     while (!stopping_) {
       if (alarms_.empty()) {

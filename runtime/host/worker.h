@@ -8,12 +8,18 @@
 #include <mutex>
 #include <thread>
 
+#include "schemas/base/thread_name.h"
+
 namespace soma::runtime {
 
 // Thread-safe. The destructor runs what is queued, then joins.
 class Worker {
  public:
-  Worker() : thread_([this] { run(); }) {}
+  explicit Worker(const char* name = "soma-worker")
+      : thread_([this, name] {
+          name_thread(name);
+          run();
+        }) {}
   ~Worker() { stop(); }
   // Runs what is queued, then joins; what is posted later is dropped.
   void stop() {

@@ -11,6 +11,7 @@
 
 #include "runtime/http/connection.h"
 #include "runtime/telemetry/log.h"
+#include "schemas/base/thread_name.h"
 
 namespace soma::runtime::http {
 
@@ -192,7 +193,10 @@ Result<std::unique_ptr<Server>> Server::start(ServerOptions options, const Route
   }
   impl->accept();
   for (const auto& worker : impl->workers)
-    impl->threads.emplace_back([worker = worker.get()] { worker->io.run(); });
+    impl->threads.emplace_back([worker = worker.get()] {
+      name_thread("soma-http");
+      worker->io.run();
+    });
   return std::unique_ptr<Server>(new Server(std::move(impl)));
 }
 

@@ -9,6 +9,7 @@
 #include <mutex>
 #include <shared_mutex>
 #include <thread>
+#include <unordered_map>
 
 #include "runtime/host/worker.h"
 #include "runtime/memory/journal_follower.h"
@@ -19,7 +20,8 @@ namespace soma::runtime {
 
 namespace {
 
-constexpr double kWordWeight = 0.5;  // of the fused score; the rest is the cosine
+constexpr std::size_t kMinWordCandidates = 128;  // the best by words alone that are looked at
+constexpr double kWordWeight = 0.5;              // of the fused score; the rest is the cosine
 
 // One tenant's facts. Guarded by the index's lock.
 struct TenantFacts {
@@ -274,19 +276,29 @@ v1::RecallResult MemoryIndex::recall(const Query& query) const {
     out.set_degraded_reason("the tenant's memory is full: " + std::to_string(tenant.left_out) +
                             " facts cannot be found");
   }
-  std::map<std::uint64_t, Scored> scored;
+  std::unordered_map<std::uint64_t, Scored> scored;
   const auto words = tenant.words.search(query.text);
-  double best = 0;
-  for (const auto& [label, score] : words) best = std::max(best, score);
-  for (const auto& [label, score] :
-       words) {  // relative to the best: words and cosines then share a scale
-    scored[label].score += kWordWeight * score / best;
-    scored[label].by_words = true;
+  std::vector<std::pair<std::uint64_t, double>> by_words(words.begin(), words.end());
+  const auto better = [](const auto& a, const auto& b) {
+    return a.second != b.second ? a.second > b.second : a.first > b.first;
+  };
+  const std::size_t candidates = std::max<std::size_t>(top_k * 4, kMinWordCandidates);
+  if (by_words.size() > candidates) {
+    std::nth_element(by_words.begin(), by_words.begin() + static_cast<std::ptrdiff_t>(candidates),
+                     by_words.end(), better);
+    by_words.resize(candidates);
   }
+  double best = 0;
+  for (const auto& [label, score] : by_words) best = std::max(best, score);
+  // Relative to the best: words and cosines then share a scale.
+  for (const auto& [label, score] : by_words)
+    scored[label] = {.score = kWordWeight * score / best, .by_words = true};
   if (tenant.vectors && query.vector.size() == tenant.vectors->dimension()) {
     const std::size_t want = std::max<std::size_t>(top_k * 4, 32);
     for (const auto& [label, cosine] : tenant.vectors->nearest(query.vector, want)) {
       auto& s = scored[label];
+      if (auto w = words.find(label); w != words.end() && !s.by_words)
+        s = {.score = kWordWeight * w->second / best, .by_words = true};
       s.score += (1 - kWordWeight) * std::max(0.0, static_cast<double>(cosine));
       s.by_vector = true;
     }

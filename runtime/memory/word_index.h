@@ -18,7 +18,8 @@ class WordIndex {
  public:
   void add(std::uint64_t id, std::string_view text);
   void remove(std::uint64_t id);
-  // Scores of all that share a word with the query.
+  // Scores of all that share a telling word with the query. In a large index a word of every fourth
+  // document or more tells little and costs most: it counts only where the query has no rarer one.
   std::unordered_map<std::uint64_t, double> search(std::string_view query) const;
 
  private:
@@ -26,8 +27,13 @@ class WordIndex {
     std::map<std::string, std::uint32_t> counts;
     std::uint32_t length = 0;
   };
+  struct Posting {
+    std::uint64_t id = 0;
+    std::uint32_t count = 0, length = 0;  // of the word in the document; of the document
+  };
+  using Postings = std::vector<Posting>;  // by id
   std::unordered_map<std::uint64_t, Document> documents_;
-  std::unordered_map<std::string, std::map<std::uint64_t, std::uint32_t>> postings_;
+  std::unordered_map<std::string, Postings> postings_;
   std::uint64_t total_length_ = 0;
 };
 

@@ -77,9 +77,9 @@ std::vector<ActorKey> SimStore::list(PartitionId p, std::string_view tenant, std
   const std::string prefix = table(p, kSnapshot);
   for (auto it = rows_.lower_bound(prefix); it != rows_.end() && it->first.starts_with(prefix);
        ++it)
-    if (auto s = runtime::decode_snapshot(it->second);
-        s && s->actor.tenant == tenant && (type.empty() || s->actor.type == type) &&
-        (!after || store_order(*after, s->actor)))
+    if (auto s = runtime::decode_snapshot(it->second); s && s->actor.tenant == tenant &&
+                                                       (type.empty() || s->actor.type == type) &&
+                                                       (!after || store_order(*after, s->actor)))
       out.push_back(std::move(s->actor));
   std::sort(out.begin(), out.end(), store_order);
   if (out.size() > limit) out.resize(limit);

@@ -13,12 +13,13 @@ struct Options {
   std::string engine;  // "embedded"
   std::size_t clients = 128;
   double seconds = 5;
-  int runs = 3;             // of each side, in turn; medians are told
-  bool profile = false;     // perf on the measured process, its report on stderr
-  bool in_process = false;  // counter: the host's API instead of HTTP
-  std::string soma;         // the binary under test
-  std::string upstream;     // the scripted model server's binary
-  std::string folder;       // where data folders are made; empty: the system's temporary folder
+  int runs = 3;              // of each side, in turn; medians are told
+  bool profile = false;      // perf on the measured process, its report on stderr
+  bool in_process = false;   // counter: the host's API instead of HTTP
+  std::string soma;          // the binary under test
+  std::string upstream;      // the scripted model server's binary
+  std::size_t tenants = 32;  // session, infer: clients belong to them in turn
+  std::string folder;        // where data folders are made; empty: the system's temporary folder
 };
 
 Result<Outcome> bench_counter(const Options& options);

@@ -19,6 +19,8 @@ std::string text_of(std::string_view body, const char* name) {
   return m && m->is_string() ? std::string(m->get_string()) : std::string();
 }
 
+using Tenants = std::vector<std::string>;  // header lines of their tokens
+
 HttpScript script_of(const Options& o, std::uint16_t port) {
   HttpScript s;
   s.port = port;
@@ -29,25 +31,27 @@ HttpScript script_of(const Options& o, std::uint16_t port) {
 }
 
 // A session of one turn: started, then followed until its stream ends.
-HttpScript session_script(const Options& o, std::uint16_t port) {
+HttpScript session_script(const Options& o, std::uint16_t port, const Tenants& tenants) {
   HttpScript s = script_of(o, port);
   struct Client {
     std::uint64_t turns = 0;
     bool following = false;
   };
   auto clients = std::make_shared<std::vector<Client>>(o.clients);
-  s.begin = [clients](std::size_t i) {
+  s.begin = [clients, tenants](std::size_t i) {
     Client& c = (*clients)[i];
     c.following = false;
     const std::string n = std::to_string(i) + " asks for the " + std::to_string(++c.turns);
     return http_request("POST", "/v1/sessions/start",
-                        "{\"prompt\":\"Client " + n + "th time: what is new?\"}");
+                        "{\"prompt\":\"Client " + n + "th time: what is new?\"}",
+                        tenants[i % tenants.size()]);
   };
-  s.next = [clients](std::size_t i, const HttpAnswer& a) -> std::optional<std::string> {
+  s.next = [clients, tenants](std::size_t i, const HttpAnswer& a) -> std::optional<std::string> {
     Client& c = (*clients)[i];
     if (c.following || a.status != 202) return {};
     c.following = true;
-    return http_request("GET", "/v1/sessions/" + text_of(a.body, "session_id") + "/stream");
+    return http_request("GET", "/v1/sessions/" + text_of(a.body, "session_id") + "/stream", {},
+                        tenants[i % tenants.size()]);
   };
   s.good = [](const HttpAnswer& a) {
     return a.status == 200 && a.body.find("event: session.completed") != std::string_view::npos;
@@ -55,17 +59,20 @@ HttpScript session_script(const Options& o, std::uint16_t port) {
   return s;
 }
 
-HttpScript infer_script(const Options& o, std::uint16_t port) {
+HttpScript infer_script(const Options& o, std::uint16_t port, const Tenants& tenants) {
   HttpScript s = script_of(o, port);
-  const std::string request = http_request(
-      "POST", "/v1/chat/completions",
-      R"({"messages":[{"role":"user","content":"Say hello to the bench."}],"max_tokens":32})");
-  s.begin = [request](std::size_t) { return request; };
+  std::vector<std::string> requests;
+  for (const auto& headers : tenants)
+    requests.push_back(http_request(
+        "POST", "/v1/chat/completions",
+        R"({"messages":[{"role":"user","content":"Say hello to the bench."}],"max_tokens":32})",
+        headers));
+  s.begin = [requests](std::size_t i) { return requests[i % requests.size()]; };
   return s;
 }
 
 // The same model call, straight to the upstream.
-HttpScript direct_script(const Options& o, std::uint16_t port) {
+HttpScript direct_script(const Options& o, std::uint16_t port, const Tenants&) {
   HttpScript s = script_of(o, port);
   const std::string request = http_request(
       "POST", "/v1/chat/completions",
@@ -74,7 +81,7 @@ HttpScript direct_script(const Options& o, std::uint16_t port) {
   return s;
 }
 
-HttpScript embed_script(const Options& o, std::uint16_t port) {
+HttpScript embed_script(const Options& o, std::uint16_t port, const Tenants&) {
   HttpScript s = script_of(o, port);
   const std::string request =
       http_request("POST", "/v1/embeddings", R"({"model":"default","input":["What is new?"]})");
@@ -85,6 +92,7 @@ HttpScript embed_script(const Options& o, std::uint16_t port) {
 struct Setting {
   std::unique_ptr<UpstreamServer> upstream;
   std::unique_ptr<SomaServer> soma;
+  Tenants tenants;
 };
 
 Result<Setting> set_up(const Options& o) {
@@ -95,11 +103,15 @@ Result<Setting> set_up(const Options& o) {
   auto soma = SomaServer::start(o, s.upstream->base_url());
   if (!soma) return tl::unexpected(soma.error());
   s.soma = std::move(*soma);
-  if (auto ok = s.soma->lift_budget("demo", ""); !ok) return tl::unexpected(ok.error());
+  for (std::size_t i = 0; i < std::max<std::size_t>(1, o.tenants); ++i) {
+    auto headers = s.soma->add_tenant("bench-" + std::to_string(i));
+    if (!headers) return tl::unexpected(headers.error());
+    s.tenants.push_back(std::move(*headers));
+  }
   return s;
 }
 
-using MakeScript = HttpScript (*)(const Options&, std::uint16_t);
+using MakeScript = HttpScript (*)(const Options&, std::uint16_t, const Tenants&);
 
 // What one run gives: figures under load; with one client, ours and the upstream alone.
 struct Run {
@@ -118,16 +130,17 @@ Result<Run> run_once(const Options& o, MakeScript script,
   one.clients = 1;
   one.seconds = kLatencySeconds;
   one.profile = false;
-  auto f = measure(one, script(one, setting->soma->port()), ours);
+  auto f = measure(one, script(one, setting->soma->port(), setting->tenants), ours);
   if (!f) return tl::unexpected(f.error());
   run.single = *f;
   one.seconds = 1;
   for (const auto part : upstream_parts) {
-    f = measure(one, part(one, setting->upstream->port()), {setting->upstream->pid()});
+    f = measure(one, part(one, setting->upstream->port(), setting->tenants),
+                {setting->upstream->pid()});
     if (!f) return tl::unexpected(f.error());
     run.upstream_p50_ms += f->p50_ms;
   }
-  f = measure(o, script(o, setting->soma->port()), ours);
+  f = measure(o, script(o, setting->soma->port(), setting->tenants), ours);
   if (!f) return tl::unexpected(f.error());
   run.loaded = *f;
   return run;

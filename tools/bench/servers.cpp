@@ -39,6 +39,7 @@ Result<std::unique_ptr<SomaServer>> SomaServer::start(const Options& o,
   if (!folder) return tl::unexpected(folder.error());
   auto out = std::make_unique<SomaServer>();
   out->folder_ = *folder;
+  out->soma_ = o.soma;
   ChildOptions c;
   c.command = {o.soma,        "dev",         "--data-dir",      *folder + "/data",
                "--listen",    "127.0.0.1:0", "--memory-listen", "off",
@@ -67,7 +68,17 @@ SomaServer::~SomaServer() {
   fs::remove_all(folder_, ignored);
 }
 
-Status SomaServer::lift_budget(const std::string& tenant, const std::string& headers) {
+Result<std::string> SomaServer::add_tenant(const std::string& tenant) {
+  auto issuer = Child::start({{soma_, "auth", "token", "--data-dir", folder_ + "/data", "--tenant",
+                               tenant, "--sub", "bench", "--cap", "*", "--ttl", "24h"},
+                              {},
+                              {},
+                              folder_ + "/token.log",
+                              true});
+  if (!issuer) return tl::unexpected(issuer.error());
+  auto token = (*issuer)->line(kStartMs);
+  if (!token) return tl::unexpected(token.error());
+  const std::string headers = "Authorization: Bearer " + *token + "\r\n";
   auto r = http_once(
       port_,
       http_request("PUT", "/v1/tenants/" + tenant,
@@ -75,7 +86,7 @@ Status SomaServer::lift_budget(const std::string& tenant, const std::string& hea
   if (!r) return tl::unexpected(r.error());
   if (r->first >= 300)
     return fail(Code::kUnavailable, "the tenant's budget could not be set: " + r->second);
-  return {};
+  return headers;
 }
 
 Result<std::unique_ptr<UpstreamServer>> UpstreamServer::start(const Options& o) {

@@ -22,14 +22,15 @@ class SomaServer {
   pid_t pid() const { return child_->pid(); }
   double boot_ms() const { return boot_ms_; }
   const std::string& folder() const { return folder_; }
-  // The tenant may spend what it likes. `headers`: whose token; empty: the developer's.
-  Status lift_budget(const std::string& tenant, const std::string& headers);
+  // A tenant that may spend what it likes; the header line of its token.
+  Result<std::string> add_tenant(const std::string& tenant);
 
  private:
   std::string folder_;
   std::unique_ptr<Child> child_;
   std::uint16_t port_ = 0;
   double boot_ms_ = 0;
+  std::string soma_;
 };
 
 class UpstreamServer {
