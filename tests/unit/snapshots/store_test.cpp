@@ -105,8 +105,9 @@ TEST_F(RocksTest, KeepsPartitionsAndTenantsApart) {
       store->write(kOne, {{snapshot("a", "evil's", false, "evil")}, {}, {}, checkpoint(1)}));
   EXPECT_FALSE(store->load(kOne, actor("a")));
   EXPECT_FALSE(store->load(kZero, actor("a", "evil")));
-  EXPECT_EQ(store->list("evil", "counter", 10).size(), 1U);
-  EXPECT_EQ(store->list("evil", "session", 10).size(), 0U);
+  EXPECT_EQ(store->list(kOne, "evil", "counter", nullptr, 10).size(), 1U);
+  EXPECT_EQ(store->list(kOne, "evil", "session", nullptr, 10).size(), 0U);
+  EXPECT_EQ(store->list(kZero, "evil", "counter", nullptr, 10).size(), 0U);
 }
 
 TEST_F(RocksTest, DropsOnePartitionAlone) {
