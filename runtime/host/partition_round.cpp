@@ -249,6 +249,7 @@ void Partition::threw(Input input, const std::string& what) {
   }
   const Error error{
       Code::kParked, "the actor is parked after a failure; an operator must redrive it", {}};
+  publish_status();  // before anyone is told
   for (auto& [hash, done] : duplicates) done(tl::unexpected(error));
   input.done(tl::unexpected(error));
 }

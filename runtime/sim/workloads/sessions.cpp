@@ -30,6 +30,8 @@ v1::TenantSettings settings(std::int64_t budget) {
   return s;
 }
 
+constexpr const char* kConstitution = "simulated";  // in force, and without rules
+
 template <typename Command>
 Op make(ActorKey actor, const Command& command) {
   Op op;
@@ -117,6 +119,7 @@ class Sessions final : public Workload {
       c.mutable_start_session()->set_prompt("question " + std::to_string(rng.below(1000)));
       *c.mutable_start_session()->mutable_settings() = settings(1);
       *c.mutable_start_session()->mutable_policy() = policy(rng);
+      c.mutable_start_session()->mutable_constitution()->set_hash(kConstitution);
       (*c.mutable_start_session()->mutable_metadata())["a"] = "1";
       (*c.mutable_start_session()->mutable_metadata())["b"] = "2";
       tenants_.push_back(tenant);
@@ -128,6 +131,7 @@ class Sessions final : public Workload {
       c.mutable_send_message()->set_content("and then?");
       *c.mutable_send_message()->mutable_settings() = settings(1);
       *c.mutable_send_message()->mutable_policy() = policy(rng);
+      c.mutable_send_message()->mutable_constitution()->set_hash(kConstitution);
     } else {
       c.mutable_cancel_session()->set_reason("simulated");
     }
@@ -146,6 +150,7 @@ class Sessions final : public Workload {
     m->set_content("say " + std::to_string(rng.below(1000)));
     *start->mutable_settings() = settings(1);
     *start->mutable_policy() = policy(rng);
+    start->mutable_constitution()->set_hash(kConstitution);
     return make({tenant, "inference", "call-" + std::to_string(++calls_), {}}, c);
   }
 

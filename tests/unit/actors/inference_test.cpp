@@ -11,7 +11,8 @@ using Inference = Given<InferenceDecider>;
 const ActorKey kCall{"demo", "inference", "i1", {}};
 const std::string kStart =
     "start_inference { request { messages { role: 'user' content: 'hi' } } settings { "
-    "deployment_mode: 'test' version: 4 } policy { confidence: 0.9 risk_score: 0.1 } }";
+    "deployment_mode: 'test' version: 4 } constitution { hash: 'c' } policy { confidence: 0.9 "
+    "risk_score: 0.1 } }";
 
 void granted(Inference& call) {
   call.when("budget_granted { reservation_id: '" + call.state().reservation_id() +

@@ -39,7 +39,8 @@ TEST(SessionFork, KeepsTheHistoryAndGoesOn) {
   EXPECT_EQ(s.state().turns(0).answer(), "hi");
   EXPECT_TRUE(s.sends().empty());
   s.when(
-       "send_message { content: 'x' settings { deployment_mode: 'test' } policy { confidence: 1 } "
+       "send_message { content: 'x' settings { deployment_mode: 'test' } constitution { hash: 'c' "
+       "} policy { confidence: 1 } "
        "}")
       .then({"session.continued", "turn.started", "policy.decided", "budget.requested"});
   EXPECT_EQ(s.reply().turn(), 2u);
@@ -57,7 +58,8 @@ TEST(SessionFork, AnywhereInATurnNothingIsLeftPending) {
     s.when("budget_granted { reservation_id: 'r' }").then({});
     s.when("call_succeeded { answer { call_id: 'c' output: 'late' } }").then({});
     s.when(
-         "send_message { content: 'x' settings { deployment_mode: 'test' } policy { confidence: 1 "
+         "send_message { content: 'x' settings { deployment_mode: 'test' } constitution { hash: "
+         "'c' } policy { confidence: 1 "
          "} }")
         .then({"session.continued", "turn.started", "policy.decided", "budget.requested"});
   }

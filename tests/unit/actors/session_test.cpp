@@ -12,7 +12,8 @@ using Session = Given<SessionDecider>;
 const ActorKey kSession{"demo", "session", "s1", {}};
 const std::string kPolicy = " policy { action_id: 'session.turn' risk_score: 0.1 confidence: 0.9 }";
 const std::string kSettings =
-    " settings { deployment_mode: 'test' budgets_tokens: 5000 version: 2 }";
+    " settings { deployment_mode: 'test' budgets_tokens: 5000 version: 2 } constitution { hash: "
+    "'c' }";
 const std::string kStart =
     "start_session { user: 'ana' prompt: 'hello'" + kSettings + kPolicy + " }";
 
@@ -88,9 +89,6 @@ TEST(Session, BadStartsAreRefusedByName) {
       .when("start_session { prompt: '' }")
       .refused(Code::kInvalidArgument, "body.prompt");
   Session(kSession)
-      .when("start_session { prompt: 'x' metadata { key: 'requires_human' value: 'true' } }")
-      .refused(Code::kNotSupported);
-  Session(kSession)
       .when("start_session { prompt: 'x'" + kSettings + " policy { risk_score: 2 } }")
       .refused(Code::kInvalidArgument, "body.risk_score");
   Session s(kSession);
@@ -151,7 +149,9 @@ TEST(Session, CancellingStopsTheCallAndLateAnswersChangeNothing) {
   s.when("call_succeeded { answer { call_id: '" + call + "' output: 'late' } }").then({});
   EXPECT_EQ(s.state().turns(0).answer(), "");
   s.when("cancel_session {}").then({});
-  s.when("send_message { content: 'x' }").refused(Code::kConflict);
+  s.when("send_message { content: 'go on'" + kSettings + kPolicy +
+         " }")  // the turn was, not the session
+      .then({"session.continued", "turn.started", "policy.decided", "budget.requested"});
 }
 
 TEST(Session, ABudgetGrantedTooLateGoesBack) {
