@@ -5,7 +5,9 @@
 #include <fcntl.h>
 
 #include <cerrno>
+#include <chrono>
 #include <fstream>
+#include <thread>
 
 namespace soma::events {
 
@@ -18,10 +20,16 @@ struct flock whole_file() {
   return lock;
 }
 
+// The holder writes it just after it has taken the lock: whoever comes in between looks again.
 int written_pid(const std::string& path) {
-  int pid = 0;
-  std::ifstream(path) >> pid;
-  return pid;
+  constexpr int kTries = 200;
+  for (int i = 0; i < kTries; ++i) {
+    int pid = 0;
+    std::ifstream file(path);
+    if (file >> pid && pid > 0) return pid;
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  return 0;
 }
 
 }  // namespace

@@ -22,6 +22,8 @@ constexpr std::size_t kBatchBytes = 1 << 20;
 // The public topic that carries an event; empty: none does.
 std::string_view topic_of(std::string_view actor, std::string_view type) {
   if (type == "policy.decided" || type == "policy.evaluated") return "policy.decisions";
+  if (type == "constitution.updated") return "constitution.updated";
+  if (actor == "approvals") return "policy.decisions";  // the second key of a decision
   if (actor == "session") return "conversation.events";
   if (type == "settings.changed") return "settings.changed";
   if (actor == "tenant") return "billing.events";

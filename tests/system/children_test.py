@@ -19,6 +19,12 @@ def child(node, name):
     return next((pid for pid, argv in children_of("/nowhere", node.pid) if name in argv), None)
 
 
+def rebuilds(client):
+    state = client.call("GET", "/v1/admin/projections").json["rebuild"]
+    check(not state["failed"], f"the rebuild failed: {state['error']}")
+    return state["done"]
+
+
 def sessions_listed(client):
     found, cursor = set(), ""
     while True:
@@ -49,7 +55,10 @@ def postgres(upstream):
             wait_until("the lists hold all sessions", 30, lambda: (sessions_listed(client) or set()) >= known, 0.1)
             caught_up = max(caught_up, time.monotonic() - began)
         digest = client.call("GET", "/v1/admin/projections/digest").json["digest"]
-        check(client.call("POST", "/v1/admin/projections/rebuild", {}).status == 200, "rebuild")
+        before = rebuilds(client)
+        rebuild = client.call("POST", "/v1/admin/projections/rebuild", {})
+        check(rebuild.status == 202, f"rebuild: {rebuild.status} {rebuild.body}")
+        wait_until("the rebuild is done", 30, lambda: rebuilds(client) > before)
         check(client.call("GET", "/v1/admin/projections/digest").json["digest"] == digest, "rows differ from a rebuild")
         check(node.terminate()[0] == 0, "exit code after PostgreSQL was killed")
         gate("postgres-killed", f"3 kills: commands went on, {refused} lists answered 503, caught up in {caught_up:.1f} s, "

@@ -1,16 +1,22 @@
 """The production mode: tokens, tenants apart, unknown fields refused, nobody anonymous."""
 
-from contract import World, case, equal, problem, run
-from harness import Client, check, soma
+import tempfile
+
+from constitution import Signer
+from contract import case, equal, problem, run
+from harness import check, soma, wait_until
+
+FOLDER = tempfile.TemporaryDirectory()
+SIGNER = Signer(FOLDER.name)
 
 ENV = {"SOMAGENT_DEPLOYMENT_MODE": "production"}
 
 
-def token(w, tenant, capabilities):
+def token(w, tenant, capabilities, person="ana"):
     import os
 
     os.environ.update(ENV)
-    code, out, err = soma("auth", "token", "--tenant", tenant, "--sub", "ana", "--cap", capabilities, data=w.node.data)
+    code, out, err = soma("auth", "token", "--tenant", tenant, "--sub", person, "--cap", capabilities, data=w.node.data)
     check(code == 0, f"soma auth token: {code} {err}")
     return out.strip()
 
@@ -30,7 +36,7 @@ def nobody_is_anonymous(w):
 @case
 def tokens_say_who_and_what(w):
     reader = bearer(w, capabilities="session:read")
-    w.ok("GET", "/v1/sessions", headers=reader)
+    wait_until("the views are there", 20, lambda: w.call("GET", "/v1/sessions", headers=reader).status == 200)
     problem(w.call("POST", "/v1/sessions/start", {"prompt": "x"}, headers=reader), 403, "forbidden")
     everything = bearer(w)
     equal(w.ok("GET", "/v1/tenants/acme", headers=everything).json["tenant_id"], "acme", "tenant")
@@ -44,6 +50,20 @@ def unknown_fields_are_refused(w):
     everything = bearer(w)
     problem(w.call("POST", "/v1/sessions/start", {"prompt": "x", "odd": 1}, headers=everything), 422, loc=["body", "odd"])
     problem(w.call("GET", "/v1/sessions?odd=1", headers=everything), 422, loc=["query", "odd"])
+
+
+@case
+def nothing_runs_without_a_constitution_and_two_people_load_one(w):
+    person = lambda name, tenant: {"Authorization": "Bearer " + token(w, tenant, "session:*,constitution:*,approval:*", name)}
+    for number, tenant in enumerate(("acme", "rival")):
+        ana, bob = person("ana", tenant), person("bob", tenant)
+        problem(w.call("POST", "/v1/sessions/start", {"prompt": "x"}, headers=ana), 403, "constitution_missing")
+        proposed = w.ok("POST", "/v1/constitution/load", SIGNER.bundle(f"v{number}", {}), 202, headers=ana).json
+        problem(w.call("POST", "/v1/sessions/start", {"prompt": "x"}, headers=ana), 403, "constitution_missing")
+        path = f"/v1/approvals/{proposed['approval_id']}/approve"
+        problem(w.call("POST", path, {}, headers=ana), 403, "forbidden")
+        w.ok("POST", path, {}, headers=bob)
+        wait_until("it is in force", 10, lambda: w.call("GET", "/v1/constitution", headers=ana).status == 200)
 
 
 @case
@@ -91,4 +111,4 @@ def production_asks_for_more(w):
     equal((broke["allow"], "budget_exhausted" in broke["reason_codes"]), (False, True), "no budget")
 
 
-run(env=ENV)
+run("--constitution-trusted-keys", SIGNER.public, env=ENV)

@@ -38,7 +38,7 @@ class Life:
         self.folder.__exit__(*error)
 
     def one_kill(self, call):
-        number = random.randint(1, CALLS[call]) if random.random() < 0.7 else random.randint(1, 8)
+        number = random.randint(1, max(1, CALLS[call] // 3)) if random.random() < 0.5 else random.randint(1, 6)
         wrap = ("strace", "-f", "--seccomp-bpf", "-qq", "-o", "/dev/null", "-e", f"trace={call}",
                 "-e", f"inject={call}:signal=KILL:when={number}")
         node = self.folder.node(*self.flags, wrap=wrap)
@@ -46,7 +46,7 @@ class Life:
         if node.ready_line:
             before = len(self.load.acked)
             self.load.start(node.url)
-            end = time.monotonic() + 3
+            end = time.monotonic() + 2
             while node.process.poll() is None and len(self.load.acked) - before < COMMANDS and time.monotonic() < end:
                 time.sleep(0.002)
         struck = node.process.poll() is not None
@@ -72,7 +72,7 @@ class Life:
 
 def run():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--points", type=int, default=14)
+    parser.add_argument("--points", type=int, default=5)
     points = parser.parse_args().points
     traced = subprocess.run(["strace", "-qq", "-o", "/dev/null", "true"], capture_output=True, check=False)
     if traced.returncode != 0:

@@ -123,6 +123,7 @@ void add_sim_commands(CLI::App& app, Context& context, const Wrap& run) {
   auto binary = std::make_shared<std::string>();
   auto* canaries =
       sim->add_subcommand("canaries", "Plants bugs, and checks that the simulator finds each");
+  canaries->footer("Example: soma sim canaries");
   canaries->add_option("--binary", *binary, "The test binary that holds the planted bugs");
   canaries->callback(run([&context, binary] { return run_canaries(context, *binary); }));
 }

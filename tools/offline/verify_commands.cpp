@@ -68,7 +68,13 @@ int show(const Context& c, const json::object& report) {
     c.print(report);
   if (report.at("ok").as_bool()) return 0;
   const auto& bad = report.at("first_bad");
-  return c.fail({Code::kCorrupt, "verification failed: " + text_of(bad, "reason"), {}});
+  std::string place = text_of(bad, "file");
+  if (const auto* offset = bad.as_object().if_contains("offset"); !place.empty() && offset)
+    place += " at byte " + json::serialize(*offset);
+  return c.fail(
+      {Code::kCorrupt,
+       "verification failed: " + (place.empty() ? "" : place + ": ") + text_of(bad, "reason"),
+       {}});
 }
 
 int verify(const Context& c, const Flags& f) {

@@ -1,0 +1,134 @@
+"""Constitutions and second keys, as an outside client meets them, in a developer mode with tokens of two people."""
+
+import tempfile
+
+from constitution import Signer
+from contract import case, equal, problem, run
+from harness import check, soma
+
+FOLDER = tempfile.TemporaryDirectory()
+SIGNER = Signer(FOLDER.name)
+EVERYTHING = "session:*,policy:*,memory:*,slm:*,tenant:*,audit:*,token:*,constitution:*,approval:*"
+TOKENS = {}
+
+
+def as_(w, person, tenant="acme", capabilities=EVERYTHING):
+    key = (person, tenant, capabilities)
+    if key not in TOKENS:
+        code, out, err = soma("auth", "token", "--tenant", tenant, "--sub", person, "--cap", capabilities, data=w.node.data)
+        check(code == 0, f"soma auth token: {code} {err}")
+        TOKENS[key] = {"Authorization": "Bearer " + out.strip()}
+    return TOKENS[key]
+
+
+@case
+def a_first_start_has_a_demo_constitution(w):
+    answer = w.ok("GET", "/v1/constitution")
+    equal(answer.json["scope"], "global", "scope")
+    equal(answer.headers.get("X-Constitution-Hash"), answer.json["hash"], "header")
+    equal(w.ok("GET", "/v1/constitution/hash").json["hash"], answer.json["hash"], "hash")
+    check(w.ok("GET", "/constitution/version").json["version"], "version")
+    problem(w.call("GET", "/v1/constitution/another"), 404)
+    session = w.start()
+    equal(w.ok("GET", f"/v1/sessions/{session}").json["constitution_hash"], answer.json["hash"], "bound to it")
+
+
+@case
+def bundles_are_checked_and_versions_go_forward(w):
+    ada = as_(w, "ada")
+    bundle = SIGNER.bundle("1", {"maximum_risk": 0.5, "prohibited_actions": ["nuke"], "human_approval_above_risk": 0.3})
+    equal(w.ok("POST", "/v1/constitution/checksum", {"document": bundle["document"]}, headers=ada).json,
+          {"checksum": bundle["hash"], "algorithm": "sha256"}, "checksum is Python's")
+    equal(w.ok("POST", "/v1/constitution/validate", bundle, headers=ada).json, {"valid": True, "issues": []}, "valid")
+    tampered = {**bundle, "document": {**bundle["document"], "name": "mine"}}
+    verdict = w.ok("POST", "/constitution/validate", tampered, headers=ada).json
+    check(not verdict["valid"] and any("hash" in issue for issue in verdict["issues"]), verdict)
+    problem(w.call("POST", "/v1/constitution/load", tampered, headers=ada), 422)
+    problem(w.call("POST", "/v1/constitution/load", {}, headers=ada), 422)
+    problem(w.call("POST", "/v1/constitution/load", bundle, headers=as_(w, "eve", capabilities="constitution:read")), 403)
+    loaded = w.ok("POST", "/v1/constitution/load", bundle, headers=ada)
+    equal((loaded.json["status"], loaded.json["hash"]), ("active", bundle["hash"]), "load")
+    equal(w.ok("POST", "/v1/constitution/load", bundle, headers=ada).json["changed"], False, "the same again")
+    older = SIGNER.bundle("0", {}, issued_at="2025-01-01T00:00:00Z")
+    problem(w.call("POST", "/v1/constitution/load", older, headers=ada), 409)
+    read = w.ok("GET", "/v1/constitution", headers=ada).json
+    equal((read["document"], read["scope"]), (bundle["document"], "tenant"), "read back")
+    check(w.ok("GET", "/v1/constitution").json["hash"] != bundle["hash"], "another tenant keeps its own")
+    updates = [e for e in w.ok("GET", "/v1/audit/events?type=constitution.updated", headers=ada).json["items"]]
+    equal(len(updates), 1, "one constitution.updated a version")
+
+
+@case
+def rules_are_judged_and_named(w):
+    ada = as_(w, "ada")
+    body = {"action_id": "read", "capability": "files:read", "risk_score": 0.1, "confidence": 0.9, "budget_required": 0}
+    answer = w.ok("POST", "/v1/evaluate", body, headers=ada).json
+    equal((answer["allow"], answer["score"]), (True, 0.92), "allowed")
+    for change, code in (({"action_id": "nuke"}, "prohibited_action"), ({"risk_score": 0.6}, "risk_above_maximum"),
+                         ({"risk_score": 0.4}, "human_approval_required")):
+        answer = w.ok("POST", "/v1/evaluate", {**body, **change}, headers=ada).json
+        check(not answer["allow"] and code in answer["reason_codes"], f"{change}: {answer}")
+    session = w.ok("POST", "/v1/sessions/start", {"prompt": "x", "metadata": {"risk_score": 0.6}}, 202, headers=ada)
+    state = w.ok("GET", f"/v1/sessions/{session.json['session_id']}", headers=ada).json
+    equal((state["status"], state["error"]["code"]), ("failed", "policy_denied"), "denied")
+    problem(w.call("POST", "/v1/infer_sync", {"prompt": "x", "metadata": {"risk_score": 0.4}}, headers=ada), 403)
+
+
+def parked(w, person="ada", **metadata):
+    started = w.ok("POST", "/v1/sessions/start", {"prompt": "send it", "metadata": {"requires_human": True, **metadata}},
+                   202, headers=as_(w, person))
+    session = started.json["session_id"]
+    equal(w.ok("GET", f"/v1/sessions/{session}", headers=as_(w, person)).json["status"], "waiting_approval", "parked")
+    items = w.ok("GET", "/v1/approvals?status=pending&limit=200", headers=as_(w, person)).json["items"]
+    return session, next(a for a in items if a.get("session_id") == session)
+
+
+@case
+def a_second_person_decides_once(w):
+    session, approval = parked(w)
+    path = f"/v1/approvals/{approval['approval_id']}"
+    check(approval["action_hash"] and approval["expires_at"] and approval["requested_by"] == "ada", approval)
+    problem(w.call("POST", path + "/approve", {}, headers=as_(w, "ada")), 403, "forbidden")
+    problem(w.call("POST", path + "/approve", {}, headers=as_(w, "mallory", "rival")), 404)
+    equal(w.ok("POST", path + "/approve", {"reason": "fine"}, headers=as_(w, "bob")).json["status"], "approved", "approve")
+    problem(w.call("POST", path + "/reject", {}, headers=as_(w, "bob")), 409)
+    done = wait(w, session)
+    equal((done["status"], len(done["turns"])), ("completed", 1), "it ran once")
+    types = [e["type"] for e in w.ok("GET", f"/v1/sessions/{session}/events", headers=as_(w, "ada")).json["items"]]
+    equal([types.count(t) for t in ("approval.requested", "approval.granted", "model.requested")], [1, 1, 1], "events")
+
+
+@case
+def a_rejected_turn_fails_and_says_by_whom(w):
+    session, approval = parked(w)
+    w.ok("POST", f"/v1/approvals/{approval['approval_id']}/reject", {"reason": "no"}, headers=as_(w, "bob"))
+    done = wait(w, session)
+    equal((done["status"], done["error"]["code"]), ("failed", "approval_rejected"), "rejected")
+    check("bob" in done["error"]["message"], done["error"])
+    session, approval = parked(w)
+    w.ok("POST", f"/v1/sessions/{session}/cancel", {}, headers=as_(w, "ada"))
+    problem(w.call("POST", f"/v1/approvals/{approval['approval_id']}/approve", {}, headers=as_(w, "bob")), 409)
+
+
+@case
+def a_parked_turn_and_its_constitution_outlive_kill_9(w):
+    session, approval = parked(w)
+    w.node.kill()
+    w.__init__(w.folder.node(*w.flags, env=w.env).wait_ready(30), w.upstream)
+    equal(w.ok("GET", f"/v1/sessions/{session}", headers=as_(w, "ada")).json["status"], "waiting_approval", "parked")
+    w.ok("POST", f"/v1/approvals/{approval['approval_id']}/approve", {}, headers=as_(w, "bob"))
+    equal(wait(w, session)["status"], "completed", "approved after a crash")
+    equal(w.ok("GET", "/v1/constitution", headers=as_(w, "ada")).json["scope"], "tenant", "in force")
+
+
+def wait(w, session):
+    import harness
+
+    def ended():
+        state = w.ok("GET", f"/v1/sessions/{session}", headers=as_(w, "ada")).json
+        return state if state["status"] in ("completed", "failed", "cancelled") else None
+
+    return harness.wait_until("the session ends", 20, ended)
+
+
+run("--constitution-trusted-keys", SIGNER.public)
