@@ -72,7 +72,7 @@ class Life:
 
 def run():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--points", type=int, default=5)
+    parser.add_argument("--points", type=int, default=3)
     points = parser.parse_args().points
     traced = subprocess.run(["strace", "-qq", "-o", "/dev/null", "true"], capture_output=True, check=False)
     if traced.returncode != 0:
