@@ -58,6 +58,9 @@ bool stop_asked() {
   ::sigpending(&pending);
   return sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1;
 }
+// Ready means that lists answer, unless their database takes its time: our own server is made at a
+// first start, another's may be away.
+constexpr std::int64_t kWaitForOwnViewsMs = 8000;
 constexpr std::int64_t kWaitForViewsMs = 1000;
 
 int exit_code(const Error& error) {
@@ -123,7 +126,7 @@ class Node {
     if (auto serving = wait_until_serving(); !serving) return serving;
     if (security::is_developer_mode(c_.mode))
       if (auto ok = load_first_constitution(*host_, c_.data_dir); !ok) return ok;
-    projections_->wait_ready(kWaitForViewsMs);  // usually there by now; if not, lists say so
+    projections_->wait_ready(c_.postgres_url.empty() ? kWaitForOwnViewsMs : kWaitForViewsMs);
     return {};
   }
 
