@@ -26,7 +26,9 @@ struct ArenaFrame {
 
 std::shared_ptr<v1::Frame> new_frame(std::size_t stored_bytes) {
   google::protobuf::ArenaOptions options;
-  options.start_block_size = std::clamp<std::size_t>(stored_bytes * 3, 256, 256 * 1024);
+  // Rounded to 8 bytes: cleanups are laid from a block's end, and must be aligned too.
+  options.start_block_size =
+      std::clamp<std::size_t>((stored_bytes * 3 + 7) & ~std::size_t{7}, 256, 256 * 1024);
   auto owner = std::make_shared<ArenaFrame>(options);
   return {owner, owner->frame};
 }
