@@ -27,7 +27,7 @@ http::Response with_hash(http::Response response, const std::string& hash) {
 
 // The bundle's own members, and ours behind them; the document byte for byte as it was hashed.
 http::Response show(const Constitutions::InForce& f) {
-  const auto& c = f.constitution;
+  const auto& c = *f.constitution;
   std::string text = security::bundle_text(c);
   text.pop_back();
   const json::object more{{"number", c.number()},
@@ -111,7 +111,7 @@ void checksum(const RequestPtr& r, const Responder& responder) {
 
 void version(const Node& node, const RequestPtr& r, const Responder& responder) {
   with_active(node, r, responder, [](const Constitutions::InForce& f) {
-    const auto& c = f.constitution;
+    const auto& c = *f.constitution;
     return with_hash(http::json_response(200, json::object{{"version", c.version()},
                                                            {"hash", c.hash()},
                                                            {"number", c.number()},
@@ -122,8 +122,8 @@ void version(const Node& node, const RequestPtr& r, const Responder& responder) 
 
 void hash(const Node& node, const RequestPtr& r, const Responder& responder) {
   with_active(node, r, responder, [](const Constitutions::InForce& f) {
-    return with_hash(http::json_response(200, json::object{{"hash", f.constitution.hash()}}),
-                     f.constitution.hash());
+    return with_hash(http::json_response(200, json::object{{"hash", f.constitution->hash()}}),
+                     f.constitution->hash());
   });
 }
 

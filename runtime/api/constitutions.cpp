@@ -24,7 +24,7 @@ void Constitutions::one(Host& host, const std::string& tenant,
     if (!view) return done(tl::unexpected(view.error()));
     const auto& state = static_cast<const v1::ConstitutionState&>(*view->state);
     Known known;
-    if (state.has_active()) known = state.active();
+    if (state.has_active()) known = std::make_shared<const v1::Constitution>(state.active());
     {
       std::lock_guard lock(mutex_);
       auto it = known_.find(tenant);
@@ -41,10 +41,10 @@ void Constitutions::in_force(Host& host, const std::string& tenant, Done done) {
   one(host, tenant, [this, &host, done = std::move(done)](Result<Known> own) {
     if (!own) return done(tl::unexpected(own.error()));
     if (*own)  // its own, or refused: another's rules never stand in for broken ones
-      return done(usable(*own) ? std::optional<InForce>({std::move(**own), false}) : std::nullopt);
+      return done(usable(*own) ? std::optional<InForce>({std::move(*own), false}) : std::nullopt);
     one(host, actors::kGlobalTenant, [this, done](Result<Known> global) {
       if (!global) return done(tl::unexpected(global.error()));
-      done(usable(*global) ? std::optional<InForce>({std::move(**global), true}) : std::nullopt);
+      done(usable(*global) ? std::optional<InForce>({std::move(*global), true}) : std::nullopt);
     });
   });
 }
@@ -55,8 +55,9 @@ void Constitutions::follow(const events::ValidFrame& valid) {
     for (const auto& recorded : entry.events()) {
       v1::ConstitutionEvent event;
       if (!event.ParseFromString(recorded.payload()) || !event.has_updated()) continue;
+      auto known = std::make_shared<const v1::Constitution>(event.updated().constitution());
       std::lock_guard lock(mutex_);
-      known_[entry.actor().tenant()] = event.updated().constitution();
+      known_[entry.actor().tenant()] = std::move(known);
     }
   }
 }

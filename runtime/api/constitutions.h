@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -21,8 +22,8 @@ class Constitutions {
   const security::TrustedKeys& trusted() const { return trusted_; }
 
   struct InForce {
-    v1::Constitution constitution;
-    bool global = false;  // the tenant has none of its own
+    std::shared_ptr<const v1::Constitution> constitution;  // shared: documents are not copied
+    bool global = false;                                   // the tenant has none of its own
   };
   // The tenant's own, else the global one; nothing when there is neither. `done` runs at once when
   // both are remembered, else on a host thread.
@@ -33,8 +34,8 @@ class Constitutions {
   void follow(const events::ValidFrame& frame);
 
  private:
-  // Of one tenant; nothing: it has none. Absent from the map: not read yet.
-  using Known = std::optional<v1::Constitution>;
+  // Of one tenant; null: it has none. Absent from the map: not read yet.
+  using Known = std::shared_ptr<const v1::Constitution>;
   std::optional<Known> remembered(const std::string& tenant) const;
   void one(Host& host, const std::string& tenant, std::function<void(Result<Known>)> done);
   bool usable(const Known& known) const;

@@ -47,7 +47,7 @@ void evaluate(const Node& node, const RequestPtr& r, const Responder& responder)
         command.mutable_decide_policy()->set_mode(node.mode);
         if (*found)  // none: the judgement says so and refuses
           *command.mutable_decide_policy()->mutable_constitution() =
-              actors::in_force((*found)->constitution);
+              actors::in_force(*(*found)->constitution);
         const std::string id = command_id_of(*r);
         submit(node, r, responder,
                make_submission(*r, actors::decision_key(r->tenant(), created_id("dec", *r, id)),

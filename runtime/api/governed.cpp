@@ -17,7 +17,7 @@ void read_governance(const Node& node, const RequestPtr& request,
                            "no constitution signed with a trusted key is in force for this tenant; "
                            "load one with POST /v1/constitution/load"));
         Governance g;
-        g.constitution = actors::in_force((*found)->constitution);
+        g.constitution = actors::in_force(*(*found)->constitution);
         const std::string& token = request->identity.constitution_hash;
         if (!token.empty() && token != g.constitution.hash())
           return next(fail(Code::kUnauthenticated, "Constitution hash mismatch"));
@@ -34,9 +34,7 @@ void with_governance(const Node& node, const RequestPtr& request, const http::Re
                      std::function<void(Governance)> next) {
   read_governance(node, request, [responder, next = std::move(next)](Result<Governance> g) {
     if (g) return next(std::move(*g));
-    if (code_disposition(g.error().code) == Disposition::kRetry)
-      return responder.send(http::problem_retry(g.error(), 1));
-    responder.fail(g.error());
+    responder.send(problem_of(g.error()));
   });
 }
 

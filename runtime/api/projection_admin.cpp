@@ -98,9 +98,7 @@ template <typename T>
 void answer(const Responder& responder, const Result<T>& result,
             const std::function<json::object(const T&)>& make) {
   if (result) return responder.send(http::json_response(200, make(*result)));
-  if (code_disposition(result.error().code) == Disposition::kRetry)
-    return responder.send(http::problem_retry(result.error(), 1));
-  responder.fail(result.error());
+  responder.send(problem_of(result.error()));
 }
 
 }  // namespace
