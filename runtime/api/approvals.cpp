@@ -1,10 +1,12 @@
 // Approvals over HTTP: what waits for a second key, and deciding it.
 #include "actors/approvals/approvals.h"
 
+#include <algorithm>
 #include <boost/json/array.hpp>
 
 #include "runtime/api/submit.h"
 #include "runtime/api/views.h"
+#include "soma/v1/session.pb.h"
 
 namespace soma::runtime::api {
 
@@ -93,7 +95,8 @@ void read(const Node& node, const RequestPtr& r, const Responder& responder) {
   });
 }
 
-void decide(const Node& node, const RequestPtr& r, const Responder& responder, bool approve) {
+void submit_decision(const Node& node, const RequestPtr& r, const Responder& responder,
+                     bool approve) {
   v1::ApprovalsCommand command;
   auto* d = command.mutable_decide_approval();
   d->set_approval_id(r->param("id"));
@@ -106,6 +109,31 @@ void decide(const Node& node, const RequestPtr& r, const Responder& responder, b
            reply.ParseFromString(a.reply);
            return http::json_response(200, view(reply.approval()));
          });
+}
+
+bool waits_for(const v1::SessionState& session, const std::string& approval_id) {
+  return std::any_of(session.turns().begin(), session.turns().end(), [&](const v1::Turn& turn) {
+    return turn.stage() == v1::AWAITING_APPROVAL && turn.approval_id() == approval_id;
+  });
+}
+
+// A session that was cancelled withdraws its approval by a message, which may still be under way:
+// whoever saw the cancellation acknowledged must not be told that the turn was approved.
+void decide(const Node& node, const RequestPtr& r, const Responder& responder, bool approve) {
+  with_register(node, r, responder, [&node, r, responder, approve](const v1::ApprovalsState& s) {
+    const auto it = s.approvals().find(r->param("id"));
+    if (it == s.approvals().end() || it->second.status() != v1::PENDING ||
+        it->second.session_id().empty())
+      return submit_decision(node, r, responder, approve);
+    node.host->read(
+        {r->tenant(), "session", it->second.session_id(), {}},
+        [&node, r, responder, approve](Result<StateView> v) {
+          if (!v) return responder.send(http::problem_retry(v.error(), 1));
+          if (waits_for(static_cast<const v1::SessionState&>(*v->state), r->param("id")))
+            return submit_decision(node, r, responder, approve);
+          responder.fail({Code::kConflict, "the session no longer waits for this approval", {}});
+        });
+  });
 }
 
 }  // namespace
