@@ -1,10 +1,10 @@
 // OpenAI chat completions, plain and streaming, through the same governance as every model call.
 #include <boost/json/array.hpp>
-#include <boost/json/serialize.hpp>
 #include <mutex>
 
 #include "runtime/api/model_requests.h"
 #include "runtime/telemetry/trace.h"
+#include "schemas/json/json_text.h"
 
 namespace soma::runtime::api {
 
@@ -103,10 +103,10 @@ class CompletionStream {
                      {"model", model_},
                      {"choices", std::move(choices)}};
     if (usage) out["usage"] = *usage;
-    out_->raw(json::serialize(out));
+    out_->raw(json_text(out));
   }
   void error(const std::string& code, const std::string& message) {
-    out_->raw(json::serialize(json::object{{"error", {{"code", code}, {"message", message}}}}));
+    out_->raw(json_text(json::object{{"error", {{"code", code}, {"message", message}}}}));
   }
 
   std::mutex mutex_;

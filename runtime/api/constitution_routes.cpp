@@ -1,7 +1,6 @@
 // Constitutions over HTTP: load, read, validate, checksum.
 #include <boost/json/array.hpp>
 #include <boost/json/parse.hpp>
-#include <boost/json/serialize.hpp>
 
 #include "actors/constitution/constitution.h"
 #include "runtime/api/constitutions.h"
@@ -9,6 +8,7 @@
 #include "runtime/api/views.h"
 #include "runtime/security/canonical_json.h"
 #include "schemas/base/sha256.h"
+#include "schemas/json/json_text.h"
 
 namespace soma::runtime::api {
 
@@ -36,7 +36,7 @@ http::Response show(const Constitutions::InForce& f) {
                           {"loaded_at", views::iso_time(c.loaded_ms())},
                           {"loaded_by", c.loaded_by()}};
   http::Response response;
-  response.body = text + "," + json::serialize(more).substr(1);
+  response.body = text + "," + json_text(more).substr(1);
   response.header("ETag", "\"" + std::to_string(c.number()) + "-" + c.hash() + "\"");
   return with_hash(std::move(response), c.hash());
 }

@@ -1,13 +1,13 @@
 // The journal as the caller's tenant may see it, and its verification.
 #include <atomic>
 #include <boost/json/array.hpp>
-#include <boost/json/serialize.hpp>
 
 #include "runtime/api/journal_views.h"
 #include "runtime/api/submit.h"
 #include "runtime/api/views.h"
 #include "runtime/verify/report.h"
 #include "schemas/base/sha256.h"
+#include "schemas/json/json_text.h"
 
 namespace soma::runtime::api {
 
@@ -93,11 +93,11 @@ void verify(const Node& node, const RequestPtr& r, const Responder& responder) {
     o.decide_again = deep;
     o.single_writer = node.single_writer;
     o.on_progress = [&](std::uint64_t done, std::uint64_t total) {
-      out->event({}, "progress", json::serialize(json::object{{"done", done}, {"total", total}}));
+      out->event({}, "progress", json_text(json::object{{"done", done}, {"total", total}}));
       return out->open();
     };
     const auto report = verify_journal(*node.log, *node.catalog, o);
-    out->event({}, "report", json::serialize(to_json(report)));
+    out->event({}, "report", json_text(to_json(report)));
     out->close();
     running = false;
   });

@@ -1,11 +1,11 @@
 // Remember and recall, under the gateway's and SomaBrain's paths.
 #include <boost/json/array.hpp>
-#include <boost/json/serialize.hpp>
 
 #include "actors/memory/memory.h"
 #include "runtime/api/submit.h"
 #include "runtime/api/views.h"
 #include "schemas/base/sha256.h"
+#include "schemas/json/json_text.h"
 
 namespace soma::runtime::api {
 
@@ -29,7 +29,7 @@ Result<v1::MemoryFact> fact_of(const http::Request& r, const std::string& id, st
   const auto& body = r.json.get_object();
   fact.set_text(text_member(body, "text"));
   if (const auto* payload = body.if_contains("payload"); payload && payload->is_object()) {
-    fact.set_payload_json(json::serialize(*payload));
+    fact.set_payload_json(json_text(*payload));
     if (fact.text().empty()) fact.set_text(text_of_payload(payload->get_object()));
   }
   if (fact.text().empty())
@@ -48,7 +48,7 @@ Result<v1::MemoryFact> fact_of(const http::Request& r, const std::string& id, st
   if (const auto* metadata = body.if_contains("metadata"); metadata && metadata->is_object())
     for (const auto& [k, v] : metadata->get_object())
       (*fact.mutable_metadata())[std::string(k)] =
-          v.is_string() ? std::string(v.get_string()) : json::serialize(v);
+          v.is_string() ? std::string(v.get_string()) : json_text(v);
   return fact;
 }
 

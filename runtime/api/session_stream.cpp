@@ -1,11 +1,11 @@
 // History first, what came meanwhile, then what comes.
 #include "runtime/api/session_stream.h"
 
-#include <boost/json/serialize.hpp>
 #include <charconv>
 #include <mutex>
 
 #include "runtime/api/views.h"
+#include "schemas/json/json_text.h"
 
 namespace soma::runtime::api {
 
@@ -143,9 +143,9 @@ class Stream : public std::enable_shared_from_this<Stream> {
       // Its id is that of the event before: who saw only this one is told both again.
       if (event.has_model_restarted())
         out_->event(std::to_string(sequence - 1), "restarted",
-                    json::serialize(json::object{{"turn", turn_}, {"attempt", attempt_}}));
+                    json_text(json::object{{"turn", turn_}, {"attempt", attempt_}}));
       out_->event(std::to_string(sequence), e.event.type(),
-                  json::serialize(views::event(*node_.catalog, e)));
+                  json_text(views::event(*node_.catalog, e)));
     }
     if (event.has_session_completed() || event.has_session_failed() ||
         event.has_session_cancelled()) {
@@ -176,7 +176,7 @@ class Stream : public std::enable_shared_from_this<Stream> {
     ++next_;
     out_->event(std::to_string(after) + "." + std::to_string(attempt) + "." + std::to_string(index),
                 "token",
-                json::serialize(json::object{
+                json_text(json::object{
                     {"turn", turn_}, {"attempt", attempt}, {"index", index}, {"text", text}}));
   }
 

@@ -1,6 +1,5 @@
 // Sessions: start, speak, read, list, follow, cancel, complete.
 #include <boost/json/array.hpp>
-#include <boost/json/serialize.hpp>
 
 #include "projections/projections.h"
 #include "runtime/api/governed.h"
@@ -8,6 +7,7 @@
 #include "runtime/api/session_stream.h"
 #include "runtime/api/submit.h"
 #include "runtime/api/views.h"
+#include "schemas/json/json_text.h"
 
 namespace soma::runtime::api {
 
@@ -55,7 +55,7 @@ void start(const Node& node, const RequestPtr& r, const Responder& responder) {
     if (const auto* metadata = body.if_contains("metadata"); metadata && metadata->is_object())
       for (const auto& [k, v] : metadata->get_object())
         (*c->mutable_metadata())[std::string(k)] =
-            v.is_string() ? std::string(v.get_string()) : json::serialize(v);
+            v.is_string() ? std::string(v.get_string()) : json_text(v);
     *c->mutable_settings() = std::move(governance.settings);
     *c->mutable_constitution() = std::move(governance.constitution);
     *c->mutable_policy() = policy_input(*r, "session.turn", "session:start");

@@ -142,7 +142,7 @@ std::vector<Setting> limits() {
              &Config::drain_timeout_ms, 0, 600000),
       number(row("mailbox_limit", "1024", "Commands that may wait for one actor"),
              &Config::mailbox_limit, 1, 1000000),
-      number(row("active_actors_limit", "20000", "Actors held in memory"),
+      number(row("active_actors_limit", "20000", "Actors held in memory, each partition"),
              &Config::active_actors_limit, 16, 10000000),
       number(row("idle_actor_s", "60", "Seconds until an idle actor leaves memory"),
              &Config::idle_actor_s, 1, 86400),

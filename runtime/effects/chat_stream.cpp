@@ -4,6 +4,7 @@
 #include <boost/json.hpp>
 
 #include "runtime/effects/json_reading.h"
+#include "schemas/json/json_text.h"
 
 namespace soma::runtime {
 
@@ -53,7 +54,7 @@ std::string chat_body(const v1::ModelRequest& request, const std::string& model)
   if (s.max_tokens()) body["max_tokens"] = s.max_tokens();
   if (s.has_temperature()) body["temperature"] = s.temperature();
   if (s.has_seed()) body["seed"] = s.seed();
-  return json::serialize(body);
+  return json_text(body);
 }
 
 Error http_failure(long status, std::string_view body) {

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "runtime/effects/json_reading.h"
+#include "schemas/json/json_text.h"
 
 namespace soma::runtime {
 
@@ -32,7 +33,7 @@ Status make_unit(v1::Embedding& e) {
 }  // namespace
 
 std::string embeddings_body(const std::vector<std::string>& texts, const std::string& model) {
-  return json::serialize(
+  return json_text(
       json::object{{"model", model}, {"input", json::array(texts.begin(), texts.end())}});
 }
 

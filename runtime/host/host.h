@@ -45,11 +45,11 @@ struct StateView {
 };
 
 struct HostLimits {
-  std::size_t mailbox_per_actor = 4096;
   std::size_t queue_per_partition = 65536;
   std::size_t frame_max_entries = 2048;
   std::size_t frames_in_flight = 2;
   std::size_t active_actors_per_partition = 20000;  // beyond it idle ones are passivated
+  std::int64_t idle_actor_ms = 60'000;              // so are those unused for longer
   std::uint64_t checkpoint_every_events = 20000;
   std::int64_t checkpoint_every_ms = 5000;
   std::int64_t dedupe_keep_ms = 25LL * 3600 * 1000;

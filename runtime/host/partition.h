@@ -217,6 +217,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
   bool pump_posted_ = false;
   std::unordered_map<ActorKey, std::shared_ptr<Entity>> entities_;
   std::uint64_t use_clock_ = 0;
+  std::int64_t tick_ms_ = 0;  // of the last tick: what idleness is measured by
 
   // The round that is being decided.
   bool round_ = false;

@@ -9,7 +9,11 @@
 namespace soma::runtime {
 
 void Partition::tick() {
-  post([this] { maybe_checkpoint(); });
+  post([this] {
+    tick_ms_ = w_.parts.clock->now_ms();
+    maybe_checkpoint();
+    if (!round_) passivate();
+  });
 }
 
 void Partition::maybe_checkpoint() {
@@ -124,23 +128,35 @@ void Partition::checkpoint_written(const std::vector<std::pair<ActorKey, Sequenc
       it = it->second.empty() ? tail_.erase(it) : std::next(it);
     }
   }
-  if (!round_) passivate();
   publish_status();
+  if (!round_) passivate();
   pump();
 }
 
-// Idle actors leave memory, the longest unused first; their state is in the store.
+// Actors leave memory when long unused, and beyond the limit the longest unused first; their state
+// is in the store. No command is with any of them.
 void Partition::passivate() {
+  if (!in_flight_.empty()) return;
+  const std::size_t before = entities_.size();
+  const auto stored = [this](const ActorKey& key, const Entity& e) {
+    return e.loaded && !e.broken && e.sequence() == e.saved && !parked_.contains(key);
+  };
+  const auto idle_since = tick_ms_ - w_.parts.limits.idle_actor_ms;
+  std::erase_if(entities_, [&](const auto& kept) {
+    return kept.second->used_ms <= idle_since && stored(kept.first, *kept.second);
+  });
   const std::size_t limit = w_.parts.limits.active_actors_per_partition;
-  if (entities_.size() <= limit || !in_flight_.empty()) return;
-  std::vector<std::pair<std::uint64_t, ActorKey>> idle;
-  for (const auto& [key, e] : entities_)
-    if (e->loaded && !e->broken && e->sequence() == e->saved && !parked_.contains(key))
-      idle.emplace_back(e->last_used, key);
-  const std::size_t leave = std::min(idle.size(), entities_.size() - limit);
-  std::partial_sort(idle.begin(), idle.begin() + static_cast<std::ptrdiff_t>(leave), idle.end());
-  for (std::size_t i = 0; i < leave; ++i) entities_.erase(idle[i].second);
-  w_.metrics->passivated.fetch_add(leave, std::memory_order_relaxed);
+  if (entities_.size() > limit) {
+    std::vector<std::pair<std::uint64_t, ActorKey>> idle;
+    for (const auto& [key, e] : entities_)
+      if (stored(key, *e)) idle.emplace_back(e->last_used, key);
+    const std::size_t leave = std::min(idle.size(), entities_.size() - limit);
+    std::partial_sort(idle.begin(), idle.begin() + static_cast<std::ptrdiff_t>(leave), idle.end());
+    for (std::size_t i = 0; i < leave; ++i) entities_.erase(idle[i].second);
+  }
+  const std::size_t left = before - entities_.size();
+  w_.metrics->passivated.fetch_add(left, std::memory_order_relaxed);
+  if (left > 0) publish_status();
 }
 
 }  // namespace soma::runtime

@@ -63,6 +63,7 @@ std::shared_ptr<Entity> Partition::entity(const ActorKey& key) {
     it = entities_.emplace(key, std::make_shared<Entity>(key, *type, w_.executors->make())).first;
   }
   it->second->last_used = ++use_clock_;
+  it->second->used_ms = tick_ms_;
   return it->second;
 }
 

@@ -3,11 +3,11 @@
 
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
-#include <boost/json/serialize.hpp>
 #include <charconv>
 #include <cstdlib>
 
 #include "runtime/http/text.h"
+#include "schemas/json/json_text.h"
 
 namespace soma::runtime::http {
 
@@ -67,7 +67,7 @@ bool Request::query_bool(std::string_view name, bool fallback) const {
 Response json_response(int status, const json::value& value) {
   Response out;
   out.status = status;
-  out.body = json::serialize(value);
+  out.body = json_text(value);
   return out;
 }
 
@@ -100,7 +100,7 @@ Response make_problem(int status, const Error& error, const std::vector<FieldErr
   }
   Response out;
   out.status = status;
-  out.body = json::serialize(body);
+  out.body = json_text(body);
   out.content_type = "application/problem+json";
   if (status == 401) out.header("WWW-Authenticate", "Bearer");
   if (status == 503 || status == 429) out.header("Retry-After", "1");

@@ -2,9 +2,10 @@
 #include "runtime/http/stream_buffer.h"
 
 #include <algorithm>
-#include <boost/json/serialize.hpp>
 #include <boost/json/string.hpp>
 #include <boost/json/value.hpp>
+
+#include "schemas/json/json_text.h"
 
 namespace soma::runtime::http {
 namespace {
@@ -54,8 +55,7 @@ bool StreamBuffer::event(std::string_view id, std::string_view name, std::string
   std::string text;
   if (form_ == Form::kMessages) {
     const auto quoted = [](std::string_view s) {
-      return boost::json::serialize(
-          boost::json::value(boost::json::string_view(s.data(), s.size())));
+      return json_text(boost::json::value(boost::json::string_view(s.data(), s.size())));
     };
     text = "{\"event\":" + quoted(name) + ",\"id\":" + (id.empty() ? "null" : quoted(id)) +
            ",\"data\":" + std::string(data) + "}";

@@ -30,6 +30,7 @@
 #include "runtime/snapshots/rocks_store.h"
 #include "runtime/telemetry/log.h"
 #include "schemas/base/sha256.h"
+#include "schemas/json/json_text.h"
 
 namespace soma::runtime {
 
@@ -139,7 +140,7 @@ class Node {
         {"metrics", nullptr},
         {"kafka", c_.kafka_brokers.empty() ? json::value(nullptr) : json::value(c_.kafka_brokers)},
         {"data_dir", fs::absolute(c_.data_dir).lexically_normal().string()}};
-    const std::string line = json::serialize(ready) + "\n";
+    const std::string line = json_text(ready) + "\n";
     if (auto ok = write_atomically(fs::path(c_.data_dir) / "run" / "endpoints.json", line); !ok)
       return ok;
     return ::write(1, line.data(), line.size()) == static_cast<ssize_t>(line.size())
@@ -281,6 +282,7 @@ class Node {
         ::kill(::getpid(), SIGUSR1);
       };
     parts.limits.active_actors_per_partition = static_cast<std::size_t>(c_.active_actors_limit);
+    parts.limits.idle_actor_ms = static_cast<std::int64_t>(c_.idle_actor_s) * 1000;
     parts.observers.push_back([this](const events::ValidFrame& frame) { memory_.on_frame(frame); });
     parts.observers.push_back(
         [this](const events::ValidFrame& frame) { kill_switch_.follow(frame); });

@@ -4,7 +4,6 @@
 #include <atomic>
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
-#include <boost/json/serialize.hpp>
 #include <chrono>
 #include <fstream>
 #include <mutex>
@@ -16,6 +15,7 @@
 #include "runtime/security/keys.h"
 #include "runtime/telemetry/trace.h"
 #include "schemas/base/sha256.h"
+#include "schemas/json/json_text.h"
 
 namespace soma::runtime::security {
 namespace {
@@ -265,7 +265,7 @@ Result<IssuedToken> Authenticator::issue_token(const TokenRequest& request) cons
                       {"jti", out.token_id}};
   if (!request.client_type.empty()) claims["client_type"] = request.client_type;
   if (!request.constitution_hash.empty()) claims["constitution_hash"] = request.constitution_hash;
-  out.token = unsigned_token(json::serialize(header), json::serialize(claims));
+  out.token = unsigned_token(json_text(header), json_text(claims));
   auto signature = sign(*key, out.token);
   if (!signature) return tl::unexpected(signature.error());
   out.token += '.' + base64url_encode(*signature);

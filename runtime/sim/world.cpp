@@ -46,6 +46,7 @@ void World::choose_shape() {
   l.frame_max_entries = rng.pick(std::vector<std::size_t>{1, 2, 8, 2048});
   l.frames_in_flight = rng.pick(std::vector<std::size_t>{1, 2, 8});
   l.active_actors_per_partition = rng.pick(std::vector<std::size_t>{1, 4, 20000});
+  l.idle_actor_ms = l.active_actors_per_partition == 4 ? 500 : 60'000;
   l.checkpoint_every_events = rng.pick(std::vector<std::uint64_t>{4, 40, 20000});
   l.checkpoint_every_ms = rng.pick(std::vector<std::int64_t>{40, 400, 5000});
   shape_.order = rng.pick(std::vector<Order>{Order::kArrival, Order::kRandom, Order::kRandom,

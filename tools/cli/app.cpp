@@ -3,9 +3,9 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <boost/json/serialize.hpp>
 #include <iostream>
 
+#include "schemas/json/json_text.h"
 #include "tools/cli/verbs.h"
 
 namespace soma::cli {
@@ -70,7 +70,7 @@ std::string full_name(const Asked& asked) {
 
 int show_help(const Context& c, const Asked& asked) {
   if (c.output == "json" || c.output == "ndjson")
-    std::cout << boost::json::serialize(to_json(*asked.node, asked.path)) << std::endl;
+    std::cout << json_text(to_json(*asked.node, asked.path)) << std::endl;
   else if (c.output == "yaml")
     std::cout << yaml(to_json(*asked.node, asked.path));
   else

@@ -1,10 +1,10 @@
 // soma bench: ours and a peer under the same load, in turn; one line of JSON or a table.
 #include <CLI/CLI.hpp>
-#include <boost/json/serialize.hpp>
 #include <cstdio>
 #include <filesystem>
 #include <iostream>
 
+#include "schemas/json/json_text.h"
 #include "tools/bench/benches.h"
 #include "tools/cli/commands.h"
 
@@ -30,7 +30,7 @@ int run_bench(const Context& context, const bench::Options& options, Bench which
   if (context.table())
     std::cout << bench::to_table(*outcome);
   else
-    std::cout << boost::json::serialize(bench::to_json(*outcome)) << std::endl;
+    std::cout << json_text(bench::to_json(*outcome)) << std::endl;
   for (const auto& g : outcome->gates)
     std::fprintf(stderr, "GATE %s %.4g %.4g %s\n", g.id.c_str(), g.measured, g.bar,
                  g.pass() ? "PASS" : "FAIL");

@@ -3,6 +3,7 @@
 #include <cctype>
 
 #include "runtime/effects/http_client.h"
+#include "schemas/json/json_text.h"
 #include "tools/cli/commands.h"
 #include "tools/cli/discovery.h"
 #include "tools/offline/folder.h"
@@ -106,7 +107,7 @@ Result<json::value> Context::call(const std::string& method, const std::string& 
   if (method != "GET" && !idempotency_key.empty())
     c.headers.push_back("Idempotency-Key: " + idempotency_key);
   if (!body.is_null()) {
-    c.body = json::serialize(body);
+    c.body = json_text(body);
     c.headers.push_back("Content-Type: application/json");
   }
   auto reply = runtime::http_call(c);

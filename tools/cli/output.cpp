@@ -6,6 +6,7 @@
 #include <boost/json.hpp>
 #include <iostream>
 
+#include "schemas/json/json_text.h"
 #include "tools/cli/commands.h"
 #include "tools/cli/filter.h"
 #include "tools/term/text.h"
@@ -117,7 +118,7 @@ void Context::print(const json::value& value) const {
   else if (output == "name" && value.is_object() && !value.get_object().empty())
     std::cout << cell(&value.get_object().begin()->value()) << "\n";
   else
-    std::cout << json::serialize(value) << "\n";
+    std::cout << json_text(value) << "\n";
   std::cout.flush();
 }
 
@@ -132,7 +133,7 @@ void Context::print_list(const json::array& items, const std::vector<std::string
   } else {
     for (const auto& item : items) {
       const std::string line =
-          output == "name" ? cell(member(item, columns.front())) : json::serialize(item);
+          output == "name" ? cell(member(item, columns.front())) : json_text(item);
       if (watch_s > 0 && !seen_.insert(line).second) continue;
       std::cout << line << "\n";
     }
@@ -187,7 +188,7 @@ int Context::fail(const Error& error, std::string hint) const {
     e["http_status"] =
         from_call ? json::value(problem_.http_status) : json::value(code_http_status(error.code));
     if (!error.field.empty()) e["field"] = error.field;
-    std::cerr << json::serialize(json::object{{"error", std::move(e)}}) << std::endl;
+    std::cerr << json_text(json::object{{"error", std::move(e)}}) << std::endl;
   } else {
     const std::string field =
         error.field.empty() || error.message.find(error.field) != std::string::npos

@@ -3,6 +3,7 @@
 #include <boost/json.hpp>
 #include <iostream>
 
+#include "schemas/json/json_text.h"
 #include "tools/cli/verbs.h"
 
 namespace soma::cli {
@@ -105,7 +106,7 @@ int embed(const Context& c, const Flags& f) {
   if (auto* vector = shown.if_contains("embedding"); vector && vector->is_array()) {
     std::string first;
     for (std::size_t i = 0; i < std::min<std::size_t>(4, vector->get_array().size()); ++i)
-      first += (i ? ", " : "") + json::serialize(vector->get_array()[i]);
+      first += (i ? ", " : "") + json_text(vector->get_array()[i]);
     shown["embedding"] = first + ", …";
   }
   c.print(shown);

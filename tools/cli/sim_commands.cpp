@@ -9,6 +9,7 @@
 
 #include "runtime/sim/world.h"
 #include "runtime/telemetry/log.h"
+#include "schemas/json/json_text.h"
 #include "tools/cli/commands.h"
 
 namespace soma::cli {
@@ -74,7 +75,7 @@ int run_seeds(const Context& context, const RunOptions& o) {
     options.steps = o.steps;
     if (o.trace) options.print = [](const std::string& line) { std::cerr << line << "\n"; };
     const sim::Report report = sim::run(options);
-    std::cout << json::serialize(to_json(report)) << std::endl;
+    std::cout << json_text(to_json(report)) << std::endl;
     if (report.violation) {
       ok = false;
       if (!o.trace)

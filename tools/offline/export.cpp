@@ -7,6 +7,7 @@
 #include <iostream>
 
 #include "schemas/base/ids.h"
+#include "schemas/json/json_text.h"
 #include "tools/cli/progress.h"
 
 namespace soma::cli {
@@ -23,7 +24,7 @@ class Sink {
   }
   bool ok() const { return path_.empty() || file_.good(); }
   void line(const json::value& v) {
-    (path_.empty() ? std::cout : file_) << json::serialize(v) << "\n";
+    (path_.empty() ? std::cout : file_) << json_text(v) << "\n";
     ++lines_;
   }
   Status finish() {

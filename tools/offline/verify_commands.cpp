@@ -4,6 +4,7 @@
 #include <iostream>
 
 #include "runtime/api/journal_views.h"
+#include "schemas/json/json_text.h"
 #include "tools/cli/discovery.h"
 #include "tools/cli/progress.h"
 #include "tools/cli/verbs.h"
@@ -70,7 +71,7 @@ int show(const Context& c, const json::object& report) {
   const auto& bad = report.at("first_bad");
   std::string place = text_of(bad, "file");
   if (const auto* offset = bad.as_object().if_contains("offset"); !place.empty() && offset)
-    place += " at byte " + json::serialize(*offset);
+    place += " at byte " + json_text(*offset);
   return c.fail(
       {Code::kCorrupt,
        "verification failed: " + (place.empty() ? "" : place + ": ") + text_of(bad, "reason"),

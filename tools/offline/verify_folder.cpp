@@ -12,6 +12,7 @@
 #include "runtime/api/views.h"
 #include "runtime/snapshots/rocks_store.h"
 #include "runtime/verify/report.h"
+#include "schemas/json/json_text.h"
 #include "tools/cli/progress.h"
 #include "tools/offline/folder.h"
 
@@ -132,7 +133,7 @@ json::object verify_log(const events::Log& log, runtime::VerifyOptions options) 
 std::string verified_summary(const json::object& r) {
   const auto number = [&](const char* name) {
     const auto* v = r.if_contains(name);
-    return v ? json::serialize(*v) : std::string("0");
+    return v ? json_text(*v) : std::string("0");
   };
   std::string out = r.at("ok").as_bool() ? "verified" : "NOT VERIFIED";
   out += "   " + number("frames") + " frames, " + number("events") + " events, " +
@@ -150,7 +151,7 @@ std::string verified_summary(const json::object& r) {
       const auto* v = bad.get_object().if_contains(name);
       return !v || v->is_null() ? std::string("-")
              : v->is_string()   ? std::string(v->get_string())
-                                : json::serialize(*v);
+                                : json_text(*v);
     };
     out += "first bad  " + text("reason") + " [" + text("invariant") + "]\n           file " +
            text("file") + ", byte " + text("offset") + ", partition " + text("partition") +

@@ -2,10 +2,10 @@
 #include "tools/term/table.h"
 
 #include <algorithm>
-#include <boost/json/serialize.hpp>
 #include <cctype>
 #include <cstdio>
 
+#include "schemas/json/json_text.h"
 #include "tools/term/text.h"
 
 namespace soma::cli {
@@ -126,7 +126,7 @@ void yaml_value(const json::value& v, std::size_t indent, bool inline_first, std
     for (const auto& [name, value] : v.get_object()) {
       if (!first) out.append(indent, ' ');
       first = false;
-      out += plain_yaml(name) ? std::string(name) : json::serialize(json::value(name));
+      out += plain_yaml(name) ? std::string(name) : json_text(json::value(name));
       out += ":";
       const bool nested = (value.is_object() && !value.get_object().empty()) ||
                           (value.is_array() && !value.get_array().empty());
@@ -144,7 +144,7 @@ void yaml_value(const json::value& v, std::size_t indent, bool inline_first, std
     // A JSON string is a YAML string.
     out += v.is_string() && plain_yaml(v.get_string()) ? std::string(v.get_string())
            : v.is_double()                             ? number(v.get_double())
-                                                       : json::serialize(v);
+                                                       : json_text(v);
     out += "\n";
   }
 }
@@ -167,7 +167,7 @@ std::string cell(const json::value* v) {
   if (!v || v->is_null() || (v->is_string() && v->get_string().empty())) return "-";
   if (v->is_bool()) return v->get_bool() ? "yes" : "no";
   if (v->is_double()) return number(v->get_double());
-  return printable(v->is_string() ? std::string(v->get_string()) : json::serialize(*v), false);
+  return printable(v->is_string() ? std::string(v->get_string()) : json_text(*v), false);
 }
 
 std::string table(const json::array& items, const std::vector<std::string>& columns,

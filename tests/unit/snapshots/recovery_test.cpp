@@ -55,6 +55,30 @@ class SnapshotRecovery : public HostFixture {
   int commands_ = 0;
 };
 
+class IdleActors : public SnapshotRecovery {
+ protected:
+  void SetUp() override {
+    limits_.idle_actor_ms = 1;
+    limits_.checkpoint_every_ms = 10;
+    SnapshotRecovery::SetUp();
+    limits_.active_actors_per_partition = 20'000;
+  }
+  std::size_t active() const {
+    std::size_t sum = 0;
+    for (const auto& p : host_->status()) sum += p.active_actors;
+    return sum;
+  }
+};
+
+TEST_F(IdleActors, LeaveMemoryOnceStoredAndComeBackAsTheyWere) {
+  work(3, 2);
+  while (active() > 0) std::this_thread::yield();
+  EXPECT_GE(host_->metrics().passivated.load(), 3U);
+  expect_all(3, 2);
+  work(3, 1);
+  expect_all(3, 3);
+}
+
 TEST_F(SnapshotRecovery, DeletingEverythingChangesNothing) {
   work(30, 4);
   drain();
