@@ -45,8 +45,8 @@ class Entity {
   // The partition's book-keeping.
   std::uint64_t last_used = 0;  // order of use
   std::int64_t used_ms = 0;     // as of the tick before
-  bool asked = false;  // has been given the tail to load from
-  Sequence saved;      // sequence of the snapshot in the store
+  bool asked = false;           // has been given the tail to load from
+  Sequence saved;               // sequence of the snapshot in the store
   bool loaded = false;
   bool broken = false;  // could not be restored; `problem` says why
   std::string problem;
