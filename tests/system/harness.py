@@ -8,6 +8,7 @@ import json
 import hashlib
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -265,13 +266,17 @@ def journal(data):
     return read_journal(os.path.join(data, "log"))
 
 
+# A key whose first use was refused runs again as TENANT/ROUND:KEY; to its client it is one command.
+FURTHER_ROUND = re.compile(r"^([^/:]+)/\d+:")
+
+
 def read_journal(*where):
     done = subprocess.run([JOURNAL, *where], capture_output=True, text=True, check=False)
     check(done.returncode == 0, f"journal_commands: {done.stderr}")
     commands = {}
     for line in done.stdout.splitlines():
         position, actor, command_id = line.split("\t")
-        commands.setdefault(command_id, []).append((position, actor))
+        commands.setdefault(FURTHER_ROUND.sub(r"\1:", command_id), []).append((position, actor))
     return commands
 
 
