@@ -24,6 +24,11 @@ if(SOMA_SANITIZE)
   add_compile_options(-fsanitize=${SOMA_SANITIZE} -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${SOMA_SANITIZE})
 endif()
+if(SOMA_SANITIZE STREQUAL "thread")   # what Debian's libraries, built without it, make of it
+  add_compile_options("SHELL:$<$<COMPILE_LANGUAGE:CXX>:-include ${CMAKE_CURRENT_LIST_DIR}/tsan/protobuf_layout.h>" -Wno-tsan)
+  add_library(soma_c11_threads OBJECT ${CMAKE_CURRENT_LIST_DIR}/tsan/c11_threads.cpp)
+  set(soma_program_objects $<TARGET_OBJECTS:soma_c11_threads>)
+endif()
 if(SOMA_FUZZ)   # coverage feedback from the libraries too, not only from the targets' own files
   add_compile_options(-fsanitize=fuzzer-no-link)
 endif()
