@@ -9,6 +9,7 @@
 #include <mutex>
 #include <shared_mutex>
 #include <thread>
+#include <tuple>
 #include <unordered_map>
 
 #include "runtime/host/worker.h"
@@ -21,7 +22,8 @@ namespace soma::runtime {
 namespace {
 
 constexpr std::size_t kMinWordCandidates = 128;  // the best by words alone that are looked at
-constexpr double kWordWeight = 0.5;              // of the fused score; the rest is the cosine
+constexpr double kWordWeight = 0.35;             // of the fused score; the rest is the cosine
+constexpr double kNamedFrom = 0.9;  // scores of facts that have a rare word with a digit in it
 
 // One tenant's facts. Guarded by the index's lock.
 struct TenantFacts {
@@ -94,7 +96,7 @@ class Timed {
 
 struct Scored {
   double score = 0;
-  bool by_vector = false, by_words = false;
+  bool by_vector = false, by_words = false, named = false;
 };
 
 }  // namespace
@@ -278,9 +280,10 @@ v1::RecallResult MemoryIndex::recall(const Query& query) const {
   }
   std::unordered_map<std::uint64_t, Scored> scored;
   const auto words = tenant.words.search(query.text);
-  std::vector<std::pair<std::uint64_t, double>> by_words(words.begin(), words.end());
+  std::vector<std::pair<std::uint64_t, WordIndex::Match>> by_words(words.begin(), words.end());
   const auto better = [](const auto& a, const auto& b) {
-    return a.second != b.second ? a.second > b.second : a.first > b.first;
+    return std::tuple(a.second.named, a.second.score, a.first) >
+           std::tuple(b.second.named, b.second.score, b.first);
   };
   const std::size_t candidates = std::max<std::size_t>(top_k * 4, kMinWordCandidates);
   if (by_words.size() > candidates) {
@@ -288,21 +291,20 @@ v1::RecallResult MemoryIndex::recall(const Query& query) const {
                      by_words.end(), better);
     by_words.resize(candidates);
   }
-  double best = 0;
-  for (const auto& [label, score] : by_words) best = std::max(best, score);
-  // Relative to the best: words and cosines then share a scale.
-  for (const auto& [label, score] : by_words)
-    scored[label] = {.score = kWordWeight * score / best, .by_words = true};
+  for (const auto& [label, match] : by_words)
+    scored[label] = {.score = kWordWeight * match.score, .by_words = true, .named = match.named};
   if (tenant.vectors && query.vector.size() == tenant.vectors->dimension()) {
     const std::size_t want = std::max<std::size_t>(top_k * 4, 32);
     for (const auto& [label, cosine] : tenant.vectors->nearest(query.vector, want)) {
       auto& s = scored[label];
       if (auto w = words.find(label); w != words.end() && !s.by_words)
-        s = {.score = kWordWeight * w->second / best, .by_words = true};
+        s = {.score = kWordWeight * w->second.score, .by_words = true, .named = w->second.named};
       s.score += (1 - kWordWeight) * std::max(0.0, static_cast<double>(cosine));
       s.by_vector = true;
     }
   }
+  for (auto& [label, s] : scored)  // who gives an order's number means it
+    s.score = s.named ? kNamedFrom + (1 - kNamedFrom) * s.score : std::min(s.score, kNamedFrom);
   std::vector<std::pair<std::uint64_t, Scored>> order(scored.begin(), scored.end());
   std::sort(order.begin(), order.end(), [](const auto& a, const auto& b) {
     return a.second.score != b.second.score ? a.second.score > b.second.score : a.first > b.first;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cctype>
 #include <cmath>
+#include <unordered_set>
 #include <utility>
 
 namespace soma::runtime {
@@ -12,11 +13,33 @@ namespace {
 
 constexpr std::size_t kLargeIndex = 1000;  // documents
 constexpr std::size_t kTellingShare = 4;   // a telling word is in at most one of so many
+// Words that hold English sentences together say little about what is asked, and a memory of a few
+// facts has no counts from which to learn that.
+constexpr double kFunctionWordShare = 0.1;
+constexpr double kUnknownWordShare = 0.5;  // of the weight of a word that no document has
+
+bool is_function_word(std::string_view word) {
+  static const std::unordered_set<std::string_view> kWords{
+      "a",    "about", "an",    "and",   "any",   "are",  "as",   "at",   "be",     "been", "but",
+      "by",   "can",   "could", "did",   "do",    "does", "for",  "from", "had",    "has",  "have",
+      "he",   "her",   "his",   "how",   "i",     "if",   "in",   "is",   "it",     "its",  "me",
+      "my",   "no",    "not",   "of",    "on",    "or",   "our",  "she",  "should", "so",   "some",
+      "that", "the",   "their", "them",  "there", "they", "this", "to",   "was",    "we",   "were",
+      "what", "when",  "where", "which", "who",   "why",  "will", "with", "would",  "you",  "your"};
+  return kWords.contains(word);
+}
 
 template <typename Postings>
 auto place_of(Postings& postings, std::uint64_t id) {
   return std::lower_bound(postings.begin(), postings.end(), id,
                           [](const auto& p, std::uint64_t wanted) { return p.id < wanted; });
+}
+
+// Such as an order's number: whoever writes it means exactly that.
+bool names_one_thing(std::string_view word, std::size_t documents, std::size_t all) {
+  return word.size() >= 4 && documents <= std::max<std::size_t>(3, all / 100) &&
+         std::any_of(word.begin(), word.end(),
+                     [](unsigned char c) { return std::isdigit(c) != 0; });
 }
 
 }  // namespace
@@ -65,25 +88,42 @@ void WordIndex::remove(std::uint64_t id) {
   documents_.erase(it);
 }
 
-std::unordered_map<std::uint64_t, double> WordIndex::search(std::string_view query) const {
+std::unordered_map<std::uint64_t, WordIndex::Match> WordIndex::search(
+    std::string_view query) const {
   constexpr double k1 = 1.2, b = 0.75;
-  std::unordered_map<std::uint64_t, double> scores;
+  std::unordered_map<std::uint64_t, Match> scores;
   const double n = static_cast<double>(documents_.size());
   const double mean = n > 0 ? static_cast<double>(total_length_) / n : 1;
-  std::vector<const Postings*> found;
-  for (const auto& word : words_of(query))
-    if (auto p = postings_.find(word); p != postings_.end()) found.push_back(&p->second);
+  struct Asked {
+    const Postings* postings;
+    double weight;
+    bool name;
+  };
+  std::vector<Asked> found;
+  double all = 0;
+  for (const auto& word : words_of(query)) {
+    const auto p = postings_.find(word);
+    const double df = p == postings_.end() ? 0 : static_cast<double>(p->second.size());
+    const double weight = std::log(1 + (n - df + 0.5) / (df + 0.5)) *
+                          (is_function_word(word) ? kFunctionWordShare : 1);
+    all += p == postings_.end() ? weight * kUnknownWordShare : weight;
+    if (p != postings_.end())
+      found.push_back(
+          {&p->second, weight, names_one_thing(word, p->second.size(), documents_.size())});
+  }
   std::sort(found.begin(), found.end(),
-            [](const auto* x, const auto* y) { return x->size() < y->size(); });
-  for (const auto* postings : found) {
+            [](const Asked& x, const Asked& y) { return x.postings->size() < y.postings->size(); });
+  for (const auto& [postings, weight, name] : found) {
     if (documents_.size() >= kLargeIndex && !scores.empty() &&
         postings->size() > documents_.size() / kTellingShare)
       break;
-    const double df = static_cast<double>(postings->size());
-    const double idf = std::log(1 + (n - df + 0.5) / (df + 0.5));
-    for (const auto& [id, count, length] : *postings)
-      scores[id] += idf * count * (k1 + 1) / (count + k1 * (1 - b + b * length / mean));
+    for (const auto& [id, count, length] : *postings) {
+      auto& match = scores[id];
+      match.score += weight * count * (k1 + 1) / (count + k1 * (1 - b + b * length / mean));
+      match.named |= name;
+    }
   }
+  for (auto& [id, match] : scores) match.score = std::min(1.0, match.score / all);
   return scores;
 }
 

@@ -1,4 +1,4 @@
-// An inverted index of words with BM25 scores.
+// An inverted index of words with BM25 scores, as shares of what the query asks for.
 #pragma once
 
 #include <cstdint>
@@ -18,9 +18,17 @@ class WordIndex {
  public:
   void add(std::uint64_t id, std::string_view text);
   void remove(std::uint64_t id);
-  // Scores of all that share a telling word with the query. In a large index a word of every fourth
-  // document or more tells little and costs most: it counts only where the query has no rarer one.
-  std::unordered_map<std::uint64_t, double> search(std::string_view query) const;
+  // Of all that share a telling word with the query: 0 to 1, 1 where each of its words is met as
+  // often as in a document of mean length that has it once. A match on common words alone thus
+  // stays small however few facts there are. In a large index a word of every fourth document or
+  // more tells little and costs most: it counts only where the query has no rarer one.
+  // `named`: a rare word with a digit in it is met, such as an order's number.
+  struct Match {
+    double score = 0;
+    bool named = false;
+    bool operator==(const Match&) const = default;
+  };
+  std::unordered_map<std::uint64_t, Match> search(std::string_view query) const;
 
  private:
   struct Document {

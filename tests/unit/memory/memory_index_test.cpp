@@ -130,7 +130,7 @@ TEST_F(MemoryTest, TheNewestFactWithAKeyWinsAndForgottenOnesAreGone) {
   remember("acme", "other", "nothing of that kind", 0.7);
   ASSERT_TRUE(index.rebuild(journal.log()));
   EXPECT_EQ(recall(index, "acme", "alpha7").memories_size(), 0);
-  EXPECT_EQ(recall(index, "acme", "code", 0.0).memories(0).text(), "the code is bravo8");
+  EXPECT_EQ(recall(index, "acme", "code", 1.4).memories(0).text(), "the code is bravo8");
   EXPECT_EQ(index.size("acme"), 2U);
   v1::MemoryEvent e;
   e.mutable_memory_forgotten()->set_reason("asked");

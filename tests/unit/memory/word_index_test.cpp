@@ -13,8 +13,8 @@ TEST(WordIndex, RareWordsRankFirstAndRemovalLeavesNothing) {
   index.add(3, "zyx-42 sat");
   const auto scores = index.search("sat zyx");
   ASSERT_EQ(scores.size(), 3u);
-  EXPECT_GT(scores.at(3), scores.at(1));
-  EXPECT_GT(scores.at(3), scores.at(2));
+  EXPECT_GT(scores.at(3).score, scores.at(1).score);
+  EXPECT_GT(scores.at(3).score, scores.at(2).score);
   index.remove(3);
   EXPECT_EQ(index.search("zyx").size(), 0u);
   EXPECT_EQ(index.search("sat").size(), 2u);
@@ -30,6 +30,26 @@ TEST(WordIndex, OrderOfAddingDoesNotMatter) {
   falling.remove(3);
   EXPECT_FALSE(falling.search("3").contains(3));
   EXPECT_TRUE(falling.search("3").contains(10));
+}
+
+TEST(WordIndex, FewFactsAreNotRankedByTheWordsOfTheQuestion) {
+  WordIndex index;
+  index.add(1, "Ada takes her coffee black");
+  index.add(2, "the meeting is on Monday and it is in the large room");
+  index.add(3, "we were to ask him");
+  const auto scores = index.search("how does Ada like it in the morning");
+  EXPECT_GT(scores.at(1).score, 0.1);
+  EXPECT_LT(scores.at(2).score, scores.at(1).score / 2);
+}
+
+TEST(WordIndex, AScoreIsTheShareOfWhatIsAsked) {
+  WordIndex index;
+  index.add(1, "alpha beta");
+  index.add(2, "gamma delta");
+  EXPECT_DOUBLE_EQ(index.search("alpha beta").at(1).score, 1.0);
+  EXPECT_NEAR(index.search("alpha gamma").at(1).score, 0.5, 1e-9);
+  EXPECT_LT(index.search("alpha omega").at(1).score, 1.0);
+  EXPECT_TRUE(index.search("").empty());
 }
 
 TEST(WordIndex, InALargeIndexCommonWordsCountOnlyAlone) {
