@@ -6,18 +6,8 @@
 #include <algorithm>
 #include <set>
 
-#include "actors/approvals/approvals.h"
+#include "actors/actor_types.h"
 #include "actors/code_digests.h"
-#include "actors/constitution/constitution.h"
-#include "actors/counter/counter.h"
-#include "actors/decision/decision.h"
-#include "actors/gateway/gateway.h"
-#include "actors/idempotency/idempotency.h"
-#include "actors/inference/inference.h"
-#include "actors/memory/memory.h"
-#include "actors/model/model.h"
-#include "actors/session/session.h"
-#include "actors/tenant/tenant.h"
 #include "actors/typed_actor.h"
 #include "schemas/base/sha256.h"
 
@@ -97,17 +87,7 @@ std::vector<const ActorType*> Catalog::all() const {
 
 std::unique_ptr<Catalog> standard_catalog() {
   std::vector<std::unique_ptr<ActorType>> types;
-  types.push_back(std::make_unique<TypedActor<CounterDecider>>());
-  types.push_back(std::make_unique<TypedActor<TenantDecider>>());
-  types.push_back(std::make_unique<TypedActor<SessionDecider>>());
-  types.push_back(std::make_unique<TypedActor<InferenceDecider>>());
-  types.push_back(std::make_unique<TypedActor<IdempotencyDecider>>());
-  types.push_back(std::make_unique<TypedActor<DecisionDecider>>());
-  types.push_back(std::make_unique<TypedActor<GatewayDecider>>());
-  types.push_back(std::make_unique<TypedActor<ModelDecider>>());
-  types.push_back(std::make_unique<TypedActor<MemoryDecider>>());
-  types.push_back(std::make_unique<TypedActor<ConstitutionDecider>>());
-  types.push_back(std::make_unique<TypedActor<ApprovalsDecider>>());
+  add_actor_types(types);
   return std::make_unique<Catalog>(std::move(types));
 }
 

@@ -91,7 +91,7 @@ RULES = {
         "wait for a state (condition variable, poll with a deadline), or use the virtual clock"),
     "room-readme": (
         "a reader finds purpose, entry points and invariants before the code",
-        "write README.md in the folder, at most 40 lines"),
+        "write README.md in the folder, at most 40 lines; an actor of one header and one source needs none"),
     "file-name": (
         "names can be guessed when they follow one form",
         "snake_case, .h and .cpp"),
