@@ -154,6 +154,8 @@ class Reader {
       c.turns = e.turn_started().turn();
       c.status = "running";
     } else if (e.has_model_answered()) {
+      if (!e.model_answered().answer().model().empty())
+        c.model = clean(e.model_answered().answer().model());
       c.prompt_tokens =
           static_cast<std::int64_t>(e.model_answered().answer().usage().prompt_tokens());
       c.completion_tokens =

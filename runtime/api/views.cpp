@@ -83,7 +83,11 @@ json::array strings(const google::protobuf::RepeatedPtrField<std::string>& list)
 
 json::object session(const v1::SessionState& s) {
   json::array turns;
-  for (const auto& t : s.turns()) turns.push_back(turn(t));
+  std::string model = s.model();  // asked for, until one has answered
+  for (const auto& t : s.turns()) {
+    turns.push_back(turn(t));
+    if (!t.model().empty()) model = t.model();
+  }
   json::object metadata;
   for (const auto& [k, v] : s.metadata()) metadata[k] = v;
   json::object out{{"session_id", s.session_id()},
@@ -92,7 +96,7 @@ json::object session(const v1::SessionState& s) {
                    {"status", session_status(s.status())},
                    {"created_at", iso_time(s.created_ms())},
                    {"updated_at", iso_time(s.updated_ms())},
-                   {"model", s.model()},
+                   {"model", std::move(model)},
                    {"constitution_hash", s.constitution_hash()},
                    {"metadata", std::move(metadata)},
                    {"turns", std::move(turns)}};

@@ -28,6 +28,7 @@ def a_session_reads_as_promised(w):
                  "turns"):
         check(name in state, f"no {name}: {state}")
     equal((state["tenant_id"], state["user"], state["status"]), ("demo", "ana", "completed"), "session")
+    check(state["model"], "who asks for no model is told which answered")
     turn = state["turns"][0]
     equal((turn["turn"], turn["prompt"], turn["answer"], turn["status"]),
           (1, "hello", "Hello from the script.", "completed"), "turn")
