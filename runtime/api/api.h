@@ -10,6 +10,7 @@
 #include "actors/actor_type.h"
 #include "runtime/api/frame_hub.h"
 #include "runtime/effects/runner.h"
+#include "runtime/host/deadlines.h"
 #include "runtime/host/host.h"
 #include "runtime/host/worker.h"
 #include "runtime/http/router.h"
@@ -39,6 +40,7 @@ struct Node {
   Host* host = nullptr;
   const actors::Catalog* catalog = nullptr;
   Clock* clock = nullptr;
+  Deadlines* deadlines = nullptr;
   FrameHub* frames = nullptr;
   TokenHub* tokens = nullptr;
   SlmClient* slm = nullptr;

@@ -21,6 +21,13 @@ class Wait : public std::enable_shared_from_this<Wait> {
 
   void begin(Submission submission) {
     auto self = shared_from_this();
+    late_ =
+        node_.deadlines->set(node_.clock->now_ms() + kDeadlineMs + 1000, [weak = weak_from_this()] {
+          if (auto alive = weak.lock())
+            alive->finish(
+                fail(Code::kDeadlineExceeded,
+                     "the model did not answer in time; ask again with the same Idempotency-Key"));
+        });
     listen_ = node_.frames->listen(actor_, [self](const FrameHub::Events& events) {
       for (const auto& e : events)
         if (e.event.type() == "inference.answered" || e.event.type() == "inference.embedded" ||
@@ -31,13 +38,6 @@ class Wait : public std::enable_shared_from_this<Wait> {
       if (!r) return self->finish(tl::unexpected(r.error()));
       self->accept(*r);
     });
-    node_.clock->call_at(
-        node_.clock->now_ms() + kDeadlineMs + 1000, [weak = std::weak_ptr<Wait>(self)] {
-          if (auto alive = weak.lock())
-            alive->finish(
-                fail(Code::kDeadlineExceeded,
-                     "the model did not answer in time; ask again with the same Idempotency-Key"));
-        });
   }
 
  private:
@@ -80,12 +80,14 @@ class Wait : public std::enable_shared_from_this<Wait> {
     const auto self = shared_from_this();  // the listener may hold the last other reference
     done_(std::move(result));
     listen_.reset();
+    late_.reset();
   }
 
   const Node& node_;
   const ActorKey actor_;
   const std::function<void(Result<Finished>)> done_;
   FrameHub::Token listen_;
+  Deadlines::Token late_;
   std::mutex mutex_;
   std::optional<Accepted> accepted_;
   std::optional<v1::InferenceState> end_;

@@ -301,6 +301,7 @@ class Node {
     n.host = host_.get();
     n.catalog = catalog_.get();
     n.clock = clock_.get();
+    n.deadlines = &deadlines_;
     n.frames = frames_.get();
     n.tokens = &tokens_;
     n.slm = slm_.get();
@@ -390,6 +391,7 @@ class Node {
   Worker worker_;
   std::unique_ptr<actors::Catalog> catalog_ = actors::standard_catalog();
   std::unique_ptr<Clock> clock_ = make_system_clock();
+  Deadlines deadlines_{*clock_};
   std::unique_ptr<events::Log> log_;
   std::unique_ptr<StateStore> store_;
   std::unique_ptr<security::Authenticator> authenticator_;
