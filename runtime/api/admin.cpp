@@ -1,8 +1,10 @@
 // Health, metrics, descriptions, and what an operator asks of a running node.
 #include <boost/json/array.hpp>
 #include <boost/json/serialize.hpp>
+#include <mutex>
 
 #include "projections/projections.h"
+#include "runtime/api/host_metrics.h"
 #include "runtime/api/projection_admin.h"
 #include "runtime/api/submit.h"
 #include "runtime/api/views.h"
@@ -53,38 +55,7 @@ json::array partitions(const Node& node) {
 }
 
 void refresh_metrics(const Node& node) {
-  auto& m = *node.metrics;
-  const auto& h = node.host->metrics();
-  const auto set = [&](const char* name, const char* help, double value) {
-    m.gauge(name, help).set(value);
-  };
-  set("soma_host_commands", "Commands submitted since start",
-      static_cast<double>(h.commands.load()));
-  set("soma_host_frames", "Frames committed since start", static_cast<double>(h.frames.load()));
-  set("soma_host_entries", "Commands committed since start", static_cast<double>(h.entries.load()));
-  set("soma_host_events", "Events committed since start", static_cast<double>(h.events.load()));
-  set("soma_host_replays", "Retries answered with the recorded reply",
-      static_cast<double>(h.replays.load()));
-  set("soma_host_rejections", "Commands refused by deciders",
-      static_cast<double>(h.rejections.load()));
-  set("soma_host_overloads", "Commands refused because a queue was full",
-      static_cast<double>(h.overloads.load()));
-  set("soma_host_effects_done", "Effects that ended well",
-      static_cast<double>(h.effects_done.load()));
-  set("soma_host_effects_failed", "Effect attempts that failed",
-      static_cast<double>(h.effects_failed.load()));
-  set("soma_host_effects_unknown", "Effects whose outcome is not known",
-      static_cast<double>(h.effects_unknown.load()));
-  set("soma_host_parked_actors", "Actors parked since start", static_cast<double>(h.parked.load()));
-  set("soma_host_commit_seconds_sum", "Sum of commit latencies",
-      static_cast<double>(h.commit_us_sum.load()) / 1e6);
-  std::size_t queued = 0, effects = 0;
-  for (const auto& p : node.host->status()) {
-    queued += p.queued;
-    effects += p.pending_effects;
-  }
-  set("soma_host_queued_commands", "Commands that wait in partitions", static_cast<double>(queued));
-  set("soma_host_pending_effects", "Effects not yet reported", static_cast<double>(effects));
+  refresh_host_metrics(node);
   refresh_projection_metrics(node);
 }
 
@@ -103,6 +74,8 @@ void register_public(http::Router& router, const Node& node) {
   public_route("/health/ready", "Is the node serving",
                [&node](auto, auto responder) { ready(node, responder); });
   public_route("/metrics", "Prometheus metrics", [&node](auto, auto responder) {
+    static std::mutex one_at_a_time;
+    const std::lock_guard lock(one_at_a_time);
     refresh_metrics(node);
     responder.send(http::text_response(200, node.metrics->render(), "text/plain; version=0.0.4"));
   });

@@ -155,9 +155,10 @@ void refresh_memory_metrics(const Node& node) {
   set("soma_memory_index_left_out", "Facts beyond a tenant's limits", m.left_out);
   set("soma_memory_index_lag_frames", "Records of the log not yet indexed",
       m.records_total > m.records_taken ? m.records_total - m.records_taken : 0);
-  set("soma_memory_recalls", "Searches since start", m.recalls);
-  node.metrics->gauge("soma_memory_recall_seconds_sum", "Time of searches, without embedding")
-      .set(static_cast<double>(m.recall_us) / 1e6);
+  node.metrics->counter("soma_memory_recalls_total", "Searches")
+      .reach(static_cast<double>(m.recalls));
+  node.metrics->counter("soma_memory_recall_seconds_total", "Time of searches, without embedding")
+      .reach(static_cast<double>(m.recall_us) / 1e6);
 }
 
 }  // namespace
@@ -169,15 +170,19 @@ void refresh_projection_metrics(const Node& node) {
   const auto set = [&](const char* name, const char* help, double value) {
     node.metrics->gauge(name, help).set(value);
   };
+  const auto total = [&](const char* name, const char* help, double value) {
+    node.metrics->counter(name, help).reach(value);
+  };
   const auto real = [](std::uint64_t n) { return static_cast<double>(n); };
   set("soma_projection_up", "Postgres is reached and followed", r.problem.empty());
   set("soma_projection_lag_frames", "Frames not yet in Postgres", real(node.projections->lag()));
-  set("soma_projection_rows", "Rows written since start", real(r.rows));
-  set("soma_projection_events", "Events read since start", real(r.events));
-  set("soma_projection_batches", "Transactions since start", real(r.batches));
-  set("soma_projection_rejected_rows", "Events that the tables could not show", real(r.rejected));
-  set("soma_projection_interruptions", "Connections lost or refused", real(r.failures));
-  set("soma_projection_busy_seconds", "Time spent on batches", r.busy_seconds);
+  total("soma_projection_rows_total", "Rows written", real(r.rows));
+  total("soma_projection_events_total", "Events read", real(r.events));
+  total("soma_projection_batches_total", "Transactions", real(r.batches));
+  total("soma_projection_rejected_rows_total", "Events that the tables could not show",
+        real(r.rejected));
+  total("soma_projection_interruptions_total", "Connections lost or refused", real(r.failures));
+  total("soma_projection_busy_seconds_total", "Time spent on batches", r.busy_seconds);
   set("soma_projection_rebuild_running", "A rebuild runs", r.rebuild.running);
   set("soma_projection_rebuild_rows_per_second", "Of the last rebuild",
       r.rebuild.seconds > 0 ? real(r.rebuild.rows) / r.rebuild.seconds : 0);

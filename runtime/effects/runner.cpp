@@ -1,6 +1,10 @@
 // Kinds of effects and how each is run.
 #include "runtime/effects/runner.h"
 
+#include <chrono>
+
+#include "runtime/effects/model_metrics.h"
+
 namespace soma::runtime {
 
 v1::Failure to_failure(const Error& error) {
@@ -49,8 +53,23 @@ class Runner final : public EffectRunner {
   struct Open {
     Job job;
     OnOutcome done;
+    std::chrono::steady_clock::time_point began = std::chrono::steady_clock::now();
     void end(Result<std::string> result) const { finish(job, done, std::move(result)); }
   };
+
+  // `error`: null when it went well.
+  static void measure(const RunnerParts& parts, const Open& open, const char* operation,
+                      const std::string& model, const Error* error) {
+    if (!parts.metrics) return;
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - open.began;
+    record_model_call(*parts.metrics,
+                      {operation, model,
+                       error ? std::string(code_name(error->code)) : std::string(), took.count()});
+  }
+  template <typename T>
+  static const Error* error_of(const Result<T>& result) {
+    return result ? nullptr : &result.error();
+  }
 
   template <typename Request>
   static bool parse(const Open& open, Request& request) {
@@ -66,7 +85,10 @@ class Runner final : public EffectRunner {
     request.set_call_id(open->job.effect.effect_id);  // cancel() knows only this id
     p_->client->when_ready(
         p_->chat_endpoint, [parts = p_, open, request](Result<SlmEndpoint> endpoint) {
-          if (!endpoint) return open->end(tl::unexpected(endpoint.error()));
+          if (!endpoint) {
+            measure(*parts, *open, "chat", {}, &endpoint.error());
+            return open->end(tl::unexpected(endpoint.error()));
+          }
           const std::string& id = request.call_id();
           const std::uint32_t attempt = open->job.effect.attempt;
           parts->tokens->begin(id, attempt);
@@ -76,7 +98,12 @@ class Runner final : public EffectRunner {
                 parts->tokens->publish(id, attempt, index, text);
               },
               [parts, open, id](Result<v1::ModelAnswer> answer) {
-                if (answer) answer->set_attempt(open->job.effect.attempt);
+                measure(*parts, *open, "chat", answer ? answer->model() : std::string(),
+                        error_of(answer));
+                if (answer) {
+                  answer->set_attempt(open->job.effect.attempt);
+                  if (parts->metrics) record_tokens(*parts->metrics, *answer);
+                }
                 parts->tokens->finish(id);  // first: whoever hears the outcome finds no call left
                 open->end(bytes(answer));
               });
@@ -89,10 +116,16 @@ class Runner final : public EffectRunner {
     if (!parse(*open, request)) return;
     p_->client->when_ready(
         p_->embedding_endpoint, [parts = p_, open, request](Result<SlmEndpoint> endpoint) {
-          if (!endpoint) return open->end(tl::unexpected(endpoint.error()));
+          if (!endpoint) {
+            measure(*parts, *open, "embeddings", {}, &endpoint.error());
+            return open->end(tl::unexpected(endpoint.error()));
+          }
           if (!request.model().empty()) endpoint->model = request.model();
           parts->client->embed(*endpoint, {request.texts().begin(), request.texts().end()},
-                               [open](Result<v1::EmbedResult> r) { open->end(bytes(r)); });
+                               [parts, open, model = endpoint->model](Result<v1::EmbedResult> r) {
+                                 measure(*parts, *open, "embeddings", model, error_of(r));
+                                 open->end(bytes(r));
+                               });
         });
   }
 

@@ -7,6 +7,7 @@
 #include "runtime/effects/slm_client.h"
 #include "runtime/effects/token_hub.h"
 #include "runtime/host/ports.h"
+#include "runtime/telemetry/metrics.h"
 
 namespace soma::runtime {
 
@@ -20,6 +21,7 @@ struct RunnerParts {
   SlmClient::Resolve chat_endpoint;  // an error: the model is not there now
   SlmClient::Resolve embedding_endpoint;
   RecallFunction recall;  // may be set before the first effect runs
+  Metrics* metrics = nullptr;
 };
 
 std::unique_ptr<EffectRunner> make_effect_runner(std::shared_ptr<RunnerParts> parts);

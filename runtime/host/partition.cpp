@@ -29,6 +29,7 @@ void Partition::submit(Submission submission, Host::OnAccepted done) {
   if (queued_.fetch_add(1, std::memory_order_relaxed) >= w_.parts.limits.queue_per_partition) {
     queued_.fetch_sub(1, std::memory_order_relaxed);
     w_.metrics->overloads.fetch_add(1, std::memory_order_relaxed);
+    w_.metrics->refuse(Code::kOverloaded);
     return done(fail(Code::kOverloaded, "the partition's queue is full; try again shortly"));
   }
   auto s = std::make_shared<Submission>(std::move(submission));
@@ -80,6 +81,7 @@ bool Partition::answer_known(const Submission& s, const Host::OnAccepted& done) 
   if (auto it = deciding_.find(s.command_id); it != deciding_.end()) {
     if (!s.request_hash.empty() && it->second.request_hash != s.request_hash) {
       w_.metrics->conflicts.fetch_add(1, std::memory_order_relaxed);
+      w_.metrics->refuse(Code::kConflict);
       done(fail(Code::kConflict, "this idempotency key was used for another request",
                 "Idempotency-Key"));
     } else {
@@ -104,6 +106,7 @@ void Partition::answer_recorded(const StateStore::DedupeRow& row, const std::str
                                 const Host::OnAccepted& done) {
   if (!hash.empty() && row.request_hash != hash) {
     w_.metrics->conflicts.fetch_add(1, std::memory_order_relaxed);
+    w_.metrics->refuse(Code::kConflict);
     return done(fail(Code::kConflict, "this idempotency key was used for another request",
                      "Idempotency-Key"));
   }

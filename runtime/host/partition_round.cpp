@@ -162,6 +162,7 @@ void Partition::take_entry(WorkPtr work) {
   Decided& d = work->decided;
   if (!d.entry) {
     w_.metrics->rejections.fetch_add(1, std::memory_order_relaxed);
+    w_.metrics->refuse(d.rejection.code);
     if (input.kind == Input::Kind::kClient) {
       // What it saw must be durable before it is refused because of it.
       std::vector<Host::OnAccepted> all{std::move(input.done)};

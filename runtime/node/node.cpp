@@ -250,6 +250,7 @@ class Node {
     if (!embed) return tl::unexpected(embed.error());
     effects_->client = slm_.get();
     effects_->tokens = &tokens_;
+    effects_->metrics = &metrics_;
     effects_->chat_endpoint = *chat;
     effects_->embedding_endpoint =
         has_remote && c_.slm_embedding == "off" ? SlmClient::Resolve(to_remote) : *embed;

@@ -17,6 +17,9 @@ namespace soma::runtime {
 void Counter::add(double n) const {
   if (impl_ != nullptr && n > 0) static_cast<prometheus::Counter*>(impl_)->Increment(n);
 }
+void Counter::reach(double total) const {
+  if (impl_ != nullptr) add(total - static_cast<prometheus::Counter*>(impl_)->Value());
+}
 void Gauge::set(double value) const {
   if (impl_ != nullptr) static_cast<prometheus::Gauge*>(impl_)->Set(value);
 }
@@ -25,6 +28,20 @@ void Gauge::add(double n) const {
 }
 void Histogram::observe(double value) const {
   if (impl_ != nullptr) static_cast<prometheus::Histogram*>(impl_)->Observe(value);
+}
+
+void Histogram::reach(const std::vector<double>& counts, double sum) const {
+  if (impl_ == nullptr) return;
+  auto* histogram = static_cast<prometheus::Histogram*>(impl_);
+  const auto known = histogram->Collect().histogram;
+  std::vector<double> more(counts.size());
+  std::uint64_t below = 0;  // Prometheus' buckets count all that is smaller, too
+  for (std::size_t i = 0; i < counts.size(); ++i) {
+    const auto upto = known.bucket.at(i).cumulative_count;
+    more[i] = counts[i] - static_cast<double>(upto - below);
+    below = upto;
+  }
+  histogram->ObserveMultiple(more, sum - known.sample_sum);
 }
 
 const std::vector<double>& latency_buckets() {

@@ -14,6 +14,7 @@ namespace soma::runtime {
 class Counter {
  public:
   void add(double n = 1) const;
+  void reach(double total) const;  // for what is counted elsewhere; one caller at a time
 
  private:
   friend class Metrics;
@@ -31,6 +32,9 @@ class Gauge {
 class Histogram {
  public:
   void observe(double value) const;
+  // For what is counted elsewhere: observations per bucket and their sum, since start. One caller
+  // at a time.
+  void reach(const std::vector<double>& counts, double sum) const;
 
  private:
   friend class Metrics;

@@ -44,6 +44,21 @@ class RunnerTest : public SlmTest {
   bool cancel = false;
 };
 
+TEST_F(RunnerTest, CallsAndTokensAreMeasuredUnderTheirModel) {
+  Metrics metrics;
+  parts->metrics = &metrics;
+  ASSERT_TRUE(run("slm.chat", request("e-1").SerializeAsString(), 1).has_result());
+  parts->chat_endpoint = [] { return Result<SlmEndpoint>(fail(Code::kModelUnavailable, "gone")); };
+  ASSERT_TRUE(run("slm.chat", request("e-1").SerializeAsString(), 1).has_failure());
+  const auto page = metrics.render();
+  EXPECT_NE(page.find("gen_ai_client_operation_duration_seconds_count{gen_ai_operation_name="
+                      "\"chat\",gen_ai_response_model="),
+            std::string::npos)
+      << page;
+  EXPECT_NE(page.find("error_type=\"model_unavailable\""), std::string::npos) << page;
+  EXPECT_NE(page.find("gen_ai_token_type=\"output\""), std::string::npos) << page;
+}
+
 TEST_F(RunnerTest, AChatsTokensReachTheHubAndItsAnswerTheDecider) {
   std::string heard;
   auto s = tokens.subscribe("e-1", [&](const TokenHub::Token& t) { heard += t.text; });

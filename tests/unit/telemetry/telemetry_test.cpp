@@ -108,6 +108,23 @@ TEST(Trace, ParsesOnlyWhatTheStandardAllows) {
     EXPECT_FALSE(parse_traceparent(bad).has_value()) << bad;
 }
 
+TEST(Metrics, WhatIsCountedElsewhereIsBroughtOver) {
+  Metrics metrics;
+  const auto counter = metrics.counter("c_total", "c");
+  counter.reach(3);
+  counter.reach(5);
+  counter.reach(4);  // a counter does not fall
+  const auto histogram = metrics.histogram("h_seconds", "h", {1, 2});
+  histogram.reach({1, 0, 2}, 9);
+  histogram.reach({1, 4, 2}, 15);
+  const auto page = metrics.render();
+  EXPECT_THAT(page, HasSubstr("c_total 5"));
+  EXPECT_THAT(page, HasSubstr("h_seconds_bucket{le=\"1\"} 1"));
+  EXPECT_THAT(page, HasSubstr("h_seconds_bucket{le=\"2\"} 5"));
+  EXPECT_THAT(page, HasSubstr("h_seconds_bucket{le=\"+Inf\"} 7"));
+  EXPECT_THAT(page, HasSubstr("h_seconds_sum 15"));
+}
+
 TEST(Trace, ChildrenKeepTheTrace) {
   const std::string parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
   const auto child = parse_traceparent(continue_trace(parent));
