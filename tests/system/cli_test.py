@@ -276,6 +276,9 @@ def stopped_folder(data, session):
     good(*at, "verify")
 
 
+SHELL = r"\S*[$#]"
+
+
 class Terminal:
     """A tmux session of 100 by 30 cells."""
 
@@ -306,6 +309,11 @@ class Terminal:
         except harness.Failure as failure:
             raise harness.Failure(f"{failure}\n--- screen\n{self.screen()}---") from None
 
+    def waits_with(self, prompt):
+        """Sees that the last line is this prompt and nothing else: what is typed now is read by it."""
+        wait_until(f"the prompt {prompt}", 20,
+                   lambda: re.search(f"(^|\n){prompt}\\s*$", self.screen().rstrip()), 0.05)
+
     def close(self):
         subprocess.run(["tmux", "-S", self.socket, "kill-server"], capture_output=True, check=False)
 
@@ -322,29 +330,38 @@ def terminal(folder, data, upstream):
         term.sees("was not confirmed")
         term.type(f"{harness.SOMA} chat")
         term.sees("Ctrl-D leaves")
+        term.waits_with("you>")
         term.type("What do bees make?")
         term.sees("policy allows")
         term.sees("soma> Bees make honey.")
+        term.waits_with("you>")
         term.key("Up")
         term.sees("you> What do bees make?")
         term.key("C-c")  # clears the line, leaves nothing
+        term.waits_with("you>")
         term.type("/why")
         term.sees("decision_id")
+        term.waits_with("you>")
         slow(upstream)
         term.type("Count to a thousand.")
         term.sees("soma> one")
         term.key("C-c")
         term.sees("cancelled")
+        term.waits_with("you>")
         upstream.script({"tokens": ["Still ", "here", "."]})
         term.type("Are you there?")
         screen = term.sees("soma> Still here.")
         check("Traceback" not in screen and "terminate called" not in screen, screen)
+        term.waits_with("you>")
         term.key("C-d")
         screen = term.sees("soma chat --session")
+        term.waits_with(SHELL)
         session = re.findall(r"--session (ses_\w+)", screen)[-1]
         term.type(f"clear; {harness.SOMA} chat --session {session}")
         term.sees("you> Are you there?")
+        term.waits_with("you>")
         term.key("C-d")
+        term.waits_with(SHELL)
         term.type("clear; NO_COLOR=1 " + harness.SOMA + " verify")
         term.sees("verified ")
     finally:
