@@ -2,7 +2,6 @@
 #include "runtime/node/node.h"
 
 #include <fcntl.h>
-#include <openssl/rand.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -10,7 +9,6 @@
 #include <cerrno>
 #include <chrono>
 #include <filesystem>
-#include <fstream>
 #include <future>
 #include <optional>
 #include <thread>
@@ -27,10 +25,10 @@
 #include "runtime/http/server.h"
 #include "runtime/node/first_constitution.h"
 #include "runtime/node/journal.h"
+#include "runtime/node/node_id.h"
 #include "runtime/security/tickets.h"
 #include "runtime/snapshots/rocks_store.h"
 #include "runtime/telemetry/log.h"
-#include "schemas/base/sha256.h"
 #include "schemas/json/json_text.h"
 
 namespace soma::runtime {
@@ -78,28 +76,6 @@ int exit_code(const Error& error) {
     default:
       return 1;
   }
-}
-
-Status write_atomically(const fs::path& path, const std::string& text) {
-  const fs::path temp = path.string() + ".new";
-  std::ofstream(temp) << text;
-  std::error_code error;
-  fs::rename(temp, path, error);
-  return error ? fail(Code::kIo, "cannot write " + path.string() + ": " + error.message())
-               : Status{};
-}
-
-Result<std::string> node_id_of(const Config& c) {
-  if (!c.node_id.empty()) return c.node_id;
-  const fs::path file = fs::path(c.data_dir) / "node_id";
-  std::string id;
-  if (std::ifstream(file) >> id) return id;
-  unsigned char random[8];
-  if (RAND_bytes(random, sizeof random) != 1)
-    return fail(Code::kInternal, "no randomness for a node id");
-  id = "node-" + hex({reinterpret_cast<const char*>(random), sizeof random});
-  if (auto ok = write_atomically(file, id + "\n"); !ok) return tl::unexpected(ok.error());
-  return id;
 }
 
 class Node {
