@@ -19,6 +19,8 @@ Error error_of(const v1::ClusterError& e) {
 
 struct ClusterHost::Core {
   Parts parts;
+  std::mutex mutex;
+  std::map<Errand*, std::shared_ptr<Errand>> waiting;  // for their next try
   std::atomic<bool> closed{false};
   std::atomic<int> inside{0};
 
@@ -65,9 +67,34 @@ class ClusterHost::Errand : public std::enable_shared_from_this<ClusterHost::Err
 
   void again() {
     auto& clock = *core_->parts.clock;
-    if (core_->closed || clock.now_ms() + pause_ms_ > until_ms_) return give_up();
-    clock.call_at(clock.now_ms() + pause_ms_, [self = shared_from_this()] { self->run(); });
+    if (clock.now_ms() + pause_ms_ > until_ms_) return give_up();
+    {
+      std::unique_lock lock(core_->mutex);
+      if (core_->closed) {
+        lock.unlock();
+        return give_up();
+      }
+      core_->waiting[this] = shared_from_this();
+    }
+    clock.call_at(clock.now_ms() + pause_ms_, [core = core_, weak = weak_from_this()] {
+      auto self = weak.lock();
+      if (!self) return;
+      {
+        std::lock_guard lock(core->mutex);
+        if (core->waiting.erase(self.get()) == 0) return;
+      }
+      self->run();
+    });
     pause_ms_ = std::min(pause_ms_ * 2, kLongestPauseMs);
+  }
+
+  void give_up() {
+    done(maybe_done_ && call_.has_submit()
+             ? fail(Code::kUnknownOutcome,
+                    "whether the command was recorded is not known; retry with the same "
+                    "Idempotency-Key")
+             : fail(Code::kUnavailable,
+                    "no node serves this part of the data just now; try again shortly"));
   }
 
  private:
@@ -78,15 +105,6 @@ class ClusterHost::Errand : public std::enable_shared_from_this<ClusterHost::Err
     const Error error = error_of(reply.answer.error());
     if (error.code == Code::kFenced) return again();
     done(tl::unexpected(error));
-  }
-
-  void give_up() {
-    done(maybe_done_ && call_.has_submit()
-             ? fail(Code::kUnknownOutcome,
-                    "whether the command was recorded is not known; retry with the same "
-                    "Idempotency-Key")
-             : fail(Code::kUnavailable,
-                    "no node serves this part of the data just now; try again shortly"));
   }
 
   const std::shared_ptr<Core> core_;
@@ -104,7 +122,13 @@ ClusterHost::ClusterHost(Parts parts) : core_(std::make_shared<Core>()) {
 ClusterHost::~ClusterHost() { close(); }
 
 void ClusterHost::close() {
-  core_->closed = true;
+  std::map<Errand*, std::shared_ptr<Errand>> waiting;
+  {
+    std::lock_guard lock(core_->mutex);
+    core_->closed = true;
+    waiting.swap(core_->waiting);
+  }
+  for (const auto& [p, errand] : waiting) errand->give_up();
   while (core_->inside > 0) std::this_thread::yield();
 }
 
