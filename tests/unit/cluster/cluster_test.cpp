@@ -1,9 +1,10 @@
 // Two nodes without a broker: one log, two hosts, and between them what nodes say to each other.
+#include "runtime/cluster/cluster.h"
+
 #include <gtest/gtest.h>
 
 #include <future>
 
-#include "runtime/cluster/cluster.h"
 #include "runtime/effects/http_loop.h"
 #include "tests/unit/host/fixture.h"
 
@@ -39,7 +40,17 @@ class ClusterOfTwo : public HostFixture {
         Cluster::start({name, "127.0.0.1:0", "", secret, 6000}, *log_, *catalog_, *clock_);
     ASSERT_TRUE(cluster) << cluster.error().message;
     m.cluster = std::move(*cluster);
-    HostParts parts{log_.get(), catalog_.get(),       clock_.get(), &runner_, m.store.get(), name, m.cluster->address(), limits_, 2, {}, m.cluster->shared()};
+    HostParts parts{log_.get(),
+                    catalog_.get(),
+                    clock_.get(),
+                    &runner_,
+                    m.store.get(),
+                    name,
+                    m.cluster->address(),
+                    limits_,
+                    2,
+                    {},
+                    m.cluster->shared()};
     auto local = start_host(std::move(parts));
     ASSERT_TRUE(local) << local.error().message;
     m.local = std::move(*local);
