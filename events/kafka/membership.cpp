@@ -2,88 +2,160 @@
 #include "events/kafka/membership.h"
 
 #include <atomic>
+#include <chrono>
+#include <mutex>
+#include <set>
 #include <thread>
 
 #include "events/kafka/client.h"
-#include "events/kafka/topics.h"
 
 namespace soma::events {
 
 namespace {
 
-constexpr int kPollMs = 100;
+using Clock = std::chrono::steady_clock;
+constexpr int kPollMs = 20;
+
+struct ListDeleter {
+  void operator()(rd_kafka_topic_partition_list_t* l) const {
+    rd_kafka_topic_partition_list_destroy(l);
+  }
+};
+using List = std::unique_ptr<rd_kafka_topic_partition_list_t, ListDeleter>;
+
+PartitionId partition_at(const rd_kafka_topic_partition_list_t* list, int i) {
+  return PartitionId{static_cast<std::uint32_t>(list->elems[i].partition)};
+}
 
 class Group final : public Membership {
  public:
-  Group(KafkaOptions kafka, MembershipOptions options, std::function<void(bool)> on_change)
+  Group(KafkaOptions kafka, MembershipOptions options, OnChange on_change)
       : kafka_(std::move(kafka)), options_(std::move(options)), on_change_(std::move(on_change)) {}
 
   ~Group() override {
     stopping_ = true;
     if (thread_.joinable()) thread_.join();
+    if (asked_back_) unassign();
     if (client_) rd_kafka_consumer_close(client_.get());
   }
 
   Status open() {
     if (auto ok = kafka::check_options(kafka_); !ok) return ok;
-    const std::string name = kafka_.topic_prefix + "soma.nodes";
-    if (kafka_.manage_topics)
-      if (auto ok = kafka::prepare_nodes_topic(kafka_, name); !ok) return ok;
     events_.on_rebalance = [this](rd_kafka_resp_err_t code, rd_kafka_topic_partition_list_t* list) {
       rebalance(code, list);
     };
     const kafka::Properties properties = {
-        {"group.id", name},
+        {"group.id", kafka_.topic_prefix + "soma.nodes"},
         {"group.instance.id", options_.node_id},
         {"partition.assignment.strategy", "cooperative-sticky"},
         {"session.timeout.ms", std::to_string(options_.session_timeout_ms)},
         {"heartbeat.interval.ms", std::to_string(options_.session_timeout_ms / 6)},
+        {"auto.offset.reset", "latest"},
         {"enable.auto.commit", "false"}};
     auto client = kafka::make_client(RD_KAFKA_CONSUMER, kafka_, properties, events_);
     if (!client) return tl::unexpected(client.error());
     client_ = std::move(*client);
     rd_kafka_poll_set_consumer(client_.get());
-    rd_kafka_topic_partition_list_t* topics = rd_kafka_topic_partition_list_new(1);
-    rd_kafka_topic_partition_list_add(topics, name.c_str(), RD_KAFKA_PARTITION_UA);
-    const auto code = rd_kafka_subscribe(client_.get(), topics);
-    rd_kafka_topic_partition_list_destroy(topics);
-    if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
-      return tl::unexpected(kafka::to_error(code, "cannot join " + name));
-    thread_ = std::thread([this] {
-      while (!stopping_)
-        if (auto* m = rd_kafka_consumer_poll(client_.get(), kPollMs)) rd_kafka_message_destroy(m);
-    });
+    const std::string topic = kafka::journal_topic(kafka_);
+    const List topics(rd_kafka_topic_partition_list_new(1));
+    rd_kafka_topic_partition_list_add(topics.get(), topic.c_str(), RD_KAFKA_PARTITION_UA);
+    if (const auto code = rd_kafka_subscribe(client_.get(), topics.get()); code != 0)
+      return tl::unexpected(kafka::to_error(code, "cannot join the group of nodes on " + topic));
+    thread_ = std::thread([this] { run(); });
     return {};
   }
 
-  bool chosen() const override { return chosen_; }
+  std::vector<PartitionId> given() const override {
+    std::lock_guard lock(mutex_);
+    return {given_.begin(), given_.end()};
+  }
+  void released(PartitionId partition) override {
+    std::lock_guard lock(mutex_);
+    in_use_.erase(partition);
+  }
+  void leave() override { leaving_ = true; }
+  bool left() const override { return left_; }
 
  private:
-  // No I/O here: the node acts on its own thread.
+  void run() {
+    bool unsubscribed = false;
+    while (!stopping_) {
+      if (auto* m = rd_kafka_consumer_poll(client_.get(), kPollMs)) rd_kafka_message_destroy(m);
+      if (leaving_ && !unsubscribed) {
+        // Not by closing alone: a static member that closes is waited for.
+        unsubscribed = true;
+        rd_kafka_unsubscribe(client_.get());
+      }
+      if (asked_back_ && all_released()) unassign();
+      if (unsubscribed && !asked_back_ && given().empty()) left_ = true;
+    }
+  }
+
+  bool all_released() const {
+    if (Clock::now() > release_until_) return true;
+    std::lock_guard lock(mutex_);
+    for (int i = 0; i < asked_back_->cnt; ++i)
+      if (in_use_.contains(partition_at(asked_back_.get(), i))) return false;
+    return true;
+  }
+
+  void unassign() {
+    const List list = std::move(asked_back_);
+    if (auto* error = rd_kafka_incremental_unassign(client_.get(), list.get()))
+      rd_kafka_error_destroy(error);
+  }
+
+  // On the thread that polls. No I/O here: the node acts on its own threads. librdkafka goes on
+  // with the rebalance when the partitions are unassigned, which waits for their release.
   void rebalance(rd_kafka_resp_err_t code, rd_kafka_topic_partition_list_t* list) {
-    const bool given = code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
-    rd_kafka_error_t* error = given ? rd_kafka_incremental_assign(client_.get(), list)
-                                    : rd_kafka_incremental_unassign(client_.get(), list);
-    if (error) rd_kafka_error_destroy(error);
-    if (given) rd_kafka_pause_partitions(client_.get(), list);
-    if (list->cnt == 0 || chosen_ == given) return;
-    chosen_ = given;
-    if (!stopping_) on_change_(given);
+    const bool gives = code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+    const bool lost = !gives && rd_kafka_assignment_lost(client_.get()) != 0;
+    {
+      std::lock_guard lock(mutex_);
+      for (int i = 0; i < list->cnt; ++i) {
+        const PartitionId p = partition_at(list, i);
+        if (gives) {
+          given_.insert(p);
+          in_use_.insert(p);
+        } else {
+          given_.erase(p);
+        }
+      }
+    }
+    if (gives) {
+      if (auto* error = rd_kafka_incremental_assign(client_.get(), list))
+        rd_kafka_error_destroy(error);
+      rd_kafka_pause_partitions(client_.get(), list);
+    } else {
+      if (asked_back_) unassign();
+      asked_back_.reset(rd_kafka_topic_partition_list_copy(list));
+      release_until_ = Clock::now() + std::chrono::milliseconds(options_.release_timeout_ms);
+      if (lost || stopping_) unassign();
+    }
+    if (stopping_) return;
+    for (int i = 0; i < list->cnt; ++i)
+      on_change_(partition_at(list, i), gives  ? Turn::kGiven
+                                        : lost ? Turn::kLost
+                                               : Turn::kAskedBack);
   }
 
   const KafkaOptions kafka_;
   const MembershipOptions options_;
-  const std::function<void(bool)> on_change_;
+  const OnChange on_change_;
   kafka::ClientEvents events_;
   kafka::Client client_;
-  std::atomic<bool> chosen_{false}, stopping_{false};
+  List asked_back_;  // the polling thread's
+  Clock::time_point release_until_;
+  mutable std::mutex mutex_;
+  std::set<PartitionId> given_, in_use_;
+  std::atomic<bool> stopping_{false}, leaving_{false}, left_{false};
   std::thread thread_;
 };
 
 }  // namespace
 
 Result<std::unique_ptr<Membership>> join_nodes(KafkaOptions kafka, MembershipOptions options,
-                                               std::function<void(bool)> on_change) {
+                                               Membership::OnChange on_change) {
   auto group = std::make_unique<Group>(std::move(kafka), std::move(options), std::move(on_change));
   if (auto ok = group->open(); !ok) return tl::unexpected(ok.error());
   return std::unique_ptr<Membership>(std::move(group));

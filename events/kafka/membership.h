@@ -1,9 +1,10 @@
-// Which node should own the journal, by a consumer group: a hint. The log alone says who owns.
+// Which node should own which partitions, by a consumer group: a hint. The log alone says who owns.
 #pragma once
 
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "events/kafka/kafka_log.h"
 
@@ -12,17 +13,28 @@ namespace soma::events {
 struct MembershipOptions {
   std::string node_id;  // static member: back within its session, a node keeps what it had
   std::int64_t session_timeout_ms = 6000;
+  std::int64_t release_timeout_ms = 10'000;  // then a partition is passed on though still in use
 };
 
-// Joins the group `PREFIXsoma.nodes` on the one-partition topic of that name; whoever is given the
-// partition should own the journal. Owned by the node; one thread, on which `on_change` is called
-// with whether it is this node's turn; it must not block.
+// Joins the group `PREFIXsoma.nodes` on the journal's topic; whoever is given a partition should
+// own it. Owned by the node; one thread, which calls `on_change` and must not be blocked by it.
 class Membership {
  public:
-  virtual ~Membership() = default;  // leaves after the session's time, as static members do
-  virtual bool chosen() const = 0;
+  enum class Turn : std::uint8_t {
+    kGiven,
+    kAskedBack,  // others wait for it: released() when it is no longer served
+    kLost,       // another may have it already
+  };
+  using OnChange = std::function<void(PartitionId, Turn)>;
+
+  virtual ~Membership() = default;  // without leave() the group waits for the session's time
+  virtual std::vector<PartitionId> given() const = 0;
+  virtual void released(PartitionId partition) = 0;
+  // Asks back all partitions; leaves the group when they are released. left() is true then.
+  virtual void leave() = 0;
+  virtual bool left() const = 0;
 };
 Result<std::unique_ptr<Membership>> join_nodes(KafkaOptions kafka, MembershipOptions options,
-                                               std::function<void(bool chosen)> on_change);
+                                               Membership::OnChange on_change);
 
 }  // namespace soma::events

@@ -221,18 +221,4 @@ Result<Journal> prepare_journal(const KafkaOptions& o, bool make) {
   return Journal{found->partitions, cluster.get()};
 }
 
-Status prepare_nodes_topic(const KafkaOptions& o, const std::string& name) {
-  ClientEvents events;
-  auto client = make_client(RD_KAFKA_PRODUCER, o, {}, events);
-  if (!client) return tl::unexpected(client.error());
-  auto found = describe(client->get(), name, o.read_timeout_ms);
-  if (!found) return tl::unexpected(found.error());
-  if (!found->exists)
-    return make_topic(client->get(), name, 1, std::min(found->brokers, kReplicationWished), {}, o);
-  if (found->partitions != 1)
-    return fail(Code::kConflict, "topic " + name + " must have one partition, and has " +
-                                     std::to_string(found->partitions) + ": delete it");
-  return {};
-}
-
 }  // namespace soma::events::kafka

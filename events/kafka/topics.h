@@ -16,7 +16,4 @@ struct Journal {
 // kConflict names the wrong setting and the command that mends it.
 Result<Journal> prepare_journal(const KafkaOptions& options, bool make);
 
-// The one-partition topic on which nodes agree whose turn it is; nothing is written to it.
-Status prepare_nodes_topic(const KafkaOptions& options, const std::string& name);
-
 }  // namespace soma::events::kafka

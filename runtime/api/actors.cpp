@@ -38,16 +38,17 @@ void list(const Node& node, const RequestPtr& r, const Responder& responder) {
     const auto limit = static_cast<std::size_t>(r->query_int("limit", kListDefault));
     const auto found =
         node.host->actors(r->tenant(), r->query_value("type").value_or(""), after, limit);
+    if (!found) return responder.send(problem_of(found.error()));
     json::array items;
-    for (const auto& place : found) {
+    for (const auto& place : *found) {
       json::object item = views::actor(place.actor);
       item["partition"] = place.partition.value;
       items.push_back(std::move(item));
     }
     json::value next;
-    if (found.size() == limit)
-      next = std::to_string(found.back().partition.value) + "/" + found.back().actor.type + "/" +
-             found.back().actor.id;
+    if (found->size() == limit)
+      next = std::to_string(found->back().partition.value) + "/" + found->back().actor.type + "/" +
+             found->back().actor.id;
     responder.send(
         http::json_response(200, json::object{{"items", std::move(items)}, {"next_cursor", next}}));
   });

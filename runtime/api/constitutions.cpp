@@ -18,7 +18,7 @@ bool Constitutions::usable(const Known& known) const {
 
 void Constitutions::one(Host& host, const std::string& tenant,
                         std::function<void(Result<Known>)> done) {
-  if (auto known = remembered(tenant)) return done(std::move(*known));
+  if (auto known = remembered(tenant); known && host.observes_all()) return done(std::move(*known));
   host.read(actors::constitution_key(tenant), [this, tenant,
                                                done = std::move(done)](Result<StateView> view) {
     if (!view) return done(tl::unexpected(view.error()));

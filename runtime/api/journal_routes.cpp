@@ -117,6 +117,11 @@ json::array journal_partitions(const std::vector<Journal::Summary>& summaries) {
          {"number", s.number.value},
          {"oldest", s.oldest_ms ? json::value(views::iso_time(s.oldest_ms)) : json::value(nullptr)},
          {"newest", s.newest_ms ? json::value(views::iso_time(s.newest_ms)) : json::value(nullptr)},
+         {"owner", s.owner},
+         {"owner_address", s.owner_address},
+         {"since",
+          s.owned_since_ms ? json::value(views::iso_time(s.owned_since_ms)) : json::value(nullptr)},
+         {"lag", s.frames ? s.records - s.last.value - 1 : s.records},
          {"head", soma::hex(s.head)}});
   return items;
 }

@@ -29,8 +29,11 @@ struct Config {
   std::uint64_t kafka_session_timeout_ms = 6000;
   std::map<std::string, std::string> kafka_client;  // further properties of librdkafka
   std::string node_id;                              // empty: made at first start
-  std::string postgres_url;                         // empty: private cluster
-  std::string slm_openai_base_url;                  // empty: local model
+  std::string cluster_listen = "127.0.0.1:0";       // for the other nodes
+  std::string cluster_advertise;                    // empty: as bound
+  std::string cluster_secret;
+  std::string postgres_url;         // empty: private cluster
+  std::string slm_openai_base_url;  // empty: local model
   std::string slm_openai_api_key;
   std::string slm_openai_model;
   std::string slm_local = "auto";                      // auto, off, or a GGUF file

@@ -14,21 +14,28 @@ namespace soma::runtime {
 namespace {
 
 constexpr std::int64_t kExpireEveryMs = 10 * 60 * 1000;
+constexpr std::int64_t kResendEveryMs = 300;
 
-class HostImpl final : public Host {
+class HostImpl final : public PartitionHost {
  public:
   HostImpl(HostParts parts, std::unique_ptr<ExecutorFactory> executors, bool inline_background)
       : executors_(std::move(executors)), world_(std::make_shared<PartitionWorld>()) {
     if (!inline_background) background_ = std::make_unique<Worker>("soma-store");
     auto& w = *world_;
     w.parts = std::move(parts);
+    if (!inline_background && w.parts.shared) prover_ = std::make_unique<Worker>("soma-prove");
     for (auto& observer : w.parts.observers) on_frame(std::move(observer));
     w.executors = executors_.get();
     w.metrics = &metrics_;
     w.observe = [this](const events::ValidFrame& frame) { observe(frame); };
     w.relay = [this](PartitionId source, v1::OutboxItem item) { relay(source, std::move(item)); };
     w.acknowledge = [this](PartitionId source, PartitionId target, std::uint64_t number) {
+      const auto& shared = world_->parts.shared;
+      if (shared && !here(source)) return shared->acknowledge(source, target, number);
       partitions_[source.value]->acknowledged(target, number);
+    };
+    w.prove = [this](std::function<void()> task) {
+      prover_ ? prover_->post(std::move(task)) : task();
     };
     w.ask_resend = [this](PartitionId target) {
       for (auto& p : partitions_) p->resend_to(target);
@@ -56,13 +63,32 @@ class HostImpl final : public Host {
       for (auto& p : partitions_) p->forget();
     }
     background_.reset();
+    prover_.reset();
     partitions_.clear();
     executors_.reset();
   }
 
-  void open() {
-    for (auto& p : partitions_) p->open();
+  void start() {
+    if (!world_->parts.shared)
+      for (auto& p : partitions_) p->open();
+    else
+      schedule_resend();
     schedule_tick();
+  }
+
+  bool here(PartitionId partition) const override { return partitions_[partition.value]->here(); }
+  void open(PartitionId partition) override { partitions_[partition.value]->open(); }
+  void close(PartitionId partition, std::function<void()> closed) override {
+    partitions_[partition.value]->close(std::move(closed));
+  }
+  void claimed_elsewhere(PartitionId partition, Epoch epoch) override {
+    partitions_[partition.value]->claimed_elsewhere(epoch);
+  }
+  void receive(PartitionId source, PartitionId target, v1::OutboxItem item) override {
+    partitions_[target.value]->receive(source, std::move(item));
+  }
+  void acknowledged(PartitionId source, PartitionId target, std::uint64_t number) override {
+    partitions_[source.value]->acknowledged(target, number);
   }
 
   void submit(Submission submission, OnAccepted done) override {
@@ -90,6 +116,7 @@ class HostImpl final : public Host {
                                             std::size_t limit) const override {
     const PartitionId id = partition_of(actor, static_cast<std::uint32_t>(partitions_.size()));
     // The tail first: what moves to the store meanwhile is then seen twice, never missed.
+    if (!here(id)) return fail(Code::kFenced, "the partition is another node's");
     auto tail = partitions_[id.value]->tail_history(actor);
     const auto generation = world_->parts.store->generation();
     auto rows = world_->parts.store->history(id, actor, after, limit);
@@ -116,7 +143,8 @@ class HostImpl final : public Host {
 
   std::vector<PartitionStatus> status() const override {
     std::vector<PartitionStatus> out;
-    for (const auto& p : partitions_) out.push_back(p->status());
+    for (const auto& p : partitions_)
+      if (!world_->parts.shared || p->here()) out.push_back(p->status());
     return out;
   }
 
@@ -127,25 +155,35 @@ class HostImpl final : public Host {
     return out;
   }
 
-  std::vector<ActorPlace> actors(const std::string& tenant, const std::string& type,
-                                 const std::optional<ActorPlace>& after,
-                                 std::size_t limit) const override {
+  Result<std::vector<ActorPlace>> actors(const std::string& tenant, const std::string& type,
+                                         const std::optional<ActorPlace>& after,
+                                         std::size_t limit) const override {
     std::vector<ActorPlace> out;
     for (const auto& p : partitions_) {
-      const PartitionId id = p->id();
-      if (after && id < after->partition) continue;
-      const ActorKey* from = after && after->partition == id ? &after->actor : nullptr;
-      // The tail first: what moves to the store meanwhile is then seen twice, never missed.
-      auto keys = p->tail_actors(tenant, type, from);
-      for (auto& key : world_->parts.store->list(id, tenant, type, from, limit - out.size()))
-        keys.push_back(std::move(key));
-      std::sort(keys.begin(), keys.end(), StateStore::store_order);
-      keys.erase(std::unique(keys.begin(), keys.end()), keys.end());
-      for (auto& key : keys) {
-        if (out.size() >= limit) return out;
-        out.push_back({id, std::move(key)});
-      }
+      if (after && p->id() < after->partition) continue;
+      const ActorKey* from = after && after->partition == p->id() ? &after->actor : nullptr;
+      auto more = actors_in(p->id(), tenant, type, from, limit - out.size());
+      if (!more) return more;
+      std::move(more->begin(), more->end(), std::back_inserter(out));
+      if (out.size() >= limit) break;
     }
+    return out;
+  }
+
+  Result<std::vector<ActorPlace>> actors_in(PartitionId id, const std::string& tenant,
+                                            const std::string& type, const ActorKey* after,
+                                            std::size_t limit) const override {
+    const auto& p = partitions_[id.value];
+    if (!p->here()) return fail(Code::kFenced, "the partition is another node's");
+    // The tail first: what moves to the store meanwhile is then seen twice, never missed.
+    auto keys = p->tail_actors(tenant, type, after);
+    for (auto& key : world_->parts.store->list(id, tenant, type, after, limit))
+      keys.push_back(std::move(key));
+    std::sort(keys.begin(), keys.end(), StateStore::store_order);
+    keys.erase(std::unique(keys.begin(), keys.end()), keys.end());
+    std::vector<ActorPlace> out;
+    for (auto& key : keys)
+      if (out.size() < limit) out.push_back({id, std::move(key)});
     return out;
   }
 
@@ -194,7 +232,10 @@ class HostImpl final : public Host {
 
   void relay(PartitionId source, v1::OutboxItem item) {
     metrics_.relayed.fetch_add(1, std::memory_order_relaxed);
-    partition(actors::to_key(item.send().to())).receive(source, std::move(item));
+    const PartitionId target = partition(actors::to_key(item.send().to())).id();
+    const auto& shared = world_->parts.shared;
+    if (shared && !here(target)) return shared->relay(source, target, std::move(item));
+    partitions_[target.value]->receive(source, std::move(item));
   }
 
   void observe(const events::ValidFrame& frame) {
@@ -219,6 +260,15 @@ class HostImpl final : public Host {
     expired_ms_ = now;
     w.parts.store->expire_dedupe(now - w.parts.limits.dedupe_keep_ms);
   }
+  void schedule_resend() {
+    auto& clock = *world_->parts.clock;
+    clock.call_at(clock.now_ms() + kResendEveryMs, [ticks = ticks_] {
+      std::lock_guard lock(ticks->mutex);
+      if (!ticks->host) return;
+      for (auto& p : ticks->host->partitions_) p->resend_stale();
+      ticks->host->schedule_resend();
+    });
+  }
   void schedule_tick() {
     auto& clock = *world_->parts.clock;
     clock.call_at(clock.now_ms() + world_->parts.limits.checkpoint_every_ms, [ticks = ticks_] {
@@ -234,6 +284,7 @@ class HostImpl final : public Host {
   std::unique_ptr<ExecutorFactory> executors_;
   std::shared_ptr<PartitionWorld> world_;
   std::unique_ptr<Worker> background_;  // store writes, off the commit path
+  std::unique_ptr<Worker> prover_;      // reads of the log for reads of states
   std::vector<std::shared_ptr<Partition>> partitions_;
   std::shared_mutex observers_mutex_;
   std::vector<std::pair<std::uint64_t, std::shared_ptr<OnFrame>>> observers_;
@@ -250,20 +301,20 @@ Status check(const HostParts& parts) {
 
 }  // namespace
 
-Result<std::unique_ptr<Host>> start_host(HostParts parts) {
+Result<std::unique_ptr<PartitionHost>> start_host(HostParts parts) {
   if (auto ok = check(parts); !ok) return tl::unexpected(ok.error());
   const std::size_t threads = parts.threads;
   auto host = std::make_unique<HostImpl>(std::move(parts), make_caf_executors(threads), false);
-  host->open();
-  return std::unique_ptr<Host>(std::move(host));
+  host->start();
+  return std::unique_ptr<PartitionHost>(std::move(host));
 }
 
-Result<std::unique_ptr<Host>> start_host_on(HostParts parts,
-                                            std::unique_ptr<ExecutorFactory> executors) {
+Result<std::unique_ptr<PartitionHost>> start_host_on(HostParts parts,
+                                                     std::unique_ptr<ExecutorFactory> executors) {
   if (auto ok = check(parts); !ok) return tl::unexpected(ok.error());
   auto host = std::make_unique<HostImpl>(std::move(parts), std::move(executors), true);
-  host->open();
-  return std::unique_ptr<Host>(std::move(host));
+  host->start();
+  return std::unique_ptr<PartitionHost>(std::move(host));
 }
 
 }  // namespace soma::runtime

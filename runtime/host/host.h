@@ -15,6 +15,7 @@
 #include "schemas/base/errors.h"
 #include "schemas/base/ids.h"
 #include "soma/v1/frame.pb.h"
+#include "soma/v1/host.pb.h"
 
 namespace soma::runtime {
 
@@ -68,6 +69,9 @@ class Host {
   virtual void submit(Submission submission, OnAccepted done) = 0;
   // State after every acknowledged command (I3): waits until what it shows is durable and valid.
   virtual void read(ActorKey actor, OnState done) = 0;
+  // Whether observers see all frames of every actor before anyone is answered: what they remember
+  // is then as good as a read.
+  virtual bool observes_all() const { return true; }
   // Every frame found valid from now on, in order per partition, before the replies of its
   // commands.
   virtual std::uint64_t on_frame(OnFrame observer) = 0;
@@ -109,9 +113,9 @@ class Host {
   };
   // A tenant's actors that have events (of one type, unless it is empty), by partition and name,
   // from after `after` on. Blocking; off host threads.
-  virtual std::vector<ActorPlace> actors(const std::string& tenant, const std::string& type,
-                                         const std::optional<ActorPlace>& after,
-                                         std::size_t limit) const = 0;
+  virtual Result<std::vector<ActorPlace>> actors(const std::string& tenant, const std::string& type,
+                                                 const std::optional<ActorPlace>& after,
+                                                 std::size_t limit) const = 0;
 
   // An actor that cannot decide, and the commands that wait for it, the oldest first.
   struct ParkedActor {
@@ -134,6 +138,26 @@ class Host {
   virtual bool drain(std::int64_t timeout_ms) = 0;
 };
 
+// The host of the partitions that this node owns. One that it does not own answers kFenced to
+// everything, before anything has happened. Thread-safe.
+class PartitionHost : public Host {
+ public:
+  virtual bool here(PartitionId partition) const = 0;  // opened, and not given away
+  virtual void open(PartitionId partition) = 0;        // claims, recovers, serves; returns at once
+  // What is under way ends, a checkpoint is written, memory goes; then `closed`, on a host thread.
+  virtual void close(PartitionId partition, std::function<void()> closed) = 0;
+  // Another node's claim was read: at once without the partition, unless it is ours by a later one.
+  virtual void claimed_elsewhere(PartitionId partition, Epoch epoch) = 0;
+  // Sends between partitions, from and to those of other nodes; each may come again.
+  virtual void receive(PartitionId source, PartitionId target, v1::OutboxItem item) = 0;
+  virtual void acknowledged(PartitionId source, PartitionId target, std::uint64_t number) = 0;
+  // Of one partition, those after `after`.
+  virtual Result<std::vector<ActorPlace>> actors_in(PartitionId partition,
+                                                    const std::string& tenant,
+                                                    const std::string& type, const ActorKey* after,
+                                                    std::size_t limit) const = 0;
+};
+
 struct HostParts {
   events::Log* log = nullptr;  // not owned; outlives the host
   const actors::Catalog* catalog = nullptr;
@@ -145,17 +169,25 @@ struct HostParts {
   HostLimits limits;
   std::size_t threads = 2;
   std::vector<Host::OnFrame> observers;  // from the first frame on
-  // Another node has claimed a partition that was served here. Where it is set, the partition is
-  // not claimed back. On a host thread; must not block.
-  std::function<void(PartitionId)> on_fenced;
+  // For one node of several. Nothing is opened at start but by open(); a partition that another
+  // node claims is given away, not claimed back; what is read in memory is shown only after the log
+  // was asked whether somebody else has claimed since.
+  struct Shared {
+    // Another node owns the partition now. On a host thread; must not block.
+    std::function<void(PartitionId)> on_fenced;
+    // For partitions of other nodes; may lose what they are given: it is given again.
+    std::function<void(PartitionId source, PartitionId target, v1::OutboxItem item)> relay;
+    std::function<void(PartitionId source, PartitionId target, std::uint64_t number)> acknowledge;
+  };
+  std::optional<Shared> shared;
 };
 
-// Opens every partition of the log: claims, recovers, serves while restoring. Returns before they
-// serve.
-Result<std::unique_ptr<Host>> start_host(HostParts parts);
+// Opens every partition of the log, unless it is shared: claims, recovers, serves while restoring.
+// Returns before they serve.
+Result<std::unique_ptr<PartitionHost>> start_host(HostParts parts);
 
 // The same host on other executors, with store writes inline: for the simulator, in one thread.
-Result<std::unique_ptr<Host>> start_host_on(HostParts parts,
-                                            std::unique_ptr<ExecutorFactory> executors);
+Result<std::unique_ptr<PartitionHost>> start_host_on(HostParts parts,
+                                                     std::unique_ptr<ExecutorFactory> executors);
 
 }  // namespace soma::runtime

@@ -8,7 +8,9 @@ namespace soma::runtime {
 
 namespace {
 constexpr std::size_t kMaxShownEffects = 1000;
-}
+constexpr std::size_t kResendAtOnce = 256;
+constexpr char kElsewhere[] = "this part of the data is served by another node";
+}  // namespace
 
 Partition::Partition(PartitionId id, std::shared_ptr<const PartitionWorld> world)
     : id_(id),
@@ -116,6 +118,7 @@ void Partition::answer_recorded(const StateStore::DedupeRow& row, const std::str
 
 // What a client is told; `problem_` may name files and is the operator's.
 Error Partition::not_serving() const {
+  if (!here_ || leaving_) return {Code::kFenced, kElsewhere, {}};
   if (disk_full_) return {Code::kStorageFull, kDiskFull, {}};
   if (phase_ == Phase::kDraining || phase_ == Phase::kClosed)
     return {Code::kUnavailable, "the node is stopping", {}};
@@ -133,7 +136,7 @@ void Partition::enqueue(Input input) {
 
 void Partition::receive(PartitionId source, v1::OutboxItem item) {
   post([this, source, item = std::move(item)] {
-    if (phase_ != Phase::kServing && phase_ != Phase::kDraining)
+    if ((phase_ != Phase::kServing && phase_ != Phase::kDraining) || leaving_)
       return;                                  // the source sends again when asked
     if (parked_inputs_ >= kMaxParked) return;  // waits at its source until there is room
     const std::uint64_t number = item.send().number();
@@ -187,6 +190,85 @@ void Partition::refuse_all(const Error& error) {
   for (auto& [id, dedupe] : deciding_)
     for (auto& [hash, done] : dedupe.waiting) done(tl::unexpected(error));
   deciding_.clear();
+}
+
+// A send or its acknowledgement got lost on its way to or from another node. What did not move
+// since the last call goes again.
+void Partition::resend_stale() {
+  post([this] {
+    if (!here_) return;
+    std::map<std::uint32_t, std::uint64_t> oldest;
+    for (auto it = outbox_.begin(); it != outbox_.end();
+         it = outbox_.lower_bound({it->first.first + 1, 0})) {
+      const auto [target, number] = it->first;
+      oldest[target] = number;
+      const auto before = waited_.find(target);
+      if (before == waited_.end() || before->second != number) continue;
+      std::size_t sent = 0;
+      for (auto item = it;
+           item != outbox_.end() && item->first.first == target && sent < kResendAtOnce;
+           ++item, ++sent)
+        w_.relay(id_, item->second);
+    }
+    waited_ = std::move(oldest);
+  });
+}
+
+void Partition::close(std::function<void()> closed) {
+  post([this, closed = std::move(closed)]() mutable {
+    if (phase_ != Phase::kServing && phase_ != Phase::kDraining) {
+      go_away({Code::kFenced, kElsewhere, {}});
+      return closed();
+    }
+    leaving_ = true;
+    phase_ = Phase::kDraining;
+    drained_.push_back([this, closed = std::move(closed)] {
+      go_away({Code::kFenced, kElsewhere, {}});
+      closed();
+    });
+    want_checkpoint_ = true;
+    pump();
+  });
+}
+
+// Nothing of it is kept in memory; the snapshots stay, as a start for the next time.
+void Partition::go_away(const Error& told) {
+  phase_ = Phase::kAway;
+  here_ = false;
+  leaving_ = false;
+  disk_full_ = false;
+  ++generation_;
+  fail_all(told);
+  refuse_all({Code::kFenced, kElsewhere, {}});
+  checkpointing_ = want_checkpoint_ = again_ = false;
+  writer_.reset();
+  entities_.clear();
+  recent_.clear();
+  writing_.clear();
+  outbox_.clear();
+  parked_.clear();
+  parked_inputs_ = 0;
+  parked_changed_ = true;
+  {
+    std::lock_guard lock(ledger_mutex_);
+    for (const auto& [actor, items] : ledger_.all())
+      for (const auto& [id, item] : items)
+        if (item.state == EffectLedger::State::kRunning) w_.parts.effects->cancel(id);
+    ledger_.clear();
+  }
+  {
+    std::lock_guard lock(shared_mutex_);
+    tail_.clear();
+  }
+  problem_.clear();
+  publish_status();
+}
+
+void Partition::claimed_elsewhere(Epoch epoch) {
+  post([this, epoch] {
+    if (here_ && fence_.epoch() < epoch && phase_ != Phase::kRecovering)
+      fail_partition({Code::kFenced, "another node has claimed the partition", {}});
+  });
 }
 
 void Partition::drain(std::function<void()> drained) {

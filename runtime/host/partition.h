@@ -23,6 +23,7 @@ struct PartitionWorld {
   HostMetrics* metrics = nullptr;
   std::function<void(const events::ValidFrame&)> observe;
   std::function<void(PartitionId source, v1::OutboxItem item)> relay;  // to the item's partition
+  std::function<void(std::function<void()>)> prove;  // questions to the log; they may wait for it
   std::function<void(PartitionId source, PartitionId target, std::uint64_t number)> acknowledge;
   std::function<void(PartitionId target)> ask_resend;     // target serves again
   std::function<void(std::function<void()>)> background;  // store writes
@@ -43,7 +44,11 @@ class Partition : public std::enable_shared_from_this<Partition> {
   // Thread-safe.
   void submit(Submission submission, Host::OnAccepted done);
   void read(ActorKey actor, Host::OnState done);
-  void open();                                            // claim and recover, then serve
+  void open();                                // claim and recover, then serve
+  void close(std::function<void()> closed);   // serve to the end, then give it away
+  void claimed_elsewhere(Epoch epoch);        // as read in the log
+  bool here() const { return here_.load(); }  // opened, and not given away
+  void resend_stale();                        // sends that have waited since the last call
   void receive(PartitionId source, v1::OutboxItem item);  // a send from another partition
   void acknowledged(PartitionId target, std::uint64_t number);
   void resend_to(PartitionId target);
@@ -121,7 +126,8 @@ class Partition : public std::enable_shared_from_this<Partition> {
     kServing,
     kReadOnly,  // the disk is full: states are served, nothing is decided
     kDraining,
-    kFenced
+    kFenced,
+    kAway  // another node's
   };
   // An actor whose decide threw. Its commands wait in order.
   struct Parked {
@@ -140,6 +146,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
                        const Host::OnAccepted& done);
   void enqueue(Input input);
   void refuse_all(const Error& error);
+  void go_away(const Error& told);
   Error not_serving() const;
   void fail_all(const Error& error);  // what is decided and not yet durable
 
@@ -159,6 +166,8 @@ class Partition : public std::enable_shared_from_this<Partition> {
   void frame_done(const std::shared_ptr<PendingFrame>& pending,
                   const events::FrameWriter::Outcome& outcome);
   void complete_later(Completion completion);
+  void start_proof();
+  void proven(const Status& ours, Offset up_to);
   std::shared_ptr<Entity> entity(const ActorKey& key);
   // Snapshot and tail into a fresh entity. Called on the entity's executor, or here while nothing
   // is out.
@@ -174,6 +183,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
 
   // partition_recovery.cpp
   void recover();
+  void recover_after(std::int64_t ms);
   Status claim_and_read();
   void read_tail(const events::ValidFrame& frame);
   void serve_reads(const Error& why);
@@ -208,6 +218,8 @@ class Partition : public std::enable_shared_from_this<Partition> {
   std::unique_ptr<events::FrameWriter> writer_;
   Offset observed_;  // observers have seen what stands before it
   bool draining_ = false;
+  bool leaving_ = false;  // to another node, when all has ended
+  std::atomic<bool> here_{false};
   events::Fence fence_;  // as of the last valid frame
   Offset next_offset_;   // after it
   Offset last_offset_;   // of it
@@ -225,6 +237,9 @@ class Partition : public std::enable_shared_from_this<Partition> {
   std::vector<WorkPtr> entries_;  // as they came back from their actors
   std::uint64_t next_order_ = 0;
   std::vector<Completion> aside_;  // rejections and reads: they wait for what they saw
+  // What was read while nothing was in flight, until the log says that nobody else has claimed.
+  std::vector<Completion> to_prove_, in_proof_;
+  bool proving_ = false;
 
   std::deque<std::shared_ptr<PendingFrame>> in_flight_;
   std::unordered_map<std::string, Dedupe> deciding_;               // command ids not yet valid
@@ -238,6 +253,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
   EffectLedger ledger_;
 
   std::map<std::uint32_t, std::uint64_t> last_sent_;  // per target
+  std::map<std::uint32_t, std::uint64_t> waited_;     // oldest unacknowledged send, when last asked
   std::map<std::pair<std::uint32_t, std::uint64_t>, v1::OutboxItem>
       outbox_;                                         // by target and number
   std::map<std::uint32_t, std::uint64_t> high_water_;  // durable, per source

@@ -43,7 +43,21 @@ Result<std::optional<StateStore::Checkpoint>> usable_checkpoint(const HostParts&
 }  // namespace
 
 void Partition::open() {
-  post([this] { recover(); });
+  here_ = true;
+  post([this] {
+    here_ = true;
+    if (phase_ == Phase::kClosed || phase_ == Phase::kAway || phase_ == Phase::kFenced) recover();
+  });
+}
+
+void Partition::recover_after(std::int64_t ms) {
+  w_.parts.clock->call_at(w_.parts.clock->now_ms() + ms, [self = weak_from_this()] {
+    auto alive = self.lock();
+    if (!alive) return;
+    alive->post([p = alive.get()] {
+      if (p->phase_ == Phase::kRecovering) p->recover();
+    });
+  });
 }
 
 void Partition::recover() {
@@ -63,11 +77,9 @@ void Partition::recover() {
     refuse_all(not_serving());
     publish_status();
     if (final) return;
+    if (done.error().code == Code::kFenced && w_.parts.shared) return fail_partition(done.error());
     back_off_ms_ = std::min(kMaxBackOffMs, back_off_ms_ * 2);
-    w_.parts.clock->call_at(w_.parts.clock->now_ms() + back_off_ms_, [self = weak_from_this()] {
-      if (auto alive = self.lock()) alive->open();
-    });
-    return;
+    return recover_after(back_off_ms_);
   }
   back_off_ms_ = 20;
   problem_.clear();
@@ -320,7 +332,11 @@ void Partition::load(Entity& entity, PartitionId id, const PartitionWorld& world
 // What is with its actor just now is told when it comes back.
 void Partition::fail_all(const Error& error) {
   const auto in_flight = std::exchange(in_flight_, {});
-  const auto aside = std::exchange(aside_, {});
+  auto aside = std::exchange(aside_, {});
+  for (auto* more : {&to_prove_, &in_proof_}) {
+    std::move(more->begin(), more->end(), std::back_inserter(aside));
+    more->clear();
+  }
   const auto entries = std::exchange(entries_, {});
   auto retry = std::exchange(retry_, {});
   round_ = false;
@@ -351,16 +367,16 @@ void Partition::fail_partition(const Error& error) {
   checkpointing_ = false;
   want_checkpoint_ = false;
   writer_.reset();
-  if (error.code == Code::kFenced && w_.parts.on_fenced) {
-    phase_ = Phase::kFenced;
-    publish_status();
-    return w_.parts.on_fenced(id_);
+  if (w_.parts.shared && (leaving_ || error.code == Code::kFenced)) {
+    const bool fenced = !leaving_;
+    go_away(told);
+    for (auto& done : std::exchange(drained_, {})) done();
+    if (fenced) w_.parts.shared->on_fenced(id_);
+    return;
   }
   publish_status();
-  if (disk_full_) return open();  // to read-only, at once
-  w_.parts.clock->call_at(w_.parts.clock->now_ms() + back_off_ms_, [self = weak_from_this()] {
-    if (auto alive = self.lock()) alive->open();
-  });
+  if (disk_full_) return recover();  // to read-only, at once
+  recover_after(back_off_ms_);
 }
 
 }  // namespace soma::runtime

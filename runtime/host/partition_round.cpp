@@ -317,10 +317,11 @@ void Partition::try_again() {
 }
 
 void Partition::complete_later(Completion completion) {
-  if (in_flight_.empty())
-    completion.valid(Position{id_, Offset{next_offset_.value ? next_offset_.value - 1 : 0}});
-  else
-    in_flight_.back()->completions.push_back(std::move(completion));
+  if (!in_flight_.empty()) return in_flight_.back()->completions.push_back(std::move(completion));
+  if (!w_.parts.shared)
+    return completion.valid(Position{id_, Offset{next_offset_.value ? next_offset_.value - 1 : 0}});
+  to_prove_.push_back(std::move(completion));
+  start_proof();
 }
 
 void Partition::close_round() {

@@ -8,18 +8,27 @@ namespace {
 constexpr auto kLook = std::chrono::milliseconds(200);
 }  // namespace
 
-JournalFollower::JournalFollower(const events::Log& log, Take take)
-    : log_(log), take_(std::move(take)) {
+JournalFollower::JournalFollower(const events::Log& log, Take take, From from)
+    : log_(log), take_(std::move(take)), from_(from) {
   for (std::uint32_t p = 0; p < log.partition_count(); ++p) {
     at_start_[p] = log.end(PartitionId{p});
     next_[p] = Offset{};
   }
+  if (from_ == From::kLog)
+    subscription_ = const_cast<events::Log&>(log_).follow([this](PartitionId p) {
+      {
+        std::lock_guard lock(mutex_);
+        grown_.insert(p.value);
+      }
+      changed_.notify_one();
+    });
   thread_ = std::thread([this] { run(); });
 }
 
 JournalFollower::~JournalFollower() { stop(); }
 
 void JournalFollower::stop() {
+  if (subscription_ != 0) const_cast<events::Log&>(log_).unfollow(std::exchange(subscription_, 0));
   {
     std::lock_guard lock(mutex_);
     stopping_ = true;
@@ -30,6 +39,7 @@ void JournalFollower::stop() {
 }
 
 void JournalFollower::observed(const events::ValidFrame& frame) {
+  if (from_ == From::kLog) return;
   {
     std::lock_guard lock(mutex_);
     ++observed_;
@@ -42,19 +52,22 @@ void JournalFollower::observed(const events::ValidFrame& frame) {
   changed_.notify_one();
 }
 
-bool JournalFollower::settled_at(std::uint64_t observed) const {
+bool JournalFollower::settled_at(std::uint64_t observed, const Ends& ends) const {
   if (done_ < observed) return false;
-  for (const auto& [p, end] : at_start_)
+  for (const auto& [p, end] : ends)
     if (next_.at(p) < end) return false;
   return true;
 }
 
 bool JournalFollower::settle(std::int64_t timeout_ms) const {
+  Ends ends = at_start_;
+  if (from_ == From::kLog)
+    for (auto& [p, end] : ends) end = log_.end(PartitionId{p});
   std::unique_lock lock(mutex_);
   const std::uint64_t observed = observed_;
   moved_.wait_for(lock, std::chrono::milliseconds(timeout_ms),
-                  [&] { return settled_at(observed) || stopping_; });
-  return settled_at(observed);
+                  [&] { return settled_at(observed, ends) || stopping_; });
+  return settled_at(observed, ends);
 }
 
 bool JournalFollower::wait_for(Position position, std::int64_t timeout_ms) const {
@@ -136,15 +149,20 @@ void JournalFollower::run() {
     std::deque<events::ValidFrame> frames;
     std::uint64_t observed = 0;
     bool overflow = false;
+    std::set<std::uint32_t> grown;
     {
       std::unique_lock lock(mutex_);
       problem_ = ok ? "" : ok.error().message;
-      look = !changed_.wait_for(lock, kLook, [&] { return !queue_.empty() || stopping_; });
+      look = !changed_.wait_for(lock, kLook,
+                                [&] { return !queue_.empty() || !grown_.empty() || stopping_; });
       if (stopping_) return;
       frames.swap(queue_);
       observed = observed_;
       overflow = std::exchange(overflow_, false);
+      grown.swap(grown_);
     }
+    for (const std::uint32_t p : grown)
+      if (ok) ok = read_log(p, log_.end(PartitionId{p}));
     for (const auto& frame : frames)
       if (ok) ok = offer(frame);
     look |= overflow || !ok;

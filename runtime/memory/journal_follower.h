@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <set>
 #include <thread>
 
 #include "events/frames.h"
@@ -21,7 +22,9 @@ class JournalFollower {
   static constexpr std::size_t kMaxQueue = 65536;  // frames; beyond, they are read from the log
   using Take = std::function<void(const events::ValidFrame&)>;
 
-  JournalFollower(const events::Log& log, Take take);
+  // kLog: frames come from the log alone, as it grows; observed() does nothing.
+  enum class From : std::uint8_t { kHostAndLog, kLog };
+  JournalFollower(const events::Log& log, Take take, From from = From::kHostAndLog);
   ~JournalFollower();
   JournalFollower(const JournalFollower&) = delete;
   JournalFollower& operator=(const JournalFollower&) = delete;
@@ -44,7 +47,8 @@ class JournalFollower {
   Status read_log(std::uint32_t partition, Offset until);
   Status offer(const events::ValidFrame& frame);
   void took(std::uint32_t partition);
-  bool settled_at(std::uint64_t observed) const;  // under the lock
+  using Ends = std::map<std::uint32_t, Offset>;
+  bool settled_at(std::uint64_t observed, const Ends& ends) const;  // under the lock
 
   const events::Log& log_;
   const Take take_;
@@ -54,6 +58,9 @@ class JournalFollower {
   std::deque<events::ValidFrame> queue_;
   std::map<std::uint32_t, Offset> next_, at_start_;
   std::uint64_t observed_ = 0, done_ = 0;
+  const From from_;
+  std::uint64_t subscription_ = 0;
+  std::set<std::uint32_t> grown_;
   bool overflow_ = false, stopping_ = false;
   std::string problem_;
   std::thread thread_;

@@ -196,11 +196,12 @@ void MemoryIndex::on_frame(const events::ValidFrame& frame) {
     impl_->take(frame);
 }
 
-void MemoryIndex::follow(const events::Log& log) {
+void MemoryIndex::follow(const events::Log& log, bool shared) {
   impl_->partitions = log.partition_count();
   impl_->waiter = std::make_unique<Worker>();
   impl_->follower = std::make_unique<JournalFollower>(
-      log, [impl = impl_.get()](const events::ValidFrame& frame) { impl->take(frame); });
+      log, [impl = impl_.get()](const events::ValidFrame& frame) { impl->take(frame); },
+      shared ? JournalFollower::From::kLog : JournalFollower::From::kHostAndLog);
 }
 
 void MemoryIndex::stop() {

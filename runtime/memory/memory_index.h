@@ -42,7 +42,8 @@ class MemoryIndex {
   void on_frame(const events::ValidFrame& frame);
   // Returns at once; the journal is read in the background, and recalls wait for it, bounded.
   // Before the host starts. `log` outlives the index.
-  void follow(const events::Log& log);
+  // `shared`: other nodes write to it too; then frames come from the log alone.
+  void follow(const events::Log& log, bool shared = false);
   void stop();  // no waits and no following any more; before what recalls call back into goes
   // Folds the whole journal, here and now.
   Status rebuild(const events::Log& log);

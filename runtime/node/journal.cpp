@@ -74,10 +74,11 @@ Result<std::unique_ptr<events::Log>> open_journal(const Config& c) {
 }
 
 Result<std::unique_ptr<events::Membership>> join_cluster(const Config& c, const std::string& id,
-                                                         std::function<void(bool)> on_change) {
+                                                         events::Membership::OnChange on_change) {
   events::MembershipOptions o;
   o.node_id = id;
   o.session_timeout_ms = static_cast<std::int64_t>(c.kafka_session_timeout_ms);
+  o.release_timeout_ms = static_cast<std::int64_t>(c.drain_timeout_ms);
   return events::join_nodes(kafka_options(c), std::move(o), std::move(on_change));
 }
 

@@ -19,6 +19,6 @@ Result<std::unique_ptr<events::Log>> open_journal_readonly(const config::Config&
 // Takes part in choosing the node that serves; `on_change` as in events/kafka/membership.h.
 Result<std::unique_ptr<events::Membership>> join_cluster(const config::Config& config,
                                                          const std::string& node_id,
-                                                         std::function<void(bool)> on_change);
+                                                         events::Membership::OnChange on_change);
 
 }  // namespace soma::runtime

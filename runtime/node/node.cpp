@@ -2,7 +2,6 @@
 #include "runtime/node/node.h"
 
 #include <fcntl.h>
-#include <openssl/rand.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -10,7 +9,6 @@
 #include <cerrno>
 #include <chrono>
 #include <filesystem>
-#include <fstream>
 #include <future>
 #include <optional>
 #include <thread>
@@ -21,15 +19,16 @@
 #include "runtime/api/constitutions.h"
 #include "runtime/api/keys.h"
 #include "runtime/api/kill_switch.h"
+#include "runtime/cluster/cluster.h"
 #include "runtime/effects/local_model.h"
 #include "runtime/host/system_clock.h"
 #include "runtime/http/server.h"
 #include "runtime/node/first_constitution.h"
 #include "runtime/node/journal.h"
+#include "runtime/node/node_id.h"
 #include "runtime/security/tickets.h"
 #include "runtime/snapshots/rocks_store.h"
 #include "runtime/telemetry/log.h"
-#include "schemas/base/sha256.h"
 #include "schemas/json/json_text.h"
 
 namespace soma::runtime {
@@ -40,7 +39,7 @@ using config::Config;
 
 namespace {
 
-constexpr int kExitLostTurn = 8;
+constexpr std::size_t kMinSecretBytes = 32;
 constexpr int kDiskFailed = 86;  // a write or sync failed: only a restart knows what is on the disk
 constexpr int kFailedDrainMs = 500;  // then: answers to those who wait
 constexpr long kHealthCheckNs = 200'000'000;
@@ -79,32 +78,9 @@ int exit_code(const Error& error) {
   }
 }
 
-Status write_atomically(const fs::path& path, const std::string& text) {
-  const fs::path temp = path.string() + ".new";
-  std::ofstream(temp) << text;
-  std::error_code error;
-  fs::rename(temp, path, error);
-  return error ? fail(Code::kIo, "cannot write " + path.string() + ": " + error.message())
-               : Status{};
-}
-
-Result<std::string> node_id_of(const Config& c) {
-  if (!c.node_id.empty()) return c.node_id;
-  const fs::path file = fs::path(c.data_dir) / "node_id";
-  std::string id;
-  if (std::ifstream(file) >> id) return id;
-  unsigned char random[8];
-  if (RAND_bytes(random, sizeof random) != 1)
-    return fail(Code::kInternal, "no randomness for a node id");
-  id = "node-" + hex({reinterpret_cast<const char*>(random), sizeof random});
-  if (auto ok = write_atomically(file, id + "\n"); !ok) return tl::unexpected(ok.error());
-  return id;
-}
-
 class Node {
  public:
   Node(const Config& c, bool clustered) : c_(c), clustered_(clustered) {}
-  bool fenced() const { return fenced_; }
 
   // Requests lead to the worker and the host, model calls to the host, the host's answers back to
   // the routes: each is ended before what it leads to goes.
@@ -114,19 +90,20 @@ class Node {
     worker_.stop();
     if (slm_) slm_->stop();
     frames_.reset();
+    if (cluster_) cluster_->close();
     host_.reset();
   }
 
   Status open() {
     fs::create_directories(fs::path(c_.data_dir) / "run");
     for (auto step : {&Node::open_log, &Node::open_security, &Node::open_models,
-                      &Node::open_projections, &Node::open_host, &Node::open_http}) {
+                      &Node::open_projections, &Node::open_host, &Node::join, &Node::open_http}) {
       if (stop_asked()) return fail(Code::kCancelled, "asked to stop while starting");
       if (auto ok = (this->*step)(); !ok) return ok;
     }
     if (auto serving = wait_until_serving(); !serving) return serving;
     if (security::is_developer_mode(c_.mode))
-      if (auto ok = load_first_constitution(*host_, c_.data_dir); !ok) return ok;
+      if (auto ok = load_first_constitution(*api_.host, c_.data_dir); !ok) return ok;
     projections_->wait_ready(c_.postgres_url.empty() ? kWaitForOwnViewsMs : kWaitForViewsMs);
     return {};
   }
@@ -151,6 +128,9 @@ class Node {
   // Half of the time for requests under way, a quarter for the host, the rest for the children.
   void close(int drain_ms) {
     using Clock = std::chrono::steady_clock;
+    // Others take over while this node still answers, through them.
+    if (cluster_ && !cluster_->leave(drain_ms / 2))
+      log_warn("the group was not left in time; others wait for its session");
     const auto until = Clock::now() + std::chrono::milliseconds(drain_ms / 2);
     for (auto* server : {&gateway_, &memory_server_}) {
       const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::now());
@@ -180,7 +160,8 @@ class Node {
     if (!store) return tl::unexpected(store.error());
     if (store->recreated) log_warn("the snapshot store was damaged and is rebuilt from the log");
     store_ = std::move(store->store);
-    memory_.follow(*log_);  // in the background: recalls wait for it, readiness does not
+    memory_.follow(*log_,
+                   clustered_);  // in the background: recalls wait for it, readiness does not
     return {};
   }
 
@@ -276,12 +257,16 @@ class Node {
     if (!id) return tl::unexpected(id.error());
     HostParts parts{
         log_.get(), catalog_.get(), clock_.get(), runner_.get(), store_.get(), *id, {}, {}, 2, {}};
-    parts.address = c_.listen;
-    if (clustered_)
-      parts.on_fenced = [this](PartitionId) {
-        fenced_ = true;
-        ::kill(::getpid(), SIGUSR1);
-      };
+    if (clustered_) {
+      auto cluster =
+          Cluster::start({*id, c_.cluster_listen, c_.cluster_advertise, c_.cluster_secret,
+                          static_cast<std::int64_t>(c_.kafka_session_timeout_ms)},
+                         *log_, *catalog_, *clock_);
+      if (!cluster) return tl::unexpected(cluster.error());
+      cluster_ = std::move(*cluster);
+      parts.address = cluster_->address();
+      parts.shared = cluster_->shared();
+    }
     parts.limits.active_actors_per_partition = static_cast<std::size_t>(c_.active_actors_limit);
     parts.limits.idle_actor_ms = static_cast<std::int64_t>(c_.idle_actor_s) * 1000;
     parts.observers.push_back([this](const events::ValidFrame& frame) { memory_.on_frame(frame); });
@@ -292,14 +277,26 @@ class Node {
     auto host = start_host(std::move(parts));
     if (!host) return tl::unexpected(host.error());
     host_ = std::move(*host);
-    frames_ = std::make_unique<FrameHub>(*host_);
+    api_.host = host_.get();
+    if (cluster_)
+      api_.host = &cluster_->serve(
+          *host_, [this](const events::ValidFrame& frame) { kill_switch_.follow(frame); });
+    frames_ = std::make_unique<FrameHub>(*api_.host);
     return {};
+  }
+
+  Status join() {
+    if (!cluster_) return {};
+    auto id = node_id_of(c_);
+    if (!id) return tl::unexpected(id.error());
+    return cluster_->join([&](events::Membership::OnChange on_change) {
+      return join_cluster(c_, *id, std::move(on_change));
+    });
   }
 
   Status open_http() {
     journal_ = std::make_unique<Journal>(*log_);
     auto& n = api_;
-    n.host = host_.get();
     n.catalog = catalog_.get();
     n.clock = clock_.get();
     n.deadlines = &deadlines_;
@@ -369,7 +366,7 @@ class Node {
 
   Status wait_until_serving() {
     for (int i = 0; i < 6000; ++i) {
-      bool all = true;
+      bool all = !cluster_ || cluster_->settled();
       for (const auto& p : host_->status()) all &= p.serving;
       if (all) return load_kill_switch();
       if (stop_asked()) return fail(Code::kCancelled, "asked to stop while starting");
@@ -381,13 +378,12 @@ class Node {
 
   Status load_kill_switch() {
     std::promise<Status> loaded;
-    kill_switch_.load(*host_, [&](Status s) { loaded.set_value(std::move(s)); });
+    kill_switch_.load(*api_.host, [&](Status s) { loaded.set_value(std::move(s)); });
     return loaded.get_future().get();
   }
 
   const Config& c_;
   const bool clustered_;
-  std::atomic<bool> fenced_{false};
   Metrics metrics_;
   Worker worker_;
   std::unique_ptr<actors::Catalog> catalog_ = actors::standard_catalog();
@@ -405,7 +401,8 @@ class Node {
   std::unique_ptr<EffectRunner> runner_;
   std::unique_ptr<projections::Projections> projections_;
   std::unique_ptr<Worker> patient_ = std::make_unique<Worker>();
-  std::unique_ptr<Host> host_;
+  std::unique_ptr<Cluster> cluster_;  // its callbacks come from the host
+  std::unique_ptr<PartitionHost> host_;
   std::unique_ptr<FrameHub> frames_;
   std::unique_ptr<Journal> journal_;
   Worker slow_;  // ends before what it reads
@@ -427,17 +424,15 @@ int refuse_start(const Error& error) {
   return exit_code(error);
 }
 
-// SIGUSR1 is our own: the turn or the fence changed.
 sigset_t block_signals() {
-  sigset_t set = stop_signals();
-  sigaddset(&set, SIGUSR1);
+  const sigset_t set = stop_signals();
   ::pthread_sigmask(SIG_BLOCK, &set, nullptr);  // before any thread: only sigwait takes them
   ::signal(SIGPIPE, SIG_IGN);
   return set;
 }
 
-int serve(const Config& c, const sigset_t& signals, const events::Membership* membership) {
-  Node node(c, membership != nullptr);
+int serve(const Config& c, const sigset_t& signals, bool clustered) {
+  Node node(c, clustered);
   Status up = node.open();
   if (up) up = node.announce();
   if (!up) {
@@ -458,39 +453,28 @@ int serve(const Config& c, const sigset_t& signals, const events::Membership* me
       node.close(static_cast<int>(c.drain_timeout_ms));
       return node.disk_failure() ? kDiskFailed : 0;
     }
-    if (!membership || (membership->chosen() && !node.fenced())) continue;
-    // What is in memory may be behind the log already; nothing unacknowledged is worth saving. At
-    // the next start this node is a standby with warm snapshots.
-    log_error("another node has taken over; stopping at once");
-    ::_exit(kExitLostTurn);
   }
 }
 
 }  // namespace
 
-int run_dev(const Config& c) { return serve(c, block_signals(), nullptr); }
+int run_dev(const Config& c) { return serve(c, block_signals(), false); }
 
 int run_node(const Config& c) {
   if (c.kafka_brokers.empty() || c.postgres_url.empty())
     return refuse_start({Code::kInvalidArgument,
                          "soma node needs --kafka and --postgres; `soma dev` runs on one machine",
                          c.kafka_brokers.empty() ? "kafka.brokers" : "postgres.url"});
+  if (c.cluster_secret.size() < kMinSecretBytes)
+    return refuse_start({Code::kInvalidArgument,
+                         "soma node needs cluster.secret (SOMA_CLUSTER_SECRET or "
+                         "SOMA_CLUSTER_SECRET_FILE), the same on each node, at least 32 bytes",
+                         "cluster.secret"});
   const sigset_t signals = block_signals();
   fs::create_directories(c.data_dir);
   events::FolderLock lock;
   if (auto taken = lock.take(c.data_dir); !taken) return refuse_start(taken.error());
-  auto id = node_id_of(c);
-  if (!id) return refuse_start(id.error());
-  auto membership = join_cluster(c, *id, [](bool) { ::kill(::getpid(), SIGUSR1); });
-  if (!membership) return refuse_start(membership.error());
-  log_info("standing by", {{"node", *id}});
-  while (!(*membership)->chosen()) {
-    int signal = 0;
-    ::sigwait(&signals, &signal);
-    if (signal != SIGUSR1) return 0;
-  }
-  log_info("taking over", {{"node", *id}});
-  return serve(c, signals, membership->get());
+  return serve(c, signals, true);
 }
 
 }  // namespace soma::runtime

@@ -37,6 +37,13 @@ Status Journal::advance(Known& k, PartitionId partition) {
     if (frames->empty()) continue;
     if (s.oldest_ms == 0) s.oldest_ms = frames->front().frame->time_ms();
     s.newest_ms = frames->back().frame->time_ms();
+    s.last = frames->back().position.offset;
+    for (const auto& f : *frames) {
+      if (!f.frame->has_claim()) continue;
+      s.owner = f.frame->claim().node_id();
+      s.owner_address = f.frame->claim().address();
+      s.owned_since_ms = f.frame->time_ms();
+    }
   }
   // Small steps would make an entry a frame: keep one a batch.
   if (k.fences.size() > 2) {

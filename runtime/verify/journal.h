@@ -36,6 +36,9 @@ class Journal {
     FrameNumber number;
     std::string head;  // raw bytes
     std::int64_t oldest_ms = 0, newest_ms = 0;
+    std::string owner, owner_address;  // of the last claim: node and where others reach it
+    std::int64_t owned_since_ms = 0;
+    Offset last;  // of the last valid frame
   };
   Result<std::vector<Summary>> summary();
   std::uint32_t partition_count() const { return log_.partition_count(); }

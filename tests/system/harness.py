@@ -121,7 +121,8 @@ class Node:
         self.began = time.monotonic()
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(
-                [*wrap, SOMA, command, "--data-dir", self.data, "--listen", "127.0.0.1:0",
+                [*wrap, SOMA, command, "--data-dir", self.data,
+                 *(() if "--listen" in flags else ("--listen", "127.0.0.1:0")),
                  *(() if "--memory-listen" in flags else ("--memory-listen", "off")), *flags],
                 stdout=subprocess.PIPE, stderr=log, env={**os.environ, **(env or {})})
         self.ready_line, self.ready_s, self.ready_cpu_s = None, None, None

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import threading
+import time
 
 from harness import BROKEN, Client, check
 
@@ -25,10 +26,13 @@ class Request:
 
 
 class Workload:
-    """`clients` threads; `on_ack` is called with each request just after it was acknowledged."""
+    """`clients` threads; `on_ack` is called with each request just after it was acknowledged.
 
-    def __init__(self, log_path, clients=8, kinds=KINDS, tenant="demo", on_ack=None):
+    What has no end is tried again with its key, at the next node, for `patience_s`; then it stays open."""
+
+    def __init__(self, log_path, clients=8, kinds=KINDS, tenant="demo", on_ack=None, patience_s=0, timeout_s=20):
         self.tenant, self.kinds, self.clients, self.on_ack = tenant, kinds, clients, on_ack
+        self.patience_s, self.timeout_s, self.longest_s = patience_s, timeout_s, 0.0
         self.acked, self.open, self.refused = [], [], []
         self._log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._lock = threading.Lock()
@@ -79,22 +83,30 @@ class Workload:
                 self._sessions.append(answer.json["session_id"])
         return True
 
-    def _run(self, url, seed):
-        rng, client = random.Random(seed), Client(url, timeout=20)
+    def _run(self, urls, seed):
+        rng, clients = random.Random(seed), [Client(url, timeout=self.timeout_s) for url in urls]
+        at = rng.randrange(len(urls))
         try:
             while not self._stop.is_set():
-                request = self._make(rng)
-                if not self.attempt(request, client):
-                    with self._lock:
-                        self.open.append(request)
-                    if self._stop.wait(0.01):
-                        return
+                request, began = self._make(rng), time.monotonic()
+                while not self.attempt(request, clients[at]):
+                    at = (at + 1) % len(urls)
+                    if time.monotonic() - began >= self.patience_s:
+                        with self._lock:
+                            self.open.append(request)
+                        break
+                    time.sleep(0.05)
+                with self._lock:
+                    self.longest_s = max(self.longest_s, time.monotonic() - began)
+                if request.answer is None and self._stop.wait(0.01):
+                    return
         except Exception as problem:  # pylint: disable=broad-except
             self.problems.append(repr(problem))
 
-    def start(self, url):
+    def start(self, *urls):
         self._stop.clear()
-        self._threads = [threading.Thread(target=self._run, args=(url, random.random()), daemon=True)
+        self.longest_s = 0.0
+        self._threads = [threading.Thread(target=self._run, args=(urls, random.random()), daemon=True)
                          for _ in range(self.clients)]
         for thread in self._threads:
             thread.start()

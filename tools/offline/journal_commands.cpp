@@ -140,6 +140,14 @@ void add_log(CLI::App& app, Context& context, const Wrap& run, const std::shared
                             {"number", "oldest", "head"});
       });
   add_watch_option(*partitions, context);
+  auto* owners = add_verb(*log, context, run, "owners",
+                          "Which node owns which partition; lag: records after its last frame",
+                          Effect::kRead, "soma log owners --kafka localhost:9092", [&context] {
+                            return context.list("/v1/log/partitions", "items",
+                                                {"partition", "owner", "epoch", "since", "lag"},
+                                                {"owner_address"});
+                          });
+  add_watch_option(*owners, context);
   auto* tail =
       add_verb(*log, context, run, "tail", "The newest frames", Effect::kRead,
                "soma log tail --limit 5 -o json", [&context] { return log_tail(context); });

@@ -69,9 +69,17 @@ class HostFixture : public ::testing::Test {
     auto log = events::open_embedded_log(std::move(o));
     ASSERT_TRUE(log) << log.error().message;
     log_ = std::move(*log);
-    HostParts parts{
-        log_.get(), catalog_.get(), clock_.get(), &runner_, store_.get(), "test", "", limits_, 2,
-        {}};
+    HostParts parts{log_.get(),
+                    catalog_.get(),
+                    clock_.get(),
+                    &runner_,
+                    store_.get(),
+                    "test",
+                    "",
+                    limits_,
+                    2,
+                    {},
+                    {}};
     auto host = start_host(parts);
     ASSERT_TRUE(host) << host.error().message;
     host_ = std::move(*host);

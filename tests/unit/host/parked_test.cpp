@@ -91,15 +91,15 @@ TEST_F(HostFixture, ListsATenantsActorsInPages) {
   std::set<std::string> seen;
   std::optional<Host::ActorPlace> after;
   for (int pages = 0; pages < 10; ++pages) {
-    auto page = host_->actors("demo", "counter", after, 10);
+    const auto page = host_->actors("demo", "counter", after, 10).value();
     for (const auto& place : page)
       EXPECT_TRUE(seen.insert(place.actor.id).second) << place.actor.id;
     if (page.size() < 10) break;
     after = page.back();
   }
   EXPECT_EQ(seen.size(), 25u);
-  EXPECT_TRUE(host_->actors("other", "", {}, 10).empty());
-  EXPECT_TRUE(host_->actors("demo", "session", {}, 10).empty());
+  EXPECT_TRUE(host_->actors("other", "", {}, 10)->empty());
+  EXPECT_TRUE(host_->actors("demo", "session", {}, 10)->empty());
 }
 
 TEST_F(HostFixture, DroppedSnapshotsChangeNothing) {

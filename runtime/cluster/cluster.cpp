@@ -1,0 +1,179 @@
+// The group's hints and the journal's claims, turned into open and close.
+#include "runtime/cluster/cluster.h"
+
+#include <thread>
+
+#include "runtime/telemetry/log.h"
+
+namespace soma::runtime {
+
+namespace {
+using Turn = events::Membership::Turn;
+constexpr std::int64_t kReconcileMs = 500;
+
+std::string host_of(const std::string& address) { return address.substr(0, address.rfind(':')); }
+}  // namespace
+
+Cluster::Cluster(ClusterOptions options, events::Log& log, const actors::Catalog& catalog,
+                 Clock& clock)
+    : options_(std::move(options)),
+      log_(log),
+      catalog_(catalog),
+      clock_(clock),
+      peers_(std::make_unique<Peers>(options_.node_id, options_.secret, clock)),
+      life_(std::make_shared<Life>()) {
+  life_->cluster = this;
+}
+
+Result<std::unique_ptr<Cluster>> Cluster::start(ClusterOptions options, events::Log& log,
+                                                const actors::Catalog& catalog, Clock& clock) {
+  std::unique_ptr<Cluster> out(new Cluster(std::move(options), log, catalog, clock));
+  const auto& o = out->options_;
+  auto server = ClusterServer::start(o.listen, o.secret, clock, log.partition_count());
+  if (!server) return tl::unexpected(server.error());
+  out->server_ = std::move(*server);
+  out->address_ = o.advertise.empty() ? out->server_->address(host_of(o.listen)) : o.advertise;
+  return out;
+}
+
+Cluster::~Cluster() { close(); }
+
+HostParts::Shared Cluster::shared() {
+  HostParts::Shared out;
+  out.on_fenced = [this](PartitionId p) {
+    log_warn("another node has claimed a partition that was ours", {{"partition", p.value}});
+    std::lock_guard lock(mutex_);
+    fenced_ms_[p] = clock_.now_ms();
+  };
+  out.relay = [this](PartitionId source, PartitionId target, v1::OutboxItem send) {
+    v1::ClusterRelay item;
+    item.set_source(source.value);
+    item.set_target(target.value);
+    *item.mutable_send() = std::move(send);
+    tell(target, std::move(item));
+  };
+  out.acknowledge = [this](PartitionId source, PartitionId target, std::uint64_t number) {
+    v1::ClusterRelay item;
+    item.set_source(source.value);
+    item.set_target(target.value);
+    item.set_arrived(number);
+    tell(source, std::move(item));
+  };
+  return out;
+}
+
+void Cluster::tell(PartitionId partition, v1::ClusterRelay item) {
+  const auto owner = directory_.owner(partition);
+  if (!owner || owner->node_id == options_.node_id || owner->address.empty()) return;
+  peers_->relay(owner->address, std::move(item));
+}
+
+Host& Cluster::serve(PartitionHost& local, OnFrame on_foreign) {
+  local_ = &local;
+  on_foreign_ = std::move(on_foreign);
+  ClusterHost::Parts parts{&local,  &directory_,      peers_.get(),          &catalog_,
+                           &clock_, options_.node_id, log_.partition_count()};
+  host_ = std::make_unique<ClusterHost>(std::move(parts));
+  server_->serve(&local);
+  follower_ = std::make_unique<JournalFollower>(
+      log_, [this](const events::ValidFrame& frame) { took(frame); }, JournalFollower::From::kLog);
+  reconcile_later();
+  return *host_;
+}
+
+void Cluster::took(const events::ValidFrame& frame) {
+  const PartitionId p = frame.position.partition;
+  if (directory_.take(frame) && frame.frame->claim().node_id() != options_.node_id)
+    local_->claimed_elsewhere(p, Epoch{frame.frame->epoch()});
+  if (local_->here(p)) return;  // the host tells of these
+  on_foreign_(frame);
+  host_->foreign(frame);
+}
+
+Status Cluster::join(const Join& join) {
+  auto membership = join([this](PartitionId p, Turn turn) { changed(p, turn); });
+  if (!membership) return tl::unexpected(membership.error());
+  std::lock_guard lock(mutex_);
+  membership_ = std::move(*membership);
+  return {};
+}
+
+// On the group's thread.
+void Cluster::changed(PartitionId p, Turn turn) {
+  log_info(turn == Turn::kGiven ? "partition given to this node" : "partition asked back",
+           {{"partition", p.value}});
+  if (turn == Turn::kGiven) {
+    std::lock_guard lock(mutex_);
+    fenced_ms_.erase(p);
+    return local_->open(p);
+  }
+  local_->close(p, [this, p] {
+    std::lock_guard lock(mutex_);
+    if (membership_) membership_->released(p);
+  });
+}
+
+void Cluster::reconcile_later() {
+  clock_.call_at(clock_.now_ms() + kReconcileMs, [life = life_] {
+    std::lock_guard lock(life->mutex);
+    if (!life->cluster) return;
+    life->cluster->reconcile();
+    life->cluster->reconcile_later();
+  });
+}
+
+// What the group gave and is not open: it was fenced, or closed too late to be opened in time.
+void Cluster::reconcile() {
+  std::lock_guard lock(mutex_);
+  if (!membership_ || closed_) return;
+  const std::int64_t now = clock_.now_ms();
+  for (const PartitionId p : membership_->given()) {
+    if (local_->here(p)) continue;
+    if (auto it = fenced_ms_.find(p); it != fenced_ms_.end()) {
+      if (now - it->second < options_.session_timeout_ms) continue;
+      fenced_ms_.erase(it);
+    }
+    local_->open(p);
+  }
+}
+
+bool Cluster::settled() const {
+  if (!follower_ || !follower_->settle(0)) return false;
+  for (const auto& p : local_->status())
+    if (!p.serving) return false;
+  for (std::uint32_t i = 0; i < log_.partition_count(); ++i) {
+    if (local_->here(PartitionId{i})) continue;
+    const auto owner = directory_.owner(PartitionId{i});
+    if (!owner || owner->node_id == options_.node_id) return false;
+  }
+  return true;
+}
+
+bool Cluster::leave(std::int64_t timeout_ms) {
+  if (!membership_) return true;
+  membership_->leave();
+  const std::int64_t until = clock_.now_ms() + timeout_ms;
+  while (!membership_->left() && clock_.now_ms() < until)
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  return membership_->left();
+}
+
+void Cluster::close() {
+  {
+    std::lock_guard lock(life_->mutex);
+    life_->cluster = nullptr;
+  }
+  std::unique_ptr<events::Membership> membership;
+  {
+    std::lock_guard lock(mutex_);
+    if (std::exchange(closed_, true)) return;
+    membership = std::move(membership_);
+  }
+  membership.reset();
+  server_->stop();
+  if (follower_) follower_->stop();
+  if (host_) host_->close();
+  peers_->stop();
+}
+
+}  // namespace soma::runtime

@@ -1,0 +1,79 @@
+// This node as one of several: which partitions it opens and closes, and how it reaches the
+// others'.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "events/kafka/membership.h"
+#include "runtime/cluster/cluster_host.h"
+#include "runtime/cluster/server.h"
+#include "runtime/memory/journal_follower.h"
+
+namespace soma::runtime {
+
+struct ClusterOptions {
+  std::string node_id;
+  std::string listen;     // for the other nodes: HOST:PORT
+  std::string advertise;  // where they find it; empty: as bound
+  std::string secret;     // the same on each node
+  std::int64_t session_timeout_ms = 6000;
+};
+
+// Owned by the node; made before its host, closed before that goes. The group says what to open,
+// the journal who owns: a partition lost to a higher claim is given away at once, and claimed back
+// only when the group still says so after a session's time.
+class Cluster {
+ public:
+  static Result<std::unique_ptr<Cluster>> start(ClusterOptions options, events::Log& log,
+                                                const actors::Catalog& catalog, Clock& clock);
+  ~Cluster();
+  const std::string& address() const { return address_; }  // for the host's claims
+  HostParts::Shared shared();                              // for the host
+  // From now on other nodes are answered, and the journal is followed. The host for all routes.
+  using OnFrame = std::function<void(const events::ValidFrame&)>;  // what others committed
+  Host& serve(PartitionHost& local, OnFrame on_foreign);
+  using Join =
+      std::function<Result<std::unique_ptr<events::Membership>>(events::Membership::OnChange)>;
+  Status join(const Join& join);
+  // Each partition is served here or claimed by another node, as far as the journal says.
+  bool settled() const;
+  bool leave(std::int64_t timeout_ms);  // gives all away; true when the group knows in time
+  void close();
+
+ private:
+  Cluster(ClusterOptions options, events::Log& log, const actors::Catalog& catalog, Clock& clock);
+  void changed(PartitionId partition, events::Membership::Turn turn);
+  void took(const events::ValidFrame& frame);
+  void reconcile();
+  void reconcile_later();
+  void tell(PartitionId partition, v1::ClusterRelay item);
+
+  const ClusterOptions options_;
+  events::Log& log_;
+  const actors::Catalog& catalog_;
+  Clock& clock_;
+  std::string address_;
+  Directory directory_;
+  std::unique_ptr<Peers> peers_;
+  std::unique_ptr<ClusterServer> server_;
+  PartitionHost* local_ = nullptr;
+  OnFrame on_foreign_;
+  std::unique_ptr<ClusterHost> host_;
+  std::unique_ptr<events::Membership> membership_;
+  std::unique_ptr<JournalFollower> follower_;
+  struct Life {
+    std::mutex mutex;
+    Cluster* cluster;
+  };
+  std::shared_ptr<Life> life_;  // for the clock
+  std::mutex mutex_;
+  std::map<PartitionId, std::int64_t> fenced_ms_;
+  bool closed_ = false;
+};
+
+}  // namespace soma::runtime

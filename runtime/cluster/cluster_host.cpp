@@ -1,0 +1,317 @@
+// An errand: the same call, until an owner has answered or patience ends.
+#include "runtime/cluster/cluster_host.h"
+
+#include <atomic>
+#include <future>
+#include <thread>
+
+namespace soma::runtime {
+
+namespace {
+
+constexpr std::int64_t kFirstPauseMs = 10, kLongestPauseMs = 200;
+
+Error error_of(const v1::ClusterError& e) {
+  return {code_from_name(e.code()), e.message(), e.field(), e.retry_after_ms()};
+}
+
+}  // namespace
+
+struct ClusterHost::Core {
+  Parts parts;
+  std::mutex mutex;
+  std::map<Errand*, std::shared_ptr<Errand>> waiting;  // for their next try
+  std::atomic<bool> closed{false};
+  std::atomic<int> inside{0};
+
+  bool enter() {
+    ++inside;
+    if (!closed) return true;
+    --inside;
+    return false;
+  }
+};
+
+class ClusterHost::Errand : public std::enable_shared_from_this<ClusterHost::Errand> {
+ public:
+  using Answer = Result<v1::ClusterAnswer>;
+  // `local` does it on the host here, and reports to `here`. Errors that are kFenced there mean
+  // that it was not done.
+  Errand(std::shared_ptr<Core> core, PartitionId partition, v1::ClusterCall call)
+      : core_(std::move(core)),
+        partition_(partition),
+        call_(std::move(call)),
+        until_ms_(core_->parts.clock->now_ms() + kPatienceMs) {}
+
+  std::function<void()> local;
+  std::function<void(Answer)> done;  // of another node, or that there was none
+
+  void run() {
+    if (!core_->enter()) return give_up();
+    auto& p = core_->parts;
+    if (p.local->here(partition_)) {
+      local();
+      --core_->inside;
+      return;
+    }
+    const auto owner = p.directory->owner(partition_);
+    if (!owner || owner->node_id == p.node_id || owner->address.empty()) {
+      --core_->inside;
+      return again();
+    }
+    p.peers->call(owner->address, call_, [self = shared_from_this()](Peers::Reply reply) {
+      self->replied(std::move(reply));
+    });
+    --core_->inside;
+  }
+
+  void again() {
+    auto& clock = *core_->parts.clock;
+    if (clock.now_ms() + pause_ms_ > until_ms_) return give_up();
+    {
+      std::unique_lock lock(core_->mutex);
+      if (core_->closed) {
+        lock.unlock();
+        return give_up();
+      }
+      core_->waiting[this] = shared_from_this();
+    }
+    clock.call_at(clock.now_ms() + pause_ms_, [core = core_, weak = weak_from_this()] {
+      auto self = weak.lock();
+      if (!self) return;
+      {
+        std::lock_guard lock(core->mutex);
+        if (core->waiting.erase(self.get()) == 0) return;
+      }
+      self->run();
+    });
+    pause_ms_ = std::min(pause_ms_ * 2, kLongestPauseMs);
+  }
+
+  void give_up() {
+    done(maybe_done_ && call_.has_submit()
+             ? fail(Code::kUnknownOutcome,
+                    "whether the command was recorded is not known; retry with the same "
+                    "Idempotency-Key")
+             : fail(Code::kUnavailable,
+                    "no node serves this part of the data just now; try again shortly"));
+  }
+
+ private:
+  void replied(Peers::Reply reply) {
+    if (reply.kind == Peers::Reply::Kind::kUnknown) maybe_done_ = true;
+    if (reply.kind != Peers::Reply::Kind::kAnswered) return again();
+    if (!reply.answer.has_error()) return done(std::move(reply.answer));
+    const Error error = error_of(reply.answer.error());
+    if (error.code == Code::kFenced) return again();
+    done(tl::unexpected(error));
+  }
+
+  const std::shared_ptr<Core> core_;
+  const PartitionId partition_;
+  const v1::ClusterCall call_;
+  const std::int64_t until_ms_;
+  std::int64_t pause_ms_ = kFirstPauseMs;
+  bool maybe_done_ = false;
+};
+
+ClusterHost::ClusterHost(Parts parts) : core_(std::make_shared<Core>()) {
+  core_->parts = std::move(parts);
+}
+
+ClusterHost::~ClusterHost() { close(); }
+
+void ClusterHost::close() {
+  std::map<Errand*, std::shared_ptr<Errand>> waiting;
+  {
+    std::lock_guard lock(core_->mutex);
+    core_->closed = true;
+    waiting.swap(core_->waiting);
+  }
+  for (const auto& [p, errand] : waiting) errand->give_up();
+  while (core_->inside > 0) std::this_thread::yield();
+}
+
+PartitionId ClusterHost::partition_for(const ActorKey& actor) const {
+  return partition_of(actor, core_->parts.partitions);
+}
+
+void ClusterHost::submit(Submission s, OnAccepted on_done) {
+  v1::ClusterCall call;
+  auto* c = call.mutable_submit();
+  *c->mutable_actor() = actors::to_ref(s.actor);
+  c->set_command(s.command);
+  c->set_command_id(s.command_id);
+  c->set_request_hash(s.request_hash);
+  *c->mutable_principal() = s.principal;
+  c->set_correlation_id(s.correlation_id);
+  c->set_traceparent(s.traceparent);
+  const auto errand = std::make_shared<Errand>(core_, partition_for(s.actor), std::move(call));
+  // A command that may have gone to another node first can come again: it is no longer one that
+  // nobody repeats.
+  s.once = false;
+  errand->local = [core = core_.get(), weak = std::weak_ptr(errand), s = std::move(s), on_done] {
+    core->parts.local->submit(s, [errand = weak.lock(), on_done](Result<Accepted> a) {
+      if (!a && a.error().code == Code::kFenced) return errand->again();
+      on_done(std::move(a));
+    });
+  };
+  errand->done = [on_done](Errand::Answer answer) {
+    if (!answer) return on_done(tl::unexpected(answer.error()));
+    Accepted a;
+    a.reply = answer->body();
+    a.position = {PartitionId{answer->partition()}, Offset{answer->offset()}};
+    a.sequence = Sequence{answer->sequence()};
+    a.replayed = answer->replayed();
+    on_done(std::move(a));
+  };
+  errand->run();
+}
+
+void ClusterHost::read(ActorKey actor, OnState on_done) {
+  v1::ClusterCall call;
+  *call.mutable_read() = actors::to_ref(actor);
+  const auto errand = std::make_shared<Errand>(core_, partition_for(actor), std::move(call));
+  const auto* type = core_->parts.catalog->find(actor.type);
+  errand->local = [core = core_.get(), weak = std::weak_ptr(errand), actor, on_done] {
+    core->parts.local->read(actor, [errand = weak.lock(), on_done](Result<StateView> view) {
+      if (!view && view.error().code == Code::kFenced) return errand->again();
+      on_done(std::move(view));
+    });
+  };
+  errand->done = [type, on_done](Errand::Answer answer) {
+    if (!answer) return on_done(tl::unexpected(answer.error()));
+    if (!type) return on_done(fail(Code::kInvalidArgument, "unknown actor type", "actor.type"));
+    auto state = type->new_state();
+    if (!state->ParseFromString(answer->body()))
+      return on_done(fail(Code::kUnavailable, "the owner's answer cannot be read"));
+    on_done(StateView{std::move(state),
+                      Sequence{answer->sequence()},
+                      {PartitionId{answer->partition()}, Offset{answer->offset()}}});
+  };
+  errand->run();
+}
+
+Result<std::vector<Host::HistoryEvent>> ClusterHost::history(const ActorKey& actor, Sequence after,
+                                                             std::size_t limit) const {
+  v1::ClusterCall call;
+  auto* c = call.mutable_history();
+  *c->mutable_actor() = actors::to_ref(actor);
+  c->set_after(after.value);
+  c->set_limit(limit);
+  std::promise<Result<std::vector<HistoryEvent>>> result;
+  const auto errand = std::make_shared<Errand>(core_, partition_for(actor), std::move(call));
+  errand->local = [&, core = core_.get(), weak = std::weak_ptr(errand)] {
+    auto page = core->parts.local->history(actor, after, limit);
+    if (!page && page.error().code == Code::kFenced) return weak.lock()->again();
+    result.set_value(std::move(page));
+  };
+  errand->done = [&](Errand::Answer answer) {
+    if (!answer) return result.set_value(tl::unexpected(answer.error()));
+    std::vector<HistoryEvent> out;
+    for (auto& e : *answer->mutable_events())
+      out.push_back({actor,
+                     std::move(*e.mutable_event()),
+                     std::move(*e.mutable_context()),
+                     {PartitionId{answer->partition()}, Offset{e.offset()}}});
+    result.set_value(std::move(out));
+  };
+  errand->run();
+  return result.get_future().get();
+}
+
+Result<std::vector<Host::ActorPlace>> ClusterHost::actors(const std::string& tenant,
+                                                          const std::string& type,
+                                                          const std::optional<ActorPlace>& after,
+                                                          std::size_t limit) const {
+  std::vector<ActorPlace> out;
+  for (std::uint32_t i = after ? after->partition.value : 0;
+       i < core_->parts.partitions && out.size() < limit; ++i) {
+    const PartitionId id{i};
+    const ActorKey* from = after && after->partition == id ? &after->actor : nullptr;
+    const std::size_t left = limit - out.size();
+    v1::ClusterCall call;
+    auto* c = call.mutable_actors();
+    c->set_partition(i);
+    c->set_tenant(tenant);
+    c->set_type(type);
+    if (from) *c->mutable_after() = actors::to_ref(*from);
+    c->set_limit(left);
+    std::promise<Result<std::vector<ActorPlace>>> result;
+    const auto errand = std::make_shared<Errand>(core_, id, std::move(call));
+    errand->local = [&, core = core_.get(), weak = std::weak_ptr(errand)] {
+      auto found = core->parts.local->actors_in(id, tenant, type, from, left);
+      if (!found && found.error().code == Code::kFenced) return weak.lock()->again();
+      result.set_value(std::move(found));
+    };
+    errand->done = [&](Errand::Answer answer) {
+      if (!answer) return result.set_value(tl::unexpected(answer.error()));
+      std::vector<ActorPlace> found;
+      for (const auto& ref : answer->actors()) found.push_back({id, actors::to_key(ref)});
+      result.set_value(std::move(found));
+    };
+    errand->run();
+    auto found = result.get_future().get();
+    if (!found) return found;
+    std::move(found->begin(), found->end(), std::back_inserter(out));
+  }
+  return out;
+}
+
+void ClusterHost::redrive(const ActorKey& actor, std::function<void(Status)> on_done) {
+  v1::ClusterCall call;
+  *call.mutable_redrive() = actors::to_ref(actor);
+  const auto errand = std::make_shared<Errand>(core_, partition_for(actor), std::move(call));
+  errand->local = [core = core_.get(), weak = std::weak_ptr(errand), actor, on_done] {
+    core->parts.local->redrive(actor, [errand = weak.lock(), on_done](Status done) {
+      if (!done && done.error().code == Code::kFenced) return errand->again();
+      on_done(std::move(done));
+    });
+  };
+  errand->done = [on_done](const Errand::Answer& answer) {
+    on_done(answer ? Status{} : Status(tl::unexpected(answer.error())));
+  };
+  errand->run();
+}
+
+Status ClusterHost::redrive(const ActorKey& actor) {
+  std::promise<Status> result;
+  redrive(actor, [&](Status s) { result.set_value(std::move(s)); });
+  return result.get_future().get();
+}
+
+std::uint64_t ClusterHost::on_frame(OnFrame observer) {
+  auto shared = std::make_shared<OnFrame>(std::move(observer));
+  const std::uint64_t id =
+      core_->parts.local->on_frame([shared](const events::ValidFrame& frame) { (*shared)(frame); });
+  std::lock_guard lock(mutex_);
+  observers_[id] = std::move(shared);
+  return id;
+}
+
+void ClusterHost::remove_observer(std::uint64_t id) {
+  core_->parts.local->remove_observer(id);
+  std::lock_guard lock(mutex_);
+  observers_.erase(id);
+}
+
+void ClusterHost::foreign(const events::ValidFrame& frame) const {
+  std::vector<std::shared_ptr<OnFrame>> observers;
+  {
+    std::lock_guard lock(mutex_);
+    for (const auto& [id, o] : observers_) observers.push_back(o);
+  }
+  for (const auto& o : observers) (*o)(frame);
+}
+
+std::vector<Host::PartitionStatus> ClusterHost::status() const {
+  return core_->parts.local->status();
+}
+std::vector<Host::PendingEffect> ClusterHost::pending_effects() const {
+  return core_->parts.local->pending_effects();
+}
+std::vector<Host::ParkedActor> ClusterHost::parked() const { return core_->parts.local->parked(); }
+const HostMetrics& ClusterHost::metrics() const { return core_->parts.local->metrics(); }
+bool ClusterHost::drain(std::int64_t timeout_ms) { return core_->parts.local->drain(timeout_ms); }
+
+}  // namespace soma::runtime

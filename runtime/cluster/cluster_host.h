@@ -1,0 +1,66 @@
+// The host that routes see on a node of several: each command and read goes to the partition's
+// owner.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+
+#include "runtime/cluster/directory.h"
+#include "runtime/cluster/peers.h"
+#include "runtime/host/host.h"
+
+namespace soma::runtime {
+
+// What is not owned here is asked of the owner, at most one node at a time, again for a few seconds
+// while there is none; then kUnavailable, or kUnknownOutcome where a node may have done it. That is
+// safe because a command keeps its id. Lists of parked actors, effects and partitions are of this
+// node alone.
+class ClusterHost final : public Host {
+ public:
+  static constexpr std::int64_t kPatienceMs = 5000;
+  // All outlive it, and close() comes before the local host goes.
+  struct Parts {
+    PartitionHost* local = nullptr;
+    const Directory* directory = nullptr;
+    Peers* peers = nullptr;
+    const actors::Catalog* catalog = nullptr;
+    Clock* clock = nullptr;
+    std::string node_id;
+    std::uint32_t partitions = 0;
+  };
+  explicit ClusterHost(Parts parts);
+  ~ClusterHost() override;
+
+  void close();  // nothing reaches the local host any more; who waits is told kUnavailable
+  // Frames that other nodes committed, for the observers.
+  void foreign(const events::ValidFrame& frame) const;
+
+  void submit(Submission submission, OnAccepted done) override;
+  void read(ActorKey actor, OnState done) override;
+  bool observes_all() const override { return false; }
+  std::uint64_t on_frame(OnFrame observer) override;
+  void remove_observer(std::uint64_t id) override;
+  Result<std::vector<HistoryEvent>> history(const ActorKey& actor, Sequence after,
+                                            std::size_t limit) const override;
+  Result<std::vector<ActorPlace>> actors(const std::string& tenant, const std::string& type,
+                                         const std::optional<ActorPlace>& after,
+                                         std::size_t limit) const override;
+  std::vector<PartitionStatus> status() const override;
+  std::vector<PendingEffect> pending_effects() const override;
+  std::vector<ParkedActor> parked() const override;
+  void redrive(const ActorKey& actor, std::function<void(Status)> done) override;
+  Status redrive(const ActorKey& actor) override;
+  const HostMetrics& metrics() const override;
+  bool drain(std::int64_t timeout_ms) override;
+
+ private:
+  struct Core;
+  class Errand;
+  PartitionId partition_for(const ActorKey& actor) const;
+  std::shared_ptr<Core> core_;
+  mutable std::mutex mutex_;
+  std::map<std::uint64_t, std::shared_ptr<OnFrame>> observers_;
+};
+
+}  // namespace soma::runtime

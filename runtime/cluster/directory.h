@@ -1,0 +1,43 @@
+// Who owns which partition, as the journal's claims say.
+#pragma once
+
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "events/frames.h"
+
+namespace soma::runtime {
+
+// Thread-safe. A hint for where to ask: the owner itself knows better.
+class Directory {
+ public:
+  struct Owner {
+    std::string node_id, address;  // "HOST:PORT"
+    Epoch epoch;
+    std::int64_t since_ms = 0;
+  };
+  // Valid frames in the order of the log; true when it was a claim.
+  bool take(const events::ValidFrame& frame) {
+    if (!frame.frame->has_claim()) return false;
+    const auto& claim = frame.frame->claim();
+    std::lock_guard lock(mutex_);
+    Owner& owner = owners_[frame.position.partition];
+    if (Epoch{frame.frame->epoch()} < owner.epoch) return false;
+    owner = {claim.node_id(), claim.address(), Epoch{frame.frame->epoch()}, frame.frame->time_ms()};
+    return true;
+  }
+  std::optional<Owner> owner(PartitionId partition) const {
+    std::lock_guard lock(mutex_);
+    auto it = owners_.find(partition);
+    if (it == owners_.end()) return {};
+    return it->second;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::map<PartitionId, Owner> owners_;
+};
+
+}  // namespace soma::runtime

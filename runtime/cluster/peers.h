@@ -1,0 +1,60 @@
+// Calls to other nodes of the cluster.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+
+#include "runtime/effects/http_loop.h"
+#include "runtime/host/ports.h"
+#include "soma/v1/cluster.pb.h"
+
+namespace soma::runtime {
+
+inline constexpr char kClusterPath[] = "/internal/v1/call";
+inline constexpr char kClusterHeader[] = "Soma-Cluster";  // HMAC-SHA256 of the body, in hex
+inline constexpr std::size_t kClusterBodyBytes = 16 << 20;
+inline constexpr std::int64_t kClusterCallAgeMs = 60'000;  // clocks may differ by so much
+
+std::string cluster_mac(const std::string& secret, std::string_view body);
+
+// Thread-safe. Answers come on the loop's thread.
+class Peers {
+ public:
+  struct Reply {
+    enum class Kind : std::uint8_t {
+      kAnswered,
+      kNotDone,  // it was never sent, or the other node refused to look at it
+      kUnknown
+    };
+    Kind kind = Kind::kUnknown;
+    v1::ClusterAnswer answer;
+    std::string why;
+  };
+  using OnReply = std::function<void(Reply)>;
+
+  Peers(std::string node_id, std::string secret, Clock& clock);
+  void call(const std::string& address, v1::ClusterCall call, OnReply done);
+  // In order, one batch under way at a time; what cannot be told is dropped.
+  void relay(const std::string& address, v1::ClusterRelay item);
+  void stop();
+
+ private:
+  struct Line {
+    std::deque<v1::ClusterRelay> waiting;
+    bool busy = false;
+  };
+  void send_relays(const std::string& address);
+
+  const std::string node_id_, secret_;
+  Clock& clock_;
+  std::mutex mutex_;
+  std::map<std::string, Line> lines_;
+  HttpLoop loop_;  // ends first
+};
+
+}  // namespace soma::runtime

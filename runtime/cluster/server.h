@@ -1,0 +1,38 @@
+// The other end of Peers: answers for the partitions that are here.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+
+#include "runtime/host/host.h"
+#include "runtime/host/worker.h"
+#include "runtime/http/server.h"
+
+namespace soma::runtime {
+
+// Until serve() every call is answered `fenced`.
+class ClusterServer {
+ public:
+  // `listen` as of http::ServerOptions.
+  static Result<std::unique_ptr<ClusterServer>> start(const std::string& listen, std::string secret,
+                                                      Clock& clock, std::uint32_t partitions);
+  void serve(PartitionHost* host) { host_ = host; }
+  std::string address(const std::string& host) const;  // HOST:PORT, with this server's port
+  void stop() { server_->stop(0); }
+
+ private:
+  ClusterServer(std::string secret, Clock& clock, std::uint32_t partitions)
+      : secret_(std::move(secret)), clock_(clock), partitions_(partitions) {}
+  void handle(const std::shared_ptr<http::Request>& request, const http::Responder& responder);
+
+  const std::string secret_;
+  Clock& clock_;
+  const std::uint32_t partitions_;
+  std::atomic<PartitionHost*> host_{nullptr};
+  Worker slow_;  // for what reads the log
+  http::Router router_;
+  std::unique_ptr<http::Server> server_;
+};
+
+}  // namespace soma::runtime

@@ -1,0 +1,193 @@
+// Two nodes without a broker: one log, two hosts, and between them what nodes say to each other.
+#include "runtime/cluster/cluster.h"
+
+#include <gtest/gtest.h>
+
+#include <future>
+
+#include "runtime/effects/http_loop.h"
+#include "tests/unit/host/fixture.h"
+
+namespace soma::runtime {
+
+namespace {
+
+const std::string kSecret(32, 's');
+
+class ClusterOfTwo : public HostFixture {
+ protected:
+  struct Member {
+    std::unique_ptr<StateStore> store = make_memory_store();
+    std::unique_ptr<Cluster> cluster;
+    std::unique_ptr<PartitionHost> local;
+    Host* host = nullptr;
+    std::atomic<int> foreign{0};
+  };
+
+  void SetUp() override {
+    HostFixture::SetUp();
+    host_.reset();
+    join(a_, "a", kSecret);
+    join(b_, "b", kSecret);
+  }
+  void TearDown() override {
+    for (Member* m : {&a_, &b_}) m->cluster->close();
+    for (Member* m : {&a_, &b_}) m->local.reset();
+    HostFixture::TearDown();
+  }
+  void join(Member& m, const std::string& name, const std::string& secret) {
+    auto cluster =
+        Cluster::start({name, "127.0.0.1:0", "", secret, 6000}, *log_, *catalog_, *clock_);
+    ASSERT_TRUE(cluster) << cluster.error().message;
+    m.cluster = std::move(*cluster);
+    HostParts parts{log_.get(),
+                    catalog_.get(),
+                    clock_.get(),
+                    &runner_,
+                    m.store.get(),
+                    name,
+                    m.cluster->address(),
+                    limits_,
+                    2,
+                    {},
+                    m.cluster->shared()};
+    auto local = start_host(std::move(parts));
+    ASSERT_TRUE(local) << local.error().message;
+    m.local = std::move(*local);
+    m.host = &m.cluster->serve(*m.local, [&m](const events::ValidFrame&) { ++m.foreign; });
+  }
+  PartitionId partition(const std::string& id) const {
+    return partition_of(counter(id), log_->partition_count());
+  }
+  // Opens an actor's partition and waits until the other node knows.
+  void open(Member& m, const std::string& id) {
+    m.local->open(partition(id));
+    while (!m.local->here(partition(id)) || m.local->status().empty() ||
+           !m.local->status().front().serving)
+      std::this_thread::yield();
+  }
+  static Result<Accepted> add(Host& host, const std::string& id, std::int64_t amount,
+                              const std::string& command_id, const std::string& hash = {}) {
+    v1::CounterCommand c;
+    c.mutable_add()->set_amount(amount);
+    std::promise<Result<Accepted>> promise;
+    host.submit({counter(id), c.SerializeAsString(), command_id, hash, {}, {}, {}},
+                [&](Result<Accepted> r) { promise.set_value(std::move(r)); });
+    return promise.get_future().get();
+  }
+  static Result<std::int64_t> value(Host& host, const std::string& id) {
+    std::promise<Result<StateView>> promise;
+    host.read(counter(id), [&](Result<StateView> r) { promise.set_value(std::move(r)); });
+    auto view = promise.get_future().get();
+    if (!view) return tl::unexpected(view.error());
+    return static_cast<const v1::CounterState&>(*view->state).value();
+  }
+  static HttpEnd post(const std::string& address, const std::string& body,
+                      const std::string& signature) {
+    HttpLoop loop(4);
+    std::promise<HttpEnd> end;
+    auto call = std::make_unique<HttpCall>();
+    call->url = "http://" + address + kClusterPath;
+    call->body = body;
+    call->headers = {"Content-Type: application/x-protobuf",
+                     std::string(kClusterHeader) + ": " + signature};
+    call->on_end = [&](HttpEnd e) { end.set_value(std::move(e)); };
+    loop.start(std::move(call));
+    auto got = end.get_future().get();
+    loop.stop();
+    return got;
+  }
+
+  Member a_, b_;
+};
+
+TEST_F(ClusterOfTwo, EveryNodeAnswersForEveryActor) {
+  open(a_, "x");
+  const auto first = add(*b_.host, "x", 5, "demo:1", "h");
+  ASSERT_TRUE(first) << first.error().message;
+  EXPECT_EQ(*value(*b_.host, "x"), 5);
+  EXPECT_EQ(*value(*a_.host, "x"), 5);
+  // The retry finds the recorded answer at any node; another request with its key is refused there.
+  const auto again = add(*a_.host, "x", 5, "demo:1", "h");
+  ASSERT_TRUE(again);
+  EXPECT_TRUE(again->replayed);
+  EXPECT_EQ(again->position, first->position);
+  EXPECT_EQ(add(*b_.host, "x", 6, "demo:1", "other").error().code, Code::kConflict);
+  const auto history = b_.host->history(counter("x"), {}, 10);
+  ASSERT_TRUE(history) << history.error().message;
+  ASSERT_EQ(history->size(), 1u);
+  EXPECT_EQ(history->front().context.command_id(), "demo:1");
+  while (b_.foreign == 0) std::this_thread::yield();  // its streams hear of it
+}
+
+TEST_F(ClusterOfTwo, ARequestFollowsItsPartition) {
+  open(a_, "x");
+  ASSERT_TRUE(add(*b_.host, "x", 1, "demo:1"));
+  std::promise<void> closed;
+  a_.local->close(partition("x"), [&] { closed.set_value(); });
+  closed.get_future().get();
+  auto waiting = std::async(std::launch::async, [&] { return add(*a_.host, "x", 1, "demo:2"); });
+  open(b_, "x");
+  const auto accepted = waiting.get();
+  ASSERT_TRUE(accepted) << accepted.error().message;
+  EXPECT_EQ(*value(*a_.host, "x"), 2);
+}
+
+TEST_F(ClusterOfTwo, WithoutAnOwnerThereIsAnErrorThatSaysTryAgain) {
+  const auto refused = add(*a_.host, "x", 1, "demo:1");
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::kUnavailable);
+  EXPECT_EQ(code_disposition(refused.error().code), Disposition::kRetry);
+}
+
+TEST_F(ClusterOfTwo, ACallIsNeverPassedOn) {
+  open(a_, "x");
+  v1::ClusterCall call;
+  call.set_sent_ms(clock_->now_ms());
+  *call.mutable_read() = actors::to_ref(counter("x"));
+  const std::string body = call.SerializeAsString();
+  const auto end = post(b_.cluster->address(), body, cluster_mac(kSecret, body));
+  ASSERT_EQ(end.status, 200);
+  v1::ClusterAnswer answer;
+  ASSERT_TRUE(answer.ParseFromString(end.body));
+  EXPECT_EQ(answer.error().code(), "fenced");
+}
+
+TEST_F(ClusterOfTwo, OnlyWhoKnowsTheSecretIsAnswered) {
+  open(a_, "x");
+  v1::ClusterCall call;
+  call.set_sent_ms(clock_->now_ms());
+  *call.mutable_read() = actors::to_ref(counter("x"));
+  std::string body = call.SerializeAsString();
+  EXPECT_EQ(post(a_.cluster->address(), body, "").status, 401);
+  EXPECT_EQ(post(a_.cluster->address(), body, cluster_mac(std::string(32, 'x'), body)).status, 401);
+  const std::string good = cluster_mac(kSecret, body);
+  EXPECT_EQ(post(a_.cluster->address(), body, good).status, 200);
+  call.mutable_read()->set_tenant("other");
+  EXPECT_EQ(post(a_.cluster->address(), call.SerializeAsString(), good).status, 401);
+  call.set_sent_ms(clock_->now_ms() - 2 * kClusterCallAgeMs);
+  body = call.SerializeAsString();
+  EXPECT_EQ(post(a_.cluster->address(), body, cluster_mac(kSecret, body)).status, 401);  // recorded
+}
+
+TEST_F(ClusterOfTwo, SendsReachAnOwnerElsewhere) {
+  std::string there = "there";
+  for (int i = 0; partition(there) == partition("here"); ++i) there = "there" + std::to_string(i);
+  open(a_, "here");
+  open(b_, there);
+  ASSERT_TRUE(add(*a_.host, "here", 10, "demo:funds"));
+  v1::CounterCommand c;
+  c.mutable_transfer()->set_amount(4);
+  *c.mutable_transfer()->mutable_to() = actors::to_ref(counter(there));
+  std::promise<Result<Accepted>> sent;
+  b_.host->submit({counter("here"), c.SerializeAsString(), "demo:t", {}, {}, {}, {}},
+                  [&](Result<Accepted> r) { sent.set_value(std::move(r)); });
+  const auto accepted = sent.get_future().get();
+  ASSERT_TRUE(accepted) << accepted.error().message;
+  while (*value(*a_.host, there) != 4) std::this_thread::yield();
+  EXPECT_EQ(*value(*b_.host, "here"), 6);
+}
+
+}  // namespace
+
+}  // namespace soma::runtime
