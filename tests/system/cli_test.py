@@ -345,6 +345,7 @@ def terminal(folder, data, upstream):
         term.type(f"clear; {harness.SOMA} chat --session {session}")
         term.sees("you> Are you there?")
         term.key("C-d")
+        term.sees("Go on later with")  # what is typed while the chat still has the terminal is lost with it
         term.type("clear; NO_COLOR=1 " + harness.SOMA + " verify")
         term.sees("verified ")
     finally:
