@@ -1,4 +1,6 @@
 // Any actor, by reflection: which there are, their history, their state at any place in it.
+#include "runtime/api/actors.h"
+
 #include <boost/json/array.hpp>
 
 #include "runtime/api/journal_views.h"
@@ -54,57 +56,81 @@ void list(const Node& node, const RequestPtr& r, const Responder& responder) {
   });
 }
 
-// The actor that the path names, where its events are: a pool of models has a partition of its own
-// that its name does not tell. Nothing when it has no events.
-Result<std::optional<ActorKey>> find(const Node& node, const http::Request& r) {
-  ActorKey key{r.tenant(), r.param("type"), r.param("id"), {}};
-  if (!node.catalog->find(key.type)) return std::optional<ActorKey>{};
-  if (const auto tenant = r.query_value("tenant"); tenant && *tenant != r.tenant())
-    return std::optional<ActorKey>{};
-  for (std::uint32_t p = 0; p <= node.journal->partition_count(); ++p) {
-    if (p > 0) key.affinity = "#" + std::to_string(p - 1);
-    auto first = node.host->history(key, Sequence{0}, 1);
-    if (!first) return tl::unexpected(first.error());
-    if (!first->empty()) return std::optional(key);
-  }
-  return std::optional<ActorKey>{};
-}
-
 void with_actor(const Node& node, const RequestPtr& r, const Responder& responder,
                 std::function<void(const ActorKey&)> next) {
   node.slow->post([&node, r, responder, next = std::move(next)] {
-    auto key = find(node, *r);
+    const auto tenant = r->query_value("tenant");
+    Result<std::optional<ActorKey>> key = std::optional<ActorKey>{};
+    if (!tenant || *tenant == r->tenant())
+      key = find_actor(node, r->tenant(), r->param("type"), r->param("id"));
     if (!key) return responder.fail(key.error());
     if (!*key) return responder.fail({Code::kNotFound, "Actor not found", {}});
     next(**key);
   });
 }
 
+json::array effects_json(const std::vector<actors::Effect>& effects) {
+  json::array out;
+  for (const auto& e : effects)
+    out.push_back({{"effect_id", e.effect_id}, {"kind", e.kind}, {"attempt", e.attempt}});
+  return out;
+}
+
+// The actor as it stood there, and what it then waited for.
+void answer_state(const Node& node, const Responder& responder, const ActorKey& key,
+                  const views::At& at, bool with_effects) {
+  const auto* type = node.catalog->find(key.type);
+  views::Fold fold(*type);
+  Position position{};
+  std::int64_t time_ms = 0;
+  for (bool more = true; more;) {
+    auto page = node.host->history(key, fold.sequence(), kPage);
+    if (!page) return responder.fail(page.error());
+    more = page->size() == kPage;
+    for (const auto& e : *page) {
+      if (!at.holds(e.event.sequence(), e.context.now_ms(), e.position)) {
+        more = false;
+        break;
+      }
+      if (auto ok = fold.apply(e.event); !ok) return responder.fail(ok.error());
+      position = e.position;
+      time_ms = e.context.now_ms();
+    }
+  }
+  if (fold.sequence().value == 0)
+    return responder.fail({Code::kNotFound, "the actor did not exist at that time", {}});
+  auto out = views::actor_state(key, fold.sequence(), position, time_ms, fold.state());
+  if (with_effects) out["effects"] = effects_json(type->effects(key, fold.state()));
+  responder.send(http::json_response(200, out));
+}
+
 void state(const Node& node, const RequestPtr& r, const Responder& responder) {
   const auto at = views::parse_at(r->query_value("at").value_or(""));
   if (!at) return responder.fail({at.error().code, "query." + at.error().message, "query.at"});
-  with_actor(node, r, responder, [&node, r, responder, at = *at](const ActorKey& key) {
-    views::Fold fold(*node.catalog->find(key.type));
-    Position position{};
-    std::int64_t time_ms = 0;
-    for (bool more = true; more;) {
-      auto page = node.host->history(key, fold.sequence(), kPage);
-      if (!page) return responder.fail(page.error());
-      more = page->size() == kPage;
-      for (const auto& e : *page) {
-        if (!at.holds(e.event.sequence(), e.context.now_ms(), e.position)) {
-          more = false;
-          break;
-        }
-        if (auto ok = fold.apply(e.event); !ok) return responder.fail(ok.error());
-        position = e.position;
-        time_ms = e.context.now_ms();
-      }
-    }
-    if (fold.sequence().value == 0)
-      return responder.fail({Code::kNotFound, "the actor did not exist at that time", {}});
-    responder.send(http::json_response(
-        200, views::actor_state(key, fold.sequence(), position, time_ms, fold.state())));
+  with_actor(node, r, responder, [&node, responder, at = *at](const ActorKey& key) {
+    answer_state(node, responder, key, at, false);
+  });
+}
+
+// POST /v1/replay: {actor: "TYPE/ID" or "TENANT/TYPE/ID", at?}.
+void replay(const Node& node, const RequestPtr& r, const Responder& responder) {
+  const std::string name = text_member(r->json, "actor");
+  const auto at = views::parse_at(text_member(r->json, "at"));
+  if (!at) return responder.fail({at.error().code, "body." + at.error().message, "body.at"});
+  const auto a = name.find('/'), b = name.find('/', a == name.npos ? a : a + 1);
+  if (a == name.npos || a == 0 || name.back() == '/')
+    return responder.send(http::field_error(
+        {"body", "actor"}, "must be TYPE/ID or TENANT/TYPE/ID, as session/ses_1", "actor"));
+  const bool named = b != name.npos;  // with its tenant
+  const std::string type = named ? name.substr(a + 1, b - a - 1) : name.substr(0, a);
+  const std::string id = name.substr((named ? b : a) + 1);
+  const bool ours = !named || name.substr(0, a) == r->tenant();
+  node.slow->post([&node, r, responder, at = *at, type, id, ours] {
+    Result<std::optional<ActorKey>> key = std::optional<ActorKey>{};
+    if (ours) key = find_actor(node, r->tenant(), type, id);
+    if (!key) return responder.fail(key.error());
+    if (!*key) return responder.fail({Code::kNotFound, "Actor not found", {}});
+    answer_state(node, responder, **key, at, true);
   });
 }
 
@@ -135,6 +161,19 @@ json::array types(const actors::Catalog& catalog) {
 }
 
 }  // namespace
+
+Result<std::optional<ActorKey>> find_actor(const Node& node, const std::string& tenant,
+                                           const std::string& type, const std::string& id) {
+  ActorKey key{tenant, type, id, {}};
+  if (!node.catalog->find(key.type)) return std::optional<ActorKey>{};
+  for (std::uint32_t p = 0; p <= node.journal->partition_count(); ++p) {
+    if (p > 0) key.affinity = "#" + std::to_string(p - 1);
+    auto first = node.host->history(key, Sequence{0}, 1);
+    if (!first) return tl::unexpected(first.error());
+    if (!first->empty()) return std::optional(key);
+  }
+  return std::optional<ActorKey>{};
+}
 
 json::object actor_types(const actors::Catalog& catalog) {
   return {{"items", types(catalog)}, {"next_cursor", nullptr}};
@@ -172,6 +211,23 @@ void register_actors(http::Router& router, const Node& node) {
               .tag = "actors",
               .query = {limit, {.name = "cursor", .type = FieldType::kInt, .min = 0}, tenant}},
              [&node](auto r, auto responder) { history(node, r, responder); });
+  router.add(
+      {.method = "POST",
+       .pattern = "/v1/replay",
+       .capability = "actor:read",
+       .summary = "An actor as it stood at a sequence, a time or a position, by folding its events",
+       .tag = "audit",
+       .request = http::make_schema("Replay",
+                                    {{.name = "actor",
+                                      .required = true,
+                                      .description = "TYPE/ID, or TENANT/TYPE/ID",
+                                      .min_length = 3,
+                                      .max_length = 600},
+                                     {.name = "at",
+                                      .description = "Sequence, UTC time or position; absent: now",
+                                      .max_length = 64,
+                                      .nullable = true}})},
+      [&node](auto r, auto responder) { replay(node, r, responder); });
 }
 
 }  // namespace soma::runtime::api

@@ -30,6 +30,10 @@ class Authenticator;
 class Tickets;
 }  // namespace soma::runtime::security
 
+namespace soma::runtime::audit {
+class Keeper;
+}
+
 namespace soma::runtime::api {
 
 class KillSwitch;
@@ -63,12 +67,14 @@ struct Node {
   const security::Authenticator* authenticator = nullptr;
   security::Tickets* tickets = nullptr;
   const KillSwitch* kill_switch = nullptr;
+  audit::Keeper* audit = nullptr;
   std::function<std::string()> jwks;  // public keys, for others to verify our tokens
 };
 
 void register_sessions(http::Router& router, const Node& node);
 void register_inference(http::Router& router, const Node& node);
 void register_audit(http::Router& router, const Node& node);
+void register_audit_proofs(http::Router& router, const Node& node);
 void register_chat(http::Router& router, const Node& node);
 void register_memories(http::Router& router, const Node& node);
 void register_governance(http::Router& router, const Node& node);

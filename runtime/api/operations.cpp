@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <boost/json/array.hpp>
 
+#include "runtime/api/actors.h"
 #include "runtime/api/journal_views.h"
 #include "runtime/api/submit.h"
 #include "runtime/api/views.h"
@@ -76,9 +77,21 @@ void show_parked(const Node& node, const RequestPtr& r, const Responder& respond
   responder.send(http::json_response(200, out));
 }
 
+// A second redrive finds the work of the first one done.
+void nothing_parked(const Node& node, const RequestPtr& r, const Responder& responder) {
+  node.slow->post([&node, r, responder] {
+    auto known = find_actor(node, r->tenant(), r->param("type"), r->param("id"));
+    if (!known) return responder.fail(known.error());
+    if (!*known) return responder.fail(kNotParked);
+    responder.send(http::json_response(
+        200, json::object{
+                 {"actor", to_string(**known)}, {"status", "nothing_parked"}, {"commands", 0}}));
+  });
+}
+
 void redrive(const Node& node, const RequestPtr& r, const Responder& responder) {
   const auto p = parked_of(node, *r);
-  if (!p) return responder.fail(kNotParked);
+  if (!p) return nothing_parked(node, r, responder);
   node.slow->post([&node, responder, p = *p] {
     if (auto done = node.host->redrive(p.actor); !done) return responder.fail(done.error());
     responder.send(http::json_response(202, json::object{{"actor", to_string(p.actor)},

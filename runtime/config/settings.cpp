@@ -160,6 +160,8 @@ std::vector<Setting> limits() {
              &Config::snapshot_every_events, 1, 1000000),
       number(row("segment_bytes", "67108864", "Size of a log segment file"), &Config::segment_bytes,
              1ull << 20, 4ull << 30),
+      number(row("audit.head_interval_s", "3600", "Seconds between signed heads; 0: when asked"),
+             &Config::audit_head_interval_s, 0, 86400 * 31),
       number(row("position_wait_ms", "2000", "Longest wait of a read for its Soma-Position"),
              &Config::position_wait_ms, 0, 60000),
       choice(row("log.level", "info", "Least severe log line written"), &Config::log_level,

@@ -19,6 +19,7 @@
 #include "runtime/api/constitutions.h"
 #include "runtime/api/keys.h"
 #include "runtime/api/kill_switch.h"
+#include "runtime/audit/keeper.h"
 #include "runtime/cluster/cluster.h"
 #include "runtime/effects/local_model.h"
 #include "runtime/host/system_clock.h"
@@ -321,6 +322,10 @@ class Node {
     n.kill_switch = &kill_switch_;
     n.log = log_.get();
     n.partition_count = log_->partition_count();
+    auto keeper = audit::open_keeper(*log_, c_.data_dir, c_.audit_head_interval_s, *clock_);
+    if (!keeper) return tl::unexpected(keeper.error());
+    audit_ = std::move(*keeper);
+    n.audit = audit_.get();
     n.position_wait_ms = static_cast<std::int64_t>(c_.position_wait_ms);
     n.jwks = [this] { return authenticator_->public_jwks(); };
     api::register_sessions(router_, n);
@@ -328,6 +333,7 @@ class Node {
     api::register_memories(router_, n);
     api::register_governance(router_, n);
     api::register_audit(router_, n);
+    api::register_audit_proofs(router_, n);
     api::register_tokens(router_, n);
     api::register_kill_switch(router_, n);
     api::register_actors(router_, n);
@@ -405,6 +411,7 @@ class Node {
   std::unique_ptr<PartitionHost> host_;
   std::unique_ptr<FrameHub> frames_;
   std::unique_ptr<Journal> journal_;
+  std::unique_ptr<audit::Keeper> audit_;
   Worker slow_;  // ends before what it reads
   http::Router router_;
   api::Node api_;

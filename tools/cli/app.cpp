@@ -159,6 +159,7 @@ int run_command(int argc, char** argv) {
   add_auth_commands(app, context, run);
   add_session_commands(app, context, run);
   add_journal_commands(app, context, run);
+  add_audit_commands(app, context, run);
   add_verify_commands(app, context, run);
   add_service_commands(app, context, run);
   add_bench_commands(app, context, run);

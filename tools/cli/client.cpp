@@ -89,14 +89,15 @@ Error Context::error_of(long status, const std::string& body, const std::string&
   if (e.message.empty()) e.message = "the server answered " + std::to_string(status);
   if (!retry_after.empty())
     e.retry_after_ms = 1000 * std::strtoll(retry_after.c_str(), nullptr, 10);
-  problem_ = {e.message, code.empty() ? std::string(code_name(e.code)) : code, trace_id, status};
+  const bool unknown_route = status == 404 && e.message == "no route has this path";
+  if (unknown_route) e.message = "the node does not know this request: it is of another build";
+  problem_ = {e.message, code.empty() ? std::string(code_name(e.code)) : code, trace_id, status,
+              unknown_route};
   return e;
 }
 
-Result<json::value> Context::call(const std::string& method, const std::string& path,
-                                  const json::value& body) const {
-  if (dry_run && method != "GET")
-    return json::object{{"dry_run", true}, {"method", method}, {"path", path}, {"body", body}};
+Result<std::string> Context::fetch(const std::string& method, const std::string& path,
+                                   const json::value& body) const {
   auto base = url();
   if (!base) return tl::unexpected(base.error());
   runtime::HttpCall c;
@@ -116,11 +117,20 @@ Result<json::value> Context::call(const std::string& method, const std::string& 
   if (reply->status >= 400)
     return tl::unexpected(
         error_of(reply->status, reply->body, trace, header(*reply, "retry-after")));
+  return std::move(reply->body);
+}
+
+Result<json::value> Context::call(const std::string& method, const std::string& path,
+                                  const json::value& body) const {
+  if (dry_run && method != "GET")
+    return json::object{{"dry_run", true}, {"method", method}, {"path", path}, {"body", body}};
+  auto answer = fetch(method, path, body);
+  if (!answer) return tl::unexpected(answer.error());
   boost::system::error_code bad;
-  json::value v = json::parse(reply->body, bad);
+  json::value v = json::parse(*answer, bad);
   if (bad)
     return soma::fail(Code::kInternal,
-                      c.url + " answered something that is not JSON; is it a soma node?");
+                      path + " answered something that is not JSON; is it a soma node?");
   return v;
 }
 

@@ -48,6 +48,9 @@ struct Context {
   // anything but GET is described instead of sent. The idempotency key goes with each write.
   Result<boost::json::value> call(const std::string& method, const std::string& path,
                                   const boost::json::value& body = nullptr) const;
+  // The answer's bytes as they are.
+  Result<std::string> fetch(const std::string& method, const std::string& path,
+                            const boost::json::value& body = nullptr) const;
   // GET from the running node, or, when there is none, from the stopped data folder.
   Result<boost::json::value> read(const std::string& path) const;
   // Follows an event stream until it ends or `on_event` (name, data) says false. `on_idle` is asked
@@ -85,6 +88,7 @@ struct Context {
   struct Problem {  // of the last failed call, beyond what an Error holds
     std::string message, code, trace_id;
     long http_status = 0;
+    bool unknown_route = false;  // the node is of another build
   };
   Error error_of(long status, const std::string& body, const std::string& trace_id,
                  const std::string& retry_after) const;
@@ -111,6 +115,7 @@ void add_generate_commands(CLI::App& app, Context& context,
                            const Wrap& run);  // completion, generate, version
 void add_journal_commands(CLI::App& app, Context& context, const Wrap& run);  // log, actor
 void add_verify_commands(CLI::App& app, Context& context, const Wrap& run);   // verify, replay
+void add_audit_commands(CLI::App& app, Context& context, const Wrap& run);    // audit
 void add_sim_commands(CLI::App& app, Context& context, const Wrap& run);      // sim
 void add_bench_commands(CLI::App& app, Context& context, const Wrap& run);    // bench
 

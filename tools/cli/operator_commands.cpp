@@ -1,4 +1,6 @@
 // status, projections, effects, dlq, snapshots: what an operator looks after.
+#include <poll.h>
+
 #include <CLI/CLI.hpp>
 #include <boost/json.hpp>
 #include <filesystem>
@@ -6,6 +8,8 @@
 
 #include "events/embedded/folder_lock.h"
 #include "tools/cli/doctor.h"
+#include "tools/cli/progress.h"
+#include "tools/cli/support_bundle.h"
 #include "tools/cli/verbs.h"
 
 namespace soma::cli {
@@ -15,9 +19,11 @@ namespace fs = std::filesystem;
 
 namespace {
 
+constexpr int kBetweenLooksMs = 200;
+
 struct Flags {
-  std::string id, type;
-  bool fix = false;
+  std::string id, type, out;
+  bool fix = false, no_wait = false;
 };
 
 int status(const Context& c) {
@@ -44,7 +50,43 @@ int judged(const Context& c, const Result<json::value>& r) {
                 "`soma projections rebuild` makes them anew");
 }
 
-void add_projections(CLI::App& app, Context& context, const Wrap& run) {
+// Until the rebuild that was asked for has ended.
+int wait_for_rebuild(const Context& c, std::uint64_t ended_before) {
+  Progress progress("rebuild", 0);
+  for (;;) {
+    auto r = c.call("GET", "/v1/admin/projections");
+    if (!r) return c.fail(r.error());
+    const auto& state = r->at("rebuild");
+    const auto number = [&](const char* name) { return state.at(name).to_number<std::uint64_t>(); };
+    progress.at(number("frames_read"), number("frames_total"));
+    if (number("done") + number("failed") > ended_before && !state.at("running").as_bool()) {
+      progress.end();
+      if (const std::string error = text_of(state, "error"); !error.empty())
+        return c.fail({Code::kUnavailable, "the rebuild failed: " + error, {}},
+                      "the old views still answer; see `soma projections list`");
+      c.print(json::object{{"status", "rebuilt"},
+                           {"frames", number("frames_read")},
+                           {"rows", number("rows")},
+                           {"seconds", state.at("seconds")}});
+      return 0;
+    }
+    ::poll(nullptr, 0, kBetweenLooksMs);
+  }
+}
+
+int rebuild(const Context& c, const Flags& f) {
+  auto before = c.call("GET", "/v1/admin/projections");
+  if (!before) return c.fail(before.error());
+  const auto& state = before->at("rebuild");
+  const auto ended =
+      state.at("done").to_number<std::uint64_t>() + state.at("failed").to_number<std::uint64_t>();
+  auto started = c.call("POST", "/v1/admin/projections/rebuild", json::object{});
+  if (!started || c.dry_run || f.no_wait) return c.show(started);
+  return wait_for_rebuild(c, ended);
+}
+
+void add_projections(CLI::App& app, Context& context, const Wrap& run,
+                     const std::shared_ptr<Flags>& f) {
   auto* group = add_group(app, "projections", "Views in PostgreSQL, made from the journal");
   auto* list = add_verb(*group, context, run, "list", "The views and how far they are",
                         Effect::kRead, "soma projections list", [&context] {
@@ -66,11 +108,10 @@ void add_projections(CLI::App& app, Context& context, const Wrap& run) {
                });
   add_watch_option(*list, context);
   add_watch_option(*lag, context);
-  add_verb(
-      *group, context, run, "rebuild", "Make the views anew from the journal", Effect::kWrite,
-      "soma projections rebuild", [&context] {
-        return context.show(context.call("POST", "/v1/admin/projections/rebuild", json::object{}));
-      });
+  add_verb(*group, context, run, "rebuild", "Make the views anew from the journal, and wait for it",
+           Effect::kWrite, "soma projections rebuild",
+           [&context, f] { return rebuild(context, *f); })
+      ->add_flag("--no-wait", f->no_wait, "Only begin it");
   add_verb(*group, context, run, "verify", "Compare the views with what the journal makes",
            Effect::kRead, "soma projections verify", [&context] {
              return judged(context, context.call("GET", "/v1/admin/projections/verify"));
@@ -206,7 +247,13 @@ void add_operator_commands(CLI::App& app, Context& context, const Wrap& run) {
       app, context, run, "doctor", "Look for what keeps soma from working, and how to mend it",
       Effect::kWrite, "soma doctor --fix", [&context, f] { return run_doctor(context, f->fix); });
   doctor->add_flag("--fix", f->fix, "Mend what can be mended without losing anything");
-  add_projections(app, context, run);
+  add_verb(app, context, run, "bundle",
+           "One file for those who help: states and numbers, no secrets", Effect::kRead,
+           "soma bundle --out support.json",
+           [&context, f] { return write_support_bundle(context, f->out); })
+      ->add_option("--out", f->out, "Write here instead of stdout")
+      ->type_name("FILE");
+  add_projections(app, context, run, f);
   add_effects(app, context, run, f);
   add_dlq(app, context, run, f);
   add_snapshots(app, context, run, f);

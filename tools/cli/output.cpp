@@ -68,6 +68,10 @@ std::string hint_of(const Error& e) {
 
 }  // namespace
 
+namespace {
+constexpr int kVersionSkew = 6;
+}
+
 int exit_code_of(Code code) {
   switch (code) {
     case Code::kInvalidArgument:
@@ -199,6 +203,7 @@ int Context::fail(const Error& error, std::string hint) const {
     if (from_call && !problem_.trace_id.empty() && problem_.http_status >= 500)
       std::cerr << "      request " << printable(problem_.trace_id, false) << "\n";
   }
+  if (from_call && problem_.unknown_route) return kVersionSkew;
   return exit_code_of(error.code);
 }
 

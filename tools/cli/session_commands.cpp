@@ -4,9 +4,11 @@
 #include <iostream>
 
 #include "tools/cli/chat.h"
+#include "tools/cli/trace.h"
 #include "tools/cli/turn_view.h"
 #include "tools/cli/verbs.h"
 #include "tools/offline/export.h"
+#include "tools/offline/what_if.h"
 #include "tools/term/text.h"
 
 namespace soma::cli {
@@ -18,7 +20,7 @@ namespace {
 struct Flags {
   std::string id, other, text, model, persona, status, reason, at, out;
   std::vector<std::string> metadata;
-  bool follow = false, wait = false;
+  bool follow = false, wait = false, trace = false;
 };
 
 std::string route(const std::string& id) { return "/v1/sessions/" + url_encoded(id); }
@@ -88,6 +90,7 @@ int start(const Context& c, const Flags& f) {
 }
 
 int show(const Context& c, const Flags& f) {
+  if (f.trace) return show_trace(c, f.id);
   auto s = c.read(route(f.id));
   if (!s || !c.table()) return c.show(s);
   json::object head = s->as_object();
@@ -164,9 +167,10 @@ void add_reads(CLI::App& session, Context& context, const Wrap& run,
     command->add_option("id", f->id, "Session id")->required();
     return command;
   };
-  add_watch_option(*with_id("show", "A session and its turns", "soma session show SESSION_ID",
-                            [&context, f] { return show(context, *f); }),
-                   context);
+  auto* shown = with_id("show", "A session and its turns", "soma session show SESSION_ID --trace",
+                        [&context, f] { return show(context, *f); });
+  shown->add_flag("--trace", f->trace, "As a tree: what led to what, and under which decision");
+  add_watch_option(*shown, context);
   auto* events = with_id(
       "events", "A session's history", "soma session events SESSION_ID -o json", [&context, f] {
         return context.list(route(f->id) + "/events", "items",
@@ -190,6 +194,21 @@ void add_reads(CLI::App& session, Context& context, const Wrap& run,
                               [&context, f] { return diff_states(context, *f); });
   difference->add_option("a", f->id, "Session id, or ID@SEQUENCE")->required();
   difference->add_option("b", f->other, "The same")->required();
+  auto w = std::make_shared<WhatIf>();
+  auto* other =
+      with_id("what-if", "What it would have been under other rules; nothing is called",
+              "soma session what-if SESSION_ID --constitution stricter.json", [&context, f, w] {
+                w->session = f->id;
+                return what_if(context, *w);
+              });
+  other->add_option("--policy", w->policy, "File with other inputs, as {\"risk_score\":0.9}")
+      ->type_name("FILE");
+  other->add_option("--model", w->model, "Another model")->type_name("MODEL");
+  other->add_option("--constitution", w->constitution, "File with a bundle, a document or rules")
+      ->type_name("FILE");
+  other->add_option("--settings", w->settings, "File with other settings of the tenant")
+      ->type_name("FILE");
+  add_kafka_options(*other, context);
   with_id("export", "A session's state and events, a line of JSON each",
           "soma session export SESSION_ID --out session.ndjson",
           [&context, f] { return export_session(context, f->id, f->out); })

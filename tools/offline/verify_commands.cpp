@@ -8,6 +8,7 @@
 #include "tools/cli/discovery.h"
 #include "tools/cli/progress.h"
 #include "tools/cli/verbs.h"
+#include "tools/offline/compare_build.h"
 #include "tools/offline/folder.h"
 #include "tools/offline/verify_folder.h"
 
@@ -22,7 +23,8 @@ constexpr int kReplayDiffers = 64;
 
 struct Flags {
   bool deep = false;
-  std::string from, to, actor;
+  bool steps = false;
+  std::string from, to, actor, ends, other_build;
 };
 
 // A remote node reads its own journal and tells how it goes.
@@ -111,6 +113,8 @@ int verify(const Context& c, const Flags& f) {
 
 // Decides everything again, since a state needs all that came before; shows what lies in the range.
 int replay(const Context& c, const Flags& f) {
+  if (f.steps) return print_steps(c, f.ends);
+  if (!f.other_build.empty()) return compare_build(c, f.other_build);
   auto from = runtime::views::parse_at(f.from), to = runtime::views::parse_at(f.to);
   if (!from || from->sequence || !to || to->sequence)
     return c.fail({Code::kInvalidArgument,
@@ -182,6 +186,13 @@ void add_verify_commands(CLI::App& app, Context& context, const Wrap& run) {
   again->add_option("--from", f->from, "Show only from this position or UTC time on")
       ->type_name("AT");
   again->add_option("--to", f->to, "Show only up to it")->type_name("AT");
+  again
+      ->add_option("--compare-build", f->other_build,
+                   "Compare with what this other soma makes of the journal; 64 when it differs")
+      ->type_name("PATH");
+  again->add_flag("--steps", f->steps, "Print what this build makes of each command, with digests");
+  again->add_option("--ends", f->ends, "Of --steps: an offset a partition, as 12,34")
+      ->type_name("OFFSETS");
   again->add_option("--actor", f->actor, "Show only this one")->type_name("TENANT/TYPE/ID");
 }
 

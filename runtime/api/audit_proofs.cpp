@@ -1,0 +1,110 @@
+// Heads, proofs and bundles of the caller's tenant.
+#include <boost/json.hpp>
+
+#include "runtime/api/submit.h"
+#include "runtime/audit/bundle.h"
+#include "runtime/audit/keeper.h"
+
+namespace soma::runtime::api {
+
+namespace json = boost::json;
+using http::Responder;
+
+namespace {
+
+constexpr std::size_t kMostBundle = 64 << 20;  // bytes that one answer may take
+
+json::object head_json(const audit::Head& head, const std::string& jws, const std::string& key) {
+  json::object out = audit::to_json(head);
+  out["key"] = key;
+  out["head"] = jws;
+  return out;
+}
+
+void sign(const Node& node, const RequestPtr& r, const Responder& responder) {
+  node.audit->post([&node, r, responder] {
+    auto made = node.audit->sign(r->tenant());
+    if (!made) return responder.send(problem_of(made.error()));
+    responder.send(
+        http::json_response(200, head_json(made->head, made->jws, node.audit->key().id)));
+  });
+}
+
+void heads(const Node& node, const RequestPtr& r, const Responder& responder) {
+  node.slow->post([&node, r, responder] {
+    auto all = node.audit->heads().of(r->tenant());
+    const auto limit = static_cast<std::size_t>(r->query_int("limit", 50));
+    json::array items;  // the newest first
+    for (auto it = all.rbegin(); it != all.rend() && items.size() < limit; ++it)
+      items.push_back(std::move(*it));
+    responder.send(http::json_response(
+        200, json::object{{"items", std::move(items)}, {"next_cursor", nullptr}}));
+  });
+}
+
+void prove(const Node& node, const RequestPtr& r, const Responder& responder) {
+  node.audit->post([&node, r, responder] {
+    auto proof = audit::prove_event(*node.log, node.audit->key(), r->tenant(), r->param("event_id"),
+                                    node.clock->now_ms());
+    if (!proof) return responder.send(problem_of(proof.error()));
+    responder.send(http::json_response(200, *proof));
+  });
+}
+
+void export_bundle(const Node& node, const RequestPtr& r, const Responder& responder) {
+  node.audit->post([&node, r, responder] {
+    std::vector<std::string> older;
+    for (const auto& one : node.audit->heads().of(r->tenant()))
+      older.emplace_back(one.at("head").as_string());
+    std::string body;
+    auto made = audit::write_bundle(
+        *node.log, *node.catalog, node.audit->key(), r->tenant(), older, node.clock->now_ms(),
+        [&](std::string_view line) -> Status {
+          if (body.size() + line.size() > kMostBundle)
+            return fail(Code::kTooLarge,
+                        "the bundle is larger than one answer may be (64 MiB); run `soma audit "
+                        "export` on the node's data folder");
+          body += line;
+          return {};
+        });
+    if (!made) return responder.send(problem_of(made.error()));
+    http::Response out;
+    out.body = std::move(body);
+    out.content_type = "application/x-ndjson";
+    responder.send(std::move(out));
+  });
+}
+
+}  // namespace
+
+void register_audit_proofs(http::Router& router, const Node& node) {
+  router.add({.method = "GET",
+              .pattern = "/v1/audit/head",
+              .capability = "audit:read",
+              .summary = "Signed heads of the tenant's records, the newest first",
+              .tag = "audit",
+              .query = {limit_field()}},
+             [&node](auto r, auto responder) { heads(node, r, responder); });
+  router.add({.method = "POST",
+              .pattern = "/v1/audit/head",
+              .capability = "audit:read",
+              .summary = "Sign a head of the tenant's records as they are now",
+              .tag = "audit"},
+             [&node](auto r, auto responder) { sign(node, r, responder); });
+  router.add({.method = "GET",
+              .pattern = "/v1/audit/proof/{event_id}",
+              .capability = "audit:read",
+              .summary = "Proof that an event is among the tenant's records",
+              .tag = "audit"},
+             [&node](auto r, auto responder) { prove(node, r, responder); });
+  router.add({.method = "POST",
+              .pattern = "/v1/audit/export",
+              .capability = "audit:read",
+              .summary = "Everything recorded of the tenant, with proofs, as lines of JSON",
+              .tag = "audit",
+              .responses = {{.description = "A bundle for soma-verify",
+                             .content_type = "application/x-ndjson"}}},
+             [&node](auto r, auto responder) { export_bundle(node, r, responder); });
+}
+
+}  // namespace soma::runtime::api

@@ -1,0 +1,123 @@
+// Two readings: one for the trees, one for the lines.
+#include "runtime/audit/bundle.h"
+
+#include <google/protobuf/descriptor.pb.h>
+#include <openssl/evp.h>
+
+#include <boost/json.hpp>
+#include <set>
+
+#include "runtime/security/base64url.h"
+#include "schemas/base/sha256.h"
+
+namespace soma::runtime::audit {
+
+namespace json = boost::json;
+
+namespace {
+
+void add_file(const google::protobuf::FileDescriptor& file, std::set<std::string>& seen,
+              google::protobuf::FileDescriptorSet& out) {
+  if (!seen.insert(file.name()).second) return;
+  for (int i = 0; i < file.dependency_count(); ++i) add_file(*file.dependency(i), seen, out);
+  file.CopyTo(out.add_file());
+}
+
+std::string schemas_of(const actors::Catalog& catalog) {
+  google::protobuf::FileDescriptorSet set;
+  std::set<std::string> seen;
+  add_file(*v1::Frame::descriptor()->file(), seen, set);
+  for (const auto* type : catalog.all())
+    add_file(*type->new_state()->GetDescriptor()->file(), seen, set);
+  return set.SerializeAsString();
+}
+
+// Counts and hashes what goes out.
+class Lines {
+ public:
+  explicit Lines(const std::function<Status(std::string_view)>& write) : write_(write) {
+    EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr);
+  }
+  void line(std::string text) {
+    if (!status) return;
+    text.push_back('\n');
+    EVP_DigestUpdate(context_.get(), text.data(), text.size());
+    ++lines;
+    bytes += text.size();
+    status = write_(text);
+  }
+  void line(const json::object& o) { line(json::serialize(o)); }
+  std::string digest() const {
+    std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> copy(EVP_MD_CTX_new(), EVP_MD_CTX_free);
+    unsigned char out[32];
+    EVP_MD_CTX_copy_ex(copy.get(), context_.get());
+    EVP_DigestFinal_ex(copy.get(), out, nullptr);
+    return hex({reinterpret_cast<const char*>(out), sizeof out});
+  }
+  Status status;
+  std::uint64_t lines = 0, bytes = 0;
+
+ private:
+  const std::function<Status(std::string_view)>& write_;
+  std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context_{EVP_MD_CTX_new(),
+                                                                   EVP_MD_CTX_free};
+};
+
+void record_line(const Record& r, const std::vector<soma::audit::Hash>& spine, Lines& out) {
+  std::string line = R"({"at":")" + r.at + R"(","entry":")" + security::base64url_encode(r.bytes) +
+                     R"(","spine":[)";
+  for (std::size_t i = 0; i < spine.size(); ++i) line += (i ? ",\"" : "\"") + hex(spine[i]) + "\"";
+  out.line(line + "]}");
+}
+
+Status write_records(const events::Log& log, const Trees& all, Lines& out,
+                     const std::function<void(std::uint64_t, std::uint64_t)>& on_progress) {
+  std::uint64_t done = 0;
+  for (const auto& head : all.head.partitions) {
+    events::FrameReader reader(log, head.partition);
+    std::uint64_t index = 0;
+    while (index < head.records && out.status) {
+      auto frames = reader.next();
+      if (!frames) return tl::unexpected(frames.error());
+      if (frames->empty())
+        return fail(Code::kCorrupt, "the journal became shorter while it was read");
+      for (const auto& frame : *frames)
+        each_record(frame, all.head.tenant, index, [&](const Record& r) {
+          if (r.index < head.records)
+            record_line(r, all.trees[head.partition.value].spine(r.index), out);
+        });
+      if (on_progress) on_progress(done + index, all.head.records());
+    }
+    done += head.records;
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<BundleResult> write_bundle(
+    const events::Log& log, const actors::Catalog& catalog, const security::Key& key,
+    const std::string& tenant, const std::vector<std::string>& older_heads, std::int64_t now_ms,
+    const std::function<Status(std::string_view)>& write,
+    const std::function<void(std::uint64_t, std::uint64_t)>& on_progress) {
+  auto all = read_trees(log, tenant, now_ms);
+  if (!all) return tl::unexpected(all.error());
+  auto head = sign_head(key, all->head);
+  auto jwk = security::public_jwk(key);
+  if (!head) return tl::unexpected(head.error());
+  if (!jwk) return tl::unexpected(jwk.error());
+  Lines out(write);
+  out.line(json::object{{"soma_audit_bundle", 1}, {"tenant", tenant}, {"time_ms", now_ms}});
+  out.line(R"({"key":)" + *jwk + "}");
+  out.line(json::object{{"schemas", security::base64url_encode(schemas_of(catalog))}});
+  for (const auto& older : older_heads) out.line(json::object{{"older_head", older}});
+  out.line(json::object{{"head", *head}});
+  if (auto ok = write_records(log, *all, out, on_progress); !ok) return tl::unexpected(ok.error());
+  auto end = sign_document(key, kEndType, {{"lines", out.lines}, {"sha256", out.digest()}});
+  if (!end) return tl::unexpected(end.error());
+  out.line(json::object{{"end", *end}});
+  if (!out.status) return tl::unexpected(out.status.error());
+  return BundleResult{all->head.records(), out.bytes, out.lines, key.id};
+}
+
+}  // namespace soma::runtime::audit

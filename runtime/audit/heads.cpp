@@ -1,0 +1,111 @@
+// Heads as JWS and on disk.
+#include "runtime/audit/heads.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <boost/json.hpp>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+
+#include "runtime/security/base64url.h"
+#include "runtime/security/jwt.h"
+#include "runtime/security/key_file.h"
+#include "schemas/base/sha256.h"
+
+namespace soma::runtime::audit {
+
+namespace json = boost::json;
+
+std::uint64_t Head::records() const {
+  std::uint64_t n = 0;
+  for (const auto& p : partitions) n += p.records;
+  return n;
+}
+
+json::object to_json(const Head& head) {
+  json::array partitions;
+  for (const auto& p : head.partitions)
+    partitions.push_back({{"partition", p.partition.value},
+                          {"records", p.records},
+                          {"root", hex(p.root)},
+                          {"journal",
+                           {{"next_offset", p.next.value},
+                            {"epoch", p.epoch.value},
+                            {"number", p.number.value},
+                            {"hash", hex(p.journal_hash)}}}});
+  return {{"tenant", head.tenant},
+          {"time_ms", head.time_ms},
+          {"records", head.records()},
+          {"partitions", std::move(partitions)}};
+}
+
+Result<std::string> sign_document(const security::Key& key, const std::string& type,
+                                  const json::object& payload) {
+  if (key.algorithm != security::Algorithm::kEdDsa)
+    return fail(Code::kInvalidArgument, "heads are signed with an Ed25519 key");
+  const std::string text = security::unsigned_token(
+      json::serialize(json::object{{"alg", "EdDSA"}, {"kid", key.id}, {"typ", type}}),
+      json::serialize(payload));
+  auto signature = security::sign(key, text);
+  if (!signature) return signature;
+  return text + "." + security::base64url_encode(*signature);
+}
+
+Result<std::string> sign_head(const security::Key& key, const Head& head) {
+  return sign_document(key, kHeadType, to_json(head));
+}
+
+Result<security::Key> folder_key(const std::string& data_dir) {
+  std::error_code error;
+  if (!std::filesystem::exists(data_dir + "/keys/token_ed25519.pem", error))
+    return fail(Code::kNotFound, data_dir + " holds no key to sign with; a node makes it at start");
+  return security::load_or_create_key(data_dir + "/keys");
+}
+
+Status HeadFile::append(const Head& head, const std::string& jws) const {
+  const std::string folder = data_dir_ + "/audit", path = folder + "/heads.ndjson";
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+  if (fd < 0) return fail(Code::kIo, "cannot open " + path + ": " + std::strerror(errno));
+  std::string line = json::serialize(json::object{{"tenant", head.tenant},
+                                                  {"time_ms", head.time_ms},
+                                                  {"records", head.records()},
+                                                  {"head", jws}}) +
+                     "\n";
+  struct stat info {};
+  char last = '\n';
+  if (::fstat(fd, &info) == 0 && info.st_size > 0 && ::pread(fd, &last, 1, info.st_size - 1) == 1 &&
+      last != '\n')
+    line.insert(line.begin(), '\n');
+  const bool written = ::write(fd, line.data(), line.size()) == static_cast<ssize_t>(line.size()) &&
+                       ::fsync(fd) == 0;
+  const std::string reason = std::strerror(errno);
+  ::close(fd);
+  if (!written) return fail(Code::kIo, "cannot write " + path + ": " + reason);
+  return {};
+}
+
+std::vector<json::object> HeadFile::of(const std::string& tenant) const {
+  std::ifstream in(data_dir_ + "/audit/heads.ndjson");
+  std::vector<json::object> out;
+  for (std::string line; std::getline(in, line);) {
+    boost::system::error_code bad;
+    json::value v = json::parse(line, bad);
+    if (bad || !v.is_object()) continue;
+    auto& o = v.get_object();
+    const auto* name = o.if_contains("tenant");
+    const auto* head = o.if_contains("head");
+    if (!name || !name->is_string() || name->get_string() != tenant || !head || !head->is_string())
+      continue;
+    out.push_back(std::move(o));
+  }
+  if (out.size() > kMost) out.erase(out.begin(), out.end() - static_cast<long>(kMost));
+  return out;
+}
+
+}  // namespace soma::runtime::audit

@@ -1,0 +1,116 @@
+// One pass over what came since the last one.
+#include "runtime/audit/keeper.h"
+
+#include <chrono>
+#include <set>
+
+#include "runtime/audit/records.h"
+#include "runtime/security/key_file.h"
+#include "runtime/telemetry/log.h"
+#include "schemas/base/thread_name.h"
+
+namespace soma::runtime::audit {
+
+Keeper::Keeper(const events::Log& log, security::Key key, std::string data_dir,
+               std::int64_t interval_ms, const Clock& clock)
+    : log_(log),
+      key_(std::move(key)),
+      heads_(std::move(data_dir)),
+      interval_ms_(interval_ms),
+      clock_(clock) {
+  for (std::uint32_t p = 0; p < log_.partition_count(); ++p)
+    readers_.push_back(std::make_unique<events::FrameReader>(log_, PartitionId{p}));
+  if (interval_ms_ > 0) thread_ = std::thread([this] { run(); });
+}
+
+Keeper::~Keeper() {
+  {
+    std::lock_guard lock(stop_mutex_);
+    stopping_ = true;
+  }
+  stop_changed_.notify_all();
+  if (thread_.joinable()) thread_.join();
+}
+
+Status Keeper::advance() {
+  for (std::uint32_t p = 0; p < readers_.size(); ++p) {
+    auto& reader = *readers_[p];
+    for (const Offset end = log_.end(PartitionId{p}); reader.next_offset() < end;) {
+      auto frames = reader.next();
+      if (!frames) return tl::unexpected(frames.error());
+      if (frames->empty()) break;
+      for (const auto& frame : *frames) {
+        std::set<std::string> names;
+        for (const auto& e : frame.frame->entries()) {
+          const auto& owner = e.actor().tenant();
+          names.insert(owner.starts_with('$') ? e.context().principal().tenant() : owner);
+        }
+        names.erase("");
+        for (const auto& name : names) {
+          auto& t = tenants_[name];
+          t.trees.resize(readers_.size());
+          std::uint64_t index = t.trees[p].size();
+          each_record(frame, name, index,
+                      [&](const Record& r) { t.trees[p].add(soma::audit::leaf_hash(r.hashed())); });
+        }
+      }
+    }
+  }
+  return {};
+}
+
+Result<Keeper::Signed> Keeper::sign_locked(const std::string& tenant, TenantTrees& t) {
+  Signed out;
+  out.head.tenant = tenant;
+  out.head.time_ms = clock_.now_ms();
+  for (std::uint32_t p = 0; p < readers_.size(); ++p) {
+    const auto& reader = *readers_[p];
+    out.head.partitions.push_back({PartitionId{p}, t.trees[p].size(), t.trees[p].root(),
+                                   reader.next_offset(), reader.fence().epoch(),
+                                   reader.fence().last_number(), reader.fence().head()});
+  }
+  auto jws = sign_head(key_, out.head);
+  if (!jws) return tl::unexpected(jws.error());
+  out.jws = std::move(*jws);
+  if (out.head.records() == t.signed_records) return out;
+  if (auto kept = heads_.append(out.head, out.jws); !kept) return tl::unexpected(kept.error());
+  t.signed_records = out.head.records();
+  return out;
+}
+
+Result<Keeper::Signed> Keeper::sign(const std::string& tenant) {
+  std::lock_guard lock(mutex_);
+  if (auto ok = advance(); !ok) return tl::unexpected(ok.error());
+  const auto it = tenants_.find(tenant);
+  if (it == tenants_.end())
+    return fail(Code::kNotFound, "the journal has no records of this tenant");
+  return sign_locked(tenant, it->second);
+}
+
+void Keeper::run() {
+  name_thread("soma-audit");
+  const auto interval = std::chrono::milliseconds(interval_ms_);
+  for (;;) {
+    {
+      std::unique_lock lock(stop_mutex_);
+      if (stop_changed_.wait_for(lock, interval, [this] { return stopping_; })) return;
+    }
+    std::lock_guard lock(mutex_);
+    Status ok = advance();
+    for (auto& [tenant, trees] : tenants_) {
+      if (!ok) break;
+      if (auto one = sign_locked(tenant, trees); !one) ok = tl::unexpected(one.error());
+    }
+    if (!ok) log_warn("no audit head was made", {{"reason", ok.error().message}});
+  }
+}
+
+Result<std::unique_ptr<Keeper>> open_keeper(const events::Log& log, const std::string& data_dir,
+                                            std::uint64_t interval_s, const Clock& clock) {
+  auto key = security::load_or_create_key(data_dir + "/keys");
+  if (!key) return tl::unexpected(key.error());
+  return std::make_unique<Keeper>(log, std::move(*key), data_dir,
+                                  static_cast<std::int64_t>(interval_s) * 1000, clock);
+}
+
+}  // namespace soma::runtime::audit

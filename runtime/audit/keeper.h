@@ -1,0 +1,71 @@
+// Heads of a running node: follows the journal, signs at intervals and when asked.
+#pragma once
+
+#include <condition_variable>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "events/audit/merkle.h"
+#include "events/frames.h"
+#include "runtime/audit/heads.h"
+#include "runtime/host/ports.h"
+#include "runtime/host/worker.h"
+
+namespace soma::runtime::audit {
+
+// Thread-safe. Memory: a few hundred bytes for each partition of each tenant. The first head after
+// a start reads the whole journal, later ones what came since.
+class Keeper {
+ public:
+  struct Signed {
+    Head head;
+    std::string jws;
+  };
+  // `interval_ms` 0: only when asked.
+  Keeper(const events::Log& log, security::Key key, std::string data_dir, std::int64_t interval_ms,
+         const Clock& clock);
+  ~Keeper();
+  Keeper(const Keeper&) = delete;
+  Keeper& operator=(const Keeper&) = delete;
+
+  // A head of the journal as it is now, kept in the folder unless one of the same records is.
+  // kNotFound: the tenant has no records. Blocks while it reads.
+  Result<Signed> sign(const std::string& tenant);
+  // Reads much, after what was posted before it; ends with the keeper.
+  void post(std::function<void()> task) { worker_.post(std::move(task)); }
+  const security::Key& key() const { return key_; }
+  const HeadFile& heads() const { return heads_; }
+
+ private:
+  struct TenantTrees {
+    std::vector<soma::audit::Frontier> trees;  // by partition
+    std::uint64_t signed_records = 0;
+  };
+  Status advance();  // under the lock
+  Result<Signed> sign_locked(const std::string& tenant, TenantTrees& t);
+  void run();
+
+  const events::Log& log_;
+  const security::Key key_;
+  const HeadFile heads_;
+  const std::int64_t interval_ms_;
+  const Clock& clock_;
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<events::FrameReader>> readers_;
+  std::map<std::string, TenantTrees> tenants_;
+  std::mutex stop_mutex_;
+  std::condition_variable stop_changed_;
+  bool stopping_ = false;
+  std::thread thread_;
+  Worker worker_{"soma-audit"};  // ends before what it reads
+};
+
+// With the data folder's key, which is made when there is none.
+Result<std::unique_ptr<Keeper>> open_keeper(const events::Log& log, const std::string& data_dir,
+                                            std::uint64_t interval_s, const Clock& clock);
+
+}  // namespace soma::runtime::audit

@@ -1,0 +1,34 @@
+// A tenant's trees, an event's proof.
+#pragma once
+
+#include <boost/json/object.hpp>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "events/audit/merkle.h"
+#include "events/log.h"
+#include "runtime/audit/heads.h"
+#include "runtime/audit/records.h"
+
+namespace soma::runtime::audit {
+
+// All of a tenant's trees at one place of the journal, 64 bytes a record. Reads the whole journal.
+struct Trees {
+  std::vector<soma::audit::Tree> trees;  // by partition
+  Head head;
+};
+inline constexpr std::uint64_t kMostRecords = 20'000'000;  // 1.3 GB of trees
+
+// `visit` sees every record. kNotFound: the tenant has none. kTooLarge beyond kMostRecords.
+Result<Trees> read_trees(const events::Log& log, const std::string& tenant, std::int64_t now_ms,
+                         const std::function<void(const Record&)>& visit = {});
+
+// {soma_audit_proof, event_id, at, entry, path, head, key}. kNotFound when the tenant has no such
+// event.
+Result<boost::json::object> prove_event(const events::Log& log, const security::Key& key,
+                                        const std::string& tenant, const std::string& event_id,
+                                        std::int64_t now_ms);
+
+}  // namespace soma::runtime::audit

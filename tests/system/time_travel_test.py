@@ -1,0 +1,203 @@
+#!/usr/bin/env python3
+"""Time travel and what an operator mends: any state at any place, causes as a tree, rebuilds, redrives, other builds.
+
+States are compared with a fold that this test makes of the events, by rules of its own.
+"""
+
+import glob
+import hashlib
+import http.server
+import json
+import os
+import threading
+
+import audit_test
+import harness
+from harness import check, soma
+
+
+CANARY = "canary-7f3c9d"
+
+
+def fold(events):
+    """What a session is after these events, as far as the test knows sessions."""
+    out = {"turns": 0, "status": None, "answers": 0, "decisions": []}
+    for event in events:
+        kind, data = event["type"], event["data"]
+        if kind == "turn.started":
+            out["turns"] += 1
+        if kind == "policy.decided":
+            out["decisions"].append(data["decision"]["decision_id"])
+        if kind == "model.answered":
+            out["answers"] += 1
+        if kind in ("session.completed", "session.failed", "session.cancelled"):
+            out["status"] = kind.split(".")[1]
+    return out
+
+
+def seen(state):
+    turns = state["state"].get("turns", [])
+    text = json.dumps(state["state"])
+    return {"turns": len(turns), "answers": sum(bool(t.get("answer")) for t in turns), "text": text}
+
+
+def read(where, *args):
+    code, out, err = soma(*where, *args, "-o", "json")
+    check(code == 0, f"soma {args}: {code} {err}")
+    return json.loads(out)
+
+
+def states(where, session, events, client=None):
+    for n in range(1, len(events) + 1):
+        known, event = fold(events[:n]), events[n - 1]
+        state = read(where, "actor", "state", f"session/{session}", "--at", str(n))
+        got = seen(state)
+        check((got["turns"], got["answers"]) == (known["turns"], known["answers"]), f"at {n}: {got}, not {known}")
+        check(state["sequence"] == n and state["position"] == event["position"], f"at {n}: {state['position']}")
+        check(all(d in got["text"] for d in known["decisions"]), f"at {n}: decisions {known['decisions']}")
+        if n == len(events) or events[n]["position"] != event["position"]:
+            at = read(where, "session", "state", session, "--at", event["position"])
+            check(at["state"] == state["state"], f"by position {event['position']}")
+        if n == len(events) or events[n]["time"] > event["time"]:
+            at = read(where, "session", "state", session, "--at", event["time"])
+            check(at["state"] == state["state"], f"by time {event['time']}")
+        if client:
+            answer = client.call("POST", "/v1/replay", {"actor": f"session/{session}", "at": str(n)})
+            check(answer.status == 200, answer.body)
+            check(answer.json["state"] == state["state"], f"POST /v1/replay at {n}")
+            waits = answer.json["effects"]
+            check(bool(waits) == (n < len(events) and event["type"] in ("budget.reserved",)) or
+                  event["type"] not in ("budget.reserved", "session.completed"), f"at {n}: effects {waits}")
+
+
+def walk(nodes):
+    for node in nodes:
+        yield node
+        yield from walk(node["led_to"])
+
+
+def traced(where, session, events):
+    trace = read(where, "session", "show", session, "--trace")["trace"]
+    nodes = list(walk(trace))
+    own = [e["event_id"] for n in nodes if n["actor"] == f"demo/session/{session}" for e in n["events"]]
+    check(sorted(own) == sorted(e["event_id"] for e in events), "the tree holds other events than the history")
+    roots = [n["command"] for n in trace]
+    check(roots and set(roots) <= {"start_session", "add_message", "send_message", "ask"}, f"roots: {roots}")
+    kinds = {(n["actor"].split("/")[1], n["command"]) for n in nodes}
+    kinds |= {(s["to"].split("/")[1], s["command"]) for n in nodes for s in n["sent"]}  # to other partitions
+    check({("tenant", "reserve_budget"), ("session", "budget_granted"), ("session", "effect_outcome"),
+           ("session", "call_succeeded"), ("memory", "remember")} <= kinds, f"not in the tree: {kinds}")
+    decided = [e for n in nodes for e in n["events"] if e["type"] == "policy.decided"]
+    check(decided and all(e["data"]["decision"].get("constitution_hash") for e in decided), "no constitution")
+    table = soma(*where, "session", "show", session, "--trace", "-o", "table")[1]
+    check("└─ start_session" in table and "policy allows" in table, table)
+    return trace
+
+
+def log_digest(data):
+    digest = hashlib.sha256()
+    for name in sorted(glob.glob(os.path.join(data, "log", "*.seg"))):
+        with open(name, "rb") as f:
+            digest.update(f.read())
+    return digest.hexdigest()
+
+
+def otherwise(folder, where, session, events):
+    """What-if: parts where the changed rule bites, and nowhere when it does not; leaves the log alone."""
+    before = log_digest(folder.data)
+    decided = next(e for e in events if e["type"] == "policy.decided")["data"]["decision"]["input"]
+
+    def ask(flag, content):
+        path = os.path.join(folder.path, "other.json")
+        with open(path, "w", encoding="utf-8") as f:
+            json.dump(content, f)
+        return read(where, "session", "what-if", session, flag, path)
+    same = ask("--policy", {"action_id": decided["action_id"]})
+    check(not same["diverges"] and same["simulated"] and same["recorded"] == same["what_if"], f"the same: {same}")
+    for flag, content in (("--policy", {"risk_score": 1.0, "confidence": 0.0}),
+                          ("--constitution", {"prohibited_actions": [decided["action_id"]]}),
+                          ("--constitution", {"document": {"version": "2", "rules": {"maximum_risk": -1}}})):
+        other = ask(flag, content)
+        check(other["diverges"] and other["at"]["command"] == "start_session", f"{flag} {content}: {other}")
+        check("policy.decided" in other["at"]["what_if"] and "budget.requested" not in other["at"]["what_if"], f"{other}")
+        check(other["what_if"]["status"] == "failed" and other["commands_reused"] == 0, f"{other['what_if']}")
+    model = read(where, "session", "what-if", session, "--model", "another")
+    check(model["diverges"] and model["at"]["command"] == "effect_outcome" and model["commands_reused"] > 0, f"{model}")
+    other = soma(*where, "session", "what-if", session, "--settings", "/dev/null")
+    check(other[0] == 2, f"no JSON: {other}")
+    check(soma(*where, "session", "what-if", session)[0] == 2, "nothing is otherwise")
+    check(soma(*where, "session", "what-if", "none", "--model", "x")[0] == 3, "no such session")
+    check(log_digest(folder.data) == before, "what-if touched the log")
+
+
+class OtherBuild(http.server.BaseHTTPRequestHandler):
+    """A node that knows none of our routes."""
+
+    def do_GET(self):
+        body = b'{"type":"about:blank","title":"Not Found","status":404,"code":"not_found","detail":"no route has this path"}'
+        self.send_response(404)
+        self.send_header("Content-Type", "application/problem+json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+def skewed():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), OtherBuild) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        code, out, err = soma("--server", f"http://127.0.0.1:{server.server_port}", "projections", "list", "-o", "json")
+        server.shutdown()
+    check(code == 6 and out == "", f"another build's node: exit {code} {out}{err}")
+
+
+def support(folder, where, token):
+    path = os.path.join(folder.path, "support.json")
+    code, _, err = soma("bundle", "--out", path, *where)
+    check(code == 0, err)
+    with open(path, encoding="utf-8") as f:
+        text = f.read()
+    bundle = json.loads(text)
+    check({"machine", "folder", "status", "partitions", "metrics"} <= set(bundle) and "unavailable" not in bundle["status"],
+          f"support bundle: {sorted(bundle)}")
+    for secret in (CANARY, token, "question 0", "Hello from the script", "PRIVATE KEY"):
+        check(secret not in text, f"the support bundle tells `{secret}`")
+
+
+def mended(where, session):
+    report = read(where, "projections", "rebuild")
+    check(report["status"] == "rebuilt" and report["rows"] > 0, f"rebuild: {report}")
+    check(read(where, "projections", "rebuild", "--no-wait")["rebuild"]["running"] in (True, False), "--no-wait")
+    again = read(where, "dlq", "redrive", f"demo/session/{session}")
+    check(again["status"] == "nothing_parked", f"redrive of nothing: {again}")
+    check(soma(*where, "dlq", "redrive", "demo/session/none")[0] == 3, "redrive of an actor that is not there")
+
+
+def test():
+    with harness.Folder() as folder, harness.Upstream() as upstream:
+        node = folder.node(*upstream.flags, env={"SOMA_SLM_OPENAI_API_KEY": CANARY}).wait_ready()
+        client, where = harness.Client(node.url), ("--data-dir", folder.data)
+        session = audit_test.talk(client, 2)
+        events = client.call("GET", f"/v1/sessions/{session}/events?limit=200").json["items"]
+        states(where, session, events, client)
+        tree = traced(where, session, events)
+        token = soma("auth", "token", "--tenant", "acme", "--sub", "ann", "--cap", "*", data=folder.data)[1]
+        token = json.loads(token)["token"] if token.startswith("{") else token.strip()
+        other = harness.Client(node.url, token)
+        for name in (f"session/{session}", f"demo/session/{session}", "session/none"):
+            check(other.call("POST", "/v1/replay", {"actor": name}).status == 404, f"{name} of another tenant")
+        check(client.call("POST", "/v1/replay", {"actor": "session"}).status == 422, "no actor")
+        check(client.call("POST", "/v1/replay", {"actor": "session/x", "at": "soon"}).status == 422, "no place")
+        mended(where, session)
+        support(folder, where, token)
+        skewed()
+        node.terminate()
+        states(where, session, events)
+        otherwise(folder, where, session, events)
+        check(traced(where, session, events) == tree, "the stopped folder tells another tree")
+
+
+if __name__ == "__main__":
+    harness.main(test)

@@ -1,0 +1,22 @@
+// What led to what in a session, as a tree.
+#pragma once
+
+#include <boost/json/array.hpp>
+#include <string>
+
+#include "tools/cli/commands.h"
+
+namespace soma::cli {
+
+// Frames (as /v1/log/frames gives them) of the session's partition, in order, to roots: each a
+// command with {command, command_id, actor, position, time, principal, rejected?, events, sent,
+// led_to}. In it is what the session was asked and did, and what its events led to in its
+// partition; of other partitions, what was sent there and what their answers led to.
+boost::json::array trace_of(const boost::json::array& frames, const std::string& session_actor);
+
+// One event in a few words: what was decided under which constitution, recalled, asked, answered.
+std::string trace_words(const boost::json::value& event);
+
+int show_trace(const Context& context, const std::string& session_id);
+
+}  // namespace soma::cli
