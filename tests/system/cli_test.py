@@ -65,6 +65,9 @@ NAMED = """dev node demo doctor status version completion chat auth/token auth/w
   actor/types actor/list actor/show actor/history actor/state actor/diff log/stat log/tail log/get log/partitions
   log/export verify replay projections/list projections/lag projections/rebuild projections/verify effects/list
   effects/show snapshots/list snapshots/drop dlq/list dlq/show dlq/redrive policy/evaluate policy/explain
+  policy/test auth/rotate auth/revoke tenant/list tenant/usage constitution/show constitution/validate constitution/sign
+  constitution/load constitution/history constitution/checksum approval/list approval/show approval/approve
+  approval/reject approval/watch settings/get settings/set settings/history settings/rollback settings/mode
   memory/remember memory/recall slm/models slm/infer slm/embed tenant/show tenant/set generate/completion
   generate/man""".split()
 
@@ -306,6 +309,10 @@ class Terminal:
         except harness.Failure as failure:
             raise harness.Failure(f"{failure}\n--- screen\n{self.screen()}---") from None
 
+    def ends_with(self, *prompts, seconds=20):
+        """Waits for a prompt: what is typed before it is there may be lost."""
+        wait_until(f"{prompts} at the end of the terminal", seconds, lambda: self.screen().rstrip().endswith(prompts), 0.05)
+
     def close(self):
         subprocess.run(["tmux", "-S", self.socket, "kill-server"], capture_output=True, check=False)
 
@@ -342,9 +349,12 @@ def terminal(folder, data, upstream):
         term.key("C-d")
         screen = term.sees("soma chat --session")
         session = re.findall(r"--session (ses_\w+)", screen)[-1]
+        term.ends_with("#", "$")
         term.type(f"clear; {harness.SOMA} chat --session {session}")
         term.sees("you> Are you there?")
+        term.ends_with("you>")
         term.key("C-d")
+        term.ends_with("#", "$")
         term.type("clear; NO_COLOR=1 " + harness.SOMA + " verify")
         term.sees("verified ")
     finally:
