@@ -21,13 +21,16 @@ void Admission::Facts::apply(const v1::IdentityEvent& event) {
     inactive.insert(user.user_id());
 }
 
+bool Admission::old(const Facts& facts) const {
+  return facts.ages && std::chrono::steady_clock::now() - facts.read_at >= max_age_;
+}
+
 std::optional<Status> Admission::known(const security::Identity& who) const {
   {
     std::lock_guard lock(mutex_);
     const auto it = facts_.find(who.principal.tenant());
     if (it == facts_.end() || it->second.loading) return std::nullopt;
-    if (it->second.ages && std::chrono::steady_clock::now() - it->second.read_at >= max_age_)
-      return std::nullopt;
+    if (old(it->second)) return std::nullopt;
     if (it->second.revoked.contains(who.token_id) ||
         it->second.inactive.contains(who.principal.subject()))
       return refused("Invalid token");
@@ -66,7 +69,7 @@ void Admission::load(Host& host, const std::string& tenant, std::function<void(S
     std::lock_guard lock(mutex_);
     if (facts_.size() >= kMaxRemembered && !facts_.contains(tenant)) facts_.erase(facts_.begin());
     auto& facts = facts_[tenant];
-    if (!facts.loading) facts = Facts{};  // too old
+    if (!facts.loading && old(facts)) facts = Facts{};
   }
   host.read(actors::identity_key(tenant),
             [this, &host, tenant, done = std::move(done)](Result<StateView> view) {

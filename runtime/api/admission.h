@@ -46,6 +46,7 @@ class Admission {
     std::set<std::string> inactive;                                      // users
     void apply(const v1::IdentityEvent& event);
   };
+  bool old(const Facts& facts) const;
   void load(Host& host, const std::string& tenant, std::function<void(Status)> done);
   void take(const std::string& tenant, const StateView& view, bool ages);
 
