@@ -1,37 +1,135 @@
-// The kill switch's rules: a change is recorded, the same again is none.
+// What holds for all tenants: a change is recorded, the same again is none.
 #include "actors/gateway/gateway.h"
+
+#include <algorithm>
+
+#include "actors/gateway/guardrails.h"
 
 namespace soma::actors {
 
 namespace {
-constexpr std::size_t kMaxReasonBytes = 1000;
-}
 
 using Decided = GatewayDecider::Decided;
+constexpr std::size_t kMaxReasonBytes = 1000;
+constexpr int kMaxLocks = 10'000;
+
+// Locks are their tenants' business: an answer never lists them.
+v1::GatewayState without_locks(v1::GatewayState s) {
+  s.clear_training();
+  return s;
+}
+
+std::string caller(const v1::Context& context) {
+  return context.principal().tenant() + "/" + context.principal().subject();
+}
+
+Result<Decided> set_kill_switch(const v1::GatewayState& s, const v1::SetKillSwitch& set,
+                                const v1::Context& context) {
+  Decided d;
+  *d.reply.mutable_state() = without_locks(s);
+  if (set.reason().size() > kMaxReasonBytes)
+    return fail(Code::kInvalidArgument, "reason is over 1000 bytes", "body.reason");
+  if (set.enabled() == s.kill_switch()) return d;
+  auto* changed = d.events.emplace_back().mutable_kill_switch_changed();
+  changed->set_enabled(set.enabled());
+  changed->set_reason(set.reason());
+  changed->set_changed_by(caller(context));
+  changed->set_at_ms(context.now_ms());
+  GatewayDecider::evolve(*d.reply.mutable_state(), d.events.back());
+  d.reply.set_changed(true);
+  return d;
+}
+
+// The holder of the lock that was taken first; "" when none is held.
+std::string lock_holder(const v1::GatewayState& s) {
+  const v1::TrainingLock* first = nullptr;
+  for (const auto& [tenant, lock] : s.training())
+    if (first == nullptr ||
+        std::pair(lock.locked_ms(), lock.tenant()) < std::pair(first->locked_ms(), first->tenant()))
+      first = &lock;
+  return first ? first->locked_by() : std::string();
+}
+
+Result<Decided> set_mode(const v1::GatewayState& s, const v1::SetMode& set,
+                         const v1::Context& context) {
+  if (strictness(set.mode()) < 0)
+    return fail(Code::kInvalidArgument,
+                "mode must be developer-light, developer-full, test, test-debug, production or "
+                "production-debug",
+                "body.mode");
+  Decided d;
+  *d.reply.mutable_state() = without_locks(s);
+  for (auto& failed : failing_guardrails(set.mode(), set.facts(), lock_holder(s)))
+    *d.reply.add_failed() = std::move(failed);
+  if (!d.reply.failed().empty()) return d;
+  if (set.mode() == s.mode() && set.mode() == set.server_mode()) return d;
+  auto* changed = d.events.emplace_back().mutable_mode_changed();
+  changed->set_mode(set.mode());
+  changed->set_previous(set.server_mode());
+  changed->set_changed_by(caller(context));
+  changed->set_at_ms(context.now_ms());
+  *changed->mutable_facts() = set.facts();
+  GatewayDecider::evolve(*d.reply.mutable_state(), d.events.back());
+  d.reply.set_changed(true);
+  return d;
+}
+
+Result<Decided> start_training(const v1::GatewayState& s, const v1::StartTraining& c,
+                               const v1::Context& context) {
+  Decided d;
+  if (const auto it = s.training().find(c.tenant()); it != s.training().end()) {
+    if (it->second.locked_by() != context.principal().subject())
+      return fail(Code::kConflict, "the training lock is held by " + it->second.locked_by());
+    *d.reply.mutable_lock() = it->second;
+    return d;
+  }
+  if (s.training_size() >= kMaxLocks)
+    return fail(Code::kConflict, "10000 training locks are held, the most there may be");
+  auto* lock = d.events.emplace_back().mutable_training_started()->mutable_lock();
+  lock->set_tenant(c.tenant());
+  lock->set_locked_by(context.principal().subject());
+  lock->set_locked_ms(context.now_ms());
+  *d.reply.mutable_lock() = *lock;
+  d.reply.set_changed(true);
+  return d;
+}
+
+Result<Decided> stop_training(const v1::GatewayState& s, const v1::StopTraining& c,
+                              const v1::Context& context) {
+  Decided d;
+  const auto it = s.training().find(c.tenant());
+  if (it == s.training().end()) return d;
+  if (it->second.locked_by() != context.principal().subject())
+    return fail(Code::kForbidden, "the training lock is held by " + it->second.locked_by() +
+                                      ", who alone may stop it");
+  auto* stopped = d.events.emplace_back().mutable_training_stopped();
+  stopped->set_tenant(c.tenant());
+  stopped->set_locked_by(it->second.locked_by());
+  stopped->set_at_ms(context.now_ms());
+  d.reply.set_changed(true);
+  return d;
+}
+
+}  // namespace
 
 ActorKey gateway_key() { return {"$system", "gateway", "gateway", {}}; }
 
 Result<Decided> GatewayDecider::decide(const ActorKey&, const State& s, const Command& c,
                                        const v1::Context& context) {
-  Decided d;
-  *d.reply.mutable_state() = s;
   switch (c.kind_case()) {
-    case Command::kSetKillSwitch: {
-      const auto& set = c.set_kill_switch();
-      if (set.reason().size() > kMaxReasonBytes)
-        return fail(Code::kInvalidArgument, "reason is over 1000 bytes", "body.reason");
-      if (set.enabled() == s.kill_switch()) return d;
-      auto* changed = d.events.emplace_back().mutable_kill_switch_changed();
-      changed->set_enabled(set.enabled());
-      changed->set_reason(set.reason());
-      changed->set_changed_by(context.principal().tenant() + "/" + context.principal().subject());
-      changed->set_at_ms(context.now_ms());
-      evolve(*d.reply.mutable_state(), d.events.back());
-      d.reply.set_changed(true);
-      return d;
-    }
-    case Command::kEffectOutcome:
+    case Command::kSetKillSwitch:
+      return set_kill_switch(s, c.set_kill_switch(), context);
+    case Command::kSetMode:
+      return set_mode(s, c.set_mode(), context);
+    case Command::kStartTraining:
+      return start_training(s, c.start_training(), context);
+    case Command::kStopTraining:
+      return stop_training(s, c.stop_training(), context);
+    case Command::kEffectOutcome: {
+      Decided d;
+      *d.reply.mutable_state() = without_locks(s);
       return d;  // it has no effects
+    }
     case Command::KIND_NOT_SET:
       break;
   }
@@ -46,6 +144,17 @@ void GatewayDecider::evolve(State& s, const Event& e) {
       s.set_changed_by(e.kill_switch_changed().changed_by());
       s.set_changed_ms(e.kill_switch_changed().at_ms());
       return;
+    case Event::kModeChanged:
+      s.set_mode(e.mode_changed().mode());
+      s.set_mode_changed_by(e.mode_changed().changed_by());
+      s.set_mode_changed_ms(e.mode_changed().at_ms());
+      return;
+    case Event::kTrainingStarted:
+      (*s.mutable_training())[e.training_started().lock().tenant()] = e.training_started().lock();
+      return;
+    case Event::kTrainingStopped:
+      s.mutable_training()->erase(e.training_stopped().tenant());
+      return;
     case Event::KIND_NOT_SET:
       return;
   }
@@ -57,6 +166,12 @@ std::string GatewayDecider::event_type(const Event& e) {
   switch (e.kind_case()) {
     case Event::kKillSwitchChanged:
       return "gateway.kill_switch.changed";
+    case Event::kModeChanged:
+      return "mode.changed";
+    case Event::kTrainingStarted:
+      return "training.started";
+    case Event::kTrainingStopped:
+      return "training.stopped";
     case Event::KIND_NOT_SET:
       break;
   }

@@ -5,6 +5,7 @@
 #include "actors/model/model.h"
 #include "actors/policy/judge.h"
 #include "actors/session/prompt.h"
+#include "actors/tenant/budget.h"
 #include "actors/tenant/tenant.h"
 
 namespace soma::actors {
@@ -58,8 +59,8 @@ Result<Decided> start(const ActorKey& self, const v1::InferenceState& s,
   const auto tokens = static_cast<std::int64_t>(bytes / 3 + 64 + max_tokens);
   v1::PolicyInput policy = c.policy();
   policy.set_budget_required(static_cast<double>(tokens));
-  auto decision =
-      judge(policy, c.settings().deployment_mode(), derive_id(context, "dec"), c.constitution());
+  auto decision = judge(policy, c.settings().deployment_mode(), derive_id(context, "dec"),
+                        c.constitution(), c.settings().policy());
   if (!decision) return tl::unexpected(decision.error());
   decision->set_settings_version(c.settings().version());
   Decided d = replying(self);
@@ -89,6 +90,7 @@ Result<Decided> start(const ActorKey& self, const v1::InferenceState& s,
   reserve.mutable_reserve_budget()->set_reservation_id(started->reservation_id());
   reserve.mutable_reserve_budget()->set_tokens(tokens);
   *reserve.mutable_reserve_budget()->mutable_holder() = to_ref(self);
+  reserve.mutable_reserve_budget()->set_user(context.principal().subject());
   send_to_tenant(d, self, reserve);
   return d;
 }
@@ -208,8 +210,9 @@ Result<Decided> InferenceDecider::decide(const ActorKey& self, const State& s, c
         return d;
       v1::Failure f;
       f.set_code("budget_exhausted");
-      f.set_message("the tenant's budget has " +
-                    std::to_string(c.budget_denied().remaining_tokens()) + " tokens left");
+      f.set_message(shortage_text(c.budget_denied().shortage()));
+      if (c.budget_denied().shortage().resets_ms() > 0)
+        f.set_retry_after_ms(c.budget_denied().shortage().resets_ms() - context.now_ms());
       fail_call(d, f, context.now_ms());
       return d;
     }

@@ -15,6 +15,7 @@ namespace soma::actors {
 // person's approval would help.
 Result<v1::PolicyDecision> judge(const v1::PolicyInput& input, const std::string& server_mode,
                                  const std::string& decision_id,
-                                 const v1::ConstitutionInForce& constitution);
+                                 const v1::ConstitutionInForce& constitution,
+                                 const v1::PolicySettings& settings = {});
 
 }  // namespace soma::actors

@@ -44,6 +44,38 @@ Status check(const v1::PolicyInput& input, const std::string& server_mode) {
 
 }  // namespace
 
+PolicyWeights weights_of(const v1::PolicySettings& s) {
+  PolicyWeights w;
+  if (s.has_confidence_weight()) w.confidence = s.confidence_weight();
+  if (s.has_risk_weight()) w.risk = s.risk_weight();
+  if (s.has_cost_weight()) w.cost = s.cost_weight();
+  if (s.has_human_penalty()) w.human_penalty = s.human_penalty();
+  if (s.has_threshold()) w.threshold = s.threshold();
+  if (s.has_production_threshold()) w.production_threshold = s.production_threshold();
+  return w;
+}
+
+Status check_weights(const v1::PolicySettings& s) {
+  const PolicyWeights w = weights_of(s);
+  const std::pair<double, const char*> all[] = {{w.confidence, "confidence_weight"},
+                                                {w.risk, "risk_weight"},
+                                                {w.cost, "cost_weight"},
+                                                {w.human_penalty, "human_penalty"},
+                                                {w.threshold, "threshold"},
+                                                {w.production_threshold, "production_threshold"}};
+  for (const auto& [value, name] : all)
+    if (!(value >= 0 && value <= 1))
+      return fail(Code::kInvalidArgument,
+                  std::string("policy.") + name + " must be a number from 0 to 1",
+                  std::string("body.policy.") + name);
+  if (w.production_threshold < w.threshold)
+    return fail(Code::kInvalidArgument,
+                "policy.production_threshold must not be below policy.threshold: production only "
+                "asks for more",
+                "body.policy.production_threshold");
+  return {};
+}
+
 bool is_known_mode(const std::string& mode) {
   return mode == "developer-light" || mode == "developer-full" || mode == "test" ||
          mode == "test-debug" || is_production(mode);
@@ -80,7 +112,7 @@ Result<v1::PolicyDecision> evaluate_policy(const v1::PolicyInput& input,
   d.add_reasons(text("confidence contribution: %.2f", confidence));
   d.add_reasons(text("risk contribution: %.2f", risk));
   d.add_reasons(text("cost contribution: %.2f", cost));
-  if (input.requires_human()) d.add_reasons("human review penalty: -0.15");
+  if (input.requires_human()) d.add_reasons(text("human review penalty: %.2f", -w.human_penalty));
   d.add_reasons(text("threshold: %.2f", threshold));
   if (score < threshold) d.add_reason_codes("score_below_threshold");
   if (no_budget) d.add_reason_codes("budget_exhausted");

@@ -19,6 +19,11 @@ struct PolicyWeights {
   double production_threshold = 0.8;
 };
 
+// The contract's values with those of `settings` that are set.
+PolicyWeights weights_of(const v1::PolicySettings& settings);
+// kInvalidArgument names the field of `policy` that is no number from 0 to 1.
+Status check_weights(const v1::PolicySettings& settings);
+
 // `server_mode` is the strictest mode that applies; the input's own mode may only make it stricter.
 // kInvalidArgument names the field. IEEE doubles, in the contract's order of terms.
 Result<v1::PolicyDecision> evaluate_policy(const v1::PolicyInput& input,

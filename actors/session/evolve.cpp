@@ -57,6 +57,7 @@ void turn_started(v1::SessionState& s, const v1::TurnStarted& e) {
   t->set_turn(e.turn());
   t->set_prompt(e.prompt());
   t->set_started_ms(e.at_ms());
+  t->set_requested_by(e.requested_by());
   *s.mutable_constitution() = e.constitution();
   s.set_constitution_hash(e.constitution().hash());
   s.set_status(v1::RUNNING);

@@ -9,6 +9,7 @@
 #include "actors/model/model.h"
 #include "actors/session/prompt.h"
 #include "actors/session/turn.h"
+#include "actors/tenant/budget.h"
 #include "actors/tenant/tenant.h"
 
 namespace soma::actors {
@@ -210,7 +211,8 @@ Result<Decided> person_decided(const ActorKey& self, const v1::SessionState& s,
   approved->set_approval_id(c.approval_id());
   approved->set_approved_by(c.decided_by());
   approved->set_at_ms(context.now_ms());
-  ask_budget(d, self, t->turn(), estimate_tokens(s, t->prompt(), max_tokens_of(s)), context);
+  ask_budget(d, self, t->turn(), estimate_tokens(s, t->prompt(), max_tokens_of(s)),
+             t->requested_by(), context);
   return d;
 }
 
@@ -237,12 +239,8 @@ Result<Decided> denied(const v1::SessionState& s, const v1::BudgetDenied& c,
   const v1::Turn* t = current(s);
   Decided d = no_change(s);
   if (!t || t->reservation_id() != c.reservation_id() || t->stage() != v1::RESERVING) return d;
-  fail_turn(
-      d, t->turn(),
-      failure("budget_exhausted",
-              "the tenant's budget has " + std::to_string(c.remaining_tokens()) +
-                  " tokens left; the turn needs up to " + std::to_string(t->reserved_tokens())),
-      context.now_ms());
+  fail_turn(d, t->turn(), failure("budget_exhausted", shortage_text(c.shortage())),
+            context.now_ms());
   return d;
 }
 

@@ -5,6 +5,7 @@
 #include "actors/approvals/approvals.h"
 #include "actors/policy/judge.h"
 #include "actors/session/prompt.h"
+#include "actors/tenant/budget.h"
 #include "actors/tenant/tenant.h"
 #include "schemas/base/sha256.h"
 
@@ -42,7 +43,7 @@ void fail_turn(Decided& d, std::uint32_t turn, const v1::Failure& f, std::int64_
 }
 
 void ask_budget(Decided& d, const ActorKey& self, std::uint32_t turn, std::int64_t tokens,
-                const v1::Context& context) {
+                const std::string& user, const v1::Context& context) {
   auto* requested = d.events.emplace_back().mutable_budget_requested();
   requested->set_turn(turn);
   requested->set_reservation_id(derive_id(context, "res"));
@@ -52,6 +53,7 @@ void ask_budget(Decided& d, const ActorKey& self, std::uint32_t turn, std::int64
   reserve->set_reservation_id(requested->reservation_id());
   reserve->set_tokens(tokens);
   *reserve->mutable_holder() = to_ref(self);
+  reserve->set_user(user);
   send_to_tenant(d, self.tenant, c);
 }
 
@@ -93,6 +95,13 @@ v1::Failure denial(const v1::PolicyDecision& decision) {
           (decision.constitution_hash().empty() ? "none" : decision.constitution_hash()));
 }
 
+std::int64_t used_tokens(const v1::SessionState& s) {
+  std::uint64_t used = 0;
+  for (const auto& turn : s.turns())
+    used += turn.usage().prompt_tokens() + turn.usage().completion_tokens();
+  return static_cast<std::int64_t>(used);
+}
+
 }  // namespace
 
 Status begin_turn(Decided& d, const ActorKey& self, const v1::SessionState& s,
@@ -101,8 +110,8 @@ Status begin_turn(Decided& d, const ActorKey& self, const v1::SessionState& s,
                   const v1::Context& context) {
   const std::int64_t tokens = estimate_tokens(s, prompt, max_tokens_of(s));
   policy.set_budget_required(static_cast<double>(tokens));
-  auto decision =
-      judge(policy, settings.deployment_mode(), derive_id(context, "dec"), constitution);
+  auto decision = judge(policy, settings.deployment_mode(), derive_id(context, "dec"), constitution,
+                        settings.policy());
   if (!decision) return tl::unexpected(decision.error());
   decision->set_settings_version(settings.version());
   v1::TurnStarted turn;
@@ -110,14 +119,21 @@ Status begin_turn(Decided& d, const ActorKey& self, const v1::SessionState& s,
   turn.set_prompt(prompt);
   turn.set_at_ms(context.now_ms());
   *turn.mutable_constitution() = constitution;
+  turn.set_requested_by(context.principal().subject());
   *d.events.emplace_back().mutable_turn_started() = turn;
   auto* decided = d.events.emplace_back().mutable_policy_decided();
   decided->set_turn(turn.turn());
   *decided->mutable_decision() = *decision;
+  if (decision->allow() || decision->needs_approval())
+    if (const auto shortage = session_shortage(settings, used_tokens(s), s.turns_size(), tokens)) {
+      fail_turn(d, turn.turn(), failure("budget_exhausted", shortage_text(*shortage)),
+                context.now_ms());
+      return {};
+    }
   if (decision->needs_approval())
     ask_person(d, self, turn, *decision, context);
   else if (decision->allow())
-    ask_budget(d, self, turn.turn(), tokens, context);
+    ask_budget(d, self, turn.turn(), tokens, turn.requested_by(), context);
   else
     fail_turn(d, turn.turn(), denial(*decision), context.now_ms());
   return {};

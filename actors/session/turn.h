@@ -16,7 +16,7 @@ void release(SessionDecider::Decided& d, const v1::SessionState& s, const v1::Tu
 void fail_turn(SessionDecider::Decided& d, std::uint32_t turn, const v1::Failure& f,
                std::int64_t now_ms);
 void ask_budget(SessionDecider::Decided& d, const ActorKey& self, std::uint32_t turn,
-                std::int64_t tokens, const v1::Context& context);
+                std::int64_t tokens, const std::string& user, const v1::Context& context);
 
 // Turn started, policy decided, and then: refused, parked for a person, or budget asked for.
 Status begin_turn(SessionDecider::Decided& d, const ActorKey& self, const v1::SessionState& s,

@@ -4,6 +4,8 @@
 #include <algorithm>
 
 #include "actors/actor_type.h"
+#include "actors/policy/policy.h"
+#include "actors/tenant/budget.h"
 #include "schemas/base/sha256.h"
 #include "soma/v1/inference.pb.h"
 #include "soma/v1/session.pb.h"
@@ -16,39 +18,56 @@ using Decided = TenantDecider::Decided;
 constexpr std::int64_t kMaxBudgetTokens = 1'000'000'000'000;
 constexpr std::int64_t kMaxReservationTokens = 10'000'000;
 
-bool known_mode(const std::string& mode) {
-  for (const char* m : {"developer-light", "developer-full", "test", "test-debug", "production",
-                        "production-debug"})
-    if (mode == m) return true;
-  return false;
-}
+constexpr std::int64_t kMaxRate = 1'000'000'000;
+constexpr std::int64_t kMaxPrice = 1'000'000'000'000;
+constexpr int kHistory = 50;  // versions that can be rolled back to
 
 std::string settings_hash(v1::TenantSettings settings) {
   settings.clear_version();
   settings.clear_hash();
+  // Known from the zone's name; later puts of the same rule know them from a later day on.
+  for (auto& rule : *settings.mutable_budgets()) rule.clear_offsets();
   return sha256_hex(deterministic_bytes(settings));
 }
 
-Result<Decided> put(const v1::TenantState& state, const v1::PutSettings& command) {
-  const v1::TenantSettings old = effective_settings(state);
-  if (command.expected_version() != 0 && command.expected_version() != old.version())
-    return fail(Code::kVersionMismatch,
-                "the settings are at version " + std::to_string(old.version()), "If-Match");
-  const auto& tags = command.expected_tags();
-  if (!tags.empty() && std::find(tags.begin(), tags.end(), version_tag(old)) == tags.end())
-    return fail(Code::kVersionMismatch,
-                "the settings are at version " + std::to_string(old.version()) +
-                    ", which If-Match does not name; read them again",
-                "If-Match");
-  v1::TenantSettings next = command.settings();
-  if (!known_mode(next.deployment_mode()))
+Status check_tags(const google::protobuf::RepeatedPtrField<std::string>& tags,
+                  const v1::TenantSettings& old) {
+  if (tags.empty() || std::find(tags.begin(), tags.end(), version_tag(old)) != tags.end())
+    return {};
+  return fail(Code::kVersionMismatch,
+              "the settings are at version " + std::to_string(old.version()) +
+                  ", which If-Match does not name; read them again",
+              "If-Match");
+}
+
+Status check(const v1::TenantSettings& s) {
+  if (!is_known_mode(s.deployment_mode()))
     return fail(Code::kInvalidArgument,
                 "deployment_mode must be developer-light, developer-full, test, test-debug, "
                 "production or production-debug",
                 "body.deployment_mode");
-  if (next.budgets_tokens() < 0 || next.budgets_tokens() > kMaxBudgetTokens)
+  if (s.budgets_tokens() < 0 || s.budgets_tokens() > kMaxBudgetTokens)
     return fail(Code::kInvalidArgument, "budgets_tokens must be 0 to 1000000000000",
                 "body.budgets_tokens");
+  if (s.price_per_million_tokens() < 0 || s.price_per_million_tokens() > kMaxPrice)
+    return fail(Code::kInvalidArgument, "price_per_million_tokens must be 0 to 1000000000000",
+                "body.price_per_million_tokens");
+  for (const auto& [rate, name] :
+       {std::pair(s.rate_limits().tenant(), "tenant"), std::pair(s.rate_limits().user(), "user")}) {
+    const std::string field = std::string("rate_limits.") + name;
+    if (rate.requests() < 0 || rate.requests() > kMaxRate)
+      return fail(Code::kInvalidArgument, field + ".requests must be 0 to 1000000000",
+                  "body." + field + ".requests");
+    if (rate.requests() > 0 && (rate.seconds() < 1 || rate.seconds() > 86'400))
+      return fail(Code::kInvalidArgument, field + ".seconds must be 1 to 86400",
+                  "body." + field + ".seconds");
+  }
+  if (auto ok = check_weights(s.policy()); !ok) return ok;
+  return check_budget_rules(s);
+}
+
+Decided change(const v1::TenantSettings& old, v1::TenantSettings next, const v1::Context& context,
+               std::uint64_t rolled_back_to = 0) {
   next.set_hash(settings_hash(next));
   Decided d;
   if (old.version() > 0 && next.hash() == old.hash()) {
@@ -56,10 +75,37 @@ Result<Decided> put(const v1::TenantState& state, const v1::PutSettings& command
     return d;
   }
   next.set_version(old.version() + 1);
-  *d.events.emplace_back().mutable_settings_changed()->mutable_settings() = next;
+  auto* changed = d.events.emplace_back().mutable_settings_changed();
+  *changed->mutable_settings() = next;
+  changed->set_changed_by(context.principal().subject());
+  changed->set_at_ms(context.now_ms());
+  changed->set_rolled_back_to(rolled_back_to);
   *d.reply.mutable_settings() = next;
   d.reply.set_changed(true);
   return d;
+}
+
+Result<Decided> put(const v1::TenantState& state, const v1::PutSettings& command,
+                    const v1::Context& context) {
+  const v1::TenantSettings old = effective_settings(state);
+  if (command.expected_version() != 0 && command.expected_version() != old.version())
+    return fail(Code::kVersionMismatch,
+                "the settings are at version " + std::to_string(old.version()), "If-Match");
+  if (auto ok = check_tags(command.expected_tags(), old); !ok) return tl::unexpected(ok.error());
+  if (auto ok = check(command.settings()); !ok) return tl::unexpected(ok.error());
+  return change(old, command.settings(), context);
+}
+
+Result<Decided> roll_back(const v1::TenantState& state, const v1::RollBackSettings& command,
+                          const v1::Context& context) {
+  const v1::TenantSettings old = effective_settings(state);
+  if (auto ok = check_tags(command.expected_tags(), old); !ok) return tl::unexpected(ok.error());
+  for (const auto& past : state.history())
+    if (past.settings().version() == command.version())
+      return change(old, past.settings(), context, command.version());
+  return fail(Code::kInvalidArgument,
+              "version must be one of the settings' history, which keeps the last 50",
+              "body.version");
 }
 
 // The answer goes to whoever holds the reservation, in its own type's words.
@@ -75,6 +121,18 @@ OutSend answer(const v1::ActorRef& holder, Fill fill) {
   return {to_key(holder), command.SerializeAsString()};
 }
 
+v1::BudgetShortage shortage_in_all(const v1::TenantSettings& settings, std::int64_t left,
+                                   std::int64_t wanted) {
+  v1::BudgetShortage s;
+  s.set_scope("tenant");
+  s.set_unit("tokens");
+  s.set_window("total");
+  s.set_limit(settings.budgets_tokens());
+  s.set_remaining(std::max<std::int64_t>(0, left));
+  s.set_wanted(wanted);
+  return s;
+}
+
 Result<Decided> reserve(const v1::TenantState& state, const v1::ReserveBudget& command,
                         const v1::Context& context) {
   if (command.tokens() <= 0 || command.tokens() > kMaxReservationTokens)
@@ -82,16 +140,25 @@ Result<Decided> reserve(const v1::TenantState& state, const v1::ReserveBudget& c
   Decided d;
   *d.reply.mutable_settings() = effective_settings(state);
   if (state.reservations().contains(command.reservation_id())) return d;
+  if (state.usage_size() >= kMaxCounters)
+    return fail(
+        Code::kConflict,
+        "50000 budgets are being counted, the most there may be; take fewer rules per user");
+  const v1::TenantSettings& settings = d.reply.settings();
   const std::int64_t left =
-      effective_settings(state).budgets_tokens() - state.spent_tokens() - state.reserved_tokens();
-  if (command.tokens() > left) {
+      settings.budgets_tokens() - state.spent_tokens() - state.reserved_tokens();
+  BudgetWeighed weighed = weigh_budget(state, settings, command, context.now_ms());
+  if (command.tokens() > left) weighed.shortage = shortage_in_all(settings, left, command.tokens());
+  if (weighed.shortage) {
     auto* refused = d.events.emplace_back().mutable_budget_refused();
     refused->set_reservation_id(command.reservation_id());
     refused->set_wanted_tokens(command.tokens());
     refused->set_remaining_tokens(left);
+    *refused->mutable_shortage() = *weighed.shortage;
     d.sends.push_back(answer(command.holder(), [&](auto& c) {
       c.mutable_budget_denied()->set_reservation_id(command.reservation_id());
       c.mutable_budget_denied()->set_remaining_tokens(left);
+      *c.mutable_budget_denied()->mutable_shortage() = *weighed.shortage;
     }));
     return d;
   }
@@ -101,12 +168,17 @@ Result<Decided> reserve(const v1::TenantState& state, const v1::ReserveBudget& c
   r->set_tokens(command.tokens());
   *r->mutable_holder() = command.holder();
   r->set_at_ms(context.now_ms());
+  r->set_user(command.user());
+  r->set_money(price_of(settings, command.tokens()));
+  for (auto& c : weighed.counted) *r->add_counted() = std::move(c);
   reserved->set_remaining_tokens(left - command.tokens());
   d.sends.push_back(answer(command.holder(), [&](auto& c) {
     c.mutable_budget_granted()->set_reservation_id(command.reservation_id());
     c.mutable_budget_granted()->set_tokens(command.tokens());
     c.mutable_budget_granted()->set_remaining_tokens(left - command.tokens());
   }));
+  for (auto& passed : weighed.passed)
+    *d.events.emplace_back().mutable_budget_soft_limit_passed() = std::move(passed);
   return d;
 }
 
@@ -119,6 +191,7 @@ Result<Decided> settle(const v1::TenantState& state, const v1::SettleBudget& com
   settled->set_reservation_id(command.reservation_id());
   settled->set_reserved_tokens(it->second.tokens());
   settled->set_used_tokens(std::max<std::int64_t>(0, command.used_tokens()));
+  settled->set_used_money(price_of(effective_settings(state), settled->used_tokens()));
   return d;
 }
 
@@ -134,11 +207,24 @@ Result<Decided> release(const v1::TenantState& state, const v1::ReleaseBudget& c
   return d;
 }
 
-void drop_reservation(v1::TenantState& state, const std::string& id) {
+// `happened`: the call was made, with these tokens; else everything is given back.
+void end_reservation(v1::TenantState& state, const std::string& id, bool happened,
+                     std::int64_t tokens, std::int64_t money) {
   auto it = state.reservations().find(id);
   if (it == state.reservations().end()) return;
+  settle_counters(state, it->second, tokens, money, happened);
   state.set_reserved_tokens(state.reserved_tokens() - it->second.tokens());
   state.mutable_reservations()->erase(id);
+}
+
+void settings_changed(v1::TenantState& s, const v1::SettingsChanged& e) {
+  *s.mutable_settings() = e.settings();
+  auto* version = s.add_history();
+  *version->mutable_settings() = e.settings();
+  version->set_changed_by(e.changed_by());
+  version->set_at_ms(e.at_ms());
+  if (s.history_size() > kHistory)
+    s.mutable_history()->DeleteSubrange(0, s.history_size() - kHistory);
 }
 
 }  // namespace
@@ -163,7 +249,9 @@ Result<Decided> TenantDecider::decide(const ActorKey&, const State& state, const
                                       const v1::Context& context) {
   switch (command.kind_case()) {
     case Command::kPutSettings:
-      return put(state, command.put_settings());
+      return put(state, command.put_settings(), context);
+    case Command::kRollBackSettings:
+      return roll_back(state, command.roll_back_settings(), context);
     case Command::kReserveBudget:
       return reserve(state, command.reserve_budget(), context);
     case Command::kSettleBudget:
@@ -181,22 +269,24 @@ Result<Decided> TenantDecider::decide(const ActorKey&, const State& state, const
 void TenantDecider::evolve(State& s, const Event& e) {
   switch (e.kind_case()) {
     case Event::kSettingsChanged:
-      *s.mutable_settings() = e.settings_changed().settings();
-      return;
+      return settings_changed(s, e.settings_changed());
     case Event::kBudgetReserved: {
       const auto& r = e.budget_reserved().reservation();
       (*s.mutable_reservations())[r.reservation_id()] = r;
       s.set_reserved_tokens(s.reserved_tokens() + r.tokens());
-      return;
+      return take_counters(s, r);
     }
     case Event::kBudgetRefused:
       return;
     case Event::kBudgetSettled:
-      drop_reservation(s, e.budget_settled().reservation_id());
+      end_reservation(s, e.budget_settled().reservation_id(), true,
+                      e.budget_settled().used_tokens(), e.budget_settled().used_money());
       s.set_spent_tokens(s.spent_tokens() + e.budget_settled().used_tokens());
       return;
     case Event::kBudgetReleased:
-      drop_reservation(s, e.budget_released().reservation_id());
+      return end_reservation(s, e.budget_released().reservation_id(), false, 0, 0);
+    case Event::kBudgetSoftLimitPassed:
+      (*s.mutable_usage())[e.budget_soft_limit_passed().counter()].set_soft_told(true);
       return;
     case Event::KIND_NOT_SET:
       return;
@@ -217,6 +307,8 @@ std::string TenantDecider::event_type(const Event& e) {
       return "budget.settled";
     case Event::kBudgetReleased:
       return "budget.released";
+    case Event::kBudgetSoftLimitPassed:
+      return "budget.soft_limit_passed";
     case Event::KIND_NOT_SET:
       break;
   }

@@ -4,6 +4,7 @@
 #include <mutex>
 
 #include "projections/projections.h"
+#include "runtime/api/deployment.h"
 #include "runtime/api/host_metrics.h"
 #include "runtime/api/projection_admin.h"
 #include "runtime/api/submit.h"
@@ -73,12 +74,6 @@ void register_public(http::Router& router, const Node& node) {
   });
   public_route("/health/ready", "Is the node serving",
                [&node](auto, auto responder) { ready(node, responder); });
-  public_route("/metrics", "Prometheus metrics", [&node](auto, auto responder) {
-    static std::mutex one_at_a_time;
-    const std::lock_guard lock(one_at_a_time);
-    refresh_metrics(node);
-    responder.send(http::text_response(200, node.metrics->render(), "text/plain; version=0.0.4"));
-  });
   public_route("/.well-known/jwks.json", "Public keys of tokens issued here",
                [&node](auto, auto responder) {
                  responder.send(http::text_response(200, node.jwks(), "application/json"));
@@ -89,23 +84,40 @@ void register_public(http::Router& router, const Node& node) {
 }
 
 void register_operator(http::Router& router, const Node& node) {
-  router.add({.method = "GET",
-              .pattern = "/v1/admin/status",
-              .capability = "admin:read",
-              .summary = "State of the node",
-              .tag = "operations"},
-             [&node](auto, auto responder) {
-               json::object out{{"mode", node.mode}, {"partitions", partitions(node)}};
-               if (node.projections)
-                 out["projections"] = json::object{{"lag_frames", node.projections->lag()}};
-               responder.send(http::json_response(200, out));
-             });
+  router.add(
+      {.method = "GET",
+       .pattern = "/v1/admin/status",
+       .capability = "admin:read",
+       .summary = "State of the node",
+       .tag = "operations"},
+      [&node](auto, auto responder) {
+        json::object out{{"mode", node.deployment->mode()}, {"partitions", partitions(node)}};
+        if (node.projections)
+          out["projections"] = json::object{{"lag_frames", node.projections->lag()}};
+        responder.send(http::json_response(200, out));
+      });
 }
 
 }  // namespace
 
+void register_metrics(http::Router& router, const Node& node) {
+  router.add({.method = "GET",
+              .pattern = "/metrics",
+              .capability = "public",
+              .summary = "Prometheus metrics",
+              .tag = "operations"},
+             [&node](auto, auto responder) {
+               static std::mutex one_at_a_time;
+               const std::lock_guard lock(one_at_a_time);
+               refresh_metrics(node);
+               responder.send(
+                   http::text_response(200, node.metrics->render(), "text/plain; version=0.0.4"));
+             });
+}
+
 void register_admin(http::Router& router, const Node& node) {
   register_public(router, node);
+  register_metrics(router, node);
   register_operator(router, node);
   register_projection_admin(router, node);
 }

@@ -38,6 +38,8 @@ namespace soma::runtime::api {
 
 class KillSwitch;
 class Constitutions;
+class Admission;
+class Deployment;
 
 // All outlive the server. Immutable after the node is composed.
 struct Node {
@@ -60,11 +62,13 @@ struct Node {
   StateStore* store = nullptr;
   bool single_writer = true;  // the log is the embedded one
   Worker* patient = nullptr;  // for what takes minutes
-  std::string mode;           // deployment mode of the server
+  const Deployment* deployment = nullptr;
+  std::string chat_provider;  // what chat calls go to, for people; empty: nothing
   std::int64_t position_wait_ms = 2000;
   const events::Log* log = nullptr;
   std::uint32_t partition_count = 0;
-  const security::Authenticator* authenticator = nullptr;
+  security::Authenticator* authenticator = nullptr;
+  Admission* admission = nullptr;
   security::Tickets* tickets = nullptr;
   const KillSwitch* kill_switch = nullptr;
   audit::Keeper* audit = nullptr;
@@ -77,14 +81,22 @@ void register_audit(http::Router& router, const Node& node);
 void register_audit_proofs(http::Router& router, const Node& node);
 void register_chat(http::Router& router, const Node& node);
 void register_memories(http::Router& router, const Node& node);
+// With settings, preferences, users, mode, training locks and speech.
 void register_governance(http::Router& router, const Node& node);
 void register_tokens(http::Router& router, const Node& node);
+void register_deployment(http::Router& router, const Node& node);
+void register_training(http::Router& router, const Node& node);
+void register_tenant_settings(http::Router& router, const Node& node);
+void register_preferences(http::Router& router, const Node& node);
+void register_speech(http::Router& router, const Node& node);
+void register_users(http::Router& router, const Node& node);
 void register_kill_switch(http::Router& router, const Node& node);
 void register_actors(http::Router& router, const Node& node);
 void register_journal(http::Router& router, const Node& node);
 void register_operations(http::Router& router, const Node& node);
 void register_constitution(http::Router& router, const Node& node);
 void register_approvals(http::Router& router, const Node& node);
+void register_metrics(http::Router& router, const Node& node);  // /metrics, by itself
 void register_admin(http::Router& router, const Node& node);
 void register_bench(http::Router& router, const Node& node);  // nothing but in developer modes
 

@@ -31,7 +31,11 @@ std::string_view topic_of(std::string_view actor, std::string_view type) {
   if (type == "inference.started" || type == "call.queued") return "slm.requests";
   if (actor == "inference") return "slm.responses";
   if (actor == "model") return "slm.metrics";
-  if (actor == "gateway") return "identity.audit";
+  if (type == "model.profile.updated") return "model.profile.updated";
+  if (actor == "preferences") return "settings.changed";
+  if (type == "mode.changed") return "mode.changed";
+  if (type.starts_with("training.")) return "training.audit";
+  if (actor == "gateway" || actor == "identity") return "identity.audit";
   return {};
 }
 

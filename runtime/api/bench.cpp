@@ -1,4 +1,5 @@
 // A route for benchmarks alone, in developer modes: a durable counter with nothing around it.
+#include "runtime/api/deployment.h"
 #include "runtime/api/submit.h"
 #include "soma/v1/counter.pb.h"
 
@@ -27,7 +28,7 @@ void add(const Node& node, const RequestPtr& r, const http::Responder& responder
 }  // namespace
 
 void register_bench(http::Router& router, const Node& node) {
-  if (!node.mode.starts_with("developer")) return;
+  if (!node.deployment->setting().starts_with("developer")) return;
   const auto body = http::make_schema(
       "BenchAdd",
       {{.name = "amount", .type = http::FieldType::kInt, .min = -kMaxAmount, .max = kMaxAmount}});

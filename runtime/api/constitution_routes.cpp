@@ -41,6 +41,15 @@ http::Response show(const Constitutions::InForce& f) {
   return with_hash(std::move(response), c.hash());
 }
 
+void with_in_force(const Node& node, const RequestPtr& r, const Responder& responder,
+                   std::function<void(const Constitutions::InForce&, const std::string&)> next) {
+  node.constitutions->in_force(*node.host, r->tenant(), [r, responder, next](auto found) {
+    if (!found) return responder.send(http::problem_retry(found.error(), 1));
+    if (!*found) return responder.fail({Code::kNotFound, "no constitution is in force", {}});
+    next(**found, (*found)->global ? actors::kGlobalTenant : r->tenant());
+  });
+}
+
 void with_active(const Node& node, const RequestPtr& r, const Responder& responder,
                  std::function<http::Response(const Constitutions::InForce&)> answer) {
   node.constitutions->in_force(
@@ -127,6 +136,34 @@ void hash(const Node& node, const RequestPtr& r, const Responder& responder) {
   });
 }
 
+// Of the tenant's own constitution, else of the global one; newest first.
+void history(const Node& node, const RequestPtr& r, const Responder& responder) {
+  with_in_force(
+      node, r, responder,
+      [&node, responder](const Constitutions::InForce& f, const std::string& tenant) {
+        const bool global = f.global;
+        node.host->read(actors::constitution_key(tenant), [responder, global](Result<StateView> v) {
+          if (!v) return responder.send(problem_of(v.error()));
+          const auto& s = static_cast<const v1::ConstitutionState&>(*v->state);
+          json::array items;
+          const auto add = [&](const auto& c, bool active) {
+            items.push_back({{"number", c.number()},
+                             {"version", c.version()},
+                             {"hash", c.hash()},
+                             {"loaded_at", views::iso_time(c.loaded_ms())},
+                             {"loaded_by", c.loaded_by()},
+                             {"scope", global ? "global" : "tenant"},
+                             {"in_force", active}});
+          };
+          add(s.active(), true);
+          for (int i = s.past_size() - 1; i >= 0; --i)
+            if (s.past(i).number() != s.active().number()) add(s.past(i), false);
+          responder.send(http::json_response(
+              200, json::object{{"items", std::move(items)}, {"next_cursor", nullptr}}));
+        });
+      });
+}
+
 // Another tenant's answers as a missing one.
 bool own(const RequestPtr& r, const Responder& responder) {
   if (r->param("tenant") == r->tenant()) return true;
@@ -152,6 +189,8 @@ void register_reads(http::Router& router, const Node& node) {
   for (const char* path : {"/v1/constitution/version", "/constitution/version"})
     get(path, "Its version and hash",
         [&node](auto r, auto responder) { version(node, r, responder); });
+  get("/v1/constitution/history", "Versions that were in force, newest first",
+      [&node](auto r, auto responder) { history(node, r, responder); });
   get("/v1/constitution/hash", "Its hash",
       [&node](auto r, auto responder) { hash(node, r, responder); });
   get("/v1/constitution/{tenant}/hash", "Its hash", [&node](auto r, auto responder) {

@@ -2,8 +2,21 @@
 #include "runtime/api/constitutions.h"
 
 #include "actors/constitution/constitution.h"
+#include "runtime/security/authenticator.h"
 
 namespace soma::runtime::api {
+
+const security::TrustedKeys& Constitutions::trusted_in(const std::string& mode) const {
+  return security::is_developer_mode(mode) ? developer_ : configured_;
+}
+
+const security::TrustedKeys& Constitutions::trusted() const {
+  return in_developer_mode_ ? developer_ : configured_;
+}
+
+void Constitutions::set_mode(const std::string& mode) {
+  in_developer_mode_ = security::is_developer_mode(mode);
+}
 
 std::optional<Constitutions::Known> Constitutions::remembered(const std::string& tenant) const {
   std::lock_guard lock(mutex_);
@@ -13,7 +26,7 @@ std::optional<Constitutions::Known> Constitutions::remembered(const std::string&
 }
 
 bool Constitutions::usable(const Known& known) const {
-  return known && trusted_.trusts(known->key_id());
+  return known && trusted().trusts(known->key_id());
 }
 
 void Constitutions::one(Host& host, const std::string& tenant,
@@ -47,6 +60,13 @@ void Constitutions::in_force(Host& host, const std::string& tenant, Done done) {
       done(usable(*global) ? std::optional<InForce>({std::move(*global), true}) : std::nullopt);
     });
   });
+}
+
+std::optional<std::string> Constitutions::hash_now(const std::string& tenant) const {
+  auto known = remembered(tenant);
+  if (known && !*known) known = remembered(actors::kGlobalTenant);
+  if (!known) return std::nullopt;
+  return usable(*known) ? (*known)->hash() : std::string();
 }
 
 void Constitutions::follow(const events::ValidFrame& valid) {

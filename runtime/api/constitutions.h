@@ -1,6 +1,7 @@
 // Which constitution is in force where, read from its actors and remembered as frames change it.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -18,8 +19,13 @@ namespace soma::runtime::api {
 // force: nothing is in force then, and governed requests are refused.
 class Constitutions {
  public:
-  explicit Constitutions(security::TrustedKeys trusted) : trusted_(std::move(trusted)) {}
-  const security::TrustedKeys& trusted() const { return trusted_; }
+  // `developer`: the keys that developer modes trust; `configured`: those of all modes. None but
+  // the configured ones count until set_mode().
+  Constitutions(security::TrustedKeys configured, security::TrustedKeys developer)
+      : configured_(std::move(configured)), developer_(std::move(developer)) {}
+  const security::TrustedKeys& trusted_in(const std::string& mode) const;
+  const security::TrustedKeys& trusted() const;  // in the mode in force
+  void set_mode(const std::string& mode);
 
   struct InForce {
     std::shared_ptr<const v1::Constitution> constitution;  // shared: documents are not copied
@@ -29,6 +35,9 @@ class Constitutions {
   // both are remembered, else on a host thread.
   using Done = std::function<void(Result<std::optional<InForce>>)>;
   void in_force(Host& host, const std::string& tenant, Done done);
+
+  // Its hash if that is remembered: "" where none is in force, nothing where in_force() must read.
+  std::optional<std::string> hash_now(const std::string& tenant) const;
 
   // Every valid frame: what it says of constitutions is remembered.
   void follow(const events::ValidFrame& frame);
@@ -41,7 +50,8 @@ class Constitutions {
   bool usable(const Known& known) const;
 
   static constexpr std::size_t kMaxRemembered = 10'000;
-  const security::TrustedKeys trusted_;
+  const security::TrustedKeys configured_, developer_;
+  std::atomic<bool> in_developer_mode_{false};
   mutable std::mutex mutex_;
   std::map<std::string, Known> known_;
 };

@@ -160,7 +160,12 @@ void start_and_wait(const Node& node, const RequestPtr& request, v1::ModelReques
 http::Response failure_response(const v1::Failure& failure) {
   Error error{code_from_name(failure.code()), failure.message(), {}};
   if (failure.code() == "incomplete_answer") error.code = Code::kModelUnavailable;
-  auto response = failure.retryable() ? http::problem_retry(error, 1) : http::problem(error);
+  // A budget that resets says when; what fails for a while is worth trying soon.
+  const auto wait_s = static_cast<int>((failure.retry_after_ms() + 999) / 1000);
+  auto response = error.code == Code::kBudgetExhausted && wait_s > 0
+                      ? http::problem_retry(error, wait_s)
+                  : failure.retryable() ? http::problem_retry(error, 1)
+                                        : http::problem(error);
   response.settled = true;
   return response;
 }

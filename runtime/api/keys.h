@@ -7,7 +7,7 @@
 
 namespace soma::runtime::api {
 
-// Stands before the handlers of requests that carry a key (http::ServerOptions::keyed).
+// Stands before the handlers of requests that carry a key (gate.h).
 // Thread-safe; outlives the server. A key belongs to one request of its tenant; the claim and the
 // answer are events, so both outlive a restart. Refused requests (4xx) leave the key free. An
 // answer over kMaxKeptBody, one that holds a secret, and a stream are not kept: such a request runs

@@ -3,9 +3,13 @@
 
 #include <openssl/rand.h>
 
+#include <algorithm>
+
+#include "actors/gateway/guardrails.h"
 #include "actors/tenant/tenant.h"
 #include "events/log.h"
 #include "projections/projections.h"
+#include "runtime/api/deployment.h"
 #include "schemas/base/sha256.h"
 
 namespace soma::runtime::api {
@@ -70,8 +74,8 @@ void submit(const Node& node, const RequestPtr& request, const http::Responder& 
 
 v1::TenantSettings settings_for(const Node& node, const StateView& tenant) {
   auto settings = actors::effective_settings(static_cast<const v1::TenantState&>(*tenant.state));
-  if (node.mode.starts_with("production") || !settings.deployment_mode().starts_with("production"))
-    settings.set_deployment_mode(node.mode);
+  settings.set_deployment_mode(
+      actors::stricter_mode(node.deployment->mode(), settings.deployment_mode()));
   return settings;
 }
 
@@ -135,6 +139,24 @@ void after_position(const Node& node, const RequestPtr& request, const http::Res
   look(std::make_shared<PositionWait>(PositionWait{node, responder, view, *position,
                                                    node.clock->now_ms() + node.position_wait_ms,
                                                    std::move(next)}));
+}
+
+std::vector<std::string> if_match_tags(const http::Request& request) {
+  const auto match = request.headers.get("If-Match");
+  if (!match || *match == "*") return {};
+  std::string_view header = *match;
+  std::vector<std::string> out;
+  while (!header.empty()) {
+    const auto end = std::min(header.find(','), header.size());
+    auto tag = header.substr(0, end);
+    header.remove_prefix(std::min(end + 1, header.size()));
+    while (tag.starts_with(' ') || tag.starts_with('\t')) tag.remove_prefix(1);
+    while (tag.ends_with(' ') || tag.ends_with('\t')) tag.remove_suffix(1);
+    const bool quoted = tag.size() >= 2 && tag.front() == '"' && tag.back() == '"';
+    out.emplace_back(quoted ? tag.substr(1, tag.size() - 2) : "unquoted " + std::string(tag));
+  }
+  if (out.empty()) out.emplace_back("none");
+  return out;
 }
 
 http::Field limit_field() {

@@ -53,6 +53,9 @@ enum class View : std::uint8_t { kMemory, kPostgres, kJournal };
 void after_position(const Node& node, const RequestPtr& request, const http::Responder& responder,
                     View view, std::function<void()> next);
 
+// The strong tags of an If-Match, none without one or for `*`; a weak or unquoted one is kept as it
+// is, and so matches nothing.
+std::vector<std::string> if_match_tags(const http::Request& request);
 http::Field limit_field();  // ?limit= of every list
 std::string text_member(const boost::json::value& object, std::string_view name);  // "" when absent
 v1::PolicyInput policy_input(const http::Request& request, const std::string& action,

@@ -1,9 +1,13 @@
 // Tokens: issued within the caller's own rights, verified, and tickets for browsers.
 #include <boost/json/array.hpp>
 
+#include "actors/identity/identity.h"
+#include "runtime/api/admission.h"
 #include "runtime/api/submit.h"
 #include "runtime/api/views.h"
+#include "runtime/security/keys.h"
 #include "runtime/security/tickets.h"
+#include "soma/v1/identity.pb.h"
 
 namespace soma::runtime::api {
 
@@ -36,18 +40,62 @@ json::object claims_of(const security::Identity& identity) {
 
 // A token of another tenant reads as an invalid one.
 void verify(const Node& node, const RequestPtr& r, const Responder& responder) {
-  const auto invalid = [&](std::string reason) {
+  const auto invalid = [responder](std::string reason) {
     responder.send(
         http::json_response(200, json::object{{"valid", false}, {"reason", std::move(reason)}}));
   };
   auto identity = node.authenticator->verify_token(text_member(r->json, "token"));
   if (!identity) return invalid(identity.error().message);
   if (identity->principal.tenant() != r->tenant()) return invalid("Invalid token");
-  for (const auto& wanted : texts(r->json, "required_capabilities"))
-    if (!security::has_capability(identity->principal, wanted))
-      return invalid("the capability " + wanted + " is missing");
-  responder.send(
-      http::json_response(200, json::object{{"valid", true}, {"claims", claims_of(*identity)}}));
+  node.admission->check(*node.host, *identity, [=, identity = *identity](Status admitted) {
+    if (!admitted) {
+      if (admitted.error().code != Code::kUnauthenticated)
+        return responder.send(problem_of(admitted.error()));
+      return invalid(admitted.error().message == "Invalid token" ? "Token revoked"
+                                                                 : admitted.error().message);
+    }
+    for (const auto& wanted : texts(r->json, "required_capabilities"))
+      if (!security::has_capability(identity.principal, wanted))
+        return invalid("the capability " + wanted + " is missing");
+    responder.send(
+        http::json_response(200, json::object{{"valid", true}, {"claims", claims_of(identity)}}));
+  });
+}
+
+// What a registered user may be given; anybody may be given a token who is not registered.
+Status check_user(const v1::IdentityState& state, const security::TokenRequest& wanted) {
+  const auto it = state.users().find(wanted.subject);
+  if (it == state.users().end()) return {};
+  if (!it->second.active())
+    return fail(Code::kForbidden, "user " + wanted.subject + " is deactivated");
+  v1::Principal user;
+  *user.mutable_capabilities() = it->second.capabilities();
+  for (const auto& c : wanted.capabilities)
+    if (!security::has_capability(user, c))
+      return fail(Code::kForbidden,
+                  "user " + wanted.subject + " does not have the capability " + c);
+  return {};
+}
+
+// Recorded before it is handed out.
+void sign_and_note(const Node& node, const RequestPtr& r, const Responder& responder,
+                   const security::TokenRequest& wanted) {
+  auto token = node.authenticator->issue_token(wanted);
+  if (!token) return responder.fail(token.error());
+  v1::IdentityCommand command;
+  auto* note = command.mutable_note_token();
+  note->set_token_id(token->token_id);
+  note->set_subject(wanted.subject);
+  for (const auto& c : wanted.capabilities) note->add_capabilities(c);
+  note->set_expires_ms(token->expires_s * 1000);
+  submit(node, r, responder,
+         make_submission(*r, actors::identity_key(r->tenant()), command, command_id_of(*r)),
+         [token = *token](const Accepted&) {
+           return http::json_response(
+               200, json::object{{"token", token.token},
+                                 {"expires_at", views::iso_time(token.expires_s * 1000)},
+                                 {"jti", token.token_id}});
+         });
 }
 
 void issue(const Node& node, const RequestPtr& r, const Responder& responder) {
@@ -66,12 +114,83 @@ void issue(const Node& node, const RequestPtr& r, const Responder& responder) {
                              {}});
   if (const auto* ttl = r->json.get_object().if_contains("ttl"); ttl && ttl->is_int64())
     wanted.ttl_s = ttl->get_int64();
-  auto token = node.authenticator->issue_token(wanted);
-  if (!token) return responder.fail(token.error());
-  responder.send(http::json_response(
-      200, json::object{{"token", token->token},
-                        {"expires_at", views::iso_time(token->expires_s * 1000)},
-                        {"jti", token->token_id}}));
+  // A retry with the same key gets a token that is revoked with the first one.
+  if (!r->idempotency_key.empty()) wanted.token_id = created_id("tok", *r, command_id_of(*r));
+  node.host->read(
+      actors::identity_key(r->tenant()),
+      [&node, r, responder, wanted = std::move(wanted)](Result<StateView> v) mutable {
+        if (!v) return responder.send(problem_of(v.error()));
+        if (auto ok = check_user(static_cast<const v1::IdentityState&>(*v->state), wanted); !ok)
+          return responder.fail(ok.error());
+        node.constitutions->in_force(
+            *node.host, r->tenant(),
+            [&node, r, responder, wanted = std::move(wanted)](auto found) mutable {
+              if (!found) return responder.send(problem_of(found.error()));
+              if (*found) wanted.constitution_hash = (*found)->constitution->hash();
+              sign_and_note(node, r, responder, wanted);
+            });
+      });
+}
+
+// By the token itself or by its id. Another tenant's token is no valid one.
+void revoke(const Node& node, const RequestPtr& r, const Responder& responder) {
+  const std::string token = text_member(r->json, "token");
+  v1::IdentityCommand command;
+  auto* c = command.mutable_revoke_token();
+  c->set_token_id(text_member(r->json, "jti"));
+  if (token.empty() == c->token_id().empty())
+    return responder.send(
+        http::field_error({"body", "token"}, "give either token or jti", "one_of"));
+  if (!token.empty()) {
+    auto identity = node.authenticator->verify_token(token);
+    if (!identity && identity.error().message == "Token expired")
+      return responder.send(http::json_response(
+          200, json::object{{"revoked", true}, {"jti", nullptr}, {"reason", "Token expired"}}));
+    if (!identity || identity->principal.tenant() != r->tenant())
+      return responder.send(
+          http::field_error({"body", "token"}, "is no valid token of this tenant", "invalid"));
+    c->set_token_id(identity->token_id);
+    c->set_expires_ms(identity->expires_s * 1000);
+  }
+  submit(node, r, responder,
+         make_submission(*r, actors::identity_key(r->tenant()), command, command_id_of(*r)),
+         [](const Accepted& a) {
+           v1::IdentityReply reply;
+           reply.ParseFromString(a.reply);
+           return http::json_response(
+               200, json::object{{"revoked", true},
+                                 {"jti", reply.revoked().token_id()},
+                                 {"revoked_at", views::iso_time(reply.revoked().revoked_ms())},
+                                 {"revoked_by", reply.revoked().revoked_by()}});
+         });
+}
+
+// Recorded first: no key signs that auditors have not been told of.
+void rotate(const Node& node, const RequestPtr& r, const Responder& responder) {
+  auto next = node.authenticator->new_key();
+  if (!next) return responder.fail(next.error());
+  const auto* flag = r->json.get_object().if_contains("at_once");
+  const bool at_once = flag && flag->is_bool() && flag->get_bool();
+  v1::IdentityCommand command;
+  auto* note = command.mutable_note_key_rotation();
+  note->set_key_id(next->id);
+  note->set_retired_key_id(node.authenticator->signing_key_id());
+  note->set_at_once(at_once);
+  node.host->submit(
+      make_submission(*r, actors::identity_key(r->tenant()), command, command_id_of(*r)),
+      [&node, responder, at_once, next = std::move(*next)](Result<Accepted> a) {
+        if (!a) return responder.send(problem_of(a.error()));
+        node.worker->post([&node, responder, at_once, next, accepted = *a] {
+          const std::string before = node.authenticator->signing_key_id();
+          if (auto done = node.authenticator->rotate(next, at_once); !done)
+            return responder.fail({Code::kUnavailable, done.error().message, {}});
+          auto response = http::json_response(200, json::object{{"key_id", next.id},
+                                                                {"retired_key_id", before},
+                                                                {"retired_verifies", !at_once}});
+          add_write_headers(response, accepted);
+          responder.send(std::move(response));
+        });
+      });
 }
 
 }  // namespace
@@ -113,6 +232,24 @@ void register_tokens(http::Router& router, const Node& node) {
                   "TokenVerify", {{.name = "token", .required = true, .min_length = 1}, required}),
               .idempotent_write = true},
              [&node](auto r, auto responder) { verify(node, r, responder); });
+  router.add({.method = "POST",
+              .pattern = "/v1/tokens/revoke",
+              .capability = "token:revoke",
+              .summary = "End a token of this tenant, at once and for good",
+              .tag = "identity",
+              .request = http::make_schema("TokenRevoke", {{.name = "token", .max_length = 16384},
+                                                           {.name = "jti", .max_length = 256}}),
+              .idempotent_write = true},
+             [&node](auto r, auto responder) { revoke(node, r, responder); });
+  router.add(
+      {.method = "POST",
+       .pattern = "/v1/tokens/rotate",
+       .capability = "token:rotate",
+       .summary = "Sign with a new key; tokens of the old one end by themselves, or at once",
+       .tag = "identity",
+       .request = http::make_schema("KeyRotation", {{.name = "at_once", .type = FieldType::kBool}}),
+       .idempotent_write = true},
+      [&node](auto r, auto responder) { rotate(node, r, responder); });
   router.add({.method = "POST",
               .pattern = "/v1/tokens/ticket",
               .capability = "session:read",

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <ctime>
 
+#include "actors/policy/policy.h"
 #include "schemas/json/json_view.h"
 
 namespace soma::runtime::views {
@@ -117,12 +118,51 @@ json::object decision(const v1::PolicyDecision& d) {
           {"decision_id", d.decision_id()}};
 }
 
+namespace {
+
+json::object policy_weights(const v1::PolicySettings& s) {
+  const auto w = actors::weights_of(s);
+  return {{"confidence_weight", w.confidence},
+          {"risk_weight", w.risk},
+          {"cost_weight", w.cost},
+          {"human_penalty", w.human_penalty},
+          {"threshold", w.threshold},
+          {"production_threshold", w.production_threshold}};
+}
+
+json::object rate_limits(const v1::RateLimits& limits) {
+  const auto one = [](const v1::RateLimit& l) {
+    return l.requests() == 0
+               ? json::value(nullptr)
+               : json::value(json::object{{"requests", l.requests()}, {"seconds", l.seconds()}});
+  };
+  return {{"tenant", one(limits.tenant())}, {"user", one(limits.user())}};
+}
+
+}  // namespace
+
+json::object budget_rule(const v1::BudgetRule& r) {
+  json::object out{{"scope", r.scope()},
+                   {"unit", r.unit()},
+                   {"hard", r.has_hard() ? json::value(r.hard()) : json::value(nullptr)},
+                   {"soft", r.soft() > 0 ? json::value(r.soft()) : json::value(nullptr)},
+                   {"window", r.window()}};
+  if (!r.timezone().empty()) out["timezone"] = r.timezone();
+  return out;
+}
+
 json::object settings(const std::string& tenant, const v1::TenantSettings& s) {
+  json::array budgets;
+  for (const auto& rule : s.budgets()) budgets.push_back(budget_rule(rule));
   return {{"tenant_id", tenant},
           {"display_name", s.display_name()},
           {"deployment_mode", s.deployment_mode()},
           {"budgets_tokens", s.budgets_tokens()},
           {"default_model_profile", s.default_model_profile()},
+          {"policy", policy_weights(s.policy())},
+          {"rate_limits", rate_limits(s.rate_limits())},
+          {"budgets", std::move(budgets)},
+          {"price_per_million_tokens", s.price_per_million_tokens()},
           {"version", s.version()},
           {"hash", s.hash()}};
 }

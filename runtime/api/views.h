@@ -19,6 +19,7 @@ std::string session_status(v1::SessionStatus status);     // "waiting_approval"
 boost::json::object failure(const v1::Failure& failure);  // {code, message}
 boost::json::object session(const v1::SessionState& state);
 boost::json::object decision(const v1::PolicyDecision& decision);
+boost::json::object budget_rule(const v1::BudgetRule& rule);
 boost::json::object settings(const std::string& tenant, const v1::TenantSettings& settings);
 boost::json::object recall(const std::string& tenant, const std::string& trace_id,
                            const v1::RecallResult& result);

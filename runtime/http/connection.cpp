@@ -172,8 +172,8 @@ void Connection::dispatch() {
       worker_.shared_from_this(), weak_from_this(), number_,
       route->websocket ? StreamBuffer::Form::kMessages : StreamBuffer::Form::kEvents));
   try {
-    if (core_.options.keyed && !request->idempotency_key.empty() && route->method != "GET")
-      core_.options.keyed(*route, request, responder);
+    if (core_.options.gate)
+      core_.options.gate(*route, request, responder);
     else
       route->handler(request, responder);
   } catch (const std::exception& e) {

@@ -20,8 +20,8 @@ namespace soma::runtime::http {
 // Turns a one-use ticket into a caller. Streams and sockets take one as `?ticket=`.
 using TicketHook = std::function<std::optional<security::Identity>(std::string_view ticket)>;
 
-// Called in the handler's place for a write that carries an Idempotency-Key; calls it, or answers.
-using KeyedHook =
+// Called in the handler's place; calls it, or answers.
+using GateHook =
     std::function<void(const Route&, const std::shared_ptr<Request>&, const Responder&)>;
 
 struct ServerOptions {
@@ -43,7 +43,7 @@ struct ServerOptions {
   std::string service = "soma";  // metric label
   Metrics* metrics = nullptr;    // outlives the server; null: no metrics
   TicketHook ticket;             // none: tickets are not taken
-  KeyedHook keyed;               // none: handlers see keys as they come
+  GateHook gate;                 // none: handlers are called as they are
 };
 
 // Turns the Authorization header (nothing: absent) into a caller; kUnauthenticated answers 401.

@@ -16,9 +16,9 @@
 #include "events/embedded/folder_lock.h"
 #include "projections/projections.h"
 #include "runtime/api/api.h"
-#include "runtime/api/constitutions.h"
+#include "runtime/api/gate.h"
+#include "runtime/api/guards.h"
 #include "runtime/api/keys.h"
-#include "runtime/api/kill_switch.h"
 #include "runtime/audit/keeper.h"
 #include "runtime/cluster/cluster.h"
 #include "runtime/effects/local_model.h"
@@ -88,6 +88,7 @@ class Node {
   ~Node() {
     gateway_.reset();
     memory_server_.reset();
+    metrics_server_.reset();
     worker_.stop();
     if (slm_) slm_->stop();
     frames_.reset();
@@ -103,7 +104,7 @@ class Node {
       if (auto ok = (this->*step)(); !ok) return ok;
     }
     if (auto serving = wait_until_serving(); !serving) return serving;
-    if (security::is_developer_mode(c_.mode))
+    if (security::is_developer_mode(guards_.deployment.mode()))
       if (auto ok = load_first_constitution(*api_.host, c_.data_dir); !ok) return ok;
     projections_->wait_ready(c_.postgres_url.empty() ? kWaitForOwnViewsMs : kWaitForViewsMs);
     return {};
@@ -115,7 +116,7 @@ class Node {
         {"pid", ::getpid()},
         {"http", gateway_->url()},
         {"memory", memory_server_ ? json::value(memory_server_->url()) : json::value(nullptr)},
-        {"metrics", nullptr},
+        {"metrics", metrics_server_ ? json::value(metrics_server_->url()) : json::value(nullptr)},
         {"kafka", c_.kafka_brokers.empty() ? json::value(nullptr) : json::value(c_.kafka_brokers)},
         {"data_dir", fs::absolute(c_.data_dir).lexically_normal().string()}};
     const std::string line = json_text(ready) + "\n";
@@ -133,7 +134,7 @@ class Node {
     if (cluster_ && !cluster_->leave(drain_ms / 2))
       log_warn("the group was not left in time; others wait for its session");
     const auto until = Clock::now() + std::chrono::milliseconds(drain_ms / 2);
-    for (auto* server : {&gateway_, &memory_server_}) {
+    for (auto* server : {&gateway_, &memory_server_, &metrics_server_}) {
       const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::now());
       if (*server) (*server)->stop(std::max(0, static_cast<int>(left.count())));
     }
@@ -168,24 +169,20 @@ class Node {
 
   Status open_security() {
     security::AuthOptions o;
-    o.mode = c_.mode;
     o.key_dir = (fs::path(c_.data_dir) / "keys").string();
     o.jwks = c_.identity_jwks;
     o.hs256_secret = c_.identity_hs256_secret;
     o.issuer = c_.identity_issuer;
     o.audience = c_.identity_audience;
-    auto authenticator = security::Authenticator::create(std::move(o));
-    if (!authenticator) return tl::unexpected(authenticator.error());
-    authenticator_ = std::move(*authenticator);
     auto trusted = security::TrustedKeys::read(c_.constitution_trusted_keys);
     if (!trusted) return tl::unexpected(trusted.error());
+    auto in_developer_modes = *trusted;
     if (security::is_developer_mode(c_.mode)) {
       auto demo = demo_constitution_key(c_.data_dir);
       if (!demo) return tl::unexpected(demo.error());
-      trusted->add(*demo);
+      in_developer_modes.add(*demo);
     }
-    constitutions_ = std::make_unique<api::Constitutions>(std::move(*trusted));
-    return {};
+    return guards_.open(std::move(o), std::move(*trusted), std::move(in_developer_modes));
   }
 
   // Where chat or embeddings go: a remote upstream, a local child, or an error that says why
@@ -271,17 +268,14 @@ class Node {
     parts.limits.active_actors_per_partition = static_cast<std::size_t>(c_.active_actors_limit);
     parts.limits.idle_actor_ms = static_cast<std::int64_t>(c_.idle_actor_s) * 1000;
     parts.observers.push_back([this](const events::ValidFrame& frame) { memory_.on_frame(frame); });
-    parts.observers.push_back(
-        [this](const events::ValidFrame& frame) { kill_switch_.follow(frame); });
-    parts.observers.push_back(
-        [this](const events::ValidFrame& frame) { constitutions_->follow(frame); });
+    parts.observers.push_back([this](const events::ValidFrame& frame) { guards_.follow(frame); });
     auto host = start_host(std::move(parts));
     if (!host) return tl::unexpected(host.error());
     host_ = std::move(*host);
     api_.host = host_.get();
     if (cluster_)
       api_.host = &cluster_->serve(
-          *host_, [this](const events::ValidFrame& frame) { kill_switch_.follow(frame); });
+          *host_, [this](const events::ValidFrame& frame) { guards_.follow(frame); });
     frames_ = std::make_unique<FrameHub>(*api_.host);
     return {};
   }
@@ -308,7 +302,6 @@ class Node {
     n.embedding_endpoint = effects_->embedding_endpoint;
     n.memory = &memory_;
     n.projections = projections_.get();
-    n.constitutions = constitutions_.get();
     n.metrics = &metrics_;
     n.worker = &worker_;
     n.slow = &slow_;
@@ -316,10 +309,10 @@ class Node {
     n.store = store_.get();
     n.single_writer = c_.kafka_brokers.empty();
     n.patient = patient_.get();
-    n.mode = c_.mode;
-    n.authenticator = authenticator_.get();
+    guards_.give(n);
+    n.chat_provider = !c_.slm_openai_base_url.empty() ? "openai " + c_.slm_openai_model
+                                                      : (chat_model_ ? "local" : "");
     n.tickets = &tickets_;
-    n.kill_switch = &kill_switch_;
     n.log = log_.get();
     n.partition_count = log_->partition_count();
     auto keeper = audit::open_keeper(*log_, c_.data_dir, c_.audit_head_interval_s, *clock_);
@@ -327,7 +320,6 @@ class Node {
     audit_ = std::move(*keeper);
     n.audit = audit_.get();
     n.position_wait_ms = static_cast<std::int64_t>(c_.position_wait_ms);
-    n.jwks = [this] { return authenticator_->public_jwks(); };
     api::register_sessions(router_, n);
     api::register_inference(router_, n);
     api::register_memories(router_, n);
@@ -343,12 +335,20 @@ class Node {
     api::register_approvals(router_, n);
     api::register_admin(router_, n);
     api::register_bench(router_, n);
-    if (auto ok = listen(c_.listen, "soma", gateway_); !ok) return ok;
-    return c_.memory_listen.empty() ? Status{}
-                                    : listen(c_.memory_listen, "soma-memory", memory_server_);
+    gate_ = std::make_unique<api::Gate>(api_, *guards_.admission, guards_.rates, keys_);
+    if (!c_.metrics_listen.empty()) {
+      api::register_metrics(metrics_router_, n);
+      if (auto ok = listen(c_.metrics_listen, "soma-metrics", metrics_router_, metrics_server_);
+          !ok)
+        return ok;
+    }
+    if (auto ok = listen(c_.listen, "soma", router_, gateway_); !ok) return ok;
+    return c_.memory_listen.empty()
+               ? Status{}
+               : listen(c_.memory_listen, "soma-memory", router_, memory_server_);
   }
 
-  Status listen(const std::string& address, const std::string& service,
+  Status listen(const std::string& address, const std::string& service, const http::Router& router,
                 std::unique_ptr<http::Server>& slot) {
     http::ServerOptions o;
     o.listen = address;
@@ -356,15 +356,14 @@ class Node {
     o.body_limit = c_.http_body_limit_bytes;
     o.max_connections = c_.http_max_connections;
     o.cors_origins = c_.http_cors_origins;
-    o.refuse_unknown_fields = c_.mode == "production";
+    o.refuse_unknown_fields = guards_.deployment.mode() == "production";
     o.service = service;
     o.metrics = &metrics_;
     o.ticket = [this](std::string_view ticket) { return tickets_.redeem(ticket); };
-    o.keyed = [this](const http::Route& route, const std::shared_ptr<http::Request>& request,
-                     const http::Responder& responder) { keys_.handle(route, request, responder); };
-    auto server = http::Server::start(std::move(o), router_, [this](auto header) {
-      return authenticator_->authenticate(header);
-    });
+    o.gate = [this](const http::Route& route, const std::shared_ptr<http::Request>& request,
+                    const http::Responder& responder) { gate_->handle(route, request, responder); };
+    auto server = http::Server::start(std::move(o), router,
+                                      [this](auto header) { return guards_.authenticate(header); });
     if (!server) return tl::unexpected(server.error());
     slot = std::move(*server);
     return {};
@@ -374,7 +373,7 @@ class Node {
     for (int i = 0; i < 6000; ++i) {
       bool all = !cluster_ || cluster_->settled();
       for (const auto& p : host_->status()) all &= p.serving;
-      if (all) return load_kill_switch();
+      if (all) return guards_.load(*api_.host);
       if (stop_asked()) return fail(Code::kCancelled, "asked to stop while starting");
       if (auto failed = disk_failure()) return tl::unexpected(*failed);
       std::this_thread::sleep_for(std::chrono::milliseconds(5));
@@ -382,10 +381,9 @@ class Node {
     return fail(Code::kUnavailable, "the partitions did not come up within 30 s");
   }
 
-  Status load_kill_switch() {
-    std::promise<Status> loaded;
-    kill_switch_.load(*api_.host, [&](Status s) { loaded.set_value(std::move(s)); });
-    return loaded.get_future().get();
+  void mode_changed(const std::string& mode) {
+    for (auto* server : {&gateway_, &memory_server_})
+      if (*server) (*server)->set_refuse_unknown_fields(mode == "production");
   }
 
   const Config& c_;
@@ -397,8 +395,8 @@ class Node {
   Deadlines deadlines_{*clock_};
   std::unique_ptr<events::Log> log_;
   std::unique_ptr<StateStore> store_;
-  std::unique_ptr<security::Authenticator> authenticator_;
-  std::unique_ptr<api::Constitutions> constitutions_;
+  api::Guards guards_{c_.mode, c_.kill_switch,
+                      [this](const std::string& mode) { mode_changed(mode); }};
   MemoryIndex memory_;
   TokenHub tokens_;
   std::unique_ptr<SlmClient> slm_;  // the host's effects use it to the end
@@ -413,12 +411,12 @@ class Node {
   std::unique_ptr<Journal> journal_;
   std::unique_ptr<audit::Keeper> audit_;
   Worker slow_;  // ends before what it reads
-  http::Router router_;
+  http::Router router_, metrics_router_;
   api::Node api_;
   api::Keys keys_{api_};
-  api::KillSwitch kill_switch_{c_.kill_switch};
+  std::unique_ptr<api::Gate> gate_;
   security::Tickets tickets_{[this] { return clock_->now_ms(); }};
-  std::unique_ptr<http::Server> gateway_, memory_server_;
+  std::unique_ptr<http::Server> gateway_, memory_server_, metrics_server_;
 };
 
 }  // namespace

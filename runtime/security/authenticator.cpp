@@ -82,8 +82,9 @@ class TokenCache {
 struct Authenticator::Impl {
   AuthOptions options;
   std::vector<Key> configured;  // JWKS and secret
-  std::optional<Key> own;
   mutable std::mutex mode_mutex;
+  std::shared_ptr<const OwnKeys> own_keys;  // by mode_mutex; null: none
+  std::mutex rotating;
   std::string mode;
   std::atomic<bool> developer_mode{false};
   std::atomic<std::uint64_t> generation{0};  // of the mode; remembered tokens belong to one
@@ -92,9 +93,14 @@ struct Authenticator::Impl {
   explicit Impl(AuthOptions o) : options(std::move(o)), cache(options.cache_entries) {}
 
   // With keys configured, the data folder's own key counts in developer modes only.
-  bool own_key_counts() const { return own && (configured.empty() || developer_mode.load()); }
+  // Null where they do not.
+  std::shared_ptr<const OwnKeys> own() const {
+    if (!configured.empty() && !developer_mode.load()) return nullptr;
+    const std::lock_guard lock(mode_mutex);
+    return own_keys;
+  }
 
-  const Key* find_key(const ParsedToken& token) const {
+  const Key* find_key(const ParsedToken& token, const OwnKeys* own) const {
     const auto fits = [&](const Key& key) {
       return key.algorithm == token.algorithm && (!token.key_id || key.id == *token.key_id);
     };
@@ -105,10 +111,16 @@ struct Authenticator::Impl {
         found = &key;
         ++matches;
       }
-    if (own_key_counts() && fits(*own)) {
-      found = &*own;
+    if (own && fits(own->signing)) {
+      found = &own->signing;
       ++matches;
     }
+    if (own && token.key_id)
+      for (const RetiredKey& retired : own->retired)
+        if (fits(retired.key) && retired.until_s > options.now_s()) {
+          found = &retired.key;
+          ++matches;
+        }
     if (matches == 1) return found;
     // A secret without id is one key for whatever kid its issuer writes, if nothing else fits.
     if (matches == 0 && token.algorithm == Algorithm::kHs256)
@@ -120,7 +132,8 @@ struct Authenticator::Impl {
   Result<Identity> verify_fresh(std::string_view text) const {
     const auto token = parse_token(text);
     if (!token) return refuse("Invalid token");
-    const Key* key = find_key(*token);
+    const auto own_now = own();  // lives as long as the key that is found in it
+    const Key* key = find_key(*token, own_now.get());
     if (key == nullptr || !verify_signature(*key, token->signed_bytes, token->signature))
       return refuse("Invalid token");
     auto claims = check_claims(token->payload, {options.issuer, options.audience, options.now_s()});
@@ -165,9 +178,9 @@ Result<std::unique_ptr<Authenticator>> Authenticator::create(AuthOptions options
     impl->configured.push_back(std::move(*key));
   }
   if (!o.key_dir.empty()) {
-    auto key = load_or_create_key(o.key_dir);
-    if (!key) return tl::unexpected(key.error());
-    impl->own = std::move(*key);
+    auto keys = load_or_create_keys(o.key_dir);
+    if (!keys) return tl::unexpected(keys.error());
+    impl->own_keys = std::make_shared<const OwnKeys>(std::move(*keys));
   }
   std::unique_ptr<Authenticator> out(new Authenticator(std::move(impl)));
   out->set_mode(out->impl_->options.mode);
@@ -236,7 +249,8 @@ Result<IssuedToken> Authenticator::issue_token(const TokenRequest& request) cons
       return invalid("capabilities", "must each be area:verb, area:* or *");
     capabilities.emplace_back(capability);
   }
-  const Key* key = impl_->own_key_counts() ? &*impl_->own : nullptr;
+  const auto own = impl_->own();
+  const Key* key = own ? &own->signing : nullptr;
   if (key == nullptr)
     for (const Key& k : impl_->configured)
       if (k.algorithm == Algorithm::kHs256) {
@@ -249,7 +263,7 @@ Result<IssuedToken> Authenticator::issue_token(const TokenRequest& request) cons
                 "issuer of identity.jwks");
   IssuedToken out;
   const std::int64_t now = impl_->options.now_s();
-  out.token_id = random_hex(16);
+  out.token_id = request.token_id.empty() ? random_hex(16) : request.token_id;
   out.expires_s = now + request.ttl_s;
   json::object header{{"alg", std::string(algorithm_name(key->algorithm))}, {"typ", "JWT"}};
   if (!key->id.empty()) header["kid"] = key->id;
@@ -281,9 +295,41 @@ Result<IssuedToken> Authenticator::issue_token(const TokenRequest& request) cons
 
 std::string Authenticator::public_jwks() const {
   std::string keys;
-  if (impl_->own_key_counts())
-    if (auto jwk = public_jwk(*impl_->own)) keys = *jwk;
+  const auto own = impl_->own();
+  if (!own) return R"({"keys":[]})";
+  if (auto jwk = public_jwk(own->signing)) keys = *jwk;
+  for (const auto& retired : own->retired)
+    if (auto jwk = public_jwk(retired.key); jwk && retired.until_s > impl_->options.now_s())
+      keys += "," + *jwk;
   return (R"({"keys":[)" + keys).append("]}");
+}
+
+Result<Key> Authenticator::new_key() const {
+  if (!impl_->own())
+    return fail(Code::kNotSupported,
+                "this node has no signing key of its own to replace; keys come from identity.jwks "
+                "or identity.hs256_secret");
+  return generate_ed25519();
+}
+
+std::string Authenticator::signing_key_id() const {
+  const auto own = impl_->own();
+  return own ? own->signing.id : std::string();
+}
+
+Status Authenticator::rotate(const Key& next, bool at_once) {
+  const std::lock_guard one_at_a_time(impl_->rotating);
+  const auto now = impl_->own();
+  if (!now) return fail(Code::kNotSupported, "this node has no signing key of its own");
+  const std::int64_t now_s = impl_->options.now_s();
+  auto replaced = replace_key(impl_->options.key_dir, *now, next, now_s,
+                              at_once ? 0 : now_s + kMaxTtlSeconds + kLeewaySeconds);
+  if (!replaced) return tl::unexpected(replaced.error());
+  const std::lock_guard lock(impl_->mode_mutex);
+  impl_->own_keys = std::make_shared<const OwnKeys>(std::move(*replaced));
+  ++impl_->generation;  // remembered tokens may rest on a key that no longer counts
+  impl_->cache.clear();
+  return {};
 }
 
 void Authenticator::set_mode(const std::string& mode) {

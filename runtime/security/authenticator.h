@@ -14,6 +14,8 @@
 
 namespace soma::runtime::security {
 
+struct Key;
+
 // A verified caller.
 struct Identity {
   v1::Principal principal;
@@ -44,6 +46,7 @@ struct TokenRequest {
   std::int64_t ttl_s = 3600;  // 1 .. 31 days
   std::string client_type;
   std::string constitution_hash;
+  std::string token_id;  // empty: a random one
 };
 struct IssuedToken {
   std::string token;
@@ -75,6 +78,13 @@ class Authenticator {
 
   // Signed with the own key pair, or with the HS256 secret when there is no key pair.
   Result<IssuedToken> issue_token(const TokenRequest& request) const;
+
+  // A signing key that is not in use yet; kNotSupported where there is no key folder.
+  Result<Key> new_key() const;
+  std::string signing_key_id() const;  // "": none
+  // Signs with `next` from now on. Tokens of the keys before end by themselves, or `at_once`.
+  // Touches files: not from an io thread.
+  Status rotate(const Key& next, bool at_once);
 
   // Public keys that verify what we issue: `{"keys":[…]}` for /.well-known/jwks.json.
   std::string public_jwks() const;

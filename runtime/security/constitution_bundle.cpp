@@ -70,6 +70,13 @@ class Check {
  public:
   explicit Check(CheckedBundle& out) : out_(out), c_(out.constitution) {}
 
+  void rules_only(const std::string& document) {
+    boost::system::error_code bad;
+    const json::value parsed = json::parse(document, bad);
+    if (bad || !parsed.is_object()) return issue("the document must be a JSON object");
+    rules(json::object{{"document", parsed}});
+  }
+
   void run(const std::string& text, const TrustedKeys& trusted) {
     boost::system::error_code bad;
     const json::value parsed = json::parse(text, bad);
@@ -201,6 +208,13 @@ std::string TrustedKeys::signer(std::string_view algorithm, std::string_view byt
     if (algorithm_name(key.algorithm) == algorithm && verify_signature(key, bytes, signature))
       return key.id;
   return {};
+}
+
+Result<v1::ConstitutionRules> rules_of(const std::string& document) {
+  CheckedBundle out;
+  Check(out).rules_only(document);
+  if (!out.issues.empty()) return fail(Code::kInvalidArgument, out.issues.front(), "document");
+  return out.constitution.rules();
 }
 
 CheckedBundle check_bundle(const std::string& text, const TrustedKeys& trusted) {

@@ -37,6 +37,10 @@ struct CheckedBundle {
 // Hash and signature are over the canonical JSON of `document`.
 CheckedBundle check_bundle(const std::string& text, const TrustedKeys& trusted);
 
+// The rules of a document (its JSON text) by itself, unsigned: for trying them out.
+// kInvalidArgument: the first issue.
+Result<v1::ConstitutionRules> rules_of(const std::string& document);
+
 // The canonical JSON of the member `document` of a JSON object. kMalformed, kInvalidArgument.
 Result<std::string> canonical_document(const std::string& text);
 

@@ -5,10 +5,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 
+#include "runtime/security/json_object.h"
 #include "runtime/telemetry/trace.h"
 
 namespace soma::runtime::security {
@@ -92,6 +97,64 @@ Result<bool> create(const std::string& dir, const std::string& path, const std::
   return made;
 }
 
+// Over what is there, atomically.
+Status replace_file(const std::string& dir, const std::string& name, const std::string& text) {
+  const std::string path = dir + "/" + name;
+  const std::string temporary = path + "." + random_hex(8) + ".tmp";
+  Status written;
+  {
+    const File file(
+        ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
+    if (file.fd < 0) return io_error("cannot create", temporary);
+    written = write_all(file.fd, text, temporary);
+  }
+  if (written && ::rename(temporary.c_str(), path.c_str()) != 0)
+    written = io_error("cannot replace", path);
+  if (!written) {
+    ::unlink(temporary.c_str());
+    return written;
+  }
+  return sync_folder(dir);
+}
+
+Result<std::vector<RetiredKey>> read_retired(const std::string& dir) {
+  const std::string path = dir + "/retired.json";
+  const auto broken = [&] {
+    return fail(Code::kInvalidArgument,
+                path +
+                    " is no list of retired keys; restore it, or remove it (the tokens that they "
+                    "signed end)",
+                "data_dir");
+  };
+  std::ifstream in(path, std::ios::binary);
+  if (!in) return std::vector<RetiredKey>();
+  const std::string text((std::istreambuf_iterator<char>(in)), {});
+  const auto set = parse_object(text);
+  const auto* list = set ? set->if_contains("keys") : nullptr;
+  if (list == nullptr || !list->is_array()) return broken();
+  if (list->get_array().empty()) return std::vector<RetiredKey>();
+  auto keys = parse_jwks(text);
+  if (!keys || keys->size() != list->get_array().size()) return broken();
+  std::vector<RetiredKey> out;
+  for (std::size_t i = 0; i < keys->size(); ++i) {
+    const auto* until = list->get_array()[i].get_object().if_contains("until");
+    if (until == nullptr || !until->is_int64()) return broken();
+    out.push_back({std::move((*keys)[i]), until->get_int64()});
+  }
+  return out;
+}
+
+Result<std::string> retired_text(const std::vector<RetiredKey>& retired) {
+  std::string out;
+  for (const auto& r : retired) {
+    auto jwk = public_jwk(r.key);
+    if (!jwk) return jwk;
+    jwk->pop_back();
+    out += (out.empty() ? "" : ",\n") + *jwk + ",\"until\":" + std::to_string(r.until_s) + "}";
+  }
+  return "{\"keys\":[" + out + "]}\n";
+}
+
 }  // namespace
 
 Result<Key> load_or_create_key(const std::string& dir) {
@@ -113,6 +176,39 @@ Result<Key> load_or_create_key(const std::string& dir) {
     if (*made) return key;
   }
   return fail(Code::kIo, "cannot settle on the key file " + path, "data_dir");
+}
+
+Result<OwnKeys> load_or_create_keys(const std::string& dir) {
+  auto signing = load_or_create_key(dir);
+  if (!signing) return tl::unexpected(signing.error());
+  auto retired = read_retired(dir);
+  if (!retired) return tl::unexpected(retired.error());
+  OwnKeys out{std::move(*signing), {}};
+  for (auto& r : *retired)  // a crash while replacing may have left the signing key here as well
+    if (r.key.id != out.signing.id) out.retired.push_back(std::move(r));
+  return out;
+}
+
+Result<OwnKeys> replace_key(const std::string& dir, const OwnKeys& now, const Key& next,
+                            std::int64_t now_s, std::int64_t until_s) {
+  OwnKeys out{next, {}};
+  if (until_s > 0) {
+    for (const auto& r : now.retired)
+      if (r.until_s > now_s) out.retired.push_back(r);
+    out.retired.push_back({now.signing, until_s});
+  }
+  if (out.retired.size() > kMaxKeys - 1)
+    return fail(Code::kConflict,
+                "63 retired keys still verify, the most there may be; retire them "
+                "at once, or wait until they end");
+  auto text = retired_text(out.retired);
+  if (!text) return tl::unexpected(text.error());
+  auto pem = private_pem(next);
+  if (!pem) return tl::unexpected(pem.error());
+  if (auto ok = replace_file(dir, "retired.json", *text); !ok) return tl::unexpected(ok.error());
+  if (auto ok = replace_file(dir, "token_ed25519.pem", *pem); !ok)
+    return tl::unexpected(ok.error());
+  return out;
 }
 
 }  // namespace soma::runtime::security

@@ -162,6 +162,8 @@ int run_command(int argc, char** argv) {
   add_audit_commands(app, context, run);
   add_verify_commands(app, context, run);
   add_service_commands(app, context, run);
+  add_policy_commands(app, context, run);
+  add_governance_commands(app, context, run);
   add_bench_commands(app, context, run);
   add_sim_commands(app, context, run);
   add_generate_commands(app, context, run);

@@ -1,10 +1,11 @@
-// soma auth token, whoami.
+// soma auth token, rotate, revoke, whoami.
 #include <CLI/CLI.hpp>
 #include <boost/json.hpp>
 #include <iostream>
 
 #include "runtime/config/config.h"
 #include "runtime/security/authenticator.h"
+#include "runtime/security/keys.h"
 #include "tools/cli/verbs.h"
 
 namespace soma::cli {
@@ -70,6 +71,54 @@ int issue(const Context& context, const TokenFlags& f) {
   return 0;
 }
 
+// On the node that runs, so that it signs with the new key at once; else in the stopped folder.
+int rotate(const Context& context, bool at_once) {
+  if (context.node_is_there())
+    return context.show(
+        context.call("POST", "/v1/tokens/rotate", json::object{{"at_once", at_once}}));
+  if (context.dry_run) {
+    context.print(json::object{{"dry_run", true}, {"replace", context.folder() + "/keys"}});
+    return 0;
+  }
+  runtime::security::AuthOptions o;
+  o.key_dir = context.folder() + "/keys";
+  auto authenticator = runtime::security::Authenticator::create(std::move(o));
+  if (!authenticator) return context.fail(authenticator.error());
+  auto next = (*authenticator)->new_key();
+  if (!next) return context.fail(next.error());
+  const std::string before = (*authenticator)->signing_key_id();
+  if (auto done = (*authenticator)->rotate(*next, at_once); !done)
+    return context.fail(done.error());
+  context.print(json::object{
+      {"key_id", next->id}, {"retired_key_id", before}, {"retired_verifies", !at_once}});
+  return 0;
+}
+
+struct RevokeFlags {
+  std::string token, id;
+};
+
+int revoke(const Context& context, const RevokeFlags& f) {
+  if (f.token.empty() == f.id.empty())
+    return context.fail({Code::kInvalidArgument, "name one token, by --token or --jti", "--jti"});
+  return context.show(
+      context.call("POST", "/v1/tokens/revoke",
+                   f.id.empty() ? json::object{{"token", f.token}} : json::object{{"jti", f.id}}));
+}
+
+void add_ends(CLI::App& auth, Context& context, const Wrap& run) {
+  auto at_once = std::make_shared<bool>(false);
+  add_verb(auth, context, run, "rotate", "Sign with a new key from now on", Effect::kDestructive,
+           "soma auth rotate --yes", [&context, at_once] { return rotate(context, *at_once); })
+      ->add_flag("--at-once", *at_once, "Tokens of the old keys end now, not by themselves");
+  auto f = std::make_shared<RevokeFlags>();
+  auto* command = add_verb(auth, context, run, "revoke", "End a token, at once and for good",
+                           Effect::kDestructive, "soma auth revoke --jti TOKEN_ID --yes",
+                           [&context, f] { return revoke(context, *f); });
+  command->add_option("--jti", f->id, "Its id")->type_name("TOKEN_ID");
+  command->add_option("--token", f->token, "The token itself")->type_name("TOKEN");
+}
+
 }  // namespace
 
 void add_auth_commands(CLI::App& app, Context& context, const Wrap& run) {
@@ -90,6 +139,7 @@ void add_auth_commands(CLI::App& app, Context& context, const Wrap& run) {
   token->add_option("--ttl", f->ttl, "How long it holds, as 90s, 10m, 1h or 2d (default 1h)")
       ->type_name("TIME");
   token->add_flag("--force", f->force, "Also * in production");
+  add_ends(*auth, context, run);
   add_verb(*auth, context, run, "whoami", "The caller as the node sees it", Effect::kRead,
            "soma auth whoami",
            [&context] { return context.show(context.call("GET", "/v1/whoami")); });

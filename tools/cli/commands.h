@@ -101,13 +101,17 @@ int exit_code_of(Code code);
 std::string url_encoded(std::string_view text);  // one path segment or query value
 std::string text_of(const boost::json::value& object, std::string_view name);  // "" when absent
 std::string environment(const char* name);
+Result<std::string> text_file(const std::string& path);  // of at most 4 MiB; "-": stdin
 
 using Wrap = std::function<std::function<void()>(std::function<int()>)>;
 void add_node_commands(CLI::App& app, Context& context, const Wrap& run);     // dev, node, demo
 void add_auth_commands(CLI::App& app, Context& context, const Wrap& run);     // auth
 void add_session_commands(CLI::App& app, Context& context, const Wrap& run);  // session, chat
 void add_service_commands(CLI::App& app, Context& context,
-                          const Wrap& run);  // policy, memory, slm, tenant
+                          const Wrap& run);                                  // memory, slm, tenant
+void add_policy_commands(CLI::App& app, Context& context, const Wrap& run);  // policy
+void add_governance_commands(CLI::App& app, Context& context,
+                             const Wrap& run);  // constitution, approval, settings
 void add_operator_commands(
     CLI::App& app, Context& context,
     const Wrap& run);  // status, doctor, projections, effects, dlq, snapshots

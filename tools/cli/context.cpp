@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iostream>
 #include <iterator>
 
 #include "events/embedded/folder_lock.h"
@@ -32,6 +33,17 @@ json::value read_json(const std::string& path) {
 std::string environment(const char* name) {
   const char* v = std::getenv(name);
   return v ? v : "";
+}
+
+Result<std::string> text_file(const std::string& path) {
+  constexpr std::size_t kMost = 4 << 20;
+  std::ifstream file;
+  if (path != "-") file.open(path, std::ios::binary);
+  std::istream& in = path == "-" ? std::cin : file;
+  if (!in) return soma::fail(Code::kNotFound, "cannot read the file " + path, path);
+  std::string text((std::istreambuf_iterator<char>(in)), {});
+  if (text.size() > kMost) return soma::fail(Code::kTooLarge, path + " is over 4 MiB", path);
+  return text;
 }
 
 std::string text_of(const json::value& object, std::string_view name) {

@@ -1,4 +1,4 @@
-// policy, memory, slm, tenant: calls of the node's routes.
+// memory, slm, tenant: calls of the node's routes.
 #include <CLI/CLI.hpp>
 #include <boost/json.hpp>
 #include <iostream>
@@ -13,44 +13,12 @@ namespace json = boost::json;
 namespace {
 
 struct Flags {
-  std::string text, id, action = "action", capability = "session:start", model, coord, display_name,
-                        mode, profile;
+  std::string text, id, model, coord, display_name, mode, profile, user;
   std::vector<std::string> tags;
-  double risk = 0.1, confidence = 0.9, budget = 0, remaining = -1, temperature = -1,
-         importance = -1;
+  double temperature = -1, importance = -1;
   int top_k = 10, max_tokens = 0;
   std::int64_t budgets_tokens = -1;
-  bool requires_human = false;
 };
-
-int evaluate(const Context& c, const Flags& f) {
-  json::object body{{"action_id", f.action},       {"capability", f.capability},
-                    {"risk_score", f.risk},        {"confidence", f.confidence},
-                    {"budget_required", f.budget}, {"requires_human", f.requires_human}};
-  if (f.remaining >= 0) body["budget_remaining"] = f.remaining;
-  return c.show(c.call("POST", "/v1/evaluate", body));
-}
-
-void add_policy(CLI::App& app, Context& context, const Wrap& run, const std::shared_ptr<Flags>& f) {
-  auto* policy = add_group(app, "policy", "What may be done, and why");
-  auto* command =
-      add_verb(*policy, context, run, "evaluate", "Score an action, and record the decision",
-               Effect::kWrite, "soma policy evaluate --risk 0.8 --confidence 0.5",
-               [&context, f] { return evaluate(context, *f); });
-  command->add_option("--action", f->action, "Name of the action")->type_name("NAME");
-  command->add_option("--capability", f->capability, "What it needs")->type_name("AREA:VERB");
-  command->add_option("--risk", f->risk, "0 to 1 (default 0.1)")->type_name("NUMBER");
-  command->add_option("--confidence", f->confidence, "0 to 1 (default 0.9)")->type_name("NUMBER");
-  command->add_option("--budget", f->budget, "Tokens it needs")->type_name("NUMBER");
-  command->add_option("--remaining", f->remaining, "Tokens that are left")->type_name("NUMBER");
-  command->add_flag("--requires-human", f->requires_human, "A person must agree");
-  add_verb(
-      *policy, context, run, "explain", "A recorded decision: what was asked, score, reasons",
-      Effect::kRead, "soma policy explain dec_0123456789abcdef01234567",
-      [&context, f] { return context.show(context.read("/v1/decisions/" + url_encoded(f->id))); })
-      ->add_option("decision", f->id, "Decision id")
-      ->required();
-}
 
 int remember(const Context& c, const Flags& f) {
   json::object body{{"text", f.text}};
@@ -152,10 +120,7 @@ int tenant_set(const Context& c, const Flags& f) {
   const std::string path = "/v1/tenants/" + url_encoded(*tenant);
   auto now = c.call("GET", path);
   if (!now) return c.fail(now.error());
-  json::object body;
-  for (const char* name :
-       {"display_name", "deployment_mode", "budgets_tokens", "default_model_profile"})
-    if (const auto* v = now->as_object().if_contains(name)) body[name] = *v;
+  json::object body = now->as_object();
   if (!f.display_name.empty()) body["display_name"] = f.display_name;
   if (!f.mode.empty()) body["deployment_mode"] = f.mode;
   if (!f.profile.empty()) body["default_model_profile"] = f.profile;
@@ -175,7 +140,23 @@ void add_tenant(CLI::App& app, Context& context, const Wrap& run, const std::sha
   auto* set =
       add_verb(*tenant, context, run, "set", "Change some of a tenant's settings", Effect::kWrite,
                "soma tenant set --budget 20000", [&context, f] { return tenant_set(context, *f); });
-  for (auto* command : {show, set})
+  auto* list = add_verb(*tenant, context, run, "list", "Tenants that the caller may see",
+                        Effect::kRead, "soma tenant list", [&context] {
+                          return context.list("/v1/tenants", "items",
+                                              {"tenant_id", "display_name", "deployment_mode",
+                                               "budgets_tokens", "version"});
+                        });
+  add_list_options(*list, context);
+  auto* usage = add_verb(*tenant, context, run, "usage", "What budgets have counted, what is left",
+                         Effect::kRead, "soma tenant usage --user ana", [&context, f] {
+                           auto id = tenant_of(context, *f);
+                           if (!id) return context.fail(id.error());
+                           std::string path = "/v1/tenants/" + url_encoded(*id) + "/usage";
+                           if (!f->user.empty()) path += "?user_id=" + url_encoded(f->user);
+                           return context.show(context.call("GET", path));
+                         });
+  usage->add_option("--user", f->user, "Of this user (default: the caller)")->type_name("USER");
+  for (auto* command : {show, set, usage})
     command->add_option("tenant", f->id, "The caller's when absent");
   set->add_option("--display-name", f->display_name, "For people")->type_name("TEXT");
   set->add_option("--mode", f->mode, "Deployment mode; can only be stricter than the server's")
@@ -190,7 +171,6 @@ void add_tenant(CLI::App& app, Context& context, const Wrap& run, const std::sha
 
 void add_service_commands(CLI::App& app, Context& context, const Wrap& run) {
   auto f = std::make_shared<Flags>();
-  add_policy(app, context, run, f);
   add_memory(app, context, run, f);
   add_slm(app, context, run, f);
   add_tenant(app, context, run, f);

@@ -175,5 +175,32 @@ TEST(Judge, APersonIsAskedWhereAPersonCanHelp) {
   EXPECT_TRUE(judged(asks, {}, "production").denied());
 }
 
+TEST(Judge, SaysWhichRuleSpokeAndUnderWhichVersion) {
+  v1::ConstitutionInForce c;
+  c.set_hash("h");
+  c.set_version("2026-1");
+  c.mutable_rules()->set_maximum_risk(0.05);
+  c.mutable_rules()->add_prohibited_actions(action().action_id());
+  const auto d = judge(action(), "test", "dec_1", c).value();
+  EXPECT_EQ(d.constitution_version(), "2026-1");
+  ASSERT_EQ(d.rules_size(), 2);
+  EXPECT_EQ(d.rules(0), "prohibited_actions names " + action().action_id());
+  EXPECT_TRUE(d.rules(1).starts_with("maximum_risk is 0.05, the risk ")) << d.rules(1);
+}
+
+TEST(Judge, WeightsAndThresholdsAreTheTenants) {
+  v1::ConstitutionInForce c;
+  c.set_hash("h");
+  v1::PolicySettings settings;
+  settings.set_threshold(0.99);
+  settings.set_production_threshold(0.995);
+  EXPECT_TRUE(judge(action(), "test", "dec_1", c).value().allow());
+  const auto d = judge(action(), "test", "dec_1", c, settings).value();
+  EXPECT_FALSE(d.allow());
+  EXPECT_EQ(d.threshold(), 0.99);
+  EXPECT_EQ(d.weights().threshold(), 0.99) << "recorded with the decision";
+  EXPECT_EQ(judge(action(), "production", "dec_1", c, settings).value().threshold(), 0.995);
+}
+
 }  // namespace
 }  // namespace soma::actors

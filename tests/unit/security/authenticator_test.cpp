@@ -9,6 +9,7 @@
 #include <fstream>
 #include <thread>
 
+#include "runtime/security/keys.h"
 #include "test_keys.h"
 
 namespace soma::runtime::security {
@@ -215,6 +216,48 @@ TEST(Capabilities, Matching) {
                                    {"a:b:*", "a:b:c"},
                                    {"A:b", "a:b"}})
     EXPECT_FALSE(capability_matches(have, want)) << have << " " << want;
+}
+
+TEST_F(AuthTest, ARotatedKeyVerifiesUntilItsTokensHaveEnded) {
+  auto auth = make();
+  const auto old = auth->issue_token(request());
+  const auto next = auth->new_key();
+  ASSERT_TRUE(next.has_value());
+  ASSERT_TRUE(auth->rotate(*next, false).has_value());
+  EXPECT_EQ(auth->signing_key_id(), next->id);
+  EXPECT_TRUE(auth->verify_token(old->token).has_value());
+  const auto fresh = auth->issue_token(request());
+  auth = make();  // another process, or a restart
+  EXPECT_EQ(auth->signing_key_id(), next->id);
+  EXPECT_TRUE(auth->verify_token(old->token).has_value());
+  EXPECT_TRUE(auth->verify_token(fresh->token).has_value());
+  EXPECT_NE(auth->public_jwks().find("},{"), std::string::npos) << "both keys are published";
+  now += kMaxTtlSeconds + 2 * kLeewaySeconds;
+  EXPECT_EQ(auth->public_jwks().find("},{"), std::string::npos) << "the retired one has ended";
+  struct stat info {};
+  ASSERT_EQ(::stat((options.key_dir + "/retired.json").c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777, 0600u);
+}
+
+TEST_F(AuthTest, ARotationAtOnceEndsEveryToken) {
+  auto auth = make();
+  const auto first = auth->issue_token(request());
+  ASSERT_TRUE(auth->rotate(*auth->new_key(), false).has_value());
+  const auto second = auth->issue_token(request());
+  EXPECT_TRUE(auth->verify_token(first->token).has_value());  // remembered, and must be forgotten
+  ASSERT_TRUE(auth->rotate(*auth->new_key(), true).has_value());
+  for (const auto& token : {first->token, second->token})
+    EXPECT_FALSE(auth->verify_token(token).has_value());
+  EXPECT_FALSE(make()->verify_token(second->token).has_value()) << "nor after a restart";
+}
+
+TEST_F(AuthTest, ADamagedListOfRetiredKeysIsAnErrorThatNamesIt) {
+  auto auth = make();
+  ASSERT_TRUE(auth->rotate(*auth->new_key(), false).has_value());
+  std::ofstream(options.key_dir + "/retired.json") << "{}";
+  const auto again = Authenticator::create(options);
+  ASSERT_FALSE(again.has_value());
+  EXPECT_NE(again.error().message.find("retired.json"), std::string::npos);
 }
 
 }  // namespace

@@ -1,0 +1,202 @@
+// The rules of users and tokens: a change is recorded, the same again is none.
+#include "actors/identity/identity.h"
+
+#include <algorithm>
+
+#include "actors/actor_type.h"
+#include "schemas/base/sha256.h"
+
+namespace soma::actors {
+
+namespace {
+
+using Decided = IdentityDecider::Decided;
+constexpr int kMaxUsers = 10'000;
+constexpr int kMaxRevoked = 100'000;
+constexpr int kMaxCapabilities = 256;
+constexpr std::size_t kMaxName = 256;  // bytes
+// Verifiers allow for clocks that differ; a token's end is later by as much.
+constexpr std::int64_t kLeewayMs = 60'000;
+
+std::string hash_of(v1::User user) {
+  user.clear_version();
+  user.clear_hash();
+  user.clear_updated_ms();
+  user.clear_updated_by();
+  return sha256_hex(deterministic_bytes(user));
+}
+
+Status check(const v1::User& user) {
+  if (user.user_id().empty() || user.user_id().size() > kMaxName)
+    return fail(Code::kInvalidArgument, "user_id must have 1 to 256 bytes", "body.user_id");
+  if (user.name().size() > kMaxName)
+    return fail(Code::kInvalidArgument, "name has at most 256 bytes", "body.name");
+  const auto at = user.email().find('@');
+  if (!user.email().empty() && (at == std::string::npos || at == 0 ||
+                                at + 1 == user.email().size() || user.email().size() > kMaxName))
+    return fail(Code::kInvalidArgument, "email must be NAME@HOST, of at most 256 bytes",
+                "body.email");
+  if (user.capabilities_size() > kMaxCapabilities)
+    return fail(Code::kInvalidArgument, "capabilities has at most 256 entries",
+                "body.capabilities");
+  return {};
+}
+
+Result<Decided> put(const v1::IdentityState& s, const v1::PutUser& c, const v1::Context& context) {
+  if (auto ok = check(c.user()); !ok) return tl::unexpected(ok.error());
+  const auto it = s.users().find(c.user().user_id());
+  const bool exists = it != s.users().end();
+  const v1::User old = exists ? it->second : v1::User();
+  const auto& tags = c.expected_tags();
+  if (!tags.empty() &&
+      (!exists || std::find(tags.begin(), tags.end(), version_tag(old)) == tags.end()))
+    return fail(Code::kVersionMismatch,
+                "the user is at version " + std::to_string(old.version()) +
+                    ", which If-Match does not name; read it again",
+                "If-Match");
+  if (!exists && s.users_size() >= kMaxUsers)
+    return fail(Code::kConflict, "the tenant has 10000 users, the most there may be");
+  v1::User user = c.user();
+  user.set_hash(hash_of(user));
+  Decided d;
+  if (exists && user.hash() == old.hash()) {
+    *d.reply.mutable_user() = old;
+    return d;
+  }
+  user.set_version(old.version() + 1);
+  user.set_updated_ms(context.now_ms());
+  user.set_updated_by(context.principal().subject());
+  *d.events.emplace_back().mutable_user_changed()->mutable_user() = user;
+  *d.reply.mutable_user() = user;
+  d.reply.set_changed(true);
+  return d;
+}
+
+Result<Decided> note(const v1::IdentityState& s, const v1::NoteToken& c,
+                     const v1::Context& context) {
+  if (const auto it = s.users().find(c.subject()); it != s.users().end() && !it->second.active())
+    return fail(Code::kForbidden, "user " + c.subject() + " is deactivated", "body.user_id");
+  Decided d;
+  auto* issued = d.events.emplace_back().mutable_token_issued();
+  issued->set_token_id(c.token_id());
+  issued->set_subject(c.subject());
+  *issued->mutable_capabilities() = c.capabilities();
+  issued->set_expires_ms(c.expires_ms());
+  issued->set_issued_by(context.principal().subject());
+  issued->set_at_ms(context.now_ms());
+  d.reply.set_changed(true);
+  return d;
+}
+
+Result<Decided> revoke(const v1::IdentityState& s, const v1::RevokeToken& c,
+                       const v1::Context& context) {
+  if (c.token_id().empty() || c.token_id().size() > kMaxName)
+    return fail(Code::kInvalidArgument, "jti must have 1 to 256 bytes", "body.jti");
+  Decided d;
+  const auto it = s.revoked().find(c.token_id());
+  if (it != s.revoked().end()) {
+    *d.reply.mutable_revoked() = it->second;
+    return d;
+  }
+  if (s.revoked_size() >= kMaxRevoked)
+    return fail(Code::kConflict,
+                "the tenant has 100000 revoked tokens that have not expired, the most there may "
+                "be; `soma auth rotate --at-once` ends every token");
+  auto* token = d.events.emplace_back().mutable_token_revoked()->mutable_token();
+  token->set_token_id(c.token_id());
+  token->set_expires_ms(c.expires_ms());
+  token->set_revoked_ms(context.now_ms());
+  token->set_revoked_by(context.principal().subject());
+  *d.reply.mutable_revoked() = *token;
+  d.reply.set_changed(true);
+  return d;
+}
+
+Decided rotated(const v1::NoteKeyRotation& c, const v1::Context& context) {
+  Decided d;
+  auto* e = d.events.emplace_back().mutable_key_rotated();
+  e->set_key_id(c.key_id());
+  e->set_retired_key_id(c.retired_key_id());
+  e->set_at_once(c.at_once());
+  e->set_rotated_by(context.principal().subject());
+  e->set_at_ms(context.now_ms());
+  d.reply.set_changed(true);
+  return d;
+}
+
+void drop_expired(v1::IdentityState& s, std::int64_t now_ms) {
+  auto& revoked = *s.mutable_revoked();
+  for (auto it = revoked.begin(); it != revoked.end();) {
+    const std::int64_t expires = it->second.expires_ms();
+    if (expires > 0 && expires + kLeewayMs < now_ms)
+      it = revoked.erase(it);
+    else
+      ++it;
+  }
+}
+
+}  // namespace
+
+ActorKey identity_key(const std::string& tenant) {
+  return {tenant, "identity", "identity", tenant};
+}
+
+std::string version_tag(const v1::User& user) {
+  return std::to_string(user.version()) + "-" + user.hash();
+}
+
+Result<Decided> IdentityDecider::decide(const ActorKey&, const State& s, const Command& c,
+                                        const v1::Context& context) {
+  switch (c.kind_case()) {
+    case Command::kPutUser:
+      return put(s, c.put_user(), context);
+    case Command::kNoteToken:
+      return note(s, c.note_token(), context);
+    case Command::kRevokeToken:
+      return revoke(s, c.revoke_token(), context);
+    case Command::kNoteKeyRotation:
+      return rotated(c.note_key_rotation(), context);
+    case Command::kEffectOutcome:
+      return Decided{};  // it has no effects
+    case Command::KIND_NOT_SET:
+      break;
+  }
+  return fail(Code::kInvalidArgument, "command has no case", "command");
+}
+
+void IdentityDecider::evolve(State& s, const Event& e) {
+  switch (e.kind_case()) {
+    case Event::kUserChanged:
+      (*s.mutable_users())[e.user_changed().user().user_id()] = e.user_changed().user();
+      return;
+    case Event::kTokenRevoked:
+      drop_expired(s, e.token_revoked().token().revoked_ms());
+      (*s.mutable_revoked())[e.token_revoked().token().token_id()] = e.token_revoked().token();
+      return;
+    case Event::kTokenIssued:
+    case Event::kKeyRotated:
+      return;  // told to auditors; nothing depends on it
+    case Event::KIND_NOT_SET:
+      return;
+  }
+}
+
+std::vector<Effect> IdentityDecider::effects(const ActorKey&, const State&) { return {}; }
+
+std::string IdentityDecider::event_type(const Event& e) {
+  switch (e.kind_case()) {
+    case Event::kUserChanged:
+      return "user.changed";
+    case Event::kTokenIssued:
+      return "token.issued";
+    case Event::kTokenRevoked:
+      return "token.revoked";
+    case Event::kKeyRotated:
+      return "token.key_rotated";
+    case Event::KIND_NOT_SET:
+      break;
+  }
+  return {};
+}
+
+}  // namespace soma::actors

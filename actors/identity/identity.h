@@ -1,0 +1,30 @@
+// Identity: a tenant's users, and which of its tokens were issued or revoked.
+#pragma once
+
+#include "actors/decider.h"
+#include "soma/v1/identity.pb.h"
+
+namespace soma::actors {
+
+// Pure and stateless; see actors/decider.h. At most 10,000 users and 100,000 revoked tokens of a
+// tenant; beyond that kConflict says what to do.
+struct IdentityDecider {
+  static constexpr std::string_view kName = "identity";
+  using State = v1::IdentityState;
+  using Command = v1::IdentityCommand;
+  using Event = v1::IdentityEvent;
+  using Reply = v1::IdentityReply;
+  using Decided = Decision<Event, Reply>;
+
+  static Result<Decided> decide(const ActorKey& self, const State& state, const Command& command,
+                                const v1::Context& context);
+  static void evolve(State& state, const Event& event);
+  static std::vector<Effect> effects(const ActorKey& self, const State& state);
+  static std::string event_type(const Event& event);
+};
+
+ActorKey identity_key(const std::string& tenant);
+// What names a version of a user: "VERSION-HASH", the content of its ETag.
+std::string version_tag(const v1::User& user);
+
+}  // namespace soma::actors

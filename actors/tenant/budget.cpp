@@ -1,0 +1,250 @@
+// Counters by rule, subject and window. A counter whose window has passed starts again at nothing.
+#include "actors/tenant/budget.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <set>
+
+namespace soma::actors {
+
+namespace {
+
+constexpr std::int64_t kDay = 86'400;  // seconds
+constexpr std::int64_t kMaxLimit = 1'000'000'000'000'000;
+constexpr int kPruneAbove = 256;  // counters; fewer are not worth looking through
+
+bool one_of(const std::string& text, std::initializer_list<const char*> allowed) {
+  return std::any_of(allowed.begin(), allowed.end(), [&](const char* a) { return text == a; });
+}
+
+std::int64_t offset_at(const v1::BudgetRule& rule, std::int64_t utc_s) {
+  std::int64_t offset = rule.offsets_size() > 0 ? rule.offsets(0).offset_s() : 0;
+  for (const auto& z : rule.offsets())
+    if (z.from_s() <= utc_s) offset = z.offset_s();
+  return offset;
+}
+
+// The instant of a local time. A time that the clock skips is that of the hour after.
+std::int64_t to_utc(const v1::BudgetRule& rule, std::int64_t local_s) {
+  const std::int64_t guess = local_s - offset_at(rule, local_s);
+  const std::int64_t better = local_s - offset_at(rule, guess);
+  return offset_at(rule, better) == offset_at(rule, guess) ? better : std::max(better, guess);
+}
+
+std::int64_t floor_div(std::int64_t a, std::int64_t b) { return a / b - (a % b < 0 ? 1 : 0); }
+
+// Days since 1970-01-01 of the first of a month; months count on from year 0.
+std::int64_t first_of_month(std::int64_t months) {
+  std::int64_t y = floor_div(months, 12);
+  const std::int64_t m = months - y * 12 + 1;
+  y -= m <= 2;
+  const std::int64_t era = floor_div(y, 400);
+  const std::int64_t yoe = y - era * 400;
+  const std::int64_t doy = (153 * (m + (m > 2 ? -3 : 9)) + 2) / 5;
+  return era * 146'097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719'468;
+}
+
+std::int64_t month_of_day(std::int64_t day) {
+  day += 719'468;
+  const std::int64_t era = floor_div(day, 146'097);
+  const std::int64_t doe = day - era * 146'097;
+  const std::int64_t yoe = (doe - doe / 1460 + doe / 36'524 - doe / 146'096) / 365;
+  const std::int64_t doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+  const std::int64_t mp = (5 * doy + 2) / 153;
+  const std::int64_t m = mp < 10 ? mp + 3 : mp - 9;
+  return (yoe + era * 400 + (m <= 2 ? 1 : 0)) * 12 + m - 1;
+}
+
+std::int64_t amount_of(const v1::BudgetRule& rule, const v1::TenantSettings& settings,
+                       std::int64_t tokens) {
+  if (rule.unit() == "requests") return 1;
+  return rule.unit() == "money" ? price_of(settings, tokens) : tokens;
+}
+
+v1::BudgetShortage shortage_of(const v1::BudgetRule& rule, std::int64_t taken, std::int64_t wanted,
+                               std::int64_t resets_ms) {
+  v1::BudgetShortage s;
+  s.set_scope(rule.scope());
+  s.set_unit(rule.unit());
+  s.set_window(rule.window());
+  s.set_limit(rule.hard());
+  s.set_remaining(std::max<std::int64_t>(0, rule.hard() - taken));
+  s.set_wanted(wanted);
+  s.set_resets_ms(resets_ms);
+  return s;
+}
+
+Status bad(int index, const char* field, const char* what) {
+  const std::string path = "budgets." + std::to_string(index) + "." + field;
+  return fail(Code::kInvalidArgument, path + " " + what, "body." + path);
+}
+
+void prune(v1::TenantState& state, std::int64_t now_ms) {
+  if (state.usage_size() <= kPruneAbove) return;
+  auto& usage = *state.mutable_usage();
+  for (auto it = usage.begin(); it != usage.end();) {
+    const bool over = it->second.window_end_ms() > 0 && it->second.window_end_ms() <= now_ms;
+    if (over)
+      it = usage.erase(it);
+    else
+      ++it;
+  }
+}
+
+}  // namespace
+
+Status check_budget_rules(const v1::TenantSettings& settings) {
+  if (settings.budgets_size() > kMaxBudgetRules)
+    return fail(Code::kInvalidArgument, "budgets has at most 16 rules", "body.budgets");
+  std::set<std::string> seen;
+  for (int i = 0; i < settings.budgets_size(); ++i) {
+    const auto& r = settings.budgets(i);
+    if (!one_of(r.scope(), {"tenant", "user", "session"}))
+      return bad(i, "scope", "must be tenant, user or session");
+    if (!one_of(r.unit(), {"tokens", "requests", "money"}))
+      return bad(i, "unit", "must be tokens, requests or money");
+    if (r.unit() == "money" && settings.price_per_million_tokens() <= 0)
+      return bad(i, "unit", "money needs price_per_million_tokens");
+    if (!one_of(r.window(), {"hour", "day", "week", "month", "total"}))
+      return bad(i, "window", "must be hour, day, week, month or total");
+    if (r.scope() == "session" && r.window() != "total")
+      return bad(i, "window", "must be total for a session");
+    if (r.has_hard() && (r.hard() < 0 || r.hard() > kMaxLimit))
+      return bad(i, "hard", "must be 0 to 1000000000000000");
+    if (r.soft() < 0 || r.soft() > kMaxLimit)
+      return bad(i, "soft", "must be 0 to 1000000000000000");
+    if (!r.has_hard() && r.soft() == 0) return bad(i, "hard", "or soft must be given");
+    if (r.scope() == "session" && !r.has_hard())
+      return bad(i, "hard", "must be given for a session");
+    if (!seen.insert(r.scope() + "/" + r.unit() + "/" + r.window() + "/" + r.timezone()).second)
+      return bad(i, "window", "stands twice for the same scope, unit and timezone");
+  }
+  return {};
+}
+
+BudgetWindow window_of(const v1::BudgetRule& rule, std::int64_t now_ms) {
+  if (rule.window() == "total") return {};
+  const std::int64_t now_s = floor_div(now_ms, 1000);
+  if (rule.window() == "hour") {
+    const std::int64_t hour = floor_div(now_s, 3600);
+    return {hour * 3'600'000, (hour + 1) * 3'600'000};
+  }
+  const std::int64_t day = floor_div(now_s + offset_at(rule, now_s), kDay);
+  std::int64_t first = day, after = day + 1;
+  if (rule.window() == "week") {
+    first = floor_div(day + 3, 7) * 7 - 3;  // 1970-01-01 was a Thursday
+    after = first + 7;
+  } else if (rule.window() == "month") {
+    first = first_of_month(month_of_day(day));
+    after = first_of_month(month_of_day(day) + 1);
+  }
+  return {to_utc(rule, first * kDay) * 1000, to_utc(rule, after * kDay) * 1000};
+}
+
+std::int64_t price_of(const v1::TenantSettings& settings, std::int64_t tokens) {
+  const auto wide = static_cast<__int128>(tokens) * settings.price_per_million_tokens();
+  return static_cast<std::int64_t>((wide + 999'999) / 1'000'000);
+}
+
+std::string counter_name(const v1::BudgetRule& rule, const std::string& user) {
+  return rule.scope() + "/" + rule.unit() + "/" + rule.window() + "/" + rule.timezone() + "/" +
+         (rule.scope() == "user" ? user : std::string());
+}
+
+BudgetWeighed weigh_budget(const v1::TenantState& state, const v1::TenantSettings& settings,
+                           const v1::ReserveBudget& command, std::int64_t now_ms) {
+  BudgetWeighed out;
+  for (const auto& rule : settings.budgets()) {
+    if (rule.scope() == "session") continue;
+    const BudgetWindow window = window_of(rule, now_ms);
+    v1::CountedUsage c;
+    c.set_counter(counter_name(rule, command.user()));
+    c.set_unit(rule.unit());
+    c.set_amount(amount_of(rule, settings, command.tokens()));
+    c.set_window_start_ms(window.start_ms);
+    c.set_window_end_ms(window.end_ms);
+    std::int64_t taken = 0;
+    bool told = false;
+    const auto it = state.usage().find(c.counter());
+    if (it != state.usage().end() && it->second.window_start_ms() == window.start_ms) {
+      taken = it->second.used() + it->second.reserved();
+      told = it->second.soft_told();
+    }
+    if (rule.has_hard() && taken + c.amount() > rule.hard()) {
+      out.shortage = shortage_of(rule, taken, c.amount(), window.end_ms);
+      return out;
+    }
+    if (rule.soft() > 0 && !told && taken + c.amount() > rule.soft()) {
+      auto& p = out.passed.emplace_back();
+      p.set_counter(c.counter());
+      p.set_scope(rule.scope());
+      p.set_unit(rule.unit());
+      p.set_window(rule.window());
+      p.set_soft(rule.soft());
+      p.set_used(taken + c.amount());
+      p.set_at_ms(now_ms);
+    }
+    out.counted.push_back(std::move(c));
+  }
+  return out;
+}
+
+std::optional<v1::BudgetShortage> session_shortage(const v1::TenantSettings& settings,
+                                                   std::int64_t used_tokens,
+                                                   std::int64_t used_requests,
+                                                   std::int64_t wanted_tokens) {
+  for (const auto& rule : settings.budgets()) {
+    if (rule.scope() != "session") continue;
+    const std::int64_t used =
+        rule.unit() == "requests" ? used_requests : amount_of(rule, settings, used_tokens);
+    const std::int64_t wanted = amount_of(rule, settings, wanted_tokens);
+    if (used + wanted > rule.hard()) return shortage_of(rule, used, wanted, 0);
+  }
+  return {};
+}
+
+void take_counters(v1::TenantState& state, const v1::Reservation& reservation) {
+  prune(state, reservation.at_ms());
+  for (const auto& c : reservation.counted()) {
+    auto& usage = (*state.mutable_usage())[c.counter()];
+    if (usage.window_start_ms() != c.window_start_ms()) usage.Clear();
+    usage.set_window_start_ms(c.window_start_ms());
+    usage.set_window_end_ms(c.window_end_ms());
+    usage.set_reserved(usage.reserved() + c.amount());
+  }
+}
+
+void settle_counters(v1::TenantState& state, const v1::Reservation& reservation,
+                     std::int64_t used_tokens, std::int64_t used_money, bool happened) {
+  for (const auto& c : reservation.counted()) {
+    const auto it = state.mutable_usage()->find(c.counter());
+    // Its window has passed: what it took is of no account any more.
+    if (it == state.mutable_usage()->end() || it->second.window_start_ms() != c.window_start_ms())
+      continue;
+    it->second.set_reserved(it->second.reserved() - c.amount());
+    if (!happened) continue;
+    const std::int64_t used = c.unit() == "requests" ? 1
+                              : c.unit() == "money"  ? used_money
+                                                     : used_tokens;
+    it->second.set_used(it->second.used() + used);
+  }
+}
+
+std::string shortage_text(const v1::BudgetShortage& s) {
+  std::string out = "the " + s.scope() + "'s budget of " + std::to_string(s.limit()) + " " +
+                    s.unit() + (s.window() == "total" ? " in all" : " a " + s.window()) + " has " +
+                    std::to_string(s.remaining()) + " left and " + std::to_string(s.wanted()) +
+                    " may be needed";
+  if (s.resets_ms() == 0) return out + "; it does not reset by itself";
+  const std::int64_t day = floor_div(s.resets_ms() / 1000, kDay);
+  const std::int64_t second = s.resets_ms() / 1000 - day * kDay;
+  const std::int64_t month = month_of_day(day);
+  char text[48];
+  std::snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02dZ", static_cast<int>(month / 12),
+                static_cast<int>(month % 12 + 1), static_cast<int>(day - first_of_month(month) + 1),
+                static_cast<int>(second / 3600), static_cast<int>(second / 60 % 60),
+                static_cast<int>(second % 60));
+  return out + "; it resets at " + text;
+}
+
+}  // namespace soma::actors

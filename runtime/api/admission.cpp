@@ -1,0 +1,116 @@
+// Read once per tenant, then followed.
+#include "runtime/api/admission.h"
+
+#include "actors/identity/identity.h"
+
+namespace soma::runtime::api {
+
+namespace {
+
+Status refused(const char* detail) { return fail(Code::kUnauthenticated, detail); }
+
+}  // namespace
+
+void Admission::Facts::apply(const v1::IdentityEvent& event) {
+  if (event.has_token_revoked()) revoked.insert(event.token_revoked().token().token_id());
+  if (!event.has_user_changed()) return;
+  const auto& user = event.user_changed().user();
+  if (user.active())
+    inactive.erase(user.user_id());
+  else
+    inactive.insert(user.user_id());
+}
+
+bool Admission::old(const Facts& facts) const {
+  return facts.ages && std::chrono::steady_clock::now() - facts.read_at >= max_age_;
+}
+
+std::optional<Status> Admission::known(const security::Identity& who) const {
+  {
+    std::lock_guard lock(mutex_);
+    const auto it = facts_.find(who.principal.tenant());
+    if (it == facts_.end() || it->second.loading) return std::nullopt;
+    if (old(it->second)) return std::nullopt;
+    if (it->second.revoked.contains(who.token_id) ||
+        it->second.inactive.contains(who.principal.subject()))
+      return refused("Invalid token");
+  }
+  if (who.constitution_hash.empty()) return Status{};
+  const auto now = constitutions_.hash_now(who.principal.tenant());
+  if (!now) return std::nullopt;
+  return *now == who.constitution_hash ? Status{} : refused("Constitution hash mismatch");
+}
+
+void Admission::check(Host& host, const security::Identity& who, std::function<void(Status)> done) {
+  if (auto now = known(who)) return done(std::move(*now));
+  load(host, who.principal.tenant(), [this, &host, who, done = std::move(done)](Status loaded) {
+    if (!loaded) return done(std::move(loaded));
+    constitutions_.in_force(host, who.principal.tenant(), [this, who, done](auto found) {
+      if (!found) return done(tl::unexpected(found.error()));
+      const std::string hash = *found ? (*found)->constitution->hash() : std::string();
+      std::unique_lock lock(mutex_);
+      const auto it = facts_.find(who.principal.tenant());
+      const bool gone = it == facts_.end() || it->second.loading;
+      const bool out = !gone && (it->second.revoked.contains(who.token_id) ||
+                                 it->second.inactive.contains(who.principal.subject()));
+      lock.unlock();
+      // Forgotten in between, for want of room: the next request reads it again.
+      if (gone) return done(fail(Code::kUnavailable, "the caller could not be checked; try again"));
+      if (out) return done(refused("Invalid token"));
+      if (!who.constitution_hash.empty() && who.constitution_hash != hash)
+        return done(refused("Constitution hash mismatch"));
+      done({});
+    });
+  });
+}
+
+void Admission::load(Host& host, const std::string& tenant, std::function<void(Status)> done) {
+  {
+    std::lock_guard lock(mutex_);
+    if (facts_.size() >= kMaxRemembered && !facts_.contains(tenant)) facts_.erase(facts_.begin());
+    auto& facts = facts_[tenant];
+    if (!facts.loading && old(facts)) facts = Facts{};
+  }
+  host.read(actors::identity_key(tenant),
+            [this, &host, tenant, done = std::move(done)](Result<StateView> view) {
+              if (!view) return done(tl::unexpected(view.error()));
+              take(tenant, *view, !host.observes_all());
+              done({});
+            });
+}
+
+void Admission::take(const std::string& tenant, const StateView& view, bool ages) {
+  const auto& state = static_cast<const v1::IdentityState&>(*view.state);
+  std::lock_guard lock(mutex_);
+  auto it = facts_.find(tenant);
+  if (it == facts_.end() || !it->second.loading) return;
+  Facts fresh;
+  fresh.loading = false;
+  fresh.ages = ages;
+  fresh.read_at = std::chrono::steady_clock::now();
+  for (const auto& [id, token] : state.revoked()) fresh.revoked.insert(id);
+  for (const auto& [id, user] : state.users())
+    if (!user.active()) fresh.inactive.insert(id);
+  for (const auto& [sequence, event] : it->second.meanwhile)
+    if (sequence > view.sequence.value) fresh.apply(event);
+  it->second = std::move(fresh);
+}
+
+void Admission::follow(const events::ValidFrame& valid) {
+  for (const auto& entry : valid.frame->entries()) {
+    if (entry.actor().type() != actors::IdentityDecider::kName) continue;
+    for (const auto& recorded : entry.events()) {
+      v1::IdentityEvent event;
+      if (!event.ParseFromString(recorded.payload())) continue;
+      std::lock_guard lock(mutex_);
+      const auto it = facts_.find(entry.actor().tenant());
+      if (it == facts_.end()) continue;  // it will be read
+      if (it->second.loading)
+        it->second.meanwhile.emplace_back(recorded.sequence(), std::move(event));
+      else
+        it->second.apply(event);
+    }
+  }
+}
+
+}  // namespace soma::runtime::api

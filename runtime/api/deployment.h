@@ -1,0 +1,34 @@
+// The deployment mode that the server runs in now.
+#pragma once
+
+#include <functional>
+#include <mutex>
+#include <string>
+
+#include "runtime/host/host.h"
+
+namespace soma::runtime::api {
+
+// Thread-safe; owned by the node. The mode is what was recorded by POST /v1/settings/mode, or that
+// of the setting when it is stricter, or none was recorded. Until load() has read what was recorded
+// it is production: a start never lets in more than the mode will.
+class Deployment {
+ public:
+  // `changed` is called with each mode that comes into force, one at a time; it must not block.
+  Deployment(std::string setting, std::function<void(const std::string&)> changed);
+  std::string mode() const;
+  const std::string& setting() const { return setting_; }
+  void follow(const events::ValidFrame& frame);             // for HostParts::observers
+  void load(Host& host, std::function<void(Status)> done);  // what was recorded before this start
+
+ private:
+  void take(const std::string& recorded, bool newer);
+
+  const std::string setting_;
+  const std::function<void(const std::string&)> changed_;
+  mutable std::mutex mutex_;
+  std::string mode_ = "production";
+  bool followed_ = false;  // a frame has told more than the actor's state when it was read
+};
+
+}  // namespace soma::runtime::api

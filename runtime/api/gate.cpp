@@ -1,0 +1,45 @@
+// One order for all routes.
+#include "runtime/api/gate.h"
+
+#include "runtime/api/submit.h"
+#include "runtime/telemetry/log.h"
+
+namespace soma::runtime::api {
+
+void Gate::handle(const http::Route& route, const std::shared_ptr<http::Request>& request,
+                  const http::Responder& responder) {
+  if (route.capability == "public") return enter(route, request, responder);
+  admission_.check(*node_.host, request->identity,
+                   [this, &route, request, responder](Status admitted) {
+                     if (!admitted) return responder.send(problem_of(admitted.error()));
+                     limit(route, request, responder);
+                   });
+}
+
+void Gate::limit(const http::Route& route, const std::shared_ptr<http::Request>& request,
+                 const http::Responder& responder) {
+  rates_.check(
+      *node_.host, request->tenant(), request->principal.subject(), node_.clock->now_ms(),
+      [this, &route, request, responder](Status allowed) {
+        if (allowed) return enter(route, request, responder);
+        const auto ms = allowed.error().retry_after_ms;
+        responder.send(http::problem_retry(allowed.error(), static_cast<int>((ms + 999) / 1000)));
+      });
+}
+
+void Gate::enter(const http::Route& route, const std::shared_ptr<http::Request>& request,
+                 const http::Responder& responder) {
+  try {
+    if (!request->idempotency_key.empty() && route.method != "GET")
+      keys_.handle(route, request, responder);
+    else
+      route.handler(request, responder);
+  } catch (const std::exception& e) {  // on a host thread nobody else would catch it
+    log_error(
+        "handler_threw",
+        {{"route", route.pattern}, {"reason", e.what()}, {"request_id", request->request_id}});
+    responder.fail({Code::kInternal, "the handler failed", {}});
+  }
+}
+
+}  // namespace soma::runtime::api

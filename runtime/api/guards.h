@@ -1,0 +1,50 @@
+// What stands between a request and the actors, in one place: keys, admission, constitutions, mode,
+// kill switch.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string_view>
+
+#include "runtime/api/admission.h"
+#include "runtime/api/api.h"
+#include "runtime/api/constitutions.h"
+#include "runtime/api/deployment.h"
+#include "runtime/api/kill_switch.h"
+#include "runtime/api/rate_limiter.h"
+#include "runtime/security/authenticator.h"
+
+namespace soma::runtime::api {
+
+// Owned by the node, made before the host and gone after it. Thread-safe.
+class Guards {
+ public:
+  // `mode` and `kill_switch` are settings; `changed` is called with each mode that comes into
+  // force, after the guards follow it.
+  Guards(const std::string& mode, bool kill_switch,
+         std::function<void(const std::string&)> changed);
+  // `configured` keys may sign constitutions in every mode, `developer` ones in developer modes.
+  // The options' mode is set here. kInvalidArgument names the setting at fault.
+  Status open(security::AuthOptions options, security::TrustedKeys configured,
+              security::TrustedKeys developer);
+
+  void give(Node& node);  // its members that are guards, and what they publish
+  void follow(const events::ValidFrame& frame);  // every valid one
+  Status load(Host& host);  // what was recorded before this start; waits for the actors
+  // The header's caller; who is known not to be admitted is refused here, before anything else of
+  // the request is judged.
+  Result<security::Identity> authenticate(std::optional<std::string_view> header) const;
+
+  KillSwitch kill_switch;
+  Deployment deployment;
+  RateLimiter rates;
+  std::unique_ptr<security::Authenticator> authenticator;
+  std::unique_ptr<Constitutions> constitutions;
+  std::unique_ptr<Admission> admission;
+
+ private:
+  void mode_changed(const std::string& mode);
+  const std::function<void(const std::string&)> changed_;
+};
+
+}  // namespace soma::runtime::api

@@ -1,0 +1,172 @@
+"""Identity, as an outside client meets it: users, tokens and their ends, keys that change."""
+
+import base64
+import json
+import tempfile
+
+from constitution import Signer
+from contract import case, equal, problem, run
+from harness import check, soma, wait_until
+
+FOLDER = tempfile.TemporaryDirectory()
+SIGNER = Signer(FOLDER.name)
+TOKENS = {}
+
+
+def as_(w, person="ana", tenant="acme", capabilities="*"):
+    key = (person, tenant, capabilities)
+    if key not in TOKENS:
+        code, out, err = soma("auth", "token", "--tenant", tenant, "--sub", person, "--cap", capabilities, data=w.node.data)
+        check(code == 0, f"soma auth token: {code} {err}")
+        TOKENS[key] = {"Authorization": "Bearer " + out.strip()}
+    return TOKENS[key]
+
+
+def bearer(answer):
+    return {"Authorization": "Bearer " + answer["token"]}
+
+
+def issue(w, user="carl", capabilities=("tenant:read",), **named):
+    body = {"user_id": user, "tenant_id": "acme", "capabilities": list(capabilities)}
+    return w.ok("POST", "/v1/tokens/issue", body, headers=named.pop("headers", as_(w)), **named).json
+
+
+def kid_of(token):
+    head = token.split(".")[0]
+    return json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)))["kid"]
+
+
+@case
+def users_are_kept_by_version(w):
+    ana = as_(w)
+    problem(w.call("GET", "/v1/users/bea", headers=ana), 404, "not_found", "User not found")
+    body = {"user_id": "bea", "name": "Bea", "email": "bea@example.org", "capabilities": ["session:start"], "active": True}
+    made = w.ok("PUT", "/v1/users/bea", body, headers=ana)
+    equal({k: made.json[k] for k in body}, body, "as put")
+    equal(made.headers["ETag"], f'"{made.json["version"]}-{made.json["hash"]}"', "ETag")
+    equal(w.ok("PUT", "/v1/users/bea", body, headers=ana).json["version"], 1, "the same again is no change")
+    problem(w.call("PUT", "/v1/users/bea", {**body, "user_id": "cy"}, headers=ana), 422, loc=["body", "user_id"])
+    problem(w.call("PUT", "/v1/users/bea", {**body, "capabilities": ["everything"]}, headers=ana), 422)
+    changed = w.ok("PUT", "/v1/users/bea", {**body, "name": "B"}, headers={**ana, "If-Match": made.headers["ETag"]})
+    equal(changed.json["version"], 2, "version")
+    problem(w.call("PUT", "/v1/users/bea", body, headers={**ana, "If-Match": made.headers["ETag"]}), 412)
+    equal(w.ok("PUT", "/v1/users", {"user_id": "abe"}, headers=ana).json["active"], True, "active by default")
+    equal([u["user_id"] for u in w.ok("GET", "/v1/users", headers=ana).json["items"]], ["abe", "bea"], "list")
+    page = w.ok("GET", "/v1/users?limit=1", headers=ana).json
+    equal([u["user_id"] for u in w.ok("GET", f"/v1/users?cursor={page['next_cursor']}", headers=ana).json["items"]], ["bea"], "page")
+    equal(w.ok("GET", "/v1/users/bea/capabilities", headers=ana).json["capabilities"], ["session:start"], "capabilities")
+    rival = as_(w, "mallory", "rival")
+    for path in ("/v1/users/{}", "/v1/users/{}/capabilities"):
+        theirs, none = (w.call("GET", path.format(i), headers=rival) for i in ("bea", "none"))
+        equal((theirs.status, theirs.body), (404, none.body), "another tenant's user is a missing one")
+    events = [e for e in w.ok("GET", "/v1/audit/events?type=user.changed", headers=ana).json["items"]]
+    equal([e["topic"] for e in events], ["identity.audit"] * 3, "one event a change")
+
+
+@case
+def a_deactivated_user_is_refused_everywhere_at_once(w):
+    ana = as_(w)
+    w.ok("PUT", "/v1/users/dan", {"capabilities": ["tenant:read", "session:*"]}, headers=ana)
+    dan = bearer(issue(w, "dan", ["tenant:read", "session:read"]))
+    w.ok("GET", "/v1/tenants/acme", headers=dan)
+    problem(w.call("POST", "/v1/tokens/issue", {"user_id": "dan", "tenant_id": "acme", "capabilities": ["memory:read"]},
+                   headers=ana), 403)
+    w.ok("PUT", "/v1/users/dan", {"capabilities": ["tenant:read", "session:*"], "active": False}, headers=ana)
+    problem(w.call("GET", "/v1/tenants/acme", headers=dan), 401, "unauthenticated", "Invalid token")
+    problem(w.call("POST", "/v1/tokens/issue", {"user_id": "dan", "tenant_id": "acme", "capabilities": ["tenant:read"]},
+                   headers=ana), 403)
+    w.ok("PUT", "/v1/users/dan", {"capabilities": ["tenant:read", "session:*"], "active": True}, headers=ana)
+    w.ok("GET", "/v1/tenants/acme", headers=dan)
+
+
+@case
+def nobody_gives_away_what_they_have_not(w):
+    small = as_(w, "eve", capabilities="token:issue,session:read")
+    for wanted in ("*", "session:*", "tenant:read", "token:*"):
+        problem(w.call("POST", "/v1/tokens/issue", {"user_id": "x", "tenant_id": "acme", "capabilities": [wanted]},
+                       headers=small), 403)
+    problem(w.call("POST", "/v1/tokens/issue", {"user_id": "x", "tenant_id": "rival", "capabilities": ["session:read"]},
+                   headers=small), 403)
+    answer = issue(w, "x", ["session:read"], headers=small)
+    verified = w.ok("POST", "/v1/tokens/verify", {"token": answer["token"]}, headers=as_(w)).json
+    equal((verified["valid"], verified["claims"]["jti"]), (True, answer["jti"]), "verify")
+    lacking = w.ok("POST", "/v1/tokens/verify", {"token": answer["token"], "required_capabilities": ["slm:infer"]},
+                   headers=as_(w)).json
+    equal(lacking["valid"], False, "a missing capability")
+
+
+@case
+def a_revoked_token_is_out_at_once_and_after_a_crash(w):
+    ana = as_(w)
+    first, second = issue(w), issue(w)
+    for token in (first, second):
+        w.ok("GET", "/v1/tenants/acme", headers=bearer(token))
+    problem(w.call("POST", "/v1/tokens/revoke", {}, headers=ana), 422)
+    problem(w.call("POST", "/v1/tokens/revoke", {"token": first["token"], "jti": "x"}, headers=ana), 422)
+    problem(w.call("POST", "/v1/tokens/revoke", {"token": first["token"]}, headers=as_(w, "mallory", "rival")), 422)
+    w.ok("GET", "/v1/tenants/acme", headers=bearer(first))
+    equal(w.ok("POST", "/v1/tokens/revoke", {"token": first["token"]}, headers=ana).json["jti"], first["jti"], "by token")
+    w.ok("POST", "/v1/tokens/revoke", {"jti": second["jti"]}, headers=ana)
+    w.ok("POST", "/v1/tokens/revoke", {"jti": second["jti"]}, headers=ana)
+
+    def out(token):
+        problem(w.call("GET", "/v1/tenants/acme", headers=bearer(token)), 401, "unauthenticated", "Invalid token")
+        # What the body holds is not looked at first.
+        problem(w.call("POST", "/v1/sessions/start", {}, headers=bearer(token)), 401)
+        problem(w.call("POST", "/v1/tokens/ticket", headers=bearer(token)), 401)
+        equal(w.socket("/v1/sessions/none/ws", bearer(token)).status, 401, "socket")
+        verdict = w.ok("POST", "/v1/tokens/verify", {"token": token["token"]}, headers=ana).json
+        equal(verdict, {"valid": False, "reason": "Token revoked"}, "verify")
+
+    out(first)
+    out(second)
+    w.node.kill()
+    w.__init__(w.folder.node(*w.flags, env=w.env).wait_ready(30), w.upstream)
+    out(first)
+    out(second)
+    types = [e["type"] for e in w.ok("GET", "/v1/audit/events?type=token.revoked", headers=ana).json["items"]]
+    equal(len(types), 2, "one event each")
+
+
+@case
+def a_token_of_an_earlier_constitution_is_stale_everywhere(w):
+    ana = as_(w)
+    token = bearer(issue(w, "fay", ["tenant:read", "session:*"]))
+    w.ok("GET", "/v1/tenants/acme", headers=token)
+    w.ok("POST", "/v1/constitution/load", SIGNER.bundle("1", {}), headers=ana)
+    for method, path, body in (("GET", "/v1/tenants/acme", None), ("GET", "/v1/sessions/none", None),
+                               ("POST", "/v1/sessions/start", {"prompt": "x"}), ("POST", "/v1/tokens/ticket", None)):
+        problem(w.call(method, path, body, headers=token), 401, "unauthenticated", "Constitution hash mismatch")
+    w.ok("GET", "/v1/tenants/acme", headers=ana)  # made offline: it carries no hash
+    w.ok("GET", "/v1/tenants/acme", headers=bearer(issue(w, "fay")))
+
+
+@case
+def keys_rotate_and_old_tokens_end_by_themselves_or_at_once(w):
+    ana = as_(w)
+    old = issue(w)
+    before = [k["kid"] for k in w.ok("GET", "/.well-known/jwks.json").json["keys"]]
+    equal(before, [kid_of(old["token"])], "one key")
+    code, out, err = soma("auth", "rotate", "--yes", data=w.node.data)
+    check(code == 0, err)
+    kids = [k["kid"] for k in w.ok("GET", "/.well-known/jwks.json").json["keys"]]
+    equal((len(kids), kids[1]), (2, before[0]), "the new one first, the old one still there")
+    new = issue(w)
+    equal(kid_of(new["token"]), kids[0], "signs with the new one")
+    for token in (old, new):
+        w.ok("GET", "/v1/tenants/acme", headers=bearer(token))
+    w.node.kill()
+    w.__init__(w.folder.node(*w.flags, env=w.env).wait_ready(30), w.upstream)
+    for token in (old, new):
+        w.ok("GET", "/v1/tenants/acme", headers=bearer(token))
+    w.ok("POST", "/v1/tokens/rotate", {"at_once": True}, headers=ana)
+    TOKENS.clear()
+    equal(len(w.ok("GET", "/.well-known/jwks.json").json["keys"]), 1, "one key")
+    for token in (old, new):
+        problem(w.call("GET", "/v1/tenants/acme", headers=bearer(token)), 401, detail="Invalid token")
+    w.ok("GET", "/v1/tenants/acme", headers=as_(w))
+    rotated = w.ok("GET", "/v1/audit/events?type=token.key_rotated", headers=as_(w)).json["items"]
+    check(any(e["data"]["at_once"] for e in rotated), rotated)
+
+
+run("--constitution-trusted-keys", SIGNER.public)

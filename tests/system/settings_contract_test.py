@@ -1,0 +1,260 @@
+"""Settings, limits, budgets, modes and locks, as an outside client meets them."""
+
+import tempfile
+import threading
+import time
+
+from constitution import Signer
+from contract import case, equal, problem, run
+from harness import Client, check, gate, soma, wait_until
+
+FOLDER = tempfile.TemporaryDirectory()
+SIGNER = Signer(FOLDER.name)
+TOKENS = {}
+MODE = "developer-light"
+
+
+def as_(w, tenant="acme", person="ana", capabilities="*"):
+    key = (tenant, person, capabilities)
+    if key not in TOKENS:
+        code, out, err = soma("auth", "token", "--tenant", tenant, "--sub", person, "--cap", capabilities, data=w.node.data)
+        check(code == 0, f"soma auth token: {code} {err}")
+        TOKENS[key] = {"Authorization": "Bearer " + out.strip()}
+    return TOKENS[key]
+
+
+def settings(w, tenant, **change):
+    """PUTs the settings of a tenant: a million tokens in all unless said otherwise."""
+    return w.ok("PUT", f"/v1/tenants/{tenant}", {"budgets_tokens": 1_000_000, **change}, headers=as_(w, tenant))
+
+
+@case
+def settings_have_versions_a_history_and_a_way_back(w):
+    ana = as_(w)
+    first = settings(w, "acme", display_name="One")
+    again = settings(w, "acme", display_name="One")
+    equal((first.json["version"], again.json["version"]), (1, 1), "an identical PUT is no version")
+    second = settings(w, "acme", display_name="Two")
+    equal(second.headers["ETag"], f'"{second.json["version"]}-{second.json["hash"]}"', "ETag")
+    back = {**ana, "If-Match": first.headers["ETag"]}
+    problem(w.call("POST", "/v1/tenants/acme/rollback", {"version": 1}, headers=back), 412)
+    rolled = w.ok("POST", "/v1/tenants/acme/rollback", {"version": 1}, headers=ana).json
+    equal((rolled["display_name"], rolled["version"], rolled["hash"]), ("One", 3, first.json["hash"]), "rolled back")
+    problem(w.call("POST", "/v1/tenants/acme/rollback", {"version": 99}, headers=ana), 422, loc=["body", "version"])
+    history = w.ok("GET", "/v1/tenants/acme/history", headers=ana).json["items"]
+    equal([(v["version"], v["settings"]["display_name"], v["changed_by"]) for v in history],
+          [(3, "One", "ana"), (2, "Two", "ana"), (1, "One", "ana")], "history")
+    w.ok("PUT", "/v1/tenants/acme", w.ok("GET", "/v1/tenants/acme", headers=ana).json, headers=ana)
+    equal(w.ok("GET", "/v1/tenants/acme", headers=ana).json["version"], 3, "what was read may be put again")
+    changes = w.ok("GET", "/v1/audit/events?type=settings.changed", headers=ana).json["items"]
+    equal([(e["topic"], e["data"]["settings"]["version"]) for e in changes],
+          [("settings.changed", 1), ("settings.changed", 2), ("settings.changed", 3)], "one event a change")
+
+
+@case
+def weights_and_thresholds_are_settings(w):
+    body = {"action_id": "a", "capability": "c", "risk_score": 0.5, "confidence": 0.5, "budget_required": 0}
+    t = as_(w, "weights")
+    equal((w.ok("POST", "/v1/evaluate", body, headers=t).json["score"]), 0.6, "0.2 + 0.2 + 0.2")
+    settings(w, "weights", policy={"confidence_weight": 0.8, "threshold": 0.75, "human_penalty": 0.5})
+    judged = w.ok("POST", "/v1/evaluate", {**body, "requires_human": True}, headers=t).json
+    equal((judged["score"], judged["threshold"]), (0.3, 0.75), "0.4 + 0.2 + 0.2 - 0.5")
+    check("human review penalty: -0.50" in judged["reasons"], judged["reasons"])
+    problem(w.call("PUT", "/v1/tenants/weights", {"policy": {"threshold": 2}}, headers=t), 422)
+
+
+@case
+def a_tenants_own_mode_only_makes_it_stricter(w):
+    settings(w, "strict", deployment_mode="production")
+    body = {"action_id": "a", "capability": "c", "risk_score": 0.2, "confidence": 0.6, "budget_required": 0}
+    answer = w.ok("POST", "/v1/evaluate", body, headers=as_(w, "strict")).json
+    equal((answer["threshold"], answer["allow"]), (0.8, False), "production's threshold")
+
+
+def allowed(w, token, seconds):
+    """Requests answered within `seconds`, and the refusals' Retry-After."""
+    client, good, waits = Client(w.url), 0, []
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        answer = client.call("GET", "/v1/whoami", headers=token)
+        if answer.status == 429:
+            waits.append(int(problem(answer, 429, "rate_limited") and answer.headers["Retry-After"]))
+        else:
+            equal(answer.status, 200, "status")
+            good += 1
+    return good, waits
+
+
+@case
+def requests_are_limited_per_tenant_and_per_user(w):
+    settings(w, "busy", rate_limits={"tenant": {"requests": 100, "seconds": 2}})
+    # 100 in any 2 s: at once, then again as those leave the window, at about 2 s and 4 s.
+    good, waits, wanted = *allowed(w, as_(w, "busy"), 5.0), 300
+    check(waits and min(waits) >= 1, "Retry-After")
+    gate("S5 rate limit", f"{good} of {wanted}", "5 %", abs(good - wanted) <= 0.05 * wanted)
+    settings_of = as_(w, "each")
+    w.ok("PUT", "/v1/tenants/each", {"rate_limits": {"user": {"requests": 3, "seconds": 60}}}, headers=settings_of)
+    for _ in range(3):
+        w.ok("GET", "/v1/whoami", headers=as_(w, "each", "bob"))
+    problem(w.call("GET", "/v1/whoami", headers=as_(w, "each", "bob")), 429, "rate_limited")
+    w.ok("GET", "/v1/whoami", headers=as_(w, "each", "carl"))
+    w.ok("GET", "/v1/whoami", headers=as_(w, "acme"))
+
+
+@case
+def a_budget_says_what_is_left_and_when_it_resets(w):
+    t = as_(w, "poor")
+    settings(w, "poor", budgets=[{"scope": "user", "unit": "requests", "hard": 2, "soft": 1, "window": "day",
+                                  "timezone": "Asia/Tokyo"}])
+    for _ in range(2):
+        w.ok("POST", "/v1/infer_sync", {"prompt": "x"}, headers=t)
+    answer = w.call("POST", "/v1/infer_sync", {"prompt": "x"}, headers=t)
+    detail = problem(answer, 429, "budget_exhausted")["detail"]
+    check("0 left" in detail and "resets at" in detail and "T15:00:00Z" in detail, detail)
+    check(0 < int(answer.headers["Retry-After"]) <= 86400, answer.headers)
+    session = w.ok("POST", "/v1/sessions/start", {"prompt": "x"}, 202, headers=t).json["session_id"]
+    state = wait_until("the session ends", 20, lambda: ended(w, session, t))
+    equal((state["status"], state["error"]["code"]), ("failed", "budget_exhausted"), "a session says the same")
+    w.ok("POST", "/v1/infer_sync", {"prompt": "x"}, headers=as_(w, "poor", "bob"))
+    used = w.ok("GET", "/v1/tenants/poor/usage", headers=t).json["budgets"][0]
+    equal((used["used"], used["remaining"], used["resets_at"][11:]), (2, 0, "15:00:00.000Z"), "usage")
+    told = w.ok("GET", "/v1/audit/events?type=budget.soft_limit_passed", headers=t).json["items"]
+    equal([e["topic"] for e in told], ["billing.events"] , "the soft limit is told once a window, of ana")
+    problem(w.call("PUT", "/v1/tenants/poor", {"budgets": [{"scope": "user", "unit": "tokens", "hard": 1, "window": "day",
+                                                            "timezone": "Asia/Nowhere"}]}, headers=t), 422)
+
+
+def ended(w, session, token):
+    state = w.ok("GET", f"/v1/sessions/{session}", headers=token).json
+    return state if state["status"] in ("completed", "failed", "cancelled") else None
+
+
+@case
+def a_budget_is_not_exceeded_by_many_at_once(w):
+    settings(w, "rush", budgets=[{"scope": "tenant", "unit": "requests", "hard": 10, "window": "total"}])
+    token, statuses, lock = as_(w, "rush"), [], threading.Lock()
+
+    def work():
+        client = Client(w.url)
+        for _ in range(5):
+            status = client.call("POST", "/v1/infer_sync", {"prompt": "x"}, headers=token).status
+            with lock:
+                statuses.append(status)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    equal((statuses.count(200), statuses.count(429)), (10, 30), "exactly the budget")
+    equal(w.ok("GET", "/v1/tenants/rush/usage", headers=token).json["budgets"][0]["used"], 10, "used")
+
+
+@case
+def a_session_has_a_budget_of_its_own(w):
+    settings(w, "talk", budgets=[{"scope": "session", "unit": "requests", "hard": 1}])
+    t = as_(w, "talk")
+    session = w.ok("POST", "/v1/sessions/start", {"prompt": "x"}, 202, headers=t).json["session_id"]
+    equal(wait_until("it ends", 20, lambda: ended(w, session, t))["status"], "completed", "the first turn")
+    w.ok("POST", f"/v1/sessions/{session}/messages", {"content": "more"}, 202, headers=t)
+    state = wait_until("it ends", 20, lambda: ended(w, session, t))
+    equal((state["status"], state["error"]["code"]), ("failed", "budget_exhausted"), "the second")
+
+
+@case
+def model_profiles_and_notification_preferences_are_kept(w):
+    t = as_(w, "prefs")
+    path = "/v1/tenants/prefs/model-profiles"
+    equal(w.ok("GET", path, headers=t).json["chat"], None, "none yet")
+    body = {"name": "default", "chat": {"primary": "big", "fallbacks": ["small"]}, "embedding": "minilm"}
+    put = w.ok("PUT", path, body, headers=t)
+    equal({k: put.json[k] for k in body}, body, "as put")
+    equal(w.ok("PUT", path, body, headers=t).json["version"], 1, "the same again is no change")
+    problem(w.call("PUT", path, {"chat": {"primary": ""}}, headers=t), 422, loc=["body", "chat", "primary"])
+    problem(w.call("PUT", path, {"chat": 7}, headers=t), 422)
+    problem(w.call("GET", path, headers=as_(w, "rival")), 404)
+    path = "/v1/tenants/prefs/notification-preferences"
+    quiet = {"timezone": "Europe/Berlin", "start": "22:00", "end": "06:30", "days": [1, 7]}
+    email = {"channel": "email", "enabled": True, "severity_threshold": "error", "address": "a@b.example"}
+    put = w.ok("PUT", path + "?user_id=ana", {"quiet_hours": quiet, "channels": [email]}, headers=t).json
+    equal((put["user_id"], put["quiet_hours"], put["channels"]), ("ana", quiet, [email]), "as put")
+    equal(w.ok("GET", path, headers=t).json["channels"], [], "the tenant's own are others")
+    for change in ({"timezone": "Mars/Base"}, {"start": "24:00"}, {"end": "6:30"}, {"days": [0]}, {"days": [8]}, {"days": [1, 1]},
+                   {"timezone": "../../etc/passwd"}):
+        problem(w.call("PUT", path, {"quiet_hours": {**quiet, **change}}, headers=t), 422)
+    for channel in ({"channel": "pigeon"}, {"channel": "email"}, {"channel": "sms"}, {"channel": "webhook", "url": "ftp://x"}):
+        problem(w.call("PUT", path, {"channels": [channel]}, headers=t), 422)
+    problem(w.call("PUT", path + "?user_id=ana", {"user_id": "bob"}, headers=t), 422, loc=["body", "user_id"])
+
+
+@case
+def speech_says_that_nobody_speaks(w):
+    t = as_(w)
+    problem(w.call("POST", "/v1/audio/transcribe", {}, headers=t), 422, loc=["body", "audio_base64"])
+    problem(w.call("POST", "/v1/audio/transcribe", {"audio_base64": "!"}, headers=t), 422, loc=["body", "audio_base64"])
+    problem(w.call("POST", "/v1/audio/transcribe", {"audio_base64": "UklGRg=="}, headers=t), 503,
+            detail="ASR provider not configured")
+    problem(w.call("POST", "/v1/audio/synthesize", {}, headers=t), 422, loc=["body", "text"])
+    problem(w.call("POST", "/v1/audio/synthesize", {"text": "Hello"}, headers=t), 503, detail="TTS provider not configured")
+    problem(w.call("POST", "/v1/requests", {"mode": "infer_sync", "provider": "acme-ai", "payload": {"prompt": "x"}},
+                   headers=t), 422, loc=["body", "provider"])
+
+
+@case
+def training_is_locked_by_one_who_alone_unlocks(w):
+    ana, bob = as_(w, "gym"), as_(w, "gym", "bob")
+    mine, his = ({"tenant_id": "gym", "requested_by": name} for name in ("ana", "bob"))
+    locked = w.ok("POST", "/v1/training/start", mine, headers=ana).json
+    equal((locked["tenant_id"], locked["locked"], locked["locked_by"]), ("gym", True, "ana"), "locked")
+    equal(w.ok("POST", "/v1/training/start", mine, headers=ana).json, locked, "again, by the holder")
+    problem(w.call("POST", "/v1/training/start", mine, headers=bob), 403)
+    problem(w.call("POST", "/v1/training/start", his, headers=bob), 409)
+    problem(w.call("POST", "/v1/training/stop", his, headers=bob), 403)
+    problem(w.call("POST", "/v1/training/start", {"requested_by": "ana"}, headers=ana), 422)
+    for path in ("/v1/training/gym", "/v1/training/none"):
+        problem(w.call("GET", path, headers=as_(w, "rival")), 404)
+    problem(w.call("POST", "/v1/training/stop", {**mine, "tenant_id": "acme"}, headers=ana), 404)
+    equal(w.ok("GET", "/v1/training/gym", headers=bob).json, locked, "read")
+    refused = problem(w.call("POST", "/v1/settings/mode", {"mode": "test"}, headers=ana), 409, "conflict")
+    equal([e["type"] for e in refused["errors"]], ["training_closed"], "the lock keeps the mode")
+    equal(w.ok("POST", "/v1/training/stop", mine, headers=ana).json["locked"], False, "unlocked")
+    types = [(e["type"], e["topic"]) for e in w.ok("GET", "/v1/audit/events", headers=ana).json["items"]
+             if e["type"].startswith("training.")]
+    equal(types, [("training.started", "training.audit"), ("training.stopped", "training.audit")], "audit")
+
+
+@case
+def a_mode_is_switched_behind_guardrails_and_outlives_restarts(w):
+    ana = as_(w)
+    problem(w.call("POST", "/v1/settings/mode", {"mode": "staging"}, headers=ana), 422, loc=["body", "mode"])
+    problem(w.call("POST", "/v1/settings/mode", {"mode": "test", "requested_by": "bob"}, headers=ana), 403)
+    w.ok("POST", "/v1/training/start", {"tenant_id": "acme", "requested_by": "ana"}, headers=ana)
+    refused = problem(w.call("POST", "/v1/settings/mode", {"mode": "production"}, headers=ana), 409, "conflict")
+    equal([e["type"] for e in refused["errors"]], ["constitution_signed", "training_closed"], "every one that fails")
+    w.ok("POST", "/v1/training/stop", {"tenant_id": "acme", "requested_by": "ana"}, headers=ana)
+    w.ok("GET", "/v1/whoami")  # nobody, in a developer mode
+    switched = w.ok("POST", "/v1/settings/mode", {"mode": "test"}, headers=ana).json
+    equal((switched["mode"], switched["changed"]), ("test", True), "switched")
+    equal(w.ok("POST", "/v1/settings/mode", {"mode": "test"}, headers=ana).json["changed"], False, "the same again")
+    problem(w.call("GET", "/v1/whoami"), 401, detail="Missing bearer token")
+    problem(w.call("POST", "/v1/sessions/start", {"prompt": "x"}, headers=ana), 403, "constitution_missing")
+    events = w.ok("GET", "/v1/audit/events?type=mode.changed", headers=ana).json["items"]
+    equal([(e["topic"], e["data"]["previous"], e["data"]["mode"]) for e in events],
+          [("mode.changed", "developer-light", "test")], "mode.changed")
+    w.node.kill()
+    w.__init__(w.folder.node(*w.flags, env=w.env).wait_ready(30), w.upstream)
+    problem(w.call("GET", "/v1/whoami"), 401, detail="Missing bearer token")
+    equal(w.ok("GET", "/v1/settings/mode", headers=ana).json["mode"], "test", "after a restart")
+    w.node.kill()
+    w.__init__(w.folder.node(*w.flags, "--mode", "production", env=w.env).wait_ready(30), w.upstream)
+    equal(w.ok("GET", "/v1/settings/mode", headers=ana).json["mode"], "production", "the setting may be stricter")
+    w.node.kill()
+    w.__init__(w.folder.node(*w.flags, env=w.env).wait_ready(30), w.upstream)
+    w.ok("POST", "/v1/constitution/load", SIGNER.bundle("1", {}), headers=ana)
+    equal(w.ok("POST", "/v1/settings/mode", {"mode": "production"}, headers=ana).json["mode"], "production", "all hold")
+    problem(w.call("POST", "/v1/sessions/start", {"prompt": "x", "odd": 1}, headers=ana), 422, loc=["body", "odd"])
+    w.ok("POST", "/v1/settings/mode", {"mode": "developer-light"}, headers=ana)
+    w.ok("GET", "/v1/whoami")
+
+
+run("--constitution-trusted-keys", SIGNER.public)

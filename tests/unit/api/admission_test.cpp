@@ -1,0 +1,239 @@
+// Who comes in, when the actor is read, followed, or cannot be read; and how many requests.
+#include "runtime/api/admission.h"
+
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "actors/constitution/constitution.h"
+#include "actors/identity/identity.h"
+#include "actors/tenant/tenant.h"
+#include "runtime/api/rate_limiter.h"
+#include "soma/v1/constitution.pb.h"
+
+namespace soma::runtime::api {
+namespace {
+
+// A host whose reads are answered when the test says so, from states that it sets.
+class ReadHost final : public Host {
+ public:
+  std::map<std::string, std::pair<std::shared_ptr<const actors::Message>, std::uint64_t>> states;
+  std::optional<Error> broken;
+  bool hold = false;
+  std::vector<std::function<void()>> held;
+
+  void read(ActorKey actor, OnState done) override {
+    auto answer = [this, actor, done = std::move(done)] {
+      if (broken) return done(tl::unexpected(*broken));
+      const auto& [state, sequence] = states.at(actor.type);
+      done(StateView{state, Sequence{sequence}, {}});
+    };
+    if (hold)
+      held.push_back(std::move(answer));
+    else
+      answer();
+  }
+  void submit(Submission, OnAccepted) override { std::abort(); }
+  std::uint64_t on_frame(OnFrame) override { return 0; }
+  void remove_observer(std::uint64_t) override {}
+  Result<std::vector<HistoryEvent>> history(const ActorKey&, Sequence, std::size_t) const override {
+    return std::vector<HistoryEvent>{};
+  }
+  std::vector<PartitionStatus> status() const override { return {}; }
+  std::vector<PendingEffect> pending_effects() const override { return {}; }
+  Result<std::vector<ActorPlace>> actors(const std::string&, const std::string&,
+                                         const std::optional<ActorPlace>&,
+                                         std::size_t) const override {
+    return std::vector<ActorPlace>{};
+  }
+  bool all = true;
+  bool observes_all() const override { return all; }
+  std::vector<ParkedActor> parked() const override { return {}; }
+  void redrive(const ActorKey&, std::function<void(Status)>) override { std::abort(); }
+  Status redrive(const ActorKey&) override { return {}; }
+  const HostMetrics& metrics() const override { std::abort(); }
+  bool drain(std::int64_t) override { return true; }
+};
+
+template <typename Event>
+events::ValidFrame frame(const ActorKey& actor, const std::string& type, std::uint64_t sequence,
+                         const Event& event) {
+  auto f = std::make_shared<v1::Frame>();
+  auto* entry = f->add_entries();
+  *entry->mutable_actor() = actors::to_ref(actor);
+  auto* recorded = entry->add_events();
+  recorded->set_type(type);
+  recorded->set_sequence(sequence);
+  recorded->set_payload(event.SerializeAsString());
+  return {{}, f, {}};
+}
+
+events::ValidFrame revoked(const std::string& id, std::uint64_t sequence) {
+  v1::IdentityEvent e;
+  e.mutable_token_revoked()->mutable_token()->set_token_id(id);
+  return frame(actors::identity_key("acme"), "token.revoked", sequence, e);
+}
+
+security::Identity caller(const std::string& token_id) {
+  security::Identity who;
+  who.principal.set_tenant("acme");
+  who.principal.set_subject("ana");
+  who.token_id = token_id;
+  return who;
+}
+
+struct AdmissionTest : testing::Test {
+  ReadHost host;
+  Constitutions constitutions{{}, {}};
+  Admission admission{constitutions};
+  std::shared_ptr<v1::IdentityState> identity = std::make_shared<v1::IdentityState>();
+
+  AdmissionTest() {
+    host.states["identity"] = {identity, 1};
+    host.states["constitution"] = {std::make_shared<v1::ConstitutionState>(), 0};
+  }
+  std::string check(const security::Identity& who) {
+    std::string out = "not answered";
+    admission.check(host, who,
+                    [&](Status s) { out = s ? "in" : std::string(code_name(s.error().code)); });
+    return out;
+  }
+};
+
+TEST_F(AdmissionTest, WhatIsRecordedIsReadOnceAndThenFollowed) {
+  (*identity->mutable_revoked())["old"].set_token_id("old");
+  EXPECT_FALSE(admission.known(caller("old"))) << "nothing is known before it was read";
+  EXPECT_EQ(check(caller("old")), "unauthenticated");
+  EXPECT_EQ(check(caller("new")), "in");
+  admission.follow(revoked("new", 2));
+  EXPECT_EQ(check(caller("new")), "unauthenticated");
+  host.broken = Error{Code::kUnavailable, "gone", {}};
+  EXPECT_EQ(check(caller("third")), "in") << "known: nothing to read";
+}
+
+TEST_F(AdmissionTest, ADeactivatedUserIsOutUntilActiveAgain) {
+  EXPECT_EQ(check(caller("t")), "in");
+  v1::IdentityEvent e;
+  e.mutable_user_changed()->mutable_user()->set_user_id("ana");
+  admission.follow(frame(actors::identity_key("acme"), "user.changed", 2, e));
+  EXPECT_EQ(check(caller("t")), "unauthenticated");
+  e.mutable_user_changed()->mutable_user()->set_active(true);
+  admission.follow(frame(actors::identity_key("acme"), "user.changed", 3, e));
+  EXPECT_EQ(check(caller("t")), "in");
+}
+
+TEST_F(AdmissionTest, AnActorThatCannotBeReadLetsNobodyIn) {
+  host.broken = Error{Code::kUnavailable, "the partition is away", {}};
+  EXPECT_EQ(check(caller("t")), "unavailable");
+  EXPECT_FALSE(admission.known(caller("t")));
+  host.broken.reset();
+  EXPECT_EQ(check(caller("t")), "in");
+}
+
+TEST_F(AdmissionTest, AFrameBetweenReadAndAnswerIsNotMissed) {
+  host.hold = true;
+  std::string out;
+  admission.check(host, caller("t"), [&](Status s) { out = s ? "in" : "out"; });
+  admission.follow(revoked("t", 2));  // the held read shows sequence 1
+  host.hold = false;
+  for (std::size_t i = 0; i < host.held.size(); ++i) host.held[i]();
+  EXPECT_EQ(out, "out");
+}
+
+// One node of several hears of others' frames late: what it remembers is good for a while only.
+TEST_F(AdmissionTest, WhereNotAllIsObservedItIsReadAgain) {
+  host.all = false;
+  EXPECT_EQ(check(caller("t")), "in");
+  auto later = std::make_shared<v1::IdentityState>();
+  (*later->mutable_revoked())["t"].set_token_id("t");
+  host.states["identity"] = {later, 2};
+  EXPECT_EQ(check(caller("t")), "in") << "within the while";
+  admission.forget_after(std::chrono::milliseconds(0));
+  EXPECT_EQ(check(caller("t")), "unauthenticated");
+}
+
+TEST_F(AdmissionTest, ATokenOfAnotherConstitutionIsStale) {
+  auto who = caller("t");
+  who.constitution_hash = "earlier";
+  std::string message;
+  admission.check(host, who, [&](Status s) { message = s ? "in" : s.error().message; });
+  EXPECT_EQ(message, "Constitution hash mismatch") << "none is in force";
+}
+
+v1::RateLimit limit(std::int64_t requests, std::int64_t seconds) {
+  v1::RateLimit l;
+  l.set_requests(requests);
+  l.set_seconds(seconds);
+  return l;
+}
+
+// S5: in any window as long as the limit's, at most the limit; over many, within 5 % of it.
+TEST(RateWindow, NeverMoreThanTheLimitAndHardlyLess) {
+  for (const auto& [requests, seconds] :
+       {std::pair(100, 1), std::pair(1000, 60), std::pair(7, 10)}) {
+    RateWindow window;
+    std::vector<std::int64_t> taken;
+    std::mt19937 random(static_cast<unsigned>(requests));
+    std::int64_t now = 1'700'000'000'123;
+    const std::int64_t began = now, length = seconds * 1000;
+    while (now < began + 20 * length) {
+      if (window.take(limit(requests, seconds), now) == 0) taken.push_back(now);
+      now += static_cast<std::int64_t>(
+          random() % static_cast<unsigned>(std::max<std::int64_t>(2, length / requests / 8)));
+    }
+    for (std::size_t i = 0; i + static_cast<std::size_t>(requests) < taken.size(); ++i)
+      ASSERT_GE(taken[i + static_cast<std::size_t>(requests)] - taken[i], length);
+    EXPECT_NEAR(static_cast<double>(taken.size()), 20.0 * requests, 0.05 * 20 * requests);
+  }
+}
+
+TEST(RateWindow, SaysHowLongToWait) {
+  RateWindow window;
+  const auto one = limit(1, 60);
+  EXPECT_EQ(window.take(one, 60'000'500), 0);
+  const auto wait = window.take(one, 60'000'600);
+  EXPECT_GE(wait, 59'900);
+  EXPECT_LE(wait, 61'020);
+  EXPECT_GT(window.take(one, 60'000'600 + wait - 1), 0);
+  EXPECT_EQ(window.take(one, 60'000'600 + wait), 0);
+  EXPECT_EQ(window.take(limit(0, 0), 1), 0) << "no limit";
+}
+
+TEST(RateLimiter, FollowsTheSettingsAndKeepsUsersApart) {
+  ReadHost host;
+  auto state = std::make_shared<v1::TenantState>();
+  host.states["tenant"] = {state, 0};
+  RateLimiter rates;
+  const auto check = [&](const std::string& user) {
+    bool in = false;
+    rates.check(host, "acme", user, 1'000'000, [&](Status s) { in = s.has_value(); });
+    return in;
+  };
+  for (int i = 0; i < 10; ++i) EXPECT_TRUE(check("ana"));
+  v1::TenantEvent e;
+  auto* s = e.mutable_settings_changed()->mutable_settings();
+  s->set_version(1);
+  *s->mutable_rate_limits()->mutable_user() = limit(2, 60);
+  rates.follow(frame(actors::tenant_key("acme"), "settings.changed", 1, e));
+  EXPECT_TRUE(check("ana"));
+  EXPECT_TRUE(check("ana"));
+  EXPECT_FALSE(check("ana"));
+  EXPECT_TRUE(check("bob"));
+  *s->mutable_rate_limits()->mutable_tenant() = limit(1, 60);
+  s->set_version(2);
+  rates.follow(frame(actors::tenant_key("acme"), "settings.changed", 2, e));
+  EXPECT_TRUE(check("carl"));
+  EXPECT_FALSE(check("dora"));
+}
+
+TEST(RateLimiter, LimitsThatCannotBeReadLetNobodyIn) {
+  ReadHost host;
+  host.broken = Error{Code::kUnavailable, "away", {}};
+  RateLimiter rates;
+  bool in = true;
+  rates.check(host, "acme", "ana", 1, [&](Status s) { in = s.has_value(); });
+  EXPECT_FALSE(in);
+}
+
+}  // namespace
+}  // namespace soma::runtime::api

@@ -1,0 +1,65 @@
+// Users and the ends of tokens: given / when / then.
+#include "actors/identity/identity.h"
+
+#include "tests/unit/actors/given.h"
+
+namespace soma::actors {
+namespace {
+
+using Identity = Given<IdentityDecider>;
+const ActorKey kSelf = identity_key("acme");
+
+TEST(Identity, AUserIsAVersionAChangeAndTheSameAgainIsNone) {
+  Identity identity(kSelf);
+  const std::string put = "put_user { user { user_id: 'ada' email: 'a@b' active: true } }";
+  identity.when(put).then({"user.changed"});
+  EXPECT_EQ(identity.state().users().at("ada").version(), 1u);
+  identity.when(put).then({});
+  EXPECT_FALSE(identity.reply().changed());
+  identity.when("put_user { user { user_id: 'ada' email: 'a@b' active: false } }")
+      .then({"user.changed"});
+  EXPECT_EQ(identity.state().users().at("ada").version(), 2u);
+}
+
+TEST(Identity, AStaleTagAndBadFieldsAreRefused) {
+  Identity identity(kSelf);
+  identity.when("put_user { user { user_id: 'ada' active: true } }");
+  const std::string first = version_tag(identity.state().users().at("ada"));
+  const auto put = [](const std::string& tag, const char* name) {
+    return "put_user { user { user_id: 'ada' active: true name: '" + std::string(name) +
+           "' } expected_tags: '" + tag + "' }";
+  };
+  identity.when(put(first, "Ada")).then({"user.changed"});
+  identity.when(put(first, "Eve")).refused(Code::kVersionMismatch);
+  identity.when("put_user { user { user_id: 'new' } expected_tags: '1-x' }")
+      .refused(Code::kVersionMismatch);
+  identity.when("put_user { user { user_id: '' } }")
+      .refused(Code::kInvalidArgument, "body.user_id");
+  identity.when("put_user { user { user_id: 'x' email: 'nobody' } }")
+      .refused(Code::kInvalidArgument, "body.email");
+}
+
+TEST(Identity, ARevokedTokenStaysSoUntilItHasExpired) {
+  Identity identity(kSelf);
+  identity.at(1000).when("revoke_token { token_id: 'a' expires_ms: 5000 }").then({"token.revoked"});
+  identity.when("revoke_token { token_id: 'a' expires_ms: 5000 }").then({});
+  identity.when("revoke_token { token_id: 'forever' }").then({"token.revoked"});
+  // A minute of leeway: verifiers' clocks may be behind.
+  identity.at(64'999).when("revoke_token { token_id: 'b' expires_ms: 90000 }");
+  EXPECT_TRUE(identity.state().revoked().contains("a"));
+  identity.at(65'001).when("revoke_token { token_id: 'c' expires_ms: 90000 }");
+  EXPECT_FALSE(identity.state().revoked().contains("a"));
+  EXPECT_TRUE(identity.state().revoked().contains("forever"));
+  identity.when("revoke_token { token_id: '' }").refused(Code::kInvalidArgument, "body.jti");
+}
+
+TEST(Identity, NoTokenIsNotedForADeactivatedUser) {
+  Identity identity(kSelf);
+  const std::string note = "note_token { token_id: 't' subject: 'ada' capabilities: 'a:b' }";
+  identity.when(note).then({"token.issued"});
+  identity.when("put_user { user { user_id: 'ada' active: false } }");
+  identity.when(note).refused(Code::kForbidden);
+}
+
+}  // namespace
+}  // namespace soma::actors
