@@ -55,6 +55,7 @@ struct Node {
   bool single_writer = true;  // the log is the embedded one
   Worker* patient = nullptr;  // for what takes minutes
   std::string mode;           // deployment mode of the server
+  std::string topic_prefix;   // before the names of topics
   std::int64_t position_wait_ms = 2000;
   const events::Log* log = nullptr;
   std::uint32_t partition_count = 0;

@@ -314,6 +314,7 @@ class Node {
     n.single_writer = c_.kafka_brokers.empty();
     n.patient = patient_.get();
     n.mode = c_.mode;
+    n.topic_prefix = c_.kafka_topic_prefix;
     n.authenticator = authenticator_.get();
     n.tickets = &tickets_;
     n.kill_switch = &kill_switch_;
