@@ -17,16 +17,14 @@
 #include "projections/projections.h"
 #include "runtime/api/api.h"
 #include "runtime/api/constitutions.h"
-#include "runtime/api/keys.h"
 #include "runtime/api/kill_switch.h"
 #include "runtime/cluster/cluster.h"
 #include "runtime/effects/local_model.h"
 #include "runtime/host/system_clock.h"
-#include "runtime/http/server.h"
 #include "runtime/node/first_constitution.h"
+#include "runtime/node/integrators.h"
 #include "runtime/node/journal.h"
 #include "runtime/node/node_id.h"
-#include "runtime/security/tickets.h"
 #include "runtime/snapshots/rocks_store.h"
 #include "runtime/telemetry/log.h"
 #include "schemas/json/json_text.h"
@@ -85,6 +83,7 @@ class Node {
   // Requests lead to the worker and the host, model calls to the host, the host's answers back to
   // the routes: each is ended before what it leads to goes.
   ~Node() {
+    integration_.reset();
     gateway_.reset();
     memory_server_.reset();
     worker_.stop();
@@ -104,6 +103,7 @@ class Node {
     if (auto serving = wait_until_serving(); !serving) return serving;
     if (security::is_developer_mode(c_.mode))
       if (auto ok = load_first_constitution(*api_.host, c_.data_dir); !ok) return ok;
+    integration_ = start_integrators(c_, *log_, *catalog_, metrics_, *host_, door_);
     projections_->wait_ready(c_.postgres_url.empty() ? kWaitForOwnViewsMs : kWaitForViewsMs);
     return {};
   }
@@ -132,6 +132,7 @@ class Node {
     if (cluster_ && !cluster_->leave(drain_ms / 2))
       log_warn("the group was not left in time; others wait for its session");
     const auto until = Clock::now() + std::chrono::milliseconds(drain_ms / 2);
+    integration_.reset();
     for (auto* server : {&gateway_, &memory_server_}) {
       const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::now());
       if (*server) (*server)->stop(std::max(0, static_cast<int>(left.count())));
@@ -343,18 +344,8 @@ class Node {
 
   Status listen(const std::string& address, const std::string& service,
                 std::unique_ptr<http::Server>& slot) {
-    http::ServerOptions o;
+    auto o = server_options(c_, service, metrics_, tickets_, keys_);
     o.listen = address;
-    o.io_threads = static_cast<int>(c_.http_threads);
-    o.body_limit = c_.http_body_limit_bytes;
-    o.max_connections = c_.http_max_connections;
-    o.cors_origins = c_.http_cors_origins;
-    o.refuse_unknown_fields = c_.mode == "production";
-    o.service = service;
-    o.metrics = &metrics_;
-    o.ticket = [this](std::string_view ticket) { return tickets_.redeem(ticket); };
-    o.keyed = [this](const http::Route& route, const std::shared_ptr<http::Request>& request,
-                     const http::Responder& responder) { keys_.handle(route, request, responder); };
     auto server = http::Server::start(std::move(o), router_, [this](auto header) {
       return authenticator_->authenticate(header);
     });
@@ -410,6 +401,9 @@ class Node {
   api::KillSwitch kill_switch_{c_.kill_switch};
   security::Tickets tickets_{[this] { return clock_->now_ms(); }};
   std::unique_ptr<http::Server> gateway_, memory_server_;
+  const http::InProcess door_{server_options(c_, "soma-topics", metrics_, tickets_, keys_), router_,
+                              [this](auto header) { return authenticator_->authenticate(header); }};
+  std::unique_ptr<integration::Integration> integration_;
 };
 
 }  // namespace
