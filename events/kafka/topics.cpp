@@ -7,26 +7,6 @@
 
 namespace soma::events::kafka {
 
-namespace {
-
-struct OptionsDeleter {
-  void operator()(rd_kafka_AdminOptions_t* o) const { rd_kafka_AdminOptions_destroy(o); }
-};
-struct EventDeleter {
-  void operator()(rd_kafka_event_t* e) const { rd_kafka_event_destroy(e); }
-};
-using AdminOptions = std::unique_ptr<rd_kafka_AdminOptions_t, OptionsDeleter>;
-using Event = std::unique_ptr<rd_kafka_event_t, EventDeleter>;
-
-constexpr int kReplicationWished = 3;
-
-struct Described {
-  bool exists = false;
-  std::uint32_t partitions = 0;
-  int replication = 0;  // of the partition with the fewest
-  int brokers = 0;
-};
-
 Result<Described> describe(rd_kafka_t* rk, const std::string& topic, std::int64_t timeout_ms) {
   TopicHandle handle(rd_kafka_topic_new(rk, topic.c_str(), nullptr));
   const struct rd_kafka_metadata* found = nullptr;
@@ -50,6 +30,19 @@ Result<Described> describe(rd_kafka_t* rk, const std::string& topic, std::int64_
   }
   return out;
 }
+
+namespace {
+
+struct OptionsDeleter {
+  void operator()(rd_kafka_AdminOptions_t* o) const { rd_kafka_AdminOptions_destroy(o); }
+};
+struct EventDeleter {
+  void operator()(rd_kafka_event_t* e) const { rd_kafka_event_destroy(e); }
+};
+using AdminOptions = std::unique_ptr<rd_kafka_AdminOptions_t, OptionsDeleter>;
+using Event = std::unique_ptr<rd_kafka_event_t, EventDeleter>;
+
+constexpr int kReplicationWished = 3;
 
 int min_in_sync(int replication) { return replication >= kReplicationWished ? 2 : 1; }
 
@@ -158,26 +151,31 @@ bool good(const std::string& name, const std::string& value, const std::string& 
   return value == wanted;
 }
 
+Status check_settings(rd_kafka_t* rk, const std::string& topic, const KafkaOptions& o,
+                      const Settings& wanted_settings, int replication) {
+  auto settings = settings_of(rk, topic, o.read_timeout_ms);
+  if (!settings) return tl::unexpected(settings.error());
+  std::string wrong, mend;
+  for (const auto& [name, wanted] : wanted_settings) {
+    const std::string& value = (*settings)[name];
+    if (good(name, value, wanted, replication)) continue;
+    (wrong += wrong.empty() ? "" : ", ") += name + "=" + value;
+    (mend += mend.empty() ? "" : ",") += name + "=" + wanted;
+  }
+  if (wrong.empty()) return {};
+  return fail(Code::kConflict, "topic " + topic + " would lose records (" + wrong +
+                                   "); mend it with: kafka-configs.sh --bootstrap-server " +
+                                   o.brokers + " --alter --entity-type topics --entity-name " +
+                                   topic + " --add-config " + mend);
+}
+
 Status check_journal(rd_kafka_t* rk, const std::string& topic, const KafkaOptions& o,
                      const Described& d) {
   if (d.replication < o.min_replication)
     return fail(Code::kConflict, "topic " + topic + " has " + std::to_string(d.replication) +
                                      " replicas where " + std::to_string(o.min_replication) +
                                      " are needed: add replicas with kafka-reassign-partitions.sh");
-  auto settings = settings_of(rk, topic, o.read_timeout_ms);
-  if (!settings) return tl::unexpected(settings.error());
-  std::string wrong, mend;
-  for (const auto& [name, wanted] : journal_settings(d.replication)) {
-    const std::string& value = (*settings)[name];
-    if (good(name, value, wanted, d.replication)) continue;
-    (wrong += wrong.empty() ? "" : ", ") += name + "=" + value;
-    (mend += mend.empty() ? "" : ",") += name + "=" + wanted;
-  }
-  if (wrong.empty()) return {};
-  return fail(Code::kConflict, "topic " + topic + " would not keep a journal (" + wrong +
-                                   "); mend it with: kafka-configs.sh --bootstrap-server " +
-                                   o.brokers + " --alter --entity-type topics --entity-name " +
-                                   topic + " --add-config " + mend);
+  return check_settings(rk, topic, o, journal_settings(d.replication), d.replication);
 }
 
 }  // namespace
@@ -221,4 +219,30 @@ Result<Journal> prepare_journal(const KafkaOptions& o, bool make) {
   return Journal{found->partitions, cluster.get()};
 }
 
+Status prepare_topic(rd_kafka_t* rk, const KafkaOptions& o, const TopicWish& wish) {
+  auto found = describe(rk, wish.name, o.read_timeout_ms);
+  if (!found) return tl::unexpected(found.error());
+  Settings settings = {{"cleanup.policy", "delete"},
+                       {"max.message.bytes", std::to_string(kTopicRecordBytes)}};
+  if (found->exists) return check_settings(rk, wish.name, o, settings, found->replication);
+  const int replication = std::min(found->brokers, kReplicationWished);
+  settings["retention.ms"] = std::to_string(wish.retention_ms);
+  settings["min.insync.replicas"] = std::to_string(min_in_sync(replication));
+  return make_topic(rk, wish.name, wish.partitions, replication, settings, o);
+}
+
 }  // namespace soma::events::kafka
+
+namespace soma::events {
+
+Status prepare_topics(const KafkaOptions& o, const std::vector<TopicWish>& wishes) {
+  if (!o.manage_topics) return {};
+  kafka::ClientEvents events;
+  auto client = kafka::make_client(RD_KAFKA_PRODUCER, o, {}, events);
+  if (!client) return tl::unexpected(client.error());
+  for (const auto& wish : wishes)
+    if (auto ok = kafka::prepare_topic(client->get(), o, wish); !ok) return ok;
+  return {};
+}
+
+}  // namespace soma::events

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "events/kafka/client.h"
+#include "events/kafka/topic_clients.h"
 
 namespace soma::events::kafka {
 
@@ -15,5 +16,16 @@ struct Journal {
 // Makes the journal's topic where `make` allows and it is absent, and checks it.
 // kConflict names the wrong setting and the command that mends it.
 Result<Journal> prepare_journal(const KafkaOptions& options, bool make);
+
+struct Described {
+  bool exists = false;
+  std::uint32_t partitions = 0;
+  int replication = 0;  // of the partition with the fewest
+  int brokers = 0;
+};
+Result<Described> describe(rd_kafka_t* rk, const std::string& topic, std::int64_t timeout_ms);
+
+// A topic beside the journal; see prepare_topics.
+Status prepare_topic(rd_kafka_t* rk, const KafkaOptions& options, const TopicWish& wish);
 
 }  // namespace soma::events::kafka

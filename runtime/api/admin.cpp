@@ -9,6 +9,7 @@
 #include "runtime/api/projection_admin.h"
 #include "runtime/api/submit.h"
 #include "runtime/api/views.h"
+#include "runtime/integration/asyncapi.h"
 
 namespace soma::runtime::api {
 
@@ -81,6 +82,11 @@ void register_public(http::Router& router, const Node& node) {
   public_route("/openapi.json", "This API", [&router](auto, auto responder) {
     responder.send(http::json_response(200, router.openapi({})));
   });
+  public_route("/asyncapi.json", "The topics of a cluster on Kafka",
+               [&router, &node](auto, auto responder) {
+                 responder.send(http::json_response(
+                     200, integration::asyncapi(*node.catalog, router, node.topic_prefix)));
+               });
 }
 
 void register_operator(http::Router& router, const Node& node) {

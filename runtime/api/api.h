@@ -64,6 +64,7 @@ struct Node {
   Worker* patient = nullptr;  // for what takes minutes
   const Deployment* deployment = nullptr;
   std::string chat_provider;  // what chat calls go to, for people; empty: nothing
+  std::string topic_prefix;   // before the names of topics
   std::int64_t position_wait_ms = 2000;
   const events::Log* log = nullptr;
   std::uint32_t partition_count = 0;

@@ -7,6 +7,7 @@
 #include "events/log.h"
 #include "runtime/api/submit.h"
 #include "runtime/api/views.h"
+#include "runtime/integration/public_events.h"
 #include "schemas/base/sha256.h"
 
 namespace soma::runtime::api {
@@ -18,26 +19,6 @@ namespace {
 
 constexpr std::size_t kScanBytes = 8 << 20;  // of the journal, per request; the cursor goes on
 constexpr std::size_t kBatchBytes = 1 << 20;
-
-// The public topic that carries an event; empty: none does.
-std::string_view topic_of(std::string_view actor, std::string_view type) {
-  if (type == "policy.decided" || type == "policy.evaluated") return "policy.decisions";
-  if (type == "constitution.updated") return "constitution.updated";
-  if (actor == "approvals") return "policy.decisions";  // the second key of a decision
-  if (actor == "session") return "conversation.events";
-  if (type == "settings.changed") return "settings.changed";
-  if (actor == "tenant") return "billing.events";
-  if (actor == "memory") return "memory.events";
-  if (type == "inference.started" || type == "call.queued") return "slm.requests";
-  if (actor == "inference") return "slm.responses";
-  if (actor == "model") return "slm.metrics";
-  if (type == "model.profile.updated") return "model.profile.updated";
-  if (actor == "preferences") return "settings.changed";
-  if (type == "mode.changed") return "mode.changed";
-  if (type.starts_with("training.")) return "training.audit";
-  if (actor == "gateway" || actor == "identity") return "identity.audit";
-  return {};
-}
 
 // Where a page goes on: partition, offset, the fence there, and how many of that record's events
 // were shown. A made-up one can only hide or repeat the caller's own events.
@@ -172,26 +153,25 @@ class Scan {
         frame.position.offset <= wanted_.after->offset)
       return false;
     std::uint64_t index = 0;
-    for (const auto& entry : frame.frame->entries()) {
-      const bool ours = entry.actor().tenant() == wanted_.tenant ||
-                        (entry.actor().tenant().starts_with('$') &&
-                         entry.context().principal().tenant() == wanted_.tenant);
-      if (!ours) continue;
-      const ActorKey actor = actors::to_key(entry.actor());
-      if (!wanted_.actor.empty() && to_string(actor) != wanted_.actor) continue;
-      for (const auto& event : entry.events()) {
-        const auto topic = topic_of(actor.type, event.type());
-        if (topic.empty() || (!wanted_.type.empty() && event.type() != wanted_.type)) continue;
-        if (index++ < place_.shown) continue;
-        if (items_.size() >= wanted_.limit) return true;
-        auto item = views::event(*node_.catalog, {actor, event, entry.context(), frame.position});
-        item["topic"] = std::string(topic);
-        item["tenant_id"] = wanted_.tenant;
-        items_.push_back(std::move(item));
-        ++place_.shown;
-      }
-    }
-    return false;
+    bool full = false;
+    integration::for_each_public(frame, [&](const integration::PublicEvent& e) {
+      if (e.tenant != wanted_.tenant) return true;
+      const ActorKey actor = actors::to_key(e.entry->actor());
+      if (!wanted_.actor.empty() && to_string(actor) != wanted_.actor) return true;
+      if (!wanted_.type.empty() && e.event->type() != wanted_.type) return true;
+      if (index++ < place_.shown) return true;
+      full = items_.size() >= wanted_.limit;
+      if (full) return false;
+      auto item =
+          views::event(*node_.catalog, {actor, *e.event, e.entry->context(), frame.position});
+      item["topic"] = e.row->topic;
+      item["tenant_id"] = e.tenant;
+      item["data"] = integration::public_data(*node_.catalog, e);
+      items_.push_back(std::move(item));
+      ++place_.shown;
+      return true;
+    });
+    return full;
   }
 
   const Node& node_;

@@ -5,7 +5,6 @@
 #include <boost/json/array.hpp>
 #include <boost/json/parse.hpp>
 #include <cmath>
-#include <ctime>
 
 #include "actors/policy/policy.h"
 #include "schemas/json/json_view.h"
@@ -13,17 +12,6 @@
 namespace soma::runtime::views {
 
 namespace json = boost::json;
-
-std::string iso_time(std::int64_t unix_ms) {
-  const std::time_t seconds = static_cast<std::time_t>(unix_ms / 1000);
-  std::tm tm{};
-  gmtime_r(&seconds, &tm);
-  char text[80];
-  std::snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", tm.tm_year + 1900,
-                tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec,
-                static_cast<int>(unix_ms % 1000));
-  return text;
-}
 
 std::string session_status(v1::SessionStatus status) {
   std::string name = v1::SessionStatus_Name(status);

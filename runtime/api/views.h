@@ -7,6 +7,7 @@
 
 #include "actors/actor_type.h"
 #include "runtime/host/host.h"
+#include "schemas/base/times.h"
 #include "soma/v1/memory.pb.h"
 #include "soma/v1/policy.pb.h"
 #include "soma/v1/session.pb.h"
@@ -14,7 +15,7 @@
 
 namespace soma::runtime::views {
 
-std::string iso_time(std::int64_t unix_ms);               // 2026-01-31T09:30:00.000Z
+using soma::iso_time;
 std::string session_status(v1::SessionStatus status);     // "waiting_approval"
 boost::json::object failure(const v1::Failure& failure);  // {code, message}
 boost::json::object session(const v1::SessionState& state);

@@ -23,6 +23,7 @@ struct Config {
   std::string kafka_topic_prefix;
   bool kafka_trusted_producers = false;
   bool kafka_manage_topics = true;
+  bool kafka_integrators = true;
   std::string kafka_compression = "lz4";
   std::uint32_t kafka_producers = 2;
   std::uint64_t kafka_append_timeout_ms = 10000;

@@ -15,8 +15,6 @@ namespace soma::runtime {
 namespace fs = std::filesystem;
 using config::Config;
 
-namespace {
-
 events::KafkaOptions kafka_options(const Config& c) {
   events::KafkaOptions o;
   o.brokers = c.kafka_brokers;
@@ -34,6 +32,8 @@ events::KafkaOptions kafka_options(const Config& c) {
   };
   return o;
 }
+
+namespace {
 
 // Snapshots, cursors and indexes under the folder are of one journal. Its name is kept beside them.
 Status tie_folder(const std::string& data_dir, const std::string& journal) {

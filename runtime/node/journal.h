@@ -9,6 +9,8 @@
 
 namespace soma::runtime {
 
+events::KafkaOptions kafka_options(const config::Config& config);
+
 // Embedded log or Kafka. kConflict when the data folder's caches are of another journal: states and
 // views of one must never be continued with another.
 Result<std::unique_ptr<events::Log>> open_journal(const config::Config& config);

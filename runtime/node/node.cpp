@@ -23,11 +23,10 @@
 #include "runtime/cluster/cluster.h"
 #include "runtime/effects/local_model.h"
 #include "runtime/host/system_clock.h"
-#include "runtime/http/server.h"
 #include "runtime/node/first_constitution.h"
+#include "runtime/node/integrators.h"
 #include "runtime/node/journal.h"
 #include "runtime/node/node_id.h"
-#include "runtime/security/tickets.h"
 #include "runtime/snapshots/rocks_store.h"
 #include "runtime/telemetry/log.h"
 #include "schemas/json/json_text.h"
@@ -86,6 +85,7 @@ class Node {
   // Requests lead to the worker and the host, model calls to the host, the host's answers back to
   // the routes: each is ended before what it leads to goes.
   ~Node() {
+    integration_.reset();
     gateway_.reset();
     memory_server_.reset();
     metrics_server_.reset();
@@ -106,6 +106,7 @@ class Node {
     if (auto serving = wait_until_serving(); !serving) return serving;
     if (security::is_developer_mode(guards_.deployment.mode()))
       if (auto ok = load_first_constitution(*api_.host, c_.data_dir); !ok) return ok;
+    integration_ = start_integrators(c_, *log_, *catalog_, metrics_, *host_, *door_);
     projections_->wait_ready(c_.postgres_url.empty() ? kWaitForOwnViewsMs : kWaitForViewsMs);
     return {};
   }
@@ -134,6 +135,7 @@ class Node {
     if (cluster_ && !cluster_->leave(drain_ms / 2))
       log_warn("the group was not left in time; others wait for its session");
     const auto until = Clock::now() + std::chrono::milliseconds(drain_ms / 2);
+    integration_.reset();
     for (auto* server : {&gateway_, &memory_server_, &metrics_server_}) {
       const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::now());
       if (*server) (*server)->stop(std::max(0, static_cast<int>(left.count())));
@@ -312,6 +314,7 @@ class Node {
     guards_.give(n);
     n.chat_provider = !c_.slm_openai_base_url.empty() ? "openai " + c_.slm_openai_model
                                                       : (chat_model_ ? "local" : "");
+    n.topic_prefix = c_.kafka_topic_prefix;
     n.tickets = &tickets_;
     n.log = log_.get();
     n.partition_count = log_->partition_count();
@@ -336,6 +339,9 @@ class Node {
     api::register_admin(router_, n);
     api::register_bench(router_, n);
     gate_ = std::make_unique<api::Gate>(api_, *guards_.admission, guards_.rates, keys_);
+    door_ = std::make_unique<http::InProcess>(
+        options_of("soma-topics"), router_,
+        [this](auto header) { return guards_.authenticate(header); });
     if (!c_.metrics_listen.empty()) {
       api::register_metrics(metrics_router_, n);
       if (auto ok = listen(c_.metrics_listen, "soma-metrics", metrics_router_, metrics_server_);
@@ -348,20 +354,15 @@ class Node {
                : listen(c_.memory_listen, "soma-memory", router_, memory_server_);
   }
 
+  http::ServerOptions options_of(const std::string& service) {
+    return server_options(c_, service, guards_.deployment.mode() == "production", metrics_,
+                          tickets_, *gate_);
+  }
+
   Status listen(const std::string& address, const std::string& service, const http::Router& router,
                 std::unique_ptr<http::Server>& slot) {
-    http::ServerOptions o;
+    auto o = options_of(service);
     o.listen = address;
-    o.io_threads = static_cast<int>(c_.http_threads);
-    o.body_limit = c_.http_body_limit_bytes;
-    o.max_connections = c_.http_max_connections;
-    o.cors_origins = c_.http_cors_origins;
-    o.refuse_unknown_fields = guards_.deployment.mode() == "production";
-    o.service = service;
-    o.metrics = &metrics_;
-    o.ticket = [this](std::string_view ticket) { return tickets_.redeem(ticket); };
-    o.gate = [this](const http::Route& route, const std::shared_ptr<http::Request>& request,
-                    const http::Responder& responder) { gate_->handle(route, request, responder); };
     auto server = http::Server::start(std::move(o), router,
                                       [this](auto header) { return guards_.authenticate(header); });
     if (!server) return tl::unexpected(server.error());
@@ -417,6 +418,8 @@ class Node {
   std::unique_ptr<api::Gate> gate_;
   security::Tickets tickets_{[this] { return clock_->now_ms(); }};
   std::unique_ptr<http::Server> gateway_, memory_server_, metrics_server_;
+  std::unique_ptr<http::InProcess> door_;
+  std::unique_ptr<integration::Integration> integration_;
 };
 
 }  // namespace

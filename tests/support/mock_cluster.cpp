@@ -52,6 +52,11 @@ events::KafkaOptions MockCluster::options(std::uint32_t partitions) {
   return o;
 }
 
+void MockCluster::make_topic(const std::string& name, std::uint32_t partitions) {
+  if (rd_kafka_mock_topic_create(impl_->cluster, name.c_str(), static_cast<int>(partitions), 1))
+    std::abort();
+}
+
 void MockCluster::set_leader(const events::KafkaOptions& journal, std::uint32_t partition,
                              int broker) {
   rd_kafka_mock_partition_set_leader(impl_->cluster, topic_of(journal).c_str(),

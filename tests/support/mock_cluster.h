@@ -18,6 +18,7 @@ class MockCluster {
 
   // Makes the topic of a journal that nobody else uses, and says how to open it.
   events::KafkaOptions options(std::uint32_t partitions);
+  void make_topic(const std::string& name, std::uint32_t partitions);
   std::string bootstrap() const;
   // Brokers are counted from 1.
   void set_leader(const events::KafkaOptions& journal, std::uint32_t partition, int broker);

@@ -21,6 +21,18 @@ def health_and_metrics(w):
 
 
 @case
+def asyncapi_describes_topics_and_commands(w):
+    api = w.ok("GET", "/asyncapi.json").json
+    equal(api["asyncapi"], "3.0.0", "version")
+    messages = api["components"]["messages"]
+    check("conversation.events" in api["channels"] and "session.session.started" in messages, "a session's events")
+    start = messages["command.session.start"]
+    equal(start["x-soma-capability"], "session:start", "capability of a command")
+    body = api["components"]["schemas"][start["payload"]["$ref"].rsplit("/", 1)[1]]
+    check("prompt" in body["required"], f"the body of the route: {body}")
+
+
+@case
 def openapi_names_every_route(w):
     api = w.ok("GET", "/openapi.json").json
     equal(api["openapi"], "3.1.0", "version")

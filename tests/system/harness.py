@@ -295,6 +295,13 @@ class Brokers:
         check(done.returncode == 0, f"tools/kafka/broker {command} failed")
         return done.stdout
 
+    def console(self, command, *args, given=""):
+        """Kafka's own console producer or consumer; what it printed. A consumer ends by its timeout."""
+        done = subprocess.run([os.path.join(ROOT, "tools", "kafka", "broker"), command, "--dir", self.path, *args],
+                              input=given, capture_output=True, text=True, timeout=120, check=False)
+        check(done.returncode == 0, f"console {command} failed: {done.stderr[-2000:]}")
+        return done.stdout
+
     def journal(self):
         """As journal() of a folder."""
         return read_journal("--kafka", self.bootstrap)

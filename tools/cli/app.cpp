@@ -166,6 +166,7 @@ int run_command(int argc, char** argv) {
   add_governance_commands(app, context, run);
   add_bench_commands(app, context, run);
   add_sim_commands(app, context, run);
+  add_kafka_commands(app, context, run);
   add_generate_commands(app, context, run);
   context.tree = tree_of(app, context);
   context.facts[&app].example = context.tree.example = "soma chat";

@@ -121,6 +121,7 @@ void add_journal_commands(CLI::App& app, Context& context, const Wrap& run);  //
 void add_verify_commands(CLI::App& app, Context& context, const Wrap& run);   // verify, replay
 void add_audit_commands(CLI::App& app, Context& context, const Wrap& run);    // audit
 void add_sim_commands(CLI::App& app, Context& context, const Wrap& run);      // sim
+void add_kafka_commands(CLI::App& app, Context& context, const Wrap& run);    // kafka
 void add_bench_commands(CLI::App& app, Context& context, const Wrap& run);    // bench
 
 // Builds the whole tree and runs one command; main without the process around it.

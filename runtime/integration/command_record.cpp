@@ -1,0 +1,141 @@
+// Headers in, headers out.
+#include "runtime/integration/command_record.h"
+
+#include <algorithm>
+
+#include "runtime/http/text.h"
+#include "schemas/base/times.h"
+#include "schemas/json/json_text.h"
+
+namespace soma::runtime::integration {
+
+namespace {
+
+constexpr char kSource[] = "/soma/";
+constexpr std::size_t kMaxId = 255;  // as of an Idempotency-Key
+constexpr std::size_t kMaxHeader = 16 * 1024;
+
+// Nothing: absent. Two of one name are refused: readers would differ about which counts.
+Result<std::optional<std::string>> header(const events::TopicRecord& record, const char* name) {
+  std::optional<std::string> found;
+  for (const auto& [key, value] : record.headers) {
+    if (key != name) continue;
+    if (found) return fail(Code::kMalformed, std::string(name) + " stands more than once", name);
+    if (value.size() > kMaxHeader)
+      return fail(Code::kInvalidArgument, std::string(name) + " is longer than 16 KiB", name);
+    found = value;
+  }
+  return found;
+}
+
+Status check_content_type(const std::optional<std::string>& type) {
+  if (!type) return {};
+  if (type->starts_with("application/cloudevents"))
+    return fail(Code::kUnsupportedMediaType,
+                "content-type: structured CloudEvents are not taken; send attributes as ce_ "
+                "headers and the body alone as value",
+                "content-type");
+  if (!http::is_json_content_type(*type))
+    return fail(Code::kUnsupportedMediaType, "content-type must be application/json",
+                "content-type");
+  return {};
+}
+
+Status check_version(const std::optional<std::string>& version) {
+  if (!version || *version == "1.0") return {};
+  return fail(Code::kInvalidArgument, "ce_specversion must be 1.0", "ce_specversion");
+}
+
+bool visible(const std::string& text) {
+  return std::all_of(text.begin(), text.end(),
+                     [](unsigned char c) { return c >= 0x20 && c < 0x7F; });
+}
+
+}  // namespace
+
+bool is_ours(const events::TopicRecord& record) {
+  std::string_view type, source;
+  for (const auto& [name, value] : record.headers) {
+    if (name == "soma_send") return true;
+    if (name == "ce_type") type = value;
+    if (name == "ce_source") source = value;
+  }
+  if (!source.starts_with(kSource) || command_row(type)) return false;
+  return public_row(source.substr(sizeof kSource - 1), type) != nullptr;
+}
+
+Result<Command> decode_command(const events::TopicRecord& record) {
+  std::optional<std::string> found[7];
+  static constexpr const char* kNames[] = {"ce_id",         "ce_type",     "ce_somatoken",
+                                           "ce_somatenant", "traceparent", "content-type",
+                                           "ce_specversion"};
+  for (std::size_t i = 0; i < std::size(kNames); ++i) {
+    auto value = header(record, kNames[i]);
+    if (!value) return tl::unexpected(value.error());
+    found[i] = std::move(*value);
+  }
+  auto& [id, type, token, tenant, trace, content, version] = found;
+  if (auto ok = check_version(version); !ok) return tl::unexpected(ok.error());
+  if (!id || id->empty() || id->size() > kMaxId || !visible(*id))
+    return fail(Code::kInvalidArgument,
+                "ce_id must be one text of 1 to 255 visible ASCII characters", "ce_id");
+  if (!type || type->empty())
+    return fail(Code::kInvalidArgument, "ce_type is missing: it names the command", "ce_type");
+  const auto* row = command_row(*type);
+  if (!row) {
+    std::string known;
+    for (const auto& r : command_table()) (known += known.empty() ? "" : ", ") += r.type;
+    return fail(Code::kInvalidArgument, "ce_type must be one of " + known, "ce_type");
+  }
+  if (auto ok = check_content_type(content); !ok) return tl::unexpected(ok.error());
+  if (record.value.empty()) return fail(Code::kMalformed, "the record has no value", "value");
+  return Command{row,
+                 std::move(*id),
+                 std::move(token),
+                 std::move(tenant).value_or(""),
+                 std::move(trace).value_or(""),
+                 record.value};
+}
+
+http::Head request_head(const Command& command) {
+  http::Head head;
+  head.method = command.row->method;
+  head.target = command.row->path;
+  head.remote = "kafka";
+  auto& h = head.headers;
+  h.add("Host", "kafka");
+  h.add("Content-Type", "application/json");
+  h.add("Content-Length", std::to_string(command.body.size()));
+  h.add("Idempotency-Key", command.id);
+  h.add("X-Request-ID", command.id);
+  h.add("X-Client-Type", "bot");
+  if (command.token) h.add("Authorization", "Bearer " + *command.token);
+  if (!command.tenant.empty()) h.add("X-Tenant-ID", command.tenant);
+  if (!command.traceparent.empty()) h.add("traceparent", command.traceparent);
+  return head;
+}
+
+events::TopicRecord event_record(const actors::Catalog& catalog, const PublicEvent& e,
+                                 const std::string& topic_prefix) {
+  const auto& context = e.entry->context();
+  events::TopicRecord out;
+  out.topic = topic_prefix + std::string(e.row->topic);
+  out.key = to_string(actors::to_key(e.entry->actor()));
+  out.value = json_text(public_data(catalog, e));
+  out.headers = {{"ce_specversion", "1.0"},
+                 {"ce_id", e.event->event_id()},
+                 {"ce_type", e.event->type()},
+                 {"ce_source", kSource + e.entry->actor().type()},
+                 {"ce_time", iso_time(context.now_ms())},
+                 {"ce_subject", out.key},
+                 {"ce_somatenant", std::string(e.tenant)},
+                 {"ce_somaposition", to_string(e.position)},
+                 {"content-type", "application/json"}};
+  if (!context.correlation_id().empty())
+    out.headers.emplace_back("ce_correlationid", context.correlation_id());
+  if (!context.traceparent().empty())
+    out.headers.emplace_back("traceparent", context.traceparent());
+  return out;
+}
+
+}  // namespace soma::runtime::integration

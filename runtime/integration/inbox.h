@@ -1,0 +1,92 @@
+// Takes commands of integrators from topics and brings each through its route, once.
+#pragma once
+
+#include <chrono>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <thread>
+#include <vector>
+
+#include "events/kafka/topic_clients.h"
+#include "runtime/integration/command_record.h"
+#include "runtime/integration/dead_letter.h"
+#include "runtime/telemetry/metrics.h"
+
+namespace soma::runtime::integration {
+
+using OnAnswer = std::function<void(http::Response)>;
+
+struct InboxParts {
+  // Makes the receiver; the inbox is told within its poll() what it loses.
+  std::function<Result<std::unique_ptr<events::TopicReceiver>>(
+      std::function<void(const std::string&, PartitionId)> on_revoked)>
+      receiver;
+  std::unique_ptr<events::TopicSender> sender;  // of dead letters
+  // Applies a command and answers once, from any thread: 2xx is durable.
+  std::function<void(const Command&, OnAnswer)> apply;
+  std::function<bool()> ready;  // false: the node itself is in trouble, so a failure says nothing
+  std::string topic_prefix;
+  bool trusted_producers = false;               // records without a token are taken
+  Metrics* metrics = nullptr;                   // outlives the inbox
+  std::chrono::milliseconds first_pause{1000};  // before a second attempt; doubles to a minute
+};
+
+// Owns one thread. A record's offset is committed only when it and all before it in its partition
+// are applied or among the dead letters; after a crash records come again, and their ce_id sees to
+// it that nothing happens twice. Records of one partition and key are applied in order, others side
+// by side. What is refused, or fails kMaxAttempts times while the node is well, becomes a dead
+// letter; failures of the node itself are waited out.
+class Inbox {
+ public:
+  static constexpr int kMaxAttempts = 8;
+  static constexpr std::size_t kWindow = 64;  // records of one partition under way
+
+  explicit Inbox(InboxParts parts);
+  ~Inbox();  // waits a moment for what runs
+  Inbox(const Inbox&) = delete;
+  Inbox& operator=(const Inbox&) = delete;
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  struct Item {
+    events::TopicRecord record;
+    std::optional<Command> command;
+    enum class Stage : std::uint8_t { kWaiting, kRunning, kRefused, kDone } stage = Stage::kWaiting;
+    int attempts = 0;
+    Clock::time_point not_before{};
+    Refusal refusal;
+  };
+  struct Answers;  // from other threads
+  struct Line {    // of one partition
+    std::deque<std::shared_ptr<Item>> items;
+    bool paused = false;
+  };
+  using Place = std::pair<std::string, std::uint32_t>;
+
+  void run();
+  void take(events::TopicRecord record);
+  void begin(const std::shared_ptr<Item>& item);
+  void end(Item& item, const http::Response& response);
+  void refuse(Item& item, std::string type, std::string message);
+  bool start_what_may(bool stopping);  // whether anything runs
+  void bury();
+  void commit();
+  void revoked(const std::string& topic, PartitionId partition);
+  std::string dead_letters_of(const std::string& topic) const;
+  void count(const Item& item, const char* outcome);
+
+  InboxParts parts_;
+  std::shared_ptr<Answers> answers_;
+  std::map<Place, Line> lines_;
+  std::unique_ptr<events::TopicReceiver> receiver_;
+  Clock::time_point dead_until_{};  // dead letters could not be written
+  std::mutex mutex_;
+  bool stopping_ = false;
+  std::thread thread_;
+};
+
+}  // namespace soma::runtime::integration

@@ -1,0 +1,205 @@
+// Read, send, remember; one partition after the other.
+#include "runtime/integration/publisher.h"
+
+#include <sstream>
+
+#include "runtime/integration/command_record.h"
+#include "runtime/integration/public_events.h"
+#include "runtime/telemetry/log.h"
+#include "schemas/base/sha256.h"
+#include "schemas/base/thread_name.h"
+
+namespace soma::runtime::integration {
+
+namespace {
+
+constexpr auto kLook = std::chrono::milliseconds(200);   // for partitions that came or went
+constexpr auto kPause = std::chrono::milliseconds(500);  // after a failure
+constexpr auto kStoreEvery = std::chrono::milliseconds(500);
+// Brokers forget places that nobody stores anew for days, also of a partition in which nothing
+// happens.
+constexpr auto kStoreAnew = std::chrono::hours(1);
+constexpr std::size_t kBatchBytes = 1 << 20;
+
+std::optional<std::string> bytes_of(const std::string& text) {
+  if (text.size() % 2 || text.find_first_not_of("0123456789abcdef") != text.npos) return {};
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); i += 2)
+    out.push_back(static_cast<char>(std::stoi(text.substr(i, 2), nullptr, 16)));
+  return out;
+}
+
+}  // namespace
+
+std::string note_of(const events::Bookmark& mark) {
+  std::ostringstream out;
+  out << "v1 " << mark.fence.epoch().value << ' ' << mark.fence.last_number().value << ' '
+      << hex(mark.fence.head()) << ' ' << mark.last.value << ' ' << hex(mark.last_hash);
+  return out.str();
+}
+
+std::optional<events::Bookmark> mark_of(const events::TopicCursors::Cursor& cursor) {
+  std::istringstream in(cursor.note);
+  std::string version, head, last_hash;
+  std::uint64_t epoch = 0, number = 0, last = 0;
+  if (!(in >> version >> epoch >> number >> head >> last >> last_hash) || version != "v1")
+    return {};
+  const auto head_bytes = bytes_of(head), hash_bytes = bytes_of(last_hash);
+  if (!head_bytes || head_bytes->size() != 32 || !hash_bytes || hash_bytes->size() != 32) return {};
+  return events::Bookmark{cursor.next,
+                          events::Fence(Epoch{epoch}, FrameNumber{number}, *head_bytes),
+                          Offset{last}, *hash_bytes};
+}
+
+Publisher::Publisher(PublisherParts parts) : parts_(std::move(parts)) {
+  subscription_ = const_cast<events::Log*>(parts_.log)->follow([this](PartitionId) {
+    {
+      std::lock_guard lock(mutex_);
+      if (std::exchange(grown_, true)) return;
+    }
+    changed_.notify_one();
+  });
+  thread_ = std::thread([this] {
+    name_thread("soma-publisher");
+    run();
+  });
+}
+
+Publisher::~Publisher() {
+  const_cast<events::Log*>(parts_.log)->unfollow(subscription_);
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  changed_.notify_one();
+  thread_.join();
+}
+
+std::string Publisher::problem() const {
+  std::lock_guard lock(mutex_);
+  return problem_;
+}
+
+Result<Publisher::Line> Publisher::load(PartitionId partition) {
+  Line line;
+  auto cursor = parts_.cursors->load(parts_.journal_topic, partition);
+  if (!cursor) return tl::unexpected(cursor.error());
+  if (*cursor) {
+    const auto mark = mark_of(**cursor);
+    const auto good = mark ? events::holds(*parts_.log, partition, *mark) : Result<bool>(false);
+    if (!good) return tl::unexpected(good.error());
+    if (*good)
+      line.mark = *mark;
+    else
+      log_warn("the publisher's place is of another journal; it begins anew, with the same ids",
+               {{"partition", partition.value}});
+  }
+  line.lag = parts_.metrics->gauge("soma_public_lag_records",
+                                   "Journal records not yet looked at for public events",
+                                   {{"partition", std::to_string(partition.value)}});
+  return line;
+}
+
+Status Publisher::look_at_served() {
+  const auto served = parts_.served();
+  std::map<std::uint32_t, Line> kept;
+  for (const auto partition : served) {
+    if (auto it = lines_.find(partition.value); it != lines_.end()) {
+      kept[partition.value] = std::move(it->second);
+      continue;
+    }
+    auto line = load(partition);
+    if (line) kept[partition.value] = std::move(*line);
+    if (!line) {
+      kept.merge(lines_);
+      lines_ = std::move(kept);
+      return tl::unexpected(line.error());
+    }
+  }
+  lines_ = std::move(kept);  // another node goes on from what was stored
+  return {};
+}
+
+Result<bool> Publisher::step(PartitionId partition, Line& line) {
+  const Offset end = parts_.log->end(partition);
+  line.lag.set(end > line.mark.next ? static_cast<double>(end.value - line.mark.next.value) : 0);
+  if (end <= line.mark.next) return false;
+  events::FrameReader reader(*parts_.log, partition, line.mark);
+  auto frames = reader.next(kBatchBytes);
+  if (!frames) return tl::unexpected(frames.error());
+  std::vector<events::TopicRecord> records;
+  for (const auto& frame : *frames)
+    for_each_public(frame, [&](const PublicEvent& e) {
+      records.push_back(event_record(*parts_.catalog, e, parts_.topic_prefix));
+      return true;
+    });
+  if (auto sent = parts_.sender->send(records); !sent) return tl::unexpected(sent.error());
+  for (const auto& record : records) {
+    auto [it, fresh] = published_.try_emplace(record.topic);
+    if (fresh)
+      it->second = parts_.metrics->counter(
+          "soma_public_events_total", "Events put on public topics", {{"topic", record.topic}});
+    it->second.add();
+  }
+  const bool moved = reader.next_offset() != line.mark.next;
+  line.mark = reader.bookmark();
+  line.dirty |= moved;
+  return moved;
+}
+
+Status Publisher::store(PartitionId partition, Line& line) {
+  if (!line.dirty || line.mark.last_hash.empty()) return {};
+  auto ok =
+      parts_.cursors->store(parts_.journal_topic, partition, {line.mark.next, note_of(line.mark)});
+  if (ok) line.dirty = false;
+  return ok;
+}
+
+Status Publisher::store_all() {
+  for (auto& [number, line] : lines_)
+    if (auto ok = store(PartitionId{number}, line); !ok) return ok;
+  return {};
+}
+
+void Publisher::run() {
+  using Clock = std::chrono::steady_clock;
+  auto looked = Clock::time_point{}, stored = Clock::now(), stored_all = stored;
+  for (;;) {
+    Status ok;
+    bool moved = false;
+    if (Clock::now() - looked >= kLook) {
+      ok = look_at_served();
+      looked = Clock::now();
+    }
+    for (auto& [number, line] : lines_) {
+      if (!ok) break;
+      auto stepped = step(PartitionId{number}, line);
+      if (!stepped)
+        ok = tl::unexpected(stepped.error());
+      else
+        moved |= *stepped;
+    }
+    if (Clock::now() - stored_all >= kStoreAnew) {
+      for (auto& [number, line] : lines_) line.dirty = true;
+      stored_all = Clock::now();
+    }
+    if (ok && Clock::now() - stored >= kStoreEvery) {
+      ok = store_all();
+      stored = Clock::now();
+    }
+    std::unique_lock lock(mutex_);
+    const std::string problem = ok ? "" : ok.error().message;
+    if (problem != problem_ && !ok) log_warn("public events wait", {{"reason", problem}});
+    problem_ = problem;
+    if (!stopping_ && (!ok || !moved))
+      changed_.wait_for(lock, ok ? kLook : kPause,
+                        [&] { return stopping_ || (ok && std::exchange(grown_, false)); });
+    if (stopping_) break;
+  }
+  // Where brokers are away the end is not made to wait for them again.
+  if (auto ok = problem().empty() ? store_all() : Status{}; !ok)
+    log_info("the publisher's place is not stored; some records come again",
+             {{"reason", ok.error().message}});
+}
+
+}  // namespace soma::runtime::integration

@@ -1,0 +1,71 @@
+// Puts the public events of the partitions that this node serves on their topics.
+#pragma once
+
+#include <condition_variable>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "actors/actor_type.h"
+#include "events/frames.h"
+#include "events/kafka/topic_clients.h"
+#include "runtime/telemetry/metrics.h"
+
+namespace soma::runtime::integration {
+
+struct PublisherParts {
+  const events::Log* log = nullptr;  // outlives the publisher, as do catalog and metrics
+  const actors::Catalog* catalog = nullptr;
+  Metrics* metrics = nullptr;
+  std::string topic_prefix, journal_topic;
+  std::function<std::vector<PartitionId>()> served;  // asked several times a second
+  std::unique_ptr<events::TopicSender> sender;
+  std::unique_ptr<events::TopicCursors> cursors;
+};
+
+// Owns one thread. At least once: a record is acknowledged before the place behind it is stored,
+// and whatever is published again has the same ce_id. Each partition has its own place, so
+// partitions may move between nodes at any time; two nodes with the same partition for a moment
+// repeat records.
+class Publisher {
+ public:
+  explicit Publisher(PublisherParts parts);
+  ~Publisher();  // stores places; what is not published is published after the next start
+  Publisher(const Publisher&) = delete;
+  Publisher& operator=(const Publisher&) = delete;
+
+  std::string problem() const;  // why it does not go on; empty: it does
+
+ private:
+  struct Line {
+    events::Bookmark mark;
+    bool dirty = false;  // the mark is ahead of what is stored
+    Gauge lag;
+  };
+
+  void run();
+  Status look_at_served();
+  Result<Line> load(PartitionId partition);
+  Result<bool> step(PartitionId partition, Line& line);  // whether there was anything
+  Status store(PartitionId partition, Line& line);
+  Status store_all();
+
+  PublisherParts parts_;
+  std::map<std::uint32_t, Line> lines_;
+  std::map<std::string, Counter> published_;  // by topic
+  std::uint64_t subscription_ = 0;
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  bool grown_ = false, stopping_ = false;
+  std::string problem_;
+  std::thread thread_;
+};
+
+// A place as text beside its offset, and back; nothing for a text that is none.
+std::string note_of(const events::Bookmark& mark);
+std::optional<events::Bookmark> mark_of(const events::TopicCursors::Cursor& cursor);
+
+}  // namespace soma::runtime::integration

@@ -1,0 +1,212 @@
+// The inbox: order, offsets, retries and dead letters, with routes that answer as the test says.
+#include "runtime/integration/inbox.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <boost/json/parse.hpp>
+
+#include "tests/unit/integration/fakes.h"
+#include "tests/unit/projections/journal.h"
+
+namespace soma::runtime::integration {
+namespace {
+
+using projections::test::eventually;
+
+struct InboxTest : ::testing::Test {
+  void put(std::uint64_t offset, const std::string& id, const std::string& key = "",
+           const std::string& token = "t", std::uint32_t partition = 0) {
+    events::TopicRecord r;
+    r.topic = "soma.commands";
+    r.partition = PartitionId{partition};
+    r.offset = Offset{offset};
+    r.key = key;
+    r.value = R"({"prompt":"hi"})";
+    r.headers = {{"ce_id", id}, {"ce_type", "session.start"}};
+    if (!token.empty()) r.headers.emplace_back("ce_somatoken", token);
+    put(std::move(r));
+  }
+  void put(events::TopicRecord record) {
+    std::lock_guard lock(topics.mutex);
+    topics.incoming.push_back(std::move(record));
+  }
+  std::unique_ptr<Inbox> start(bool trusted = false) {
+    InboxParts parts;
+    parts.receiver = [this](auto lost) {
+      on_revoked = std::move(lost);
+      return Result<std::unique_ptr<events::TopicReceiver>>(
+          std::make_unique<test::FakeReceiver>(topics));
+    };
+    parts.sender = std::make_unique<test::FakeSender>(topics);
+    parts.apply = [this](const Command& command, OnAnswer done) {
+      std::lock_guard lock(mutex);
+      tried.push_back(command.id);
+      if (held.contains(command.id)) {
+        waiting[command.id] = std::move(done);
+        return;
+      }
+      auto& answers = script[command.id];
+      if (answers.empty()) return done(answer(202));
+      auto next = answers.front();
+      answers.erase(answers.begin());
+      done(next);
+    };
+    parts.ready = [this] { return ready.load(); };
+    parts.trusted_producers = trusted;
+    parts.metrics = &metrics;
+    parts.first_pause = std::chrono::milliseconds(1);
+    return std::make_unique<Inbox>(std::move(parts));
+  }
+  static http::Response answer(int status, const char* code = "", bool retry_after = false) {
+    http::Response r;
+    r.status = status;
+    r.body = std::string(R"({"code":")") + code + R"(","detail":"because"})";
+    if (retry_after) r.header("Retry-After", "1");
+    return r;
+  }
+  bool committed(std::uint64_t next, std::uint32_t partition = 0) {
+    return eventually([&] {
+      std::lock_guard lock(topics.mutex);
+      return topics.committed[partition] == next;
+    });
+  }
+  std::vector<std::string> attempts() {
+    std::lock_guard lock(mutex);
+    return tried;
+  }
+  void release(const std::string& id) {
+    OnAnswer done;
+    {
+      std::lock_guard lock(mutex);
+      done = std::move(waiting.at(id));
+    }
+    done(answer(202));
+  }
+
+  test::Topics topics;
+  Metrics metrics;
+  std::function<void(const std::string&, PartitionId)> on_revoked;
+  std::mutex mutex;
+  std::vector<std::string> tried;
+  std::set<std::string> held;
+  std::map<std::string, OnAnswer> waiting;
+  std::map<std::string, std::vector<http::Response>> script;
+  std::atomic<bool> ready{true};
+};
+
+TEST_F(InboxTest, AppliesInOrderThenCommits) {
+  for (int i = 0; i < 100; ++i) put(static_cast<std::uint64_t>(i), "id" + std::to_string(i));
+  const auto inbox = start();
+  ASSERT_TRUE(committed(100));
+  ASSERT_EQ(attempts().size(), 100u);
+  for (std::size_t i = 0; i < 100; ++i) EXPECT_EQ(attempts()[i], "id" + std::to_string(i));
+  EXPECT_TRUE(topics.all_sent().empty());
+}
+
+TEST_F(InboxTest, NothingIsCommittedPastWhatStillRuns) {
+  held = {"slow"};
+  put(0, "first", "a");
+  put(1, "slow", "b");
+  put(2, "behind", "b");
+  put(3, "beside", "c");
+  const auto inbox = start();
+  ASSERT_TRUE(eventually([&] { return attempts().size() == 3; }));
+  ASSERT_TRUE(committed(1));
+  EXPECT_EQ(attempts(), (std::vector<std::string>{"first", "slow", "beside"}));
+  release("slow");
+  ASSERT_TRUE(committed(4));
+  EXPECT_EQ(attempts().back(), "behind");
+}
+
+TEST_F(InboxTest, WhatIsRefusedBecomesADeadLetterAndTheRestGoesOn) {
+  script["bad"] = {answer(422, "invalid_argument")};
+  put(0, "bad");
+  put(1, "good");
+  const auto inbox = start();
+  ASSERT_TRUE(committed(2));
+  ASSERT_EQ(topics.all_sent().size(), 1u);
+  EXPECT_EQ(topics.all_sent()[0].topic, "soma.commands.dlq");
+  const auto letter = boost::json::parse(topics.all_sent()[0].value);
+  EXPECT_EQ(letter.at("error_type"), "invalid_argument");
+  EXPECT_EQ(letter.at("error_message"), "because");
+  EXPECT_EQ(letter.at("source_offset"), 0);
+  EXPECT_EQ(letter.at("retry_count"), 0);
+}
+
+TEST_F(InboxTest, WithoutATokenOnlyTrustedProducersAreTaken) {
+  put(0, "nobody", "", "");
+  {
+    const auto inbox = start();
+    ASSERT_TRUE(committed(1));
+  }
+  EXPECT_TRUE(attempts().empty());
+  ASSERT_EQ(topics.all_sent().size(), 1u);
+  EXPECT_NE(topics.all_sent()[0].value.find("unauthenticated"), std::string::npos);
+  put(1, "trusted", "", "");
+  const auto inbox = start(true);
+  ASSERT_TRUE(committed(2));
+  EXPECT_EQ(attempts(), std::vector<std::string>{"trusted"});
+}
+
+TEST_F(InboxTest, TransientFailuresAreTriedAgainAndThenBuried) {
+  script["once"] = {answer(503, "unavailable", true)};
+  script["busy"] = {answer(409, "conflict", true)};
+  script["other"] = {answer(409, "conflict")};
+  script["never"] = std::vector<http::Response>(20, answer(503, "model_unavailable"));
+  for (std::uint64_t i = 0; const char* id : {"once", "busy", "other", "never", "last"})
+    put(i++, id);
+  const auto inbox = start();
+  ASSERT_TRUE(committed(5));
+  const auto all = attempts();
+  EXPECT_EQ(std::count(all.begin(), all.end(), "once"), 2);
+  EXPECT_EQ(std::count(all.begin(), all.end(), "busy"), 2);
+  EXPECT_EQ(std::count(all.begin(), all.end(), "other"), 1);
+  EXPECT_EQ(std::count(all.begin(), all.end(), "never"), Inbox::kMaxAttempts);
+  ASSERT_EQ(topics.all_sent().size(), 2u);
+  const auto letter = boost::json::parse(topics.all_sent()[1].value);
+  EXPECT_EQ(letter.at("error_type"), "model_unavailable");
+  EXPECT_EQ(letter.at("retry_count"), Inbox::kMaxAttempts);
+}
+
+TEST_F(InboxTest, TroubleOfTheNodeBuriesNothing) {
+  ready = false;
+  script["patient"] = {answer(503, "unavailable"), answer(503, "unavailable")};
+  put(0, "patient");
+  const auto inbox = start();
+  ASSERT_TRUE(eventually([&] { return attempts().size() == 3; }));
+  ASSERT_TRUE(committed(1));
+  EXPECT_TRUE(topics.all_sent().empty());
+}
+
+TEST_F(InboxTest, ARecordIsNotDoneBeforeItsDeadLetterIsDurable) {
+  topics.send_fails = true;
+  script["bad"] = {answer(401, "unauthenticated")};
+  put(0, "bad");
+  put(1, "good", "other key");
+  const auto inbox = start();
+  ASSERT_TRUE(eventually([&] { return attempts().size() == 2; }));
+  {
+    std::lock_guard lock(topics.mutex);
+    EXPECT_EQ(topics.committed.count(0), 0u);
+    topics.send_fails = false;
+  }
+  ASSERT_TRUE(committed(2));
+  EXPECT_EQ(topics.all_sent().size(), 1u);
+}
+
+TEST_F(InboxTest, OwnEventsOnSharedTopicsArePassedBy) {
+  events::TopicRecord own;
+  own.topic = "slm.requests";
+  own.headers = {
+      {"ce_id", "evt_1"}, {"ce_type", "inference.started"}, {"ce_source", "/soma/inference"}};
+  own.value = "{}";
+  put(own);
+  const auto inbox = start();
+  ASSERT_TRUE(committed(1));
+  EXPECT_TRUE(attempts().empty());
+  EXPECT_TRUE(topics.all_sent().empty());
+}
+
+}  // namespace
+}  // namespace soma::runtime::integration

@@ -1,0 +1,178 @@
+// The publisher over a real journal: everything public once or more, with one id, from its place
+// on.
+#include "runtime/integration/publisher.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "soma/v1/memory.pb.h"
+#include "tests/unit/integration/fakes.h"
+#include "tests/unit/projections/journal.h"
+
+namespace soma::runtime::integration {
+namespace {
+
+using projections::test::eventually;
+using projections::test::Journal;
+using projections::test::TempFolder;
+
+struct PublisherTest : ::testing::Test {
+  PublisherTest() : journal((temp.path() / "log").string(), 2) {}
+
+  void remember(std::uint32_t partition, const std::string& id) {
+    v1::Frame frame;
+    v1::MemoryEvent e;
+    e.mutable_memory_remembered()->mutable_fact()->set_text("fact " + id);
+    journal.event(frame, "acme", "memory", id, "memory.remembered", e.SerializeAsString());
+    journal.event(frame, "acme", "counter", id, "counter.added", "");
+    journal.append(partition, std::move(frame));
+  }
+  std::unique_ptr<Publisher> start() {
+    return std::make_unique<Publisher>(PublisherParts{
+        &journal.log(), catalog.get(), &metrics, "x.", "x.soma.events",
+        [this] {
+          std::lock_guard lock(topics.mutex);
+          return served;
+        },
+        std::make_unique<test::FakeSender>(topics), std::make_unique<test::FakeCursors>(topics)});
+  }
+  bool sent(std::size_t count) {
+    return eventually([&] { return topics.all_sent().size() >= count; });
+  }
+  std::vector<std::string> ids() {
+    std::vector<std::string> out;
+    for (const auto& r : topics.all_sent())
+      for (const auto& [name, value] : r.headers)
+        if (name == "ce_id") out.push_back(value);
+    return out;
+  }
+
+  TempFolder temp;
+  Journal journal;
+  std::unique_ptr<actors::Catalog> catalog = actors::standard_catalog();
+  Metrics metrics;
+  test::Topics topics;
+  std::vector<PartitionId> served{PartitionId{0}, PartitionId{1}};
+};
+
+TEST_F(PublisherTest, PublishesWhatWasThereAndWhatComes) {
+  remember(0, "a");
+  const auto publisher = start();
+  ASSERT_TRUE(sent(1));
+  remember(1, "b");
+  ASSERT_TRUE(sent(2));
+  const auto record = topics.all_sent().front();
+  EXPECT_EQ(record.topic, "x.memory.events");
+  EXPECT_EQ(record.key, "acme/memory/a");
+  const std::map<std::string, std::string> headers(record.headers.begin(), record.headers.end());
+  EXPECT_EQ(headers.at("ce_id"), "evt_a_1");
+  EXPECT_EQ(headers.at("ce_type"), "memory.remembered");
+  EXPECT_EQ(headers.at("ce_source"), "/soma/memory");
+  EXPECT_EQ(headers.at("ce_subject"), "acme/memory/a");
+  EXPECT_EQ(headers.at("ce_somatenant"), "acme");
+  EXPECT_EQ(headers.at("ce_somaposition"), "0/1");
+  EXPECT_EQ(headers.at("ce_time"), "2023-11-14T22:13:20.001Z");
+  EXPECT_EQ(headers.at("ce_correlationid"), "req-1");
+  EXPECT_NE(record.value.find("fact a"), std::string::npos);
+}
+
+TEST_F(PublisherTest, GoesOnFromItsPlace) {
+  remember(0, "a");
+  {
+    const auto publisher = start();
+    ASSERT_TRUE(sent(1));
+  }
+  remember(0, "b");
+  const auto publisher = start();
+  ASSERT_TRUE(sent(2));
+  EXPECT_EQ(ids(), (std::vector<std::string>{"evt_a_1", "evt_b_1"}));
+}
+
+TEST_F(PublisherTest, WithoutItsPlaceItRepeatsUnderTheSameIds) {
+  remember(0, "a");
+  topics.store_fails = true;
+  {
+    const auto publisher = start();
+    ASSERT_TRUE(sent(1));
+  }
+  topics.store_fails = false;
+  const auto publisher = start();
+  ASSERT_TRUE(sent(2));
+  EXPECT_EQ(ids(), (std::vector<std::string>{"evt_a_1", "evt_a_1"}));
+}
+
+TEST_F(PublisherTest, AFailedSendIsSentAgainBeforeWhatFollows) {
+  topics.send_fails = true;
+  remember(0, "a");
+  const auto publisher = start();
+  ASSERT_TRUE(eventually([&] { return !publisher->problem().empty(); }));
+  remember(0, "b");
+  {
+    std::lock_guard lock(topics.mutex);
+    EXPECT_TRUE(topics.cursors.empty()) << "a place before its records";
+    topics.send_fails = false;
+  }
+  ASSERT_TRUE(sent(2));
+  EXPECT_EQ(ids(), (std::vector<std::string>{"evt_a_1", "evt_b_1"}));
+  EXPECT_TRUE(eventually([&] { return publisher->problem().empty(); }));
+}
+
+TEST_F(PublisherTest, LeavesPartitionsThatOthersServe) {
+  served = {PartitionId{1}};
+  remember(0, "a");
+  remember(1, "b");
+  const auto publisher = start();
+  ASSERT_TRUE(sent(1));
+  EXPECT_EQ(ids(), std::vector<std::string>{"evt_b_1"});
+  {
+    std::lock_guard lock(topics.mutex);
+    served.push_back(PartitionId{0});
+  }
+  ASSERT_TRUE(sent(2));
+  EXPECT_EQ(ids().back(), "evt_a_1");
+}
+
+TEST_F(PublisherTest, VoidFramesAreNotPublished) {
+  remember(0, "a");
+  v1::Frame frame;  // as a zombie leaves it: it does not follow the last one
+  v1::MemoryEvent e;
+  e.mutable_memory_remembered();
+  journal.event(frame, "acme", "memory", "void", "memory.remembered", e.SerializeAsString());
+  frame.set_format(1);
+  frame.set_epoch(1);
+  frame.set_number(7);
+  frame.set_previous_hash(std::string(32, '\0'));
+  events::test::append_wait(journal.log(), PartitionId{0}, events::encode_frame(frame));
+  remember(0, "b");
+  const auto publisher = start();
+  ASSERT_TRUE(sent(2));
+  EXPECT_EQ(ids(), (std::vector<std::string>{"evt_a_1", "evt_b_1"}));
+}
+
+TEST_F(PublisherTest, APlaceOfAnotherJournalIsNotUsed) {
+  remember(0, "a");
+  topics.cursors[0] = {Offset{2}, "v1 1 1 " + std::string(64, 'a') + " 1 " + std::string(64, 'b')};
+  const auto publisher = start();
+  ASSERT_TRUE(sent(1));
+  EXPECT_EQ(ids(), std::vector<std::string>{"evt_a_1"});
+}
+
+TEST(PublisherNote, ReadsBackAsItWasAndRefusesOthers) {
+  events::Bookmark mark;
+  mark.next = Offset{9};
+  mark.fence = events::Fence(Epoch{3}, FrameNumber{4}, std::string(32, '\x5a'));
+  mark.last = Offset{8};
+  mark.last_hash = std::string(32, '\xa5');
+  const std::string note = note_of(mark);
+  const auto back = mark_of({Offset{9}, note});
+  ASSERT_TRUE(back);
+  EXPECT_EQ(note_of(*back), note);
+  EXPECT_EQ(back->next, mark.next);
+  for (const auto& bad : std::vector<std::string>{
+           "", "v1", "v2" + note.substr(2), note.substr(0, note.size() - 2), "v1 1 1 zz 1 zz"})
+    EXPECT_FALSE(mark_of({Offset{9}, bad})) << bad;
+}
+
+}  // namespace
+}  // namespace soma::runtime::integration
