@@ -89,7 +89,8 @@ def objects(w):
     w.ok("PUT", "/v1/users/zoe", {"capabilities": []}, headers=mine)
     actors = w.ok("GET", "/v1/actors?limit=200", headers=mine).json["items"]
     check(any(a.get("id") == session for a in actors), f"no actor {session}")
-    return {"/v1/sessions/": session, "/v1/approvals/": approval, "/v1/requests/": request["request_id"],
+    event = w.ok("GET", f"/v1/sessions/{session}/events?limit=1", headers=mine).json["items"][0]["event_id"]
+    return {"/v1/audit/proof/": event, "/v1/sessions/": session, "/v1/approvals/": approval, "/v1/requests/": request["request_id"],
             "/memory/": memory, "/v1/decisions/": decision, "/v1/users/": "zoe", "/v1/actors/": session,
             "/v1/admin/effects/": session, "/v1/admin/parked/": session, "/v1/bench/": "ours"}
 
@@ -160,7 +161,7 @@ def another_tenants_is_a_missing_one(w):
         rival = token(w, "rival", capability)
         answers = []
         for name in (theirs, none):
-            at = re.sub(r"\{(id|tenant)\}", name, path).replace("{type}", "session")
+            at = re.sub(r"\{(id|tenant|event_id)\}", name, path).replace("{type}", "session")
             status, body = call(w, method, at, rival, BODIES.get((method, path)))
             answers.append((status, body.replace(name, "ID")))
         if (method, path) in MAKES:  # the rival's own, new
