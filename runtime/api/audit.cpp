@@ -129,11 +129,11 @@ class Scan {
       for (const auto& frame : *frames) {
         if (show(frame)) return true;
         fence.admit(*frame.frame, frame.hash);
+        scanned_ += frame.frame->ByteSizeLong();
         place_.offset = frame.position.offset.value + 1;
         place_.shown = 0;
         remember(fence);
       }
-      scanned_ += kBatchBytes;
       place_.offset = reader.next_offset().value;
       remember(reader.fence());
       if (scanned_ >= kScanBytes) return true;
