@@ -134,12 +134,14 @@ bool type_is(const json::value& v, std::string_view name) {
   return name == "null" && v.is_null();
 }
 
-// As much of JSON Schema as the schemas use; what is wrong, or "".
-std::string against(const json::value& v, const json::object& s, const json::object& components) {
+// As much of JSON Schema as the schemas use; what is wrong, or "". `part`: of an allOf, whose other
+// parts describe other members.
+std::string against(const json::value& v, const json::object& s, const json::object& components,
+                    bool part = false) {
   const auto& schema = resolved(s, components);
   if (const auto* all = schema.if_contains("allOf"))
-    for (const auto& part : all->get_array())
-      if (auto bad = against(v, part.get_object(), components); !bad.empty()) return bad;
+    for (const auto& one : all->get_array())
+      if (auto bad = against(v, one.get_object(), components, true); !bad.empty()) return bad;
   if (const auto* type = schema.if_contains("type")) {
     bool fits = false;
     if (type->is_string()) fits = type_is(v, std::string_view(type->get_string()));
@@ -155,7 +157,8 @@ std::string against(const json::value& v, const json::object& s, const json::obj
   const auto& properties = schema.at("properties").get_object();
   for (const auto& [name, member] : v.get_object()) {
     const auto* described = properties.if_contains(name);
-    if (!described && !s.contains("allOf") && schema.contains("required") && properties.size() > 3)
+    if (!described && !part && !s.contains("allOf") && schema.contains("required") &&
+        properties.size() > 3)
       return std::string(name) + " is not described";
     if (described)
       if (auto bad = against(member, described->get_object(), components); !bad.empty())
