@@ -11,7 +11,7 @@ namespace soma::runtime {
 namespace {
 
 struct State {
-  const HttpCall* call;
+  const BlockingCall* call;
   HttpReply reply;
   CURL* curl;
 };
@@ -45,7 +45,7 @@ int on_progress(void* self, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
 
 }  // namespace
 
-Result<HttpReply> http_call(const HttpCall& call) {
+Result<HttpReply> http_call(const BlockingCall& call) {
   std::unique_ptr<CURL, decltype(&curl_easy_cleanup)> curl(curl_easy_init(), curl_easy_cleanup);
   State state{&call, {}, curl.get()};
   curl_slist* list = nullptr;

@@ -17,7 +17,7 @@ struct HttpReply {
   std::map<std::string, std::string> headers;  // names in lower case
 };
 
-struct HttpCall {
+struct BlockingCall {
   std::string method = "GET";
   std::string url;
   std::vector<std::string> headers;  // "Name: value"
@@ -29,6 +29,6 @@ struct HttpCall {
 };
 
 // kUnavailable when the server cannot be reached. Not for the hot path: one connection a call.
-Result<HttpReply> http_call(const HttpCall& call);
+Result<HttpReply> http_call(const BlockingCall& call);
 
 }  // namespace soma::runtime

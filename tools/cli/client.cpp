@@ -100,7 +100,7 @@ Result<std::string> Context::fetch(const std::string& method, const std::string&
                                    const json::value& body) const {
   auto base = url();
   if (!base) return tl::unexpected(base.error());
-  runtime::HttpCall c;
+  runtime::BlockingCall c;
   c.method = method;
   c.url = *base + path;
   c.headers = headers_for(*this);
@@ -160,7 +160,7 @@ Status Context::follow(const std::string& path,
                        const std::string& last_event_id) const {
   auto base = url();
   if (!base) return tl::unexpected(base.error());
-  runtime::HttpCall c;
+  runtime::BlockingCall c;
   c.url = *base + path;
   c.headers = headers_for(*this);
   c.on_idle = on_idle;
