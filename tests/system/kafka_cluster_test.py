@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Three nodes share the partitions of one real broker: killed, frozen and thawed, restarted one by one under load.
 
-usage: kafka_cluster_test.py [--seconds N]. N is how long each phase loads the cluster.
+usage: kafka_cluster_test.py [--requests N]. N are acknowledged before each fault and after it.
 """
 
 import argparse
@@ -43,18 +43,20 @@ class Cluster:
     def urls(self, but=None):
         return [node.url for name, node in self.nodes.items() if name != but]
 
-    def owners(self):
+    def owners(self, but=None):
         """Partitions by the node that serves them, as each says of itself."""
         found = {}
         for name, node in self.nodes.items():
+            if name == but:
+                continue
             answer = Client(node.url).call("GET", "/v1/admin/status")
             found[name] = {p["partition"] for p in answer.json["partitions"] if p["serving"]} if answer.status == 200 else set()
         return found
 
-    def wait_spread(self, seconds=40):
+    def wait_spread(self, seconds=40, but=None):
         def spread():
             try:
-                sets = list(self.owners().values())
+                sets = list(self.owners(but).values())
             except harness.BROKEN:
                 return False
             return sum(map(len, sets)) == PARTITIONS and set().union(*sets) == set(range(PARTITIONS)) and all(sets)
@@ -85,8 +87,8 @@ def replay(load, url, requests):
 
 def run():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--seconds", type=float, default=3)
-    seconds = parser.parse_args().seconds
+    parser.add_argument("--requests", type=int, default=150)
+    requests = parser.parse_args().requests
     with harness.Brokers() as brokers, harness.Upstream() as upstream, harness.Folder() as folder:
         cluster = Cluster(folder, (*upstream.flags, "--kafka", brokers.bootstrap, "--postgres", harness.NO_POSTGRES))
         cluster.start("a").wait_ready(60)
@@ -96,35 +98,37 @@ def run():
         load = Workload(folder.path + "/acknowledged.log", clients=6, patience_s=PATIENCE_S, timeout_s=5)
 
         load.start(*cluster.urls())
-        time.sleep(seconds)
+        load.advance(requests)
         cluster.nodes["c"].kill()
-        time.sleep(seconds + 8)
+        cluster.wait_spread(but="c")
+        load.advance(requests)
         killed_s = load.longest_s
         settle(load, cluster, but="c")
         cluster.start("c").wait_ready(60)
         cluster.wait_spread()
 
         load.start(*cluster.urls())
-        time.sleep(seconds)
+        load.advance(requests)
         os.kill(cluster.nodes["b"].pid, signal.SIGSTOP)  # a zombie: its frames may still come
-        time.sleep(seconds + 8)
+        cluster.wait_spread(but="b")
+        load.advance(requests)
         os.kill(cluster.nodes["b"].pid, signal.SIGCONT)
         replay(load, cluster.nodes["b"].url, load.acked[-20:])  # shows nothing old
-        time.sleep(seconds)
+        load.advance(requests)
         frozen_s = load.longest_s
         settle(load, cluster)
         check(cluster.nodes["b"].process.poll() is None, "the thawed node ended")
         cluster.wait_spread()
 
         load.start(*cluster.urls())
-        time.sleep(seconds)
+        load.advance(requests)
         restarts = []
         for name in NAMES:
             code, took_s = cluster.nodes[name].terminate()
             check(code == 0, f"SIGTERM gave exit {code}")
             restarts.append(took_s)
             cluster.start(name).wait_ready(60)
-        time.sleep(seconds)
+        load.advance(requests)
         check(not load.open, f"{len(load.open)} requests failed in spite of retries")
         rolling_s = load.longest_s
         settle(load, cluster)

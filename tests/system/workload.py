@@ -9,7 +9,7 @@ import random
 import threading
 import time
 
-from harness import BROKEN, Client, check
+from harness import BROKEN, Client, check, wait_until
 
 KINDS = ("session", "message", "remember", "remember", "settings", "infer", "session")
 
@@ -110,6 +110,11 @@ class Workload:
                          for _ in range(self.clients)]
         for thread in self._threads:
             thread.start()
+
+    def advance(self, requests, seconds=120):
+        """Waits until so many more requests have been acknowledged."""
+        until = len(self.acked) + requests
+        wait_until(f"{requests} more acknowledged", seconds, lambda: self.problems or len(self.acked) >= until)
 
     def stop(self):
         self._stop.set()
