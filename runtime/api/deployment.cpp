@@ -29,6 +29,7 @@ void Deployment::take(const std::string& recorded, bool newer) {
   if (!newer && followed_) return;
   followed_ = followed_ || newer;
   mode_ = actors::stricter_mode(setting_, recorded);
+  production_ = mode_ == "production";
   changed_(mode_);
 }
 

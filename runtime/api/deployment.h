@@ -1,6 +1,7 @@
 // The deployment mode that the server runs in now.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <mutex>
 #include <string>
@@ -17,6 +18,7 @@ class Deployment {
   // `changed` is called with each mode that comes into force, one at a time; it must not block.
   Deployment(std::string setting, std::function<void(const std::string&)> changed);
   std::string mode() const;
+  bool production() const { return production_; }  // exactly that mode
   const std::string& setting() const { return setting_; }
   void follow(const events::ValidFrame& frame);             // for HostParts::observers
   void load(Host& host, std::function<void(Status)> done);  // what was recorded before this start
@@ -28,6 +30,7 @@ class Deployment {
   const std::function<void(const std::string&)> changed_;
   mutable std::mutex mutex_;
   std::string mode_ = "production";
+  std::atomic<bool> production_{true};
   bool followed_ = false;  // a frame has told more than the actor's state when it was read
 };
 

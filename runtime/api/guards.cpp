@@ -7,11 +7,8 @@
 
 namespace soma::runtime::api {
 
-Guards::Guards(const std::string& mode, bool at_start,
-               std::function<void(const std::string&)> changed)
-    : kill_switch(at_start),
-      deployment(mode, [this](const std::string& m) { mode_changed(m); }),
-      changed_(std::move(changed)) {}
+Guards::Guards(const std::string& mode, bool at_start)
+    : kill_switch(at_start), deployment(mode, [this](const std::string& m) { mode_changed(m); }) {}
 
 Status Guards::open(security::AuthOptions options, security::TrustedKeys configured,
                     security::TrustedKeys developer) {
@@ -61,7 +58,6 @@ void Guards::mode_changed(const std::string& mode) {
   log_info("mode", {{"mode", mode}});
   authenticator->set_mode(mode);
   constitutions->set_mode(mode);
-  changed_(mode);
 }
 
 }  // namespace soma::runtime::api

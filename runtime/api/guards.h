@@ -19,10 +19,7 @@ namespace soma::runtime::api {
 // Owned by the node, made before the host and gone after it. Thread-safe.
 class Guards {
  public:
-  // `mode` and `kill_switch` are settings; `changed` is called with each mode that comes into
-  // force, after the guards follow it.
-  Guards(const std::string& mode, bool kill_switch,
-         std::function<void(const std::string&)> changed);
+  Guards(const std::string& mode, bool kill_switch);  // settings
   // `configured` keys may sign constitutions in every mode, `developer` ones in developer modes.
   // The options' mode is set here. kInvalidArgument names the setting at fault.
   Status open(security::AuthOptions options, security::TrustedKeys configured,
@@ -44,7 +41,6 @@ class Guards {
 
  private:
   void mode_changed(const std::string& mode);
-  const std::function<void(const std::string&)> changed_;
 };
 
 }  // namespace soma::runtime::api

@@ -32,9 +32,7 @@ Connection::Connection(Worker& worker, asio::ip::tcp::socket socket)
   if (!error) remote_ = peer.address().to_string();
 }
 
-Policy Connection::policy() const {
-  return {core_.options, core_.router, core_.auth, core_.refuse_unknown_fields.load()};
-}
+Policy Connection::policy() const { return {core_.options, core_.router, core_.auth}; }
 
 void Connection::set_size_deadline(std::chrono::milliseconds wait, std::size_t bytes) {
   set_deadline(wait + std::chrono::milliseconds(bytes * 1000 / kMinBytesPerSecond));

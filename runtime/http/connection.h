@@ -32,17 +32,13 @@ struct Core {
   ServerOptions options;
   const Router& router;
   AuthHook auth;
-  std::atomic<bool> refuse_unknown_fields;
   std::atomic<bool> draining{false};
   std::atomic<std::size_t> connections{0};
   Gauge connection_gauge;
   Counter refused_connections;
 
   Core(ServerOptions o, const Router& r, AuthHook a)
-      : options(std::move(o)),
-        router(r),
-        auth(std::move(a)),
-        refuse_unknown_fields(options.refuse_unknown_fields) {}
+      : options(std::move(o)), router(r), auth(std::move(a)) {}
 };
 
 // One io thread's world: its connections, clock tick and metric handles. Touched by that thread

@@ -141,10 +141,15 @@ std::optional<Response> check_caller(const Policy& policy, const Prepared& prepa
   return {};
 }
 
+bool refuses_unknown_fields(const ServerOptions& options) {
+  return options.refuse_unknown_fields && options.refuse_unknown_fields();
+}
+
 std::optional<Response> check_query(const Policy& policy, const std::string& raw, Prepared& out) {
   auto query = parse_query(raw);
   if (!query) return refuse(Code::kMalformed, "the query string cannot be decoded");
-  const auto errors = validate_query(out.route->query, *query, policy.refuse_unknown_fields);
+  const auto errors =
+      validate_query(out.route->query, *query, refuses_unknown_fields(policy.options));
   if (!errors.empty())
     return problem(
         Error{Code::kInvalidArgument, "query." + errors[0].loc.back() + " " + errors[0].msg, {}},
@@ -282,7 +287,8 @@ std::optional<Response> take_body(const Policy& policy, const Prepared& prepared
     if (!json) return problem(json.error());
     request.json = std::move(*json);
   }
-  const auto errors = validate(*route.request, request.json, policy.refuse_unknown_fields);
+  const auto errors =
+      validate(*route.request, request.json, refuses_unknown_fields(policy.options));
   if (errors.empty()) return {};
   std::string where;
   for (const auto& part : errors[0].loc) (where += where.empty() ? "" : ".") += part;

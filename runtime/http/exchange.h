@@ -35,7 +35,6 @@ struct Policy {
   const ServerOptions& options;
   const Router& router;
   const AuthHook& auth;
-  bool refuse_unknown_fields = false;
 };
 
 // Every check that needs no body: form, limits, route, caller, tenant, capability, query, media

@@ -31,7 +31,7 @@ class FunctionSink final : public Responder::Sink {
 }  // namespace
 
 void InProcess::call(Head head, std::string body, std::function<void(Response)> done) const {
-  const Policy policy{options_, router_, auth_, options_.refuse_unknown_fields};
+  const Policy policy{options_, router_, auth_};
   Prepared prepared = prepare(policy, std::move(head));
   if (prepared.early) return done(std::move(*prepared.early));
   if (auto refused = take_body(policy, prepared, std::move(body))) return done(std::move(*refused));

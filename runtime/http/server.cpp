@@ -208,7 +208,6 @@ std::string Server::url() const {
   return "http://" + impl_->host + ":" + std::to_string(impl_->port);
 }
 std::size_t Server::connections() const { return impl_->core->connections.load(); }
-void Server::set_refuse_unknown_fields(bool refuse) { impl_->core->refuse_unknown_fields = refuse; }
 
 void Server::stop(int drain_ms) {
   if (std::exchange(impl_->stopped, true)) return;

@@ -37,8 +37,8 @@ struct ServerOptions {
   std::chrono::milliseconds idle_timeout{60000};   // between requests
   std::chrono::milliseconds write_timeout{30000};  // without progress
   std::chrono::milliseconds stream_keepalive{15000};
-  bool refuse_unknown_fields = false;     // production modes
-  std::vector<std::string> cors_origins;  // exact origins; none: no CORS headers
+  std::function<bool()> refuse_unknown_fields;  // asked for each request; none: they are ignored
+  std::vector<std::string> cors_origins;        // exact origins; none: no CORS headers
   enum class AccessLog : std::uint8_t { kOff, kErrors, kAll } access_log = AccessLog::kErrors;
   std::string service = "soma";  // metric label
   Metrics* metrics = nullptr;    // outlives the server; null: no metrics
@@ -64,7 +64,6 @@ class Server {
   std::uint16_t port() const;
   std::string url() const;  // "http://127.0.0.1:8080"
   std::size_t connections() const;
-  void set_refuse_unknown_fields(bool refuse);
 
   // Stops accepting, lets running requests finish and streams close for at most `drain_ms`, then
   // closes every connection and joins. Not from an io thread. Idempotent.

@@ -5,14 +5,15 @@
 
 namespace soma::runtime {
 
-http::ServerOptions server_options(const config::Config& c, const std::string& service, bool strict,
-                                   Metrics& metrics, security::Tickets& tickets, api::Gate& gate) {
+http::ServerOptions server_options(const config::Config& c, const std::string& service,
+                                   const api::Deployment& deployment, Metrics& metrics,
+                                   security::Tickets& tickets, api::Gate& gate) {
   http::ServerOptions o;
   o.io_threads = static_cast<int>(c.http_threads);
   o.body_limit = c.http_body_limit_bytes;
   o.max_connections = c.http_max_connections;
   o.cors_origins = c.http_cors_origins;
-  o.refuse_unknown_fields = strict;
+  o.refuse_unknown_fields = [&deployment] { return deployment.production(); };
   o.service = service;
   o.metrics = &metrics;
   o.ticket = [&tickets](std::string_view ticket) { return tickets.redeem(ticket); };

@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "runtime/api/deployment.h"
 #include "runtime/api/gate.h"
 #include "runtime/config/config.h"
 #include "runtime/http/in_process.h"
@@ -11,10 +12,10 @@
 
 namespace soma::runtime {
 
-// Without the address. `strict`: unknown fields of a body are refused.
+// Without the address. All that it is given outlives the server.
 http::ServerOptions server_options(const config::Config& config, const std::string& service,
-                                   bool strict, Metrics& metrics, security::Tickets& tickets,
-                                   api::Gate& gate);
+                                   const api::Deployment& deployment, Metrics& metrics,
+                                   security::Tickets& tickets, api::Gate& gate);
 
 // Null on the embedded log, and where kafka.integrators is off. All that it is given outlives it.
 std::unique_ptr<integration::Integration> start_integrators(const config::Config& config,

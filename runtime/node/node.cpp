@@ -355,8 +355,7 @@ class Node {
   }
 
   http::ServerOptions options_of(const std::string& service) {
-    return server_options(c_, service, guards_.deployment.mode() == "production", metrics_,
-                          tickets_, *gate_);
+    return server_options(c_, service, guards_.deployment, metrics_, tickets_, *gate_);
   }
 
   Status listen(const std::string& address, const std::string& service, const http::Router& router,
@@ -382,11 +381,6 @@ class Node {
     return fail(Code::kUnavailable, "the partitions did not come up within 30 s");
   }
 
-  void mode_changed(const std::string& mode) {
-    for (auto* server : {&gateway_, &memory_server_})
-      if (*server) (*server)->set_refuse_unknown_fields(mode == "production");
-  }
-
   const Config& c_;
   const bool clustered_;
   Metrics metrics_;
@@ -396,8 +390,7 @@ class Node {
   Deadlines deadlines_{*clock_};
   std::unique_ptr<events::Log> log_;
   std::unique_ptr<StateStore> store_;
-  api::Guards guards_{c_.mode, c_.kill_switch,
-                      [this](const std::string& mode) { mode_changed(mode); }};
+  api::Guards guards_{c_.mode, c_.kill_switch};
   MemoryIndex memory_;
   TokenHub tokens_;
   std::unique_ptr<SlmClient> slm_;  // the host's effects use it to the end

@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "fixture.h"
+#include "runtime/http/in_process.h"
 
 namespace soma::runtime::http {
 namespace {
@@ -148,14 +149,35 @@ TEST_F(ServerTest, BodiesAreCheckedBeforeTheHandler) {
 }
 
 TEST_F(ServerTest, UnknownFieldsAreRefusedWhenTold) {
+  std::atomic<bool> refuse{false};
+  options.refuse_unknown_fields = [&refuse] { return refuse.load(); };
   RawClient client(start());
   const std::string body = R"({"prompt":"hi","colour":1})";
   EXPECT_EQ(client.ask(post("/prompt", body)).status, 200);
-  server->set_refuse_unknown_fields(true);
+  refuse = true;
   const auto r = client.ask(post("/prompt", body));
   EXPECT_EQ(r.status, 422);
   EXPECT_EQ(json(r).at("errors").at(0).at("type"), "extra_forbidden");
   EXPECT_EQ(client.ask(get("/echo?colour=1")).status, 422);
+}
+
+TEST_F(ServerTest, WhatComesInProcessIsJudgedByTheSameRuleAtThatMoment) {
+  bool refuse = false;
+  options.refuse_unknown_fields = [&refuse] { return refuse; };
+  const InProcess door(options, router, toy_auth);
+  const auto ask = [&door] {
+    const std::string body = R"({"prompt":"hi","colour":1})";
+    Head head{"POST", "/prompt", 11, {}, "test"};
+    head.headers.add("Host", "x");
+    head.headers.add("Content-Type", "application/json");
+    head.headers.add("Content-Length", std::to_string(body.size()));
+    int status = 0;
+    door.call(std::move(head), body, [&status](Response r) { status = r.status; });
+    return status;
+  };
+  EXPECT_EQ(ask(), 200);
+  refuse = true;
+  EXPECT_EQ(ask(), 422);
 }
 
 TEST_F(ServerTest, QueryAndIdempotencyKeyAreChecked) {
