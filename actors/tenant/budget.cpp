@@ -2,8 +2,10 @@
 #include "actors/tenant/budget.h"
 
 #include <algorithm>
-#include <cstdio>
+#include <bit>
 #include <set>
+
+#include "schemas/base/times.h"
 
 namespace soma::actors {
 
@@ -11,7 +13,7 @@ namespace {
 
 constexpr std::int64_t kDay = 86'400;  // seconds
 constexpr std::int64_t kMaxLimit = 1'000'000'000'000'000;
-constexpr int kPruneAbove = 256;  // counters; fewer are not worth looking through
+constexpr int kPruneFrom = 256;  // counters; fewer are not worth looking through
 
 bool one_of(const std::string& text, std::initializer_list<const char*> allowed) {
   return std::any_of(allowed.begin(), allowed.end(), [&](const char* a) { return text == a; });
@@ -79,16 +81,27 @@ Status bad(int index, const char* field, const char* what) {
   return fail(Code::kInvalidArgument, path + " " + what, "body." + path);
 }
 
+template <typename Usage>
+bool is_over(const Usage& usage, std::int64_t now_ms) {
+  return usage.window_end_ms() > 0 && usage.window_end_ms() <= now_ms;
+}
+
+template <typename Counted>
+bool all_known(const v1::TenantState& state, const Counted& counted) {
+  return std::all_of(counted.begin(), counted.end(),
+                     [&](const auto& c) { return state.usage().contains(c.counter()); });
+}
+
+// Each time their number has doubled, so that a reservation need not look through all of them.
+bool is_time_to_prune(int counters) {
+  return counters >= kMaxCounters ||
+         (counters >= kPruneFrom && std::has_single_bit(static_cast<unsigned>(counters)));
+}
+
 void prune(v1::TenantState& state, std::int64_t now_ms) {
-  if (state.usage_size() <= kPruneAbove) return;
   auto& usage = *state.mutable_usage();
-  for (auto it = usage.begin(); it != usage.end();) {
-    const bool over = it->second.window_end_ms() > 0 && it->second.window_end_ms() <= now_ms;
-    if (over)
-      it = usage.erase(it);
-    else
-      ++it;
-  }
+  for (auto it = usage.begin(); it != usage.end();)
+    it = is_over(it->second, now_ms) ? usage.erase(it) : std::next(it);
 }
 
 }  // namespace
@@ -203,8 +216,25 @@ std::optional<v1::BudgetShortage> session_shortage(const v1::TenantSettings& set
   return {};
 }
 
+std::optional<v1::BudgetShortage> counter_shortage(const v1::TenantState& state,
+                                                   const std::vector<v1::CountedUsage>& wanted,
+                                                   std::int64_t now_ms) {
+  if (state.usage_size() < kMaxCounters || all_known(state, wanted)) return {};
+  const auto live = std::count_if(state.usage().begin(), state.usage().end(),
+                                  [&](const auto& u) { return !is_over(u.second, now_ms); });
+  if (live < kMaxCounters) return {};
+  v1::BudgetShortage s;
+  s.set_scope("tenant");
+  s.set_unit("counters");
+  s.set_window("total");
+  s.set_limit(kMaxCounters);
+  s.set_wanted(1);
+  return s;
+}
+
 void take_counters(v1::TenantState& state, const v1::Reservation& reservation) {
-  prune(state, reservation.at_ms());
+  if (is_time_to_prune(state.usage_size()) && !all_known(state, reservation.counted()))
+    prune(state, reservation.at_ms());
   for (const auto& c : reservation.counted()) {
     auto& usage = (*state.mutable_usage())[c.counter()];
     if (usage.window_start_ms() != c.window_start_ms()) usage.Clear();
@@ -236,15 +266,7 @@ std::string shortage_text(const v1::BudgetShortage& s) {
                     std::to_string(s.remaining()) + " left and " + std::to_string(s.wanted()) +
                     " may be needed";
   if (s.resets_ms() == 0) return out + "; it does not reset by itself";
-  const std::int64_t day = floor_div(s.resets_ms() / 1000, kDay);
-  const std::int64_t second = s.resets_ms() / 1000 - day * kDay;
-  const std::int64_t month = month_of_day(day);
-  char text[48];
-  std::snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02dZ", static_cast<int>(month / 12),
-                static_cast<int>(month % 12 + 1), static_cast<int>(day - first_of_month(month) + 1),
-                static_cast<int>(second / 3600), static_cast<int>(second / 60 % 60),
-                static_cast<int>(second % 60));
-  return out + "; it resets at " + text;
+  return out + "; it resets at " + iso_time(s.resets_ms()).erase(19, 4);  // no milliseconds
 }
 
 }  // namespace soma::actors

@@ -44,6 +44,11 @@ std::optional<v1::BudgetShortage> session_shortage(const v1::TenantSettings& set
                                                    std::int64_t used_requests,
                                                    std::int64_t wanted_tokens);
 
+// No room for a counter that is not there yet, beside those whose window is not over.
+std::optional<v1::BudgetShortage> counter_shortage(const v1::TenantState& state,
+                                                   const std::vector<v1::CountedUsage>& wanted,
+                                                   std::int64_t now_ms);
+
 // Counters of a reservation: taken, then settled with what was used, or given back with nothing.
 void take_counters(v1::TenantState& state, const v1::Reservation& reservation);
 void settle_counters(v1::TenantState& state, const v1::Reservation& reservation,

@@ -140,14 +140,12 @@ Result<Decided> reserve(const v1::TenantState& state, const v1::ReserveBudget& c
   Decided d;
   *d.reply.mutable_settings() = effective_settings(state);
   if (state.reservations().contains(command.reservation_id())) return d;
-  if (state.usage_size() >= kMaxCounters)
-    return fail(
-        Code::kConflict,
-        "50000 budgets are being counted, the most there may be; take fewer rules per user");
   const v1::TenantSettings& settings = d.reply.settings();
   const std::int64_t left =
       settings.budgets_tokens() - state.spent_tokens() - state.reserved_tokens();
   BudgetWeighed weighed = weigh_budget(state, settings, command, context.now_ms());
+  if (!weighed.shortage)
+    weighed.shortage = counter_shortage(state, weighed.counted, context.now_ms());
   if (command.tokens() > left) weighed.shortage = shortage_in_all(settings, left, command.tokens());
   if (weighed.shortage) {
     auto* refused = d.events.emplace_back().mutable_budget_refused();
@@ -230,10 +228,6 @@ void settings_changed(v1::TenantState& s, const v1::SettingsChanged& e) {
 }  // namespace
 
 ActorKey tenant_key(const std::string& tenant) { return {tenant, "tenant", "settings", tenant}; }
-
-std::string version_tag(const v1::TenantSettings& settings) {
-  return std::to_string(settings.version()) + "-" + settings.hash();
-}
 
 v1::TenantSettings effective_settings(const v1::TenantState& state) {
   if (state.has_settings()) return state.settings();

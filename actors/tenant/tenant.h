@@ -2,6 +2,7 @@
 #pragma once
 
 #include "actors/decider.h"
+#include "actors/version_tag.h"
 #include "soma/v1/tenant.pb.h"
 
 namespace soma::actors {
@@ -24,8 +25,6 @@ struct TenantDecider {
 
 // The tenant's one settings and budget actor.
 ActorKey tenant_key(const std::string& tenant);
-// What names a version of the settings: "VERSION-HASH", the content of its ETag.
-std::string version_tag(const v1::TenantSettings& settings);
 // Settings as they apply: those of the state, or the defaults when none were put.
 v1::TenantSettings effective_settings(const v1::TenantState& state);
 

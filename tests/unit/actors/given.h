@@ -38,6 +38,10 @@ class Given {
     context_.mutable_principal()->set_subject("ana");
   }
 
+  Given& after(const Event& event) {
+    D::evolve(state_, event);
+    return *this;
+  }
   Given& at(std::int64_t now_ms) {
     context_.set_now_ms(now_ms);
     return *this;

@@ -43,6 +43,21 @@ TEST(Budget, EachUserHasItsOwn) {
   tenant.when(reserve("d", 90, "ana")).then({"budget.reserved"});
 }
 
+TEST(Budget, WithoutRoomForACounterATurnIsDeniedAndNotLeftWaiting) {
+  Tenant tenant(kTenant);
+  tenant.when(put(rule("user", "tokens", "hour", 100))).then({"settings.changed"});
+  for (int i = 0; i < kMaxCounters; ++i)
+    tenant.after(message<v1::TenantEvent>(
+        "budget_reserved { reservation { reservation_id: 'r' tokens: 1 at_ms: 1000 counted { "
+        "counter: 'user/tokens/hour//" +
+        std::to_string(i) + "' amount: 1 window_end_ms: 3600000 } } }"));
+  tenant.when(reserve("a", 1, "new")).then({"budget.refused"});
+  EXPECT_EQ(shortage(tenant).unit(), "counters");
+  ASSERT_EQ(tenant.sends().size(), 1u) << "who waits is told";
+  tenant.at(3'600'000).when(reserve("b", 1, "new")).then({"budget.reserved"});
+  EXPECT_EQ(tenant.state().usage_size(), 1) << "counters of the hour before are gone";
+}
+
 TEST(Budget, WhatIsReleasedCountsForNothing) {
   Tenant tenant(kTenant);
   tenant.when(put(rule("tenant", "requests", "total", 1))).then({"settings.changed"});
