@@ -141,10 +141,6 @@ ActorKey identity_key(const std::string& tenant) {
   return {tenant, "identity", "identity", tenant};
 }
 
-std::string version_tag(const v1::User& user) {
-  return std::to_string(user.version()) + "-" + user.hash();
-}
-
 Result<Decided> IdentityDecider::decide(const ActorKey&, const State& s, const Command& c,
                                         const v1::Context& context) {
   switch (c.kind_case()) {

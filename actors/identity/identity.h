@@ -2,6 +2,7 @@
 #pragma once
 
 #include "actors/decider.h"
+#include "actors/version_tag.h"
 #include "soma/v1/identity.pb.h"
 
 namespace soma::actors {
@@ -24,7 +25,5 @@ struct IdentityDecider {
 };
 
 ActorKey identity_key(const std::string& tenant);
-// What names a version of a user: "VERSION-HASH", the content of its ETag.
-std::string version_tag(const v1::User& user);
 
 }  // namespace soma::actors

@@ -38,7 +38,7 @@ std::string hash_of(Versioned v) {
 template <typename Versioned>
 Result<Versioned> next_version(const Versioned& old, Versioned next,
                                const google::protobuf::RepeatedPtrField<std::string>& tags) {
-  if (!tags.empty() && !holds(tags, preference_tag(old)))
+  if (!tags.empty() && !holds(tags, version_tag(old)))
     return fail(Code::kVersionMismatch,
                 "it is at version " + std::to_string(old.version()) +
                     ", which If-Match does not name; read it again",

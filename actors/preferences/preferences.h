@@ -2,6 +2,7 @@
 #pragma once
 
 #include "actors/decider.h"
+#include "actors/version_tag.h"
 #include "soma/v1/preferences.pb.h"
 
 namespace soma::actors {
@@ -27,10 +28,5 @@ inline constexpr const char* kModelRoles[] = {
     "chat", "planning", "code", "embedding", "speech_recognition", "speech_synthesis"};
 
 ActorKey preferences_key(const std::string& tenant);
-// What an ETag names: "VERSION-HASH".
-template <typename Versioned>
-std::string preference_tag(const Versioned& v) {
-  return std::to_string(v.version()) + "-" + v.hash();
-}
 
 }  // namespace soma::actors
