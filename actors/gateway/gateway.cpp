@@ -62,7 +62,7 @@ Result<Decided> set_mode(const v1::GatewayState& s, const v1::SetMode& set,
   for (auto& failed : failing_guardrails(set.mode(), set.facts(), lock_holder(s)))
     *d.reply.add_failed() = std::move(failed);
   if (!d.reply.failed().empty()) return d;
-  if (set.mode() == s.mode() && set.mode() == set.server_mode()) return d;
+  if (set.mode() == s.mode()) return d;
   auto* changed = d.events.emplace_back().mutable_mode_changed();
   changed->set_mode(set.mode());
   changed->set_previous(set.server_mode());

@@ -1,4 +1,5 @@
 // Heads, proofs and bundles of the caller's tenant.
+#include <algorithm>
 #include <boost/json.hpp>
 
 #include "runtime/api/submit.h"
@@ -34,11 +35,14 @@ void heads(const Node& node, const RequestPtr& r, const Responder& responder) {
   node.slow->post([&node, r, responder] {
     auto all = node.audit->heads().of(r->tenant());
     const auto limit = static_cast<std::size_t>(r->query_int("limit", 50));
-    json::array items;  // the newest first
-    for (auto it = all.rbegin(); it != all.rend() && items.size() < limit; ++it)
-      items.push_back(std::move(*it));
-    responder.send(http::json_response(
-        200, json::object{{"items", std::move(items)}, {"next_cursor", nullptr}}));
+    // The newest first; the cursor counts those that are older than what was shown.
+    const auto there = static_cast<std::int64_t>(all.size());
+    auto left = static_cast<std::size_t>(std::min(there, r->query_int("cursor", there)));
+    json::array items;
+    while (left > 0 && items.size() < limit) items.push_back(std::move(all[--left]));
+    const json::value next = left > 0 ? json::value(std::to_string(left)) : json::value(nullptr);
+    responder.send(
+        http::json_response(200, json::object{{"items", std::move(items)}, {"next_cursor", next}}));
   });
 }
 
@@ -78,13 +82,14 @@ void export_bundle(const Node& node, const RequestPtr& r, const Responder& respo
 }  // namespace
 
 void register_audit_proofs(http::Router& router, const Node& node) {
-  router.add({.method = "GET",
-              .pattern = "/v1/audit/head",
-              .capability = "audit:read",
-              .summary = "Signed heads of the tenant's records, the newest first",
-              .tag = "audit",
-              .query = {limit_field()}},
-             [&node](auto r, auto responder) { heads(node, r, responder); });
+  router.add(
+      {.method = "GET",
+       .pattern = "/v1/audit/head",
+       .capability = "audit:read",
+       .summary = "Signed heads of the tenant's records, the newest first",
+       .tag = "audit",
+       .query = {limit_field(), {.name = "cursor", .type = http::FieldType::kInt, .min = 0}}},
+      [&node](auto r, auto responder) { heads(node, r, responder); });
   router.add({.method = "POST",
               .pattern = "/v1/audit/head",
               .capability = "audit:read",

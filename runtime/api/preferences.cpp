@@ -44,7 +44,7 @@ http::Response shown(const std::string& tenant, const v1::ModelProfile& p) {
   out["version"] = p.version();
   out["hash"] = p.hash();
   auto response = http::json_response(200, out);
-  response.header("ETag", "\"" + actors::preference_tag(p) + "\"");
+  response.header("ETag", "\"" + actors::version_tag(p) + "\"");
   return response;
 }
 
@@ -76,7 +76,7 @@ http::Response shown(const std::string& tenant, const v1::NotificationPreference
   out["version"] = p.version();
   out["hash"] = p.hash();
   auto response = http::json_response(200, out);
-  response.header("ETag", "\"" + actors::preference_tag(p) + "\"");
+  response.header("ETag", "\"" + actors::version_tag(p) + "\"");
   return response;
 }
 
@@ -132,7 +132,12 @@ void put_profile(const Node& node, const RequestPtr& r, const Responder& respond
   if (!own_tenant(r, responder)) return;
   v1::PreferencesCommand command;
   auto* profile = command.mutable_put_model_profile()->mutable_profile();
-  const std::string name = text_member(r->json, "name");
+  const std::string named = r->query_value("name").value_or("");
+  const std::string name =
+      text_member(r->json, "name").empty() ? named : text_member(r->json, "name");
+  if (!named.empty() && name != named)
+    return responder.send(
+        http::field_error({"body", "name"}, "must be the name of the query", "mismatch"));
   profile->set_name(name.empty() ? "default" : name);
   for (const char* role : actors::kModelRoles) {
     const auto* v = r->json.get_object().if_contains(role);

@@ -1,4 +1,4 @@
-// A sliding window by slots; the tenant's first, then the user's.
+// A sliding window by slots; the user's first: what it refuses is not counted for the tenant.
 #include "runtime/api/rate_limiter.h"
 
 #include <algorithm>
@@ -62,15 +62,16 @@ std::optional<Status> RateLimiter::known(const std::string& tenant, const std::s
   const auto it = tenants_.find(tenant);
   if (it == tenants_.end() || !it->second.read) return std::nullopt;
   Tenant& t = it->second;
-  if (const auto ms = t.window.take(t.limits.tenant(), now_ms); ms > 0)
-    return wait(ms, "tenant", t.limits.tenant());
-  if (t.limits.user().requests() <= 0) return Status{};
-  if (t.users.size() >= kMaxUsers && !t.users.contains(user)) {
-    std::erase_if(t.users, [&](const auto& u) { return u.second.idle(now_ms); });
-    if (t.users.size() >= kMaxUsers) return wait(1000, "tenant", t.limits.user());
+  if (t.limits.user().requests() > 0) {
+    if (t.users.size() >= kMaxUsers && !t.users.contains(user)) {
+      std::erase_if(t.users, [&](const auto& u) { return u.second.idle(now_ms); });
+      if (t.users.size() >= kMaxUsers) return wait(1000, "tenant", t.limits.user());
+    }
+    if (const auto ms = t.users[user].take(t.limits.user(), now_ms); ms > 0)
+      return wait(ms, "user", t.limits.user());
   }
-  const auto ms = t.users[user].take(t.limits.user(), now_ms);
-  return ms > 0 ? wait(ms, "user", t.limits.user()) : Status{};
+  const auto ms = t.window.take(t.limits.tenant(), now_ms);
+  return ms > 0 ? wait(ms, "tenant", t.limits.tenant()) : Status{};
 }
 
 void RateLimiter::learn(const std::string& tenant, const v1::TenantSettings& settings, bool read) {
@@ -89,8 +90,16 @@ void RateLimiter::check(Host& host, const std::string& tenant, const std::string
   {
     // There before it is read, so that no frame in between is missed.
     std::lock_guard lock(mutex_);
-    if (tenants_.size() >= kMaxTenants && !tenants_.contains(tenant))
-      tenants_.erase(tenants_.begin());
+    if (tenants_.size() >= kMaxTenants && !tenants_.contains(tenant)) {
+      std::erase_if(tenants_, [&](const auto& t) {
+        const auto& users = t.second.users;
+        return t.second.window.idle(now_ms) &&
+               std::all_of(users.begin(), users.end(),
+                           [&](const auto& u) { return u.second.idle(now_ms); });
+      });
+      if (tenants_.size() >= kMaxTenants)
+        return done(fail(Code::kOverloaded, "10000 tenants are being counted; try again shortly"));
+    }
     tenants_.try_emplace(tenant);
   }
   host.read(actors::tenant_key(tenant), [this, tenant, user, now_ms,

@@ -44,11 +44,14 @@ void read_policy(const json::object& p, v1::PolicySettings& out) {
        [&](double v) { out.set_production_threshold(v); });
 }
 
-void read_rate(const json::object& limits, const char* name, v1::RateLimit* out) {
+// Left unset when there is none, or none of any.
+void read_rate(const json::object& limits, const char* name, v1::RateLimits& out,
+               v1::RateLimit* (v1::RateLimits::*member)()) {
   const auto* limit = part(limits, name);
   if (limit == nullptr || whole(*limit, "requests", 0) == 0) return;
-  out->set_requests(whole(*limit, "requests", 0));
-  out->set_seconds(whole(*limit, "seconds", kDefaultSeconds));
+  auto* rate = (out.*member)();
+  rate->set_requests(whole(*limit, "requests", 0));
+  rate->set_seconds(whole(*limit, "seconds", kDefaultSeconds));
 }
 
 Status read_budgets(const json::array& rules, std::int64_t now_s, v1::TenantSettings& out) {
@@ -88,11 +91,8 @@ Status read_settings(const json::object& body, std::int64_t now_s, v1::TenantSet
   }
   if (const auto* limits = part(body, "rate_limits")) {
     v1::RateLimits given;
-    for (const auto& [name, value] : *limits)
-      if (value.is_object() && value.get_object().if_contains("requests") &&
-          whole(value.get_object(), "requests", 0) != 0)
-        read_rate(*limits, std::string(name).c_str(),
-                  name == "tenant" ? given.mutable_tenant() : given.mutable_user());
+    read_rate(*limits, "tenant", given, &v1::RateLimits::mutable_tenant);
+    read_rate(*limits, "user", given, &v1::RateLimits::mutable_user);
     if (given.ByteSizeLong() > 0) *s.mutable_rate_limits() = std::move(given);
   }
   const auto* budgets = body.if_contains("budgets");

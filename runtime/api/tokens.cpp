@@ -176,21 +176,23 @@ void rotate(const Node& node, const RequestPtr& r, const Responder& responder) {
   note->set_key_id(next->id);
   note->set_retired_key_id(node.authenticator->signing_key_id());
   note->set_at_once(at_once);
-  node.host->submit(
-      make_submission(*r, actors::identity_key(r->tenant()), command, command_id_of(*r)),
-      [&node, responder, at_once, next = std::move(*next)](Result<Accepted> a) {
-        if (!a) return responder.send(problem_of(a.error()));
-        node.worker->post([&node, responder, at_once, next, accepted = *a] {
-          const std::string before = node.authenticator->signing_key_id();
-          if (auto done = node.authenticator->rotate(next, at_once); !done)
-            return responder.fail({Code::kUnavailable, done.error().message, {}});
-          auto response = http::json_response(200, json::object{{"key_id", next.id},
-                                                                {"retired_key_id", before},
-                                                                {"retired_verifies", !at_once}});
-          add_write_headers(response, accepted);
-          responder.send(std::move(response));
-        });
-      });
+  // An id of its own: a retry makes another key, and that one must be told of too.
+  node.host->submit(make_submission(*r, actors::identity_key(r->tenant()), command,
+                                    internal_command_id(r->tenant())),
+                    [&node, responder, at_once, next = std::move(*next)](Result<Accepted> a) {
+                      if (!a) return responder.send(problem_of(a.error()));
+                      node.worker->post([&node, responder, at_once, next, accepted = *a] {
+                        const std::string before = node.authenticator->signing_key_id();
+                        if (auto done = node.authenticator->rotate(next, at_once); !done)
+                          return responder.fail({Code::kUnavailable, done.error().message, {}});
+                        auto response =
+                            http::json_response(200, json::object{{"key_id", next.id},
+                                                                  {"retired_key_id", before},
+                                                                  {"retired_verifies", !at_once}});
+                        add_write_headers(response, accepted);
+                        responder.send(std::move(response));
+                      });
+                    });
 }
 
 }  // namespace

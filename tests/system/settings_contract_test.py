@@ -98,6 +98,9 @@ def requests_are_limited_per_tenant_and_per_user(w):
         w.ok("GET", "/v1/whoami", headers=as_(w, "each", "bob"))
     problem(w.call("GET", "/v1/whoami", headers=as_(w, "each", "bob")), 429, "rate_limited")
     w.ok("GET", "/v1/whoami", headers=as_(w, "each", "carl"))
+    settings(w, "odd", rate_limits={"users": {"requests": 1, "seconds": 60}})  # no such limit: ignored, not another one
+    for _ in range(2):
+        w.ok("GET", "/v1/whoami", headers=as_(w, "odd", "bob"))
     w.ok("GET", "/v1/whoami", headers=as_(w, "acme"))
 
 
@@ -171,6 +174,9 @@ def model_profiles_and_notification_preferences_are_kept(w):
     equal({k: put.json[k] for k in body}, body, "as put")
     equal(w.ok("PUT", path, body, headers=t).json["version"], 1, "the same again is no change")
     problem(w.call("PUT", path, {"chat": {"primary": ""}}, headers=t), 422, loc=["body", "chat", "primary"])
+    equal(w.ok("PUT", path + "?name=fast", {"chat": "small"}, headers=t).json["name"], "fast", "the query names it")
+    equal(w.ok("GET", path, headers=t).json["chat"], body["chat"], "the default is as it was")
+    problem(w.call("PUT", path + "?name=fast", {"name": "slow"}, headers=t), 422, loc=["body", "name"])
     problem(w.call("PUT", path, {"chat": 7}, headers=t), 422)
     problem(w.call("GET", path, headers=as_(w, "rival")), 404)
     path = "/v1/tenants/prefs/notification-preferences"
