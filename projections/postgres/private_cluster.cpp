@@ -232,7 +232,8 @@ class Cluster final : public PrivateCluster {
     ::prctl(PR_SET_PDEATHSIG, SIGINT);  // after setuid, which clears it
     if (::getppid() != parent || ::chdir("/") != 0) ::_exit(127);
     ::close_range(3, ~0U, 0);
-    ::execl(program.c_str(), "postgres", "-D", folder.c_str(), "-k", socket_.c_str(), nullptr);
+    // By its whole path: a bare name it would look for in PATH, where Debian does not put it.
+    ::execl(program.c_str(), program.c_str(), "-D", folder.c_str(), "-k", socket_.c_str(), nullptr);
     ::_exit(127);
   }
 

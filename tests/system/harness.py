@@ -24,6 +24,8 @@ SOMA = os.path.join(BUILD, "tools", "soma")
 UPSTREAM = os.path.join(BUILD, "tests", "support", "scripted_upstream")
 JOURNAL = os.path.join(BUILD, "tests", "system", "journal_commands")
 SHIM = os.path.join(BUILD, "tests", "system", "libsync_recorder.so")
+# Whatever else this machine has in its PATH: a node must not live on it.
+BARE_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 NO_POSTGRES = "postgresql://nobody@127.0.0.1:1/none"  # refused at once: a node without views
 
 
@@ -124,7 +126,7 @@ class Node:
                 [*wrap, SOMA, command, "--data-dir", self.data,
                  *(() if "--listen" in flags else ("--listen", "127.0.0.1:0")),
                  *(() if "--memory-listen" in flags else ("--memory-listen", "off")), *flags],
-                stdout=subprocess.PIPE, stderr=log, env={**os.environ, **(env or {})})
+                stdout=subprocess.PIPE, stderr=log, env={**os.environ, "PATH": BARE_PATH, **(env or {})})
         self.ready_line, self.ready_s, self.ready_cpu_s = None, None, None
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

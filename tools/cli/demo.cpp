@@ -86,6 +86,22 @@ Status wait_for_model(const Context& c) {
                               {}});
 }
 
+// The list comes from PostgreSQL: a node can run a session without it.
+Status wait_for_list(const Context& c, const std::string& session) {
+  Error last{Code::kUnavailable, "the session is not in the list", {}};
+  for (int i = 0; i < 300; ++i) {
+    if (auto listed = c.call("GET", "/v1/sessions")) {
+      for (const auto& item : listed->at("items").as_array())
+        if (text_of(item, "session_id") == session) return {};
+    } else {
+      last = listed.error();
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
+  last.message = "the views did not come up within 30 s: " + last.message;
+  return tl::unexpected(std::move(last));
+}
+
 // The answer, the decision with its reasons, the proof.
 void show_result(const Context& c, const json::value& turn, const TurnView& view,
                  const std::string& id, const json::object& report) {
@@ -142,6 +158,7 @@ int run_demo(const Context& outer, const std::string& prompt) {
   const json::value turn = shown->at("turns").as_array().at(0);
   if (view.status != "completed")
     return c.fail({Code::kModelUnavailable, "the session ended as " + view.status, {}});
+  if (auto ok = wait_for_list(c, id); !ok) return c.fail(ok.error(), "see `soma doctor`");
   if (!child.stop()) return c.fail({Code::kInternal, "the node did not stop cleanly", {}});
   runtime::VerifyOptions options;
   options.decide_again = true;

@@ -14,7 +14,10 @@ using namespace std::chrono_literals;
 
 class ClusterTest : public ::testing::Test {
  protected:
-  void SetUp() override { open(); }
+  void SetUp() override {
+    ::setenv("PATH", "/usr/bin:/bin", 1);  // as on Debian: PostgreSQL's programs are not in it
+    open();
+  }
   void open() {
     cluster_ = PrivateCluster::at(cluster_folder());
     const auto up = cluster_->ensure();
