@@ -27,10 +27,11 @@ std::uint64_t split_of(std::uint64_t leaves) { return std::bit_floor(leaves - 1)
 void Tree::add(Hash leaf) {
   for (std::size_t level = 0;; ++level) {
     if (level == levels_.size()) levels_.emplace_back();
-    auto& nodes = levels_[level];
-    nodes.push_back(std::move(leaf));
-    if (nodes.size() % 2 != 0) return;
-    leaf = node_hash(nodes[nodes.size() - 2], nodes.back());
+    std::string& nodes = levels_[level];
+    nodes += leaf;
+    if (nodes.size() % 64 != 0) return;
+    const auto pair = std::string_view(nodes).substr(nodes.size() - 64);
+    leaf = node_hash(pair.substr(0, 32), pair.substr(32));
   }
 }
 
@@ -38,7 +39,7 @@ Hash Tree::subtree(std::uint64_t from, std::uint64_t to) const {
   const std::uint64_t leaves = to - from;
   if (std::has_single_bit(leaves)) {
     const int level = std::countr_zero(leaves);
-    return levels_[static_cast<std::size_t>(level)][from >> level];
+    return levels_[static_cast<std::size_t>(level)].substr((from >> level) * 32, 32);
   }
   const std::uint64_t middle = from + split_of(leaves);
   return node_hash(subtree(from, middle), subtree(middle, to));

@@ -15,11 +15,11 @@ Hash node_hash(std::string_view left, std::string_view right);
 // Where a tree of `leaves` > 1 splits: the largest power of two below it.
 std::uint64_t split_of(std::uint64_t leaves);
 
-// All nodes, 64 bytes a leaf. Not thread-safe.
+// All nodes, about 64 bytes a leaf. Not thread-safe.
 class Tree {
  public:
   void add(Hash leaf);
-  std::uint64_t size() const { return levels_.empty() ? 0 : levels_[0].size(); }
+  std::uint64_t size() const { return levels_.empty() ? 0 : levels_[0].size() / 32; }
   Hash root() const;  // of no leaf: SHA-256 of nothing
   // Siblings from the leaf up. `index` < size().
   std::vector<Hash> path(std::uint64_t index) const;
@@ -30,7 +30,7 @@ class Tree {
   Hash subtree(std::uint64_t from, std::uint64_t to) const;
   void collect(std::uint64_t index, std::uint64_t from, std::uint64_t to,
                std::vector<Hash>& out) const;
-  std::vector<std::vector<Hash>> levels_;
+  std::vector<std::string> levels_;  // hashes one after the other
 };
 
 // The root that a path leads to; empty when the path is not of this length.

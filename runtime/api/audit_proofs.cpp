@@ -26,8 +26,7 @@ void sign(const Node& node, const RequestPtr& r, const Responder& responder) {
   node.audit->post([&node, r, responder] {
     auto made = node.audit->sign(r->tenant());
     if (!made) return responder.send(problem_of(made.error()));
-    responder.send(
-        http::json_response(200, head_json(made->head, made->jws, node.audit->key().id)));
+    responder.send(http::json_response(200, head_json(made->head, made->jws, made->key_id)));
   });
 }
 
@@ -48,7 +47,9 @@ void heads(const Node& node, const RequestPtr& r, const Responder& responder) {
 
 void prove(const Node& node, const RequestPtr& r, const Responder& responder) {
   node.audit->post([&node, r, responder] {
-    auto proof = audit::prove_event(*node.log, node.audit->key(), r->tenant(), r->param("event_id"),
+    auto key = node.audit->key();
+    if (!key) return responder.send(problem_of(key.error()));
+    auto proof = audit::prove_event(*node.log, *key, r->tenant(), r->param("event_id"),
                                     node.clock->now_ms());
     if (!proof) return responder.send(problem_of(proof.error()));
     responder.send(http::json_response(200, *proof));
@@ -57,12 +58,14 @@ void prove(const Node& node, const RequestPtr& r, const Responder& responder) {
 
 void export_bundle(const Node& node, const RequestPtr& r, const Responder& responder) {
   node.audit->post([&node, r, responder] {
+    auto key = node.audit->key();
+    if (!key) return responder.send(problem_of(key.error()));
     std::vector<std::string> older;
     for (const auto& one : node.audit->heads().of(r->tenant()))
       older.emplace_back(one.at("head").as_string());
     std::string body;
     auto made = audit::write_bundle(
-        *node.log, *node.catalog, node.audit->key(), r->tenant(), older, node.clock->now_ms(),
+        *node.log, *node.catalog, *key, r->tenant(), older, node.clock->now_ms(),
         [&](std::string_view line) -> Status {
           if (body.size() + line.size() > kMostBundle)
             return fail(Code::kTooLarge,

@@ -110,7 +110,10 @@ Result<BundleResult> write_bundle(
   out.line(json::object{{"soma_audit_bundle", 1}, {"tenant", tenant}, {"time_ms", now_ms}});
   out.line(R"({"key":)" + *jwk + "}");
   out.line(json::object{{"schemas", security::base64url_encode(schemas_of(catalog))}});
-  for (const auto& older : older_heads) out.line(json::object{{"older_head", older}});
+  // The same key, the same header. A replaced key's heads cannot be checked with this one.
+  const std::string header = head->substr(0, head->find('.') + 1);
+  for (const auto& older : older_heads)
+    if (older.starts_with(header)) out.line(json::object{{"older_head", older}});
   out.line(json::object{{"head", *head}});
   if (auto ok = write_records(log, *all, out, on_progress); !ok) return tl::unexpected(ok.error());
   auto end = sign_document(key, kEndType, {{"lines", out.lines}, {"sha256", out.digest()}});

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <set>
 
+#include "events/entry_owner.h"
 #include "runtime/audit/records.h"
 #include "runtime/security/key_file.h"
 #include "runtime/telemetry/log.h"
@@ -11,7 +12,7 @@
 
 namespace soma::runtime::audit {
 
-Keeper::Keeper(const events::Log& log, security::Key key, std::string data_dir,
+Keeper::Keeper(const events::Log& log, SigningKey key, std::string data_dir,
                std::int64_t interval_ms, const Clock& clock)
     : log_(log),
       key_(std::move(key)),
@@ -32,6 +33,12 @@ Keeper::~Keeper() {
   if (thread_.joinable()) thread_.join();
 }
 
+std::uint64_t Keeper::TenantTrees::records() const {
+  std::uint64_t sum = 0;
+  for (const auto& tree : trees) sum += tree.size();
+  return sum;
+}
+
 Status Keeper::advance() {
   for (std::uint32_t p = 0; p < readers_.size(); ++p) {
     auto& reader = *readers_[p];
@@ -41,11 +48,9 @@ Status Keeper::advance() {
       if (frames->empty()) break;
       for (const auto& frame : *frames) {
         std::set<std::string> names;
-        for (const auto& e : frame.frame->entries()) {
-          const auto& owner = e.actor().tenant();
-          names.insert(owner.starts_with('$') ? e.context().principal().tenant() : owner);
-        }
-        names.erase("");
+        for (const auto& e : frame.frame->entries())
+          if (const auto& name = events::tenant_of(e); !name.empty() && !name.starts_with('$'))
+            names.insert(name);
         for (const auto& name : names) {
           auto& t = tenants_[name];
           t.trees.resize(readers_.size());
@@ -69,9 +74,12 @@ Result<Keeper::Signed> Keeper::sign_locked(const std::string& tenant, TenantTree
                                    reader.next_offset(), reader.fence().epoch(),
                                    reader.fence().last_number(), reader.fence().head()});
   }
-  auto jws = sign_head(key_, out.head);
+  auto key = key_();
+  if (!key) return tl::unexpected(key.error());
+  auto jws = sign_head(*key, out.head);
   if (!jws) return tl::unexpected(jws.error());
   out.jws = std::move(*jws);
+  out.key_id = key->id;
   if (out.head.records() == t.signed_records) return out;
   if (auto kept = heads_.append(out.head, out.jws); !kept) return tl::unexpected(kept.error());
   t.signed_records = out.head.records();
@@ -99,6 +107,7 @@ void Keeper::run() {
     Status ok = advance();
     for (auto& [tenant, trees] : tenants_) {
       if (!ok) break;
+      if (trees.records() == trees.signed_records) continue;
       if (auto one = sign_locked(tenant, trees); !one) ok = tl::unexpected(one.error());
     }
     if (!ok) log_warn("no audit head was made", {{"reason", ok.error().message}});
@@ -107,10 +116,10 @@ void Keeper::run() {
 
 Result<std::unique_ptr<Keeper>> open_keeper(const events::Log& log, const std::string& data_dir,
                                             std::uint64_t interval_s, const Clock& clock) {
-  auto key = security::load_or_create_key(data_dir + "/keys");
-  if (!key) return tl::unexpected(key.error());
-  return std::make_unique<Keeper>(log, std::move(*key), data_dir,
-                                  static_cast<std::int64_t>(interval_s) * 1000, clock);
+  const auto key = [data_dir] { return security::load_or_create_key(data_dir + "/keys"); };
+  if (auto first = key(); !first) return tl::unexpected(first.error());
+  return std::make_unique<Keeper>(log, key, data_dir, static_cast<std::int64_t>(interval_s) * 1000,
+                                  clock);
 }
 
 }  // namespace soma::runtime::audit

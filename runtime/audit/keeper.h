@@ -2,6 +2,7 @@
 #pragma once
 
 #include <condition_variable>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -24,33 +25,38 @@ class Keeper {
   struct Signed {
     Head head;
     std::string jws;
+    std::string key_id;
   };
+  // Asked each time: keys are rotated while the node runs.
+  using SigningKey = std::function<Result<security::Key>()>;
   // `interval_ms` 0: only when asked.
-  Keeper(const events::Log& log, security::Key key, std::string data_dir, std::int64_t interval_ms,
+  Keeper(const events::Log& log, SigningKey key, std::string data_dir, std::int64_t interval_ms,
          const Clock& clock);
   ~Keeper();
   Keeper(const Keeper&) = delete;
   Keeper& operator=(const Keeper&) = delete;
 
-  // A head of the journal as it is now, kept in the folder unless one of the same records is.
+  // A head of the journal as it is now, kept in the folder unless this process
+  // has kept one of the same records.
   // kNotFound: the tenant has no records. Blocks while it reads.
   Result<Signed> sign(const std::string& tenant);
   // Reads much, after what was posted before it; ends with the keeper.
   void post(std::function<void()> task) { worker_.post(std::move(task)); }
-  const security::Key& key() const { return key_; }
+  Result<security::Key> key() const { return key_(); }
   const HeadFile& heads() const { return heads_; }
 
  private:
   struct TenantTrees {
     std::vector<soma::audit::Frontier> trees;  // by partition
     std::uint64_t signed_records = 0;
+    std::uint64_t records() const;
   };
   Status advance();  // under the lock
   Result<Signed> sign_locked(const std::string& tenant, TenantTrees& t);
   void run();
 
   const events::Log& log_;
-  const security::Key key_;
+  const SigningKey key_;
   const HeadFile heads_;
   const std::int64_t interval_ms_;
   const Clock& clock_;

@@ -14,7 +14,8 @@
 
 namespace soma::runtime::audit {
 
-// All of a tenant's trees at one place of the journal, 64 bytes a record. Reads the whole journal.
+// All of a tenant's trees at one place of the journal, about 64 bytes a record. Reads the whole
+// journal.
 struct Trees {
   std::vector<soma::audit::Tree> trees;  // by partition
   Head head;

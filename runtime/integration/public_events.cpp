@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <boost/json/array.hpp>
 
+#include "events/entry_owner.h"
 #include "schemas/json/json_schema.h"
 #include "schemas/json/json_view.h"
 
@@ -69,10 +70,7 @@ const PublicRow* public_row(std::string_view actor, std::string_view event) {
 void for_each_public(const events::ValidFrame& frame,
                      const std::function<bool(const PublicEvent&)>& take) {
   for (const auto& entry : frame.frame->entries()) {
-    // "$system" and its like own what is of no tenant: then it is the caller's.
-    const bool owned = !entry.actor().tenant().starts_with('$');
-    const std::string& tenant =
-        owned ? entry.actor().tenant() : entry.context().principal().tenant();
+    const std::string& tenant = events::tenant_of(entry);
     if (tenant.empty() || tenant.starts_with('$')) continue;
     for (const auto& event : entry.events()) {
       const auto* row = public_row(entry.actor().type(), event.type());

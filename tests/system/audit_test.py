@@ -176,6 +176,23 @@ def vectors():
     return len(cases["cases"])
 
 
+def rotated(folder, flags):
+    """After a rotation heads, proofs and bundles are the new key's; what the old one signed is left out."""
+    node = folder.node(*flags).wait_ready()
+    client = harness.Client(node.url)
+    new = client.call("POST", "/v1/tokens/rotate", {"at_once": True})
+    check(new.status == 200, new.body)
+    new = new.json["key_id"]
+    check(client.call("POST", "/v1/audit/head").json["key"] == new, "a head signed with the key that was replaced")
+    for _ in range(2):
+        talk(client, 1)
+        report = judge(client.call("POST", "/v1/audit/export").body.encode(), new)
+        check(report["ok"], f"a bundle after a rotation: {report}")
+    check(report["older_heads"] == 1, f"the new key's head is not in its bundle: {report}")
+    node.terminate()
+    check(judge(b"".join(export(folder.data, "demo", os.path.join(folder.path, "rotated.audit"))), new)["ok"], "the folder's bundle")
+
+
 def test():
     with harness.Folder() as folder, harness.Upstream() as upstream:
         flags = (*upstream.flags, "--postgres", harness.NO_POSTGRES)
@@ -211,6 +228,7 @@ def test():
         code, out, _ = soma("audit", "verify", os.path.join(folder.path, "demo.audit"), data=folder.data)
         check(code == 0 and json.loads(out)["ok"], out)
         known = vectors()
+        rotated(folder, flags)
         gate("S13", f"{tried}/{tried} changes and {known} vectors by both verifiers", "all, first bad record exact", True)
 
 

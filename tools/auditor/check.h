@@ -73,7 +73,7 @@ class BundleCheck {
 
   const std::vector<std::string> trusted_, kept_;
   Stage stage_ = Stage::kFirst;
-  std::uint64_t line_ = 0, end_line_ = 0;
+  std::uint64_t line_ = 0;
   PublicKey key_;
   SignedHead head_;
   std::size_t part_ = 0;

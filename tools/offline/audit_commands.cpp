@@ -64,7 +64,7 @@ json::array shown_heads(json::array items) {
 }
 
 int head(const Context& c, const Flags& f) {
-  if (c.node_is_there()) {
+  if (c.node_is_there() && c.kafka.empty()) {
     auto r = f.sign ? c.call("POST", "/v1/audit/head") : c.call("GET", "/v1/audit/head");
     if (!r || f.sign) return c.show(r);
     c.print_list(shown_heads(r->at("items").as_array()), {"time", "records"}, {"head"});
@@ -161,8 +161,9 @@ int export_bundle(const Context& c, const Flags& f) {
   out.close();
   std::error_code error;
   if (code == 0) std::filesystem::rename(part, f.out, error);
-  if (code != 0 || error) std::filesystem::remove(part, error);
-  return code;
+  const bool unnamed = static_cast<bool>(error);
+  if (code != 0 || unnamed) std::filesystem::remove(part, error);
+  return unnamed ? c.fail({Code::kIo, "cannot write " + f.out, {}}, "name another --out") : code;
 }
 
 int verify(const Context& c, const Flags& f) {

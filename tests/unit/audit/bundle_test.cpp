@@ -101,7 +101,8 @@ TEST_F(Bundle, ADroppedRecordIsNamed) {
 }
 
 TEST_F(Bundle, AnOlderHeadMustBeOfAPrefix) {
-  Keeper keeper(*log_, key_, folder_.string(), 0, *clock_);
+  Keeper keeper(
+      *log_, [this] { return Result<security::Key>(key_); }, folder_.string(), 0, *clock_);
   auto older = keeper.sign("demo");
   ASSERT_TRUE(older);
   ASSERT_TRUE(add("later", 1, "later"));
@@ -120,7 +121,8 @@ TEST_F(Bundle, AnOlderHeadMustBeOfAPrefix) {
 }
 
 TEST_F(Bundle, TheKeepersHeadIsThatOfAWholeReadingAndIsKeptOnce) {
-  Keeper keeper(*log_, key_, folder_.string(), 0, *clock_);
+  Keeper keeper(
+      *log_, [this] { return Result<security::Key>(key_); }, folder_.string(), 0, *clock_);
   ASSERT_TRUE(keeper.sign("demo"));
   ASSERT_TRUE(add("later", 1, "later"));
   auto grown = keeper.sign("demo");
