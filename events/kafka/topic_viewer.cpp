@@ -60,16 +60,18 @@ class Viewer final : public TopicViewer {
     if (const auto code = rd_kafka_assign(client_.get(), list.get()))
       return tl::unexpected(kafka::to_error(code, "topic " + topic));
     const auto deadline = Clock::now() + std::chrono::milliseconds(options_.read_timeout_ms);
-    while (Clock::now() < deadline) {
+    bool whole = false;
+    while (!whole && Clock::now() < deadline) {
       const std::unique_ptr<rd_kafka_message_t, void (*)(rd_kafka_message_t*)> m(
           rd_kafka_consumer_poll(client_.get(), 100), rd_kafka_message_destroy);
       if (!m) continue;
-      if (m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) break;
+      whole = m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF;
       if (m->err) continue;
       out.push_back(kafka::record_of(*m));
-      if (out.back().offset.value + 1 >= end) break;
+      whole = out.back().offset.value + 1 >= end;
     }
     rd_kafka_assign(client_.get(), nullptr);
+    if (!whole) return fail(Code::kUnavailable, "topic " + topic + " was not read in time");
     return out;
   }
 

@@ -59,8 +59,8 @@ bool Integration::pause() {
 }
 
 void Integration::run() {
-  const auto up = parts_.metrics->gauge("soma_integration_up",
-                                        "1 while topics of integrators are written and read");
+  const auto up =
+      parts_.metrics->gauge("soma_integration_up", "1 once the topics of integrators are open");
   std::string said;
   for (auto ok = open(); !ok; ok = open()) {
     up.set(0);

@@ -116,6 +116,8 @@ Status Publisher::look_at_served() {
       return tl::unexpected(line.error());
     }
   }
+  for (auto& [partition, line] : lines_)
+    if (!kept.contains(partition)) line.lag.set(0);
   lines_ = std::move(kept);  // another node goes on from what was stored
   return {};
 }

@@ -8,6 +8,7 @@
 
 #include "events/embedded/embedded_log.h"
 #include "events/kafka/kafka_log.h"
+#include "runtime/node/node_id.h"
 #include "runtime/telemetry/log.h"
 
 namespace soma::runtime {
@@ -50,10 +51,7 @@ Status tie_folder(const std::string& data_dir, const std::string& journal) {
                     before.substr(0, before.size() - 1) + ", not to " + journal +
                     "; name another one with --data-dir",
                 "data_dir");
-  std::ofstream(file.string() + ".new") << journal << "\n";
-  std::error_code error;
-  fs::rename(file.string() + ".new", file, error);
-  return error ? fail(Code::kIo, "cannot write " + file.string()) : Status{};
+  return write_atomically(file, journal + "\n");
 }
 
 }  // namespace

@@ -13,7 +13,10 @@ namespace fs = std::filesystem;
 
 Status write_atomically(const fs::path& path, const std::string& text) {
   const fs::path temp = path.string() + ".new";
-  std::ofstream(temp) << text;
+  std::ofstream out(temp);
+  out << text;
+  out.close();
+  if (!out) return fail(Code::kIo, "cannot write " + temp.string());
   std::error_code error;
   fs::rename(temp, path, error);
   return error ? fail(Code::kIo, "cannot write " + path.string() + ": " + error.message())

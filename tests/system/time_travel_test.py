@@ -13,7 +13,7 @@ import threading
 
 import audit_test
 import harness
-from harness import check, soma
+from harness import check, soma, wait_until
 
 
 CANARY = "canary-7f3c9d"
@@ -169,7 +169,9 @@ def support(folder, where, token):
 def mended(where, session):
     report = read(where, "projections", "rebuild")
     check(report["status"] == "rebuilt" and report["rows"] > 0, f"rebuild: {report}")
-    check(read(where, "projections", "rebuild", "--no-wait")["rebuild"]["running"] in (True, False), "--no-wait")
+    done = read(where, "projections", "rebuild", "--no-wait")["rebuild"]["done"]
+    wait_until("the rebuild that nobody waited for has ended", 60,
+               lambda: read(where, "projections", "list")["rebuild"]["done"] == done + 1, 0.1)
     again = read(where, "dlq", "redrive", f"demo/session/{session}")
     check(again["status"] == "nothing_parked", f"redrive of nothing: {again}")
     check(soma(*where, "dlq", "redrive", "demo/session/none")[0] == 3, "redrive of an actor that is not there")

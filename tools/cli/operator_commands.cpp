@@ -90,9 +90,7 @@ void add_projections(CLI::App& app, Context& context, const Wrap& run,
   auto* group = add_group(app, "projections", "Views in PostgreSQL, made from the journal");
   auto* list = add_verb(*group, context, run, "list", "The views and how far they are",
                         Effect::kRead, "soma projections list", [&context] {
-                          return context.list("/v1/admin/projections", "items",
-                                              {"name", "state", "rows", "lag_frames", "problem"},
-                                              {"position"});
+                          return context.show(context.call("GET", "/v1/admin/projections"));
                         });
   auto* lag =
       add_verb(*group, context, run, "lag", "Frames not yet in the views", Effect::kRead,
