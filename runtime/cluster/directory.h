@@ -16,7 +16,6 @@ class Directory {
   struct Owner {
     std::string node_id, address;  // "HOST:PORT"
     Epoch epoch;
-    std::int64_t since_ms = 0;
   };
   // Valid frames in the order of the log; true when it was a claim.
   bool take(const events::ValidFrame& frame) {
@@ -25,7 +24,7 @@ class Directory {
     std::lock_guard lock(mutex_);
     Owner& owner = owners_[frame.position.partition];
     if (Epoch{frame.frame->epoch()} < owner.epoch) return false;
-    owner = {claim.node_id(), claim.address(), Epoch{frame.frame->epoch()}, frame.frame->time_ms()};
+    owner = {claim.node_id(), claim.address(), Epoch{frame.frame->epoch()}};
     return true;
   }
   std::optional<Owner> owner(PartitionId partition) const {

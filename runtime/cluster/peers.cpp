@@ -37,8 +37,9 @@ void Peers::call(const std::string& address, v1::ClusterCall message, OnReply do
   auto call = std::make_unique<HttpCall>();
   call->lane = address;
   call->url = "http://" + address + kClusterPath;
+  call->direct = true;
   call->body = message.SerializeAsString();
-  call->headers = {"Content-Type: application/x-protobuf", "Expect:",
+  call->headers = {"Content-Type: application/x-protobuf",
                    std::string(kClusterHeader) + ": " + cluster_mac(secret_, call->body)};
   call->connect_timeout_ms = kConnectMs;
   call->idle_timeout_ms = call->total_timeout_ms = kCallMs;
@@ -46,13 +47,11 @@ void Peers::call(const std::string& address, v1::ClusterCall message, OnReply do
   call->on_end = [done = std::move(done)](const HttpEnd& end) {
     using End = HttpEnd::Kind;
     Reply reply;
-    reply.why = end.why;
     if (end.kind == End::kComplete && end.status == 200) {
       if (reply.answer.ParseFromString(end.body)) reply.kind = Reply::Kind::kAnswered;
     } else if (end.kind == End::kComplete || end.kind == End::kUnreachable ||
                end.kind == End::kOverloaded) {
       reply.kind = Reply::Kind::kNotDone;
-      if (end.kind == End::kComplete) reply.why = "status " + std::to_string(end.status);
     }
     done(std::move(reply));
   };

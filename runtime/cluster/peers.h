@@ -33,7 +33,6 @@ class Peers {
     };
     Kind kind = Kind::kUnknown;
     v1::ClusterAnswer answer;
-    std::string why;
   };
   using OnReply = std::function<void(Reply)>;
 

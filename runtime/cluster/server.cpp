@@ -129,7 +129,8 @@ void ClusterServer::handle(const std::shared_ptr<http::Request>& request,
                            const http::Responder& responder) {
   const std::string mac = cluster_mac(secret_, request->body);
   const auto given = request->headers.get_or(kClusterHeader, "");
-  if (given.size() != mac.size() || CRYPTO_memcmp(given.data(), mac.data(), mac.size()) != 0)
+  if (mac.empty() || given.size() != mac.size() ||
+      CRYPTO_memcmp(given.data(), mac.data(), mac.size()) != 0)
     return responder.fail(
         {Code::kUnauthenticated, "not of this cluster: cluster.secret differs", {}});
   auto call = std::make_shared<v1::ClusterCall>();

@@ -19,7 +19,10 @@ class ClusterServer {
                                                       Clock& clock, std::uint32_t partitions);
   void serve(PartitionHost* host) { host_ = host; }
   std::string address(const std::string& host) const;  // HOST:PORT, with this server's port
-  void stop() { server_->stop(0); }
+  void stop() {
+    server_->stop(0);
+    slow_.stop();  // what reads the host ends before it goes
+  }
 
  private:
   ClusterServer(std::string secret, Clock& clock, std::uint32_t partitions)

@@ -203,8 +203,8 @@ struct HttpLoop::Impl {
     }
     curl_easy_setopt(t.curl, CURLOPT_WRITEDATA, &t);
     curl_easy_setopt(t.curl, CURLOPT_PRIVATE, &t);
-    // A proxy of the environment is for the outside world, never for our own children.
-    curl_easy_setopt(t.curl, CURLOPT_PROXY, loopback(c.url) ? "" : nullptr);
+    // A proxy of the environment is for the outside world, never for our own children and peers.
+    curl_easy_setopt(t.curl, CURLOPT_PROXY, c.direct || loopback(c.url) ? "" : nullptr);
     curl_easy_setopt(t.curl, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(c.connect_timeout_ms));
     curl_easy_setopt(t.curl, CURLOPT_TIMEOUT_MS, static_cast<long>(c.total_timeout_ms));
     t.began = t.last_byte = now_ms();

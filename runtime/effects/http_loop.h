@@ -43,6 +43,7 @@ struct HttpCall {
   std::size_t lane_limit = 256;
   std::string url;
   bool post = true;
+  bool direct = false;  // never through a proxy of the environment
   std::string body;
   std::vector<std::string> headers;
   std::int64_t connect_timeout_ms = 5'000, idle_timeout_ms = 30'000, total_timeout_ms = 300'000;

@@ -123,7 +123,8 @@ class Runner final : public EffectRunner {
           if (!request.model().empty()) endpoint->model = request.model();
           parts->client->embed(*endpoint, {request.texts().begin(), request.texts().end()},
                                [parts, open, model = endpoint->model](Result<v1::EmbedResult> r) {
-                                 measure(*parts, *open, "embeddings", model, error_of(r));
+                                 measure(*parts, *open, "embeddings", r ? model : std::string(),
+                                         error_of(r));
                                  open->end(bytes(r));
                                });
         });

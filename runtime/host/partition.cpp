@@ -217,13 +217,13 @@ void Partition::resend_stale() {
 void Partition::close(std::function<void()> closed) {
   post([this, closed = std::move(closed)]() mutable {
     if (phase_ != Phase::kServing && phase_ != Phase::kDraining) {
-      go_away({Code::kFenced, kElsewhere, {}});
+      go_away();
       return closed();
     }
     leaving_ = true;
     phase_ = Phase::kDraining;
     drained_.push_back([this, closed = std::move(closed)] {
-      go_away({Code::kFenced, kElsewhere, {}});
+      go_away();
       closed();
     });
     want_checkpoint_ = true;
@@ -232,14 +232,15 @@ void Partition::close(std::function<void()> closed) {
 }
 
 // Nothing of it is kept in memory; the snapshots stay, as a start for the next time.
-void Partition::go_away(const Error& told) {
+void Partition::go_away() {
+  const Error told{Code::kFenced, kElsewhere, {}};
   phase_ = Phase::kAway;
   here_ = false;
   leaving_ = false;
   disk_full_ = false;
   ++generation_;
   fail_all(told);
-  refuse_all({Code::kFenced, kElsewhere, {}});
+  refuse_all(told);
   checkpointing_ = want_checkpoint_ = again_ = false;
   writer_.reset();
   entities_.clear();

@@ -146,7 +146,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
                        const Host::OnAccepted& done);
   void enqueue(Input input);
   void refuse_all(const Error& error);
-  void go_away(const Error& told);
+  void go_away();
   Error not_serving() const;
   void fail_all(const Error& error);  // what is decided and not yet durable
 

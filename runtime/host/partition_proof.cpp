@@ -12,7 +12,7 @@ void Partition::start_proof() {
   w_.prove([self = shared_from_this(), fence = fence_, next = next_offset_] {
     events::FrameReader reader(*self->w_.parts.log, self->id_, fence, next);
     Status ours;
-    for (bool more = true; more && ours;) {
+    while (ours) {
       auto frames = reader.next();
       if (!frames) ours = tl::unexpected(frames.error());
       if (!frames || frames->empty()) break;

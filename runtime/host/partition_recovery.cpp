@@ -369,7 +369,7 @@ void Partition::fail_partition(const Error& error) {
   writer_.reset();
   if (w_.parts.shared && (leaving_ || error.code == Code::kFenced)) {
     const bool fenced = !leaving_;
-    go_away(told);
+    go_away();
     for (auto& done : std::exchange(drained_, {})) done();
     if (fenced) w_.parts.shared->on_fenced(id_);
     return;

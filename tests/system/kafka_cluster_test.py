@@ -102,8 +102,8 @@ def run():
         cluster.nodes["c"].kill()
         cluster.wait_spread(but="c")
         load.advance(requests)
-        killed_s = load.longest_s
         settle(load, cluster, but="c")
+        killed_s = load.longest_s
         cluster.start("c").wait_ready(60)
         cluster.wait_spread()
 
@@ -115,8 +115,8 @@ def run():
         os.kill(cluster.nodes["b"].pid, signal.SIGCONT)
         replay(load, cluster.nodes["b"].url, load.acked[-20:])  # shows nothing old
         load.advance(requests)
-        frozen_s = load.longest_s
         settle(load, cluster)
+        frozen_s = load.longest_s
         check(cluster.nodes["b"].process.poll() is None, "the thawed node ended")
         cluster.wait_spread()
 
@@ -130,8 +130,8 @@ def run():
             cluster.start(name).wait_ready(60)
         load.advance(requests)
         check(not load.open, f"{len(load.open)} requests failed in spite of retries")
-        rolling_s = load.longest_s
         settle(load, cluster)
+        rolling_s = load.longest_s
         for node in cluster.nodes.values():
             code, _ = node.terminate()
             check(code == 0, f"SIGTERM gave exit {code}")
@@ -140,6 +140,8 @@ def run():
         print(f"longest request {killed_s:.1f} s after a kill, {frozen_s:.1f} s after a freeze, {rolling_s:.1f} s while "
               f"restarting (stops took {', '.join(f'{s:.1f}' for s in restarts)} s); {report['frames']} frames, "
               f"{report['voided']} void")
+        slowest = max(killed_s, frozen_s, rolling_s)
+        check(slowest < PATIENCE_S, f"a request took {slowest:.1f} s, over a client's patience of {PATIENCE_S} s")
         check(len(load.acked) > 100, f"too little load to prove anything: {len(load.acked)}")
         gate("R16.cluster", f"{len(load.acked)} acknowledged, 0 lost, 0 doubled", "0 lost, 0 doubled", True)
 
