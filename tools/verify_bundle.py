@@ -483,11 +483,11 @@ def main():
     parser.add_argument("file", help="a bundle or a proof; - for stdin")
     parser.add_argument("--key", action="append", required=True, help="thumbprint, or a file (JWK, JWKS)")
     parser.add_argument("--head", action="append", default=[], help="file with a head that you were given earlier")
-    words = parser.parse_args()
+    given = iter(sys.argv[1:])  # a thumbprint may begin with "-", which argparse would take for an option
+    words = parser.parse_args([f"{w}={next(given, '')}" if w in ("--key", "--head") else w for w in given])
     trusted = []
     for given in words.key:
-        ids = trusted_ids(given)
-        if not ids:
+        if not (ids := trusted_ids(given)):
             parser.error(f"{given} is no thumbprint and no file with a key")
         trusted += ids
     with (sys.stdin.buffer if words.file == "-" else open(words.file, "rb")) as stream:

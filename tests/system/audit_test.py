@@ -61,6 +61,7 @@ def kept_heads(folder, key, head, foreign_head):
     vector = os.path.join(VECTORS, "demo.audit")
     with open(os.path.join(VECTORS, "cases.json"), encoding="utf-8") as f:
         other_key = json.load(f)["key"]
+    check(judge_kept(vector, "-" + "A" * 42)["bad"]["reason"] == "key", "a key id that begins with -")
     check(judge_kept(vector, other_key, file("kept.jws", head))["bad"]["reason"] == "older_head", "another key's head")
 
 
