@@ -9,6 +9,7 @@ Each kind of fault once; with --minutes, in random order until they are over. --
 import argparse
 import random
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import harness
 from cluster import NAMES, Cluster, replay, settle
@@ -31,14 +32,18 @@ class Run:
         """Each partition served, and writes through each node end well, within the bar after a fault."""
         began = time.monotonic()
         self.cluster.wait_served(40, but)
-        for url in self.cluster.urls(but):
-            client = Client(url, timeout=20)
-            for n in range(8):
-                body, key = {"prompt": f"after {kind} {n}"}, f"probe-{random.getrandbits(48):x}"
-                wait_until(f"a session starts at {url} after {kind}", 40, lambda: self.accepted(client, body, key), 0.05)
+        urls = self.cluster.urls(but)
+        with ThreadPoolExecutor(len(urls)) as pool:
+            list(pool.map(self.probe, urls))
         took = time.monotonic() - began
         self.took.setdefault(kind, []).append(took)
         print(f"{time.strftime('%H:%M:%S')} {kind}: served after {took:.1f} s, {len(self.load.acked)} acknowledged", flush=True)
+
+    def probe(self, url):
+        client = Client(url, timeout=20)
+        for n in range(8):
+            body, key = {"prompt": f"probe {n}"}, f"probe-{random.getrandbits(48):x}"
+            wait_until(f"a session starts at {url}", 40, lambda: self.accepted(client, body, key), 0.05)
 
     @staticmethod
     def accepted(client, body, key):
@@ -100,8 +105,9 @@ class Run:
         self.converged("a broker's return")
 
     def all_brokers_away(self):
-        """Typed refusals, no acknowledgement, and it goes on by itself."""
-        client, told = Client(self.cluster.urls()[0], timeout=REFUSED_S + 5), None
+        """Typed refusals, and it goes on by itself. That nothing was acknowledged falsely, the journal shows at the end:
+        what a client is told now may only be the recorded answer to a request that was stored before."""
+        client = Client(self.cluster.urls()[0], timeout=REFUSED_S + 5)
         with self.timeline.span("no broker"):
             self.brokers.run("kill")
             ends = time.monotonic() + self.away_s
@@ -114,8 +120,6 @@ class Run:
                 check(took <= REFUSED_S, f"a refusal took {took:.1f} s")
                 ready = client.call("GET", "/health/ready")
                 check(ready.status == 503, f"ready without brokers: {ready.body}")
-                told = len(self.load.acked) if told is None else told  # what was under way has its answer by now
-            check(len(self.load.acked) == told, f"{len(self.load.acked) - told} acknowledged without brokers")
             self.brokers.run("resume")
         self.converged("all brokers' return")
 
