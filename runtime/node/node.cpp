@@ -277,7 +277,7 @@ class Node {
     api_.host = host_.get();
     if (cluster_)
       api_.host = &cluster_->serve(
-          *host_, [this](const events::ValidFrame& frame) { guards_.follow(frame); });
+          *host_, tokens_, [this](const events::ValidFrame& frame) { guards_.follow(frame); });
     frames_ = std::make_unique<FrameHub>(*api_.host);
     return {};
   }
