@@ -20,6 +20,13 @@ std::string header_safe(std::string text) {
   return text;
 }
 
+// Nothing was sent where no connection came about: kUnavailable tells that from a call that broke.
+Error chat_failure(const HttpEnd& end) {
+  Error error = failure(end);
+  if (end.kind == HttpEnd::Kind::kUnreachable) error.code = Code::kUnavailable;
+  return error;
+}
+
 class CurlClient final : public SlmClient {
  public:
   CurlClient() : loop_(kMaxQueued), embeddings_(std::make_shared<EmbedQueue>(loop_)) {}
@@ -51,7 +58,7 @@ class CurlClient final : public SlmClient {
     call->on_end = [stream, done = std::move(on_answer)](const HttpEnd& end) {
       if (answered(end) || end.kind == HttpEnd::Kind::kRefused)
         return done(stream->finish(end.took_ms));
-      done(tl::unexpected(failure(end)));
+      done(tl::unexpected(chat_failure(end)));
     };
     loop_.start(std::move(call));
   }

@@ -322,6 +322,8 @@ class Node {
     if (!keeper) return tl::unexpected(keeper.error());
     audit_ = std::move(*keeper);
     n.audit = audit_.get();
+    n.trusted_producers = c_.kafka_trusted_producers;
+    n.signs_heads = c_.audit_head_interval_s > 0;
     n.position_wait_ms = static_cast<std::int64_t>(c_.position_wait_ms);
     api::register_sessions(router_, n);
     api::register_inference(router_, n);

@@ -101,7 +101,7 @@ TEST_F(SlmTest, NobodyListens) {
   auto answer = chat(request("c"))->wait();
   ::close(fd);
   ASSERT_FALSE(answer);
-  EXPECT_EQ(answer.error().code, Code::kModelUnavailable);
+  EXPECT_EQ(answer.error().code, Code::kUnavailable);
 }
 
 TEST_F(SlmTest, OnlyHttpIsSpoken) {
