@@ -318,6 +318,7 @@ Report World::run() {
   r.acknowledged = clients_->acknowledged();
   r.frames = oracle_.frames();
   r.voided = oracle_.voided();
+  r.decided = oracle_.decided();
   r.events = oracle_.journal().events();
   r.lives = lives_;
   r.settled_us = settled_us_;

@@ -22,6 +22,7 @@ struct Report {
   std::uint64_t steps = 0;
   std::int64_t simulated_us = 0;
   std::uint64_t commands = 0, acknowledged = 0, frames = 0, voided = 0, events = 0;
+  std::uint64_t decided = 0;  // commands in valid frames, those that actors sent too
   std::uint64_t lives = 0;
   std::int64_t settled_us = 0;  // how long the liveness phase took
   std::map<std::string, std::uint64_t> faults;
