@@ -15,6 +15,8 @@ struct Options {
   std::uint64_t seed = 1;
   std::uint64_t steps = 20'000;  // of the safety phase
   Trace::Print print;            // every line of the trace
+  // The actors, for the host and the checks alike; none: the standard ones. For planted bugs.
+  std::function<std::unique_ptr<actors::Catalog>()> catalog;
 };
 
 struct Report {
@@ -50,6 +52,7 @@ class World {
   bool step();    // false: nothing can happen any more
   void strike();  // faults that befall processes
   void start_on(std::size_t machine);
+  std::size_t free_machine();  // one on which nothing runs
   void reap();
   void kill(Process& process, const char* why);
   Process* pick();

@@ -9,6 +9,7 @@
 #include "runtime/sim/world.h"
 #include "runtime/telemetry/log.h"
 #include "schemas/base/planted.h"
+#include "tests/simulation/planted_deciders.h"
 
 namespace soma {
 
@@ -19,6 +20,7 @@ namespace {
 struct Canary {
   Bug bug;
   const char* name;
+  sim::Twist twist = nullptr;  // a bug of a decider; the checks decide with it too
 };
 
 std::vector<double> seconds_to_find;
@@ -40,6 +42,10 @@ TEST_P(Canaries, IsFound) {
     sim::Options options;
     options.seed = seed;
     options.steps = kSteps;
+    if (const auto& twist = GetParam().twist)
+      options.catalog = [&twist] {
+        return sim::make_twisted_catalog(actors::standard_catalog(), twist);
+      };
     const sim::Report r = sim::run(options);
     if (!r.violation) continue;
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
@@ -51,21 +57,26 @@ TEST_P(Canaries, IsFound) {
   FAIL() << GetParam().name << " was not found in " << kSeeds << " seeds";
 }
 
-INSTANTIATE_TEST_SUITE_P(Planted, Canaries,
-                         ::testing::Values(Canary{Bug::kAckBeforeDurable, "AckBeforeDurable"},
-                                           Canary{Bug::kFenceIgnored, "FenceIgnored"},
-                                           Canary{Bug::kDedupeSkipped, "DedupeSkipped"},
-                                           Canary{Bug::kEffectNotRearmed, "EffectNotRearmed"},
-                                           Canary{Bug::kHighWaterForgotten, "HighWaterForgotten"},
-                                           Canary{Bug::kSequenceRepeats, "SequenceRepeats"},
-                                           Canary{Bug::kStaleSnapshotWins, "StaleSnapshotWins"},
-                                           Canary{Bug::kTimerEarly, "TimerEarly"},
-                                           Canary{Bug::kParkedForgotten, "ParkedForgotten"},
-                                           Canary{Bug::kObserverGap, "ObserverGap"},
-                                           Canary{Bug::kOutboxForgotten, "OutboxForgotten"},
-                                           Canary{Bug::kAtMostOnceRunsAgain,
-                                                  "AtMostOnceRunsAgain"}),
-                         [](const auto& info) { return std::string(info.param.name); });
+INSTANTIATE_TEST_SUITE_P(
+    Planted, Canaries,
+    ::testing::Values(
+        Canary{Bug::kAckBeforeDurable, "AckBeforeDurable"},
+        Canary{Bug::kFenceIgnored, "FenceIgnored"}, Canary{Bug::kDedupeSkipped, "DedupeSkipped"},
+        Canary{Bug::kEffectNotRearmed, "EffectNotRearmed"},
+        Canary{Bug::kHighWaterForgotten, "HighWaterForgotten"},
+        Canary{Bug::kSequenceRepeats, "SequenceRepeats"},
+        Canary{Bug::kStaleSnapshotWins, "StaleSnapshotWins"},
+        Canary{Bug::kTimerEarly, "TimerEarly"}, Canary{Bug::kParkedForgotten, "ParkedForgotten"},
+        Canary{Bug::kObserverGap, "ObserverGap"}, Canary{Bug::kOutboxForgotten, "OutboxForgotten"},
+        Canary{Bug::kAtMostOnceRunsAgain, "AtMostOnceRunsAgain"},
+        Canary{Bug::kFullQueueDrops, "FullQueueDrops"},
+        Canary{Bug::kStoreErrorIgnored, "StoreErrorIgnored"},
+        Canary{Bug::kNone, "OwnSecondKey", own_second_key},
+        Canary{Bug::kNone, "RejectionIgnored", rejection_ignored},
+        Canary{Bug::kNone, "LimitForgotten", limit_forgotten},
+        Canary{Bug::kNone, "LockGivenTwice", lock_given_twice},
+        Canary{Bug::kNone, "SecondKeyLeftOut", second_key_left_out}),
+    [](const auto& info) { return std::string(info.param.name); });
 
 class Median : public ::testing::Environment {
   void TearDown() override {
