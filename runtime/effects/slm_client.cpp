@@ -55,10 +55,12 @@ class CurlClient final : public SlmClient {
       }
       return HttpCall::Next::kStop;
     };
-    call->on_end = [stream, done = std::move(on_answer)](const HttpEnd& end) {
-      if (answered(end) || end.kind == HttpEnd::Kind::kRefused)
-        return done(stream->finish(end.took_ms));
-      done(tl::unexpected(chat_failure(end)));
+    call->on_end = [stream, done = std::move(on_answer), key = e.api_key](const HttpEnd& end) {
+      const bool whole = answered(end) || end.kind == HttpEnd::Kind::kRefused;
+      auto answer = whole ? stream->finish(end.took_ms)
+                          : Result<v1::ModelAnswer>(tl::unexpected(chat_failure(end)));
+      if (!answer) answer = tl::unexpected(without_key(std::move(answer.error()), key));
+      done(std::move(answer));
     };
     loop_.start(std::move(call));
   }
@@ -77,8 +79,8 @@ class CurlClient final : public SlmClient {
     auto call = new_call(e, "/models");
     call->post = false;
     call->max_body = 1 << 20;
-    call->on_end = [done = std::move(done)](const HttpEnd& end) {
-      if (!answered(end)) return done(tl::unexpected(failure(end)));
+    call->on_end = [done = std::move(done), key = e.api_key](const HttpEnd& end) {
+      if (!answered(end)) return done(tl::unexpected(without_key(failure(end), key)));
       boost::system::error_code bad;
       const auto v = boost::json::parse(end.body, bad);
       const auto* data = bad ? nullptr : member(v, "data");

@@ -145,5 +145,20 @@ TEST_F(SlmTest, BadEmbeddingsAreTypedErrors) {
   }
 }
 
+TEST_F(SlmTest, AKeyThatTheServerRepeatsIsNotPassedOn) {
+  endpoint.api_key = "sk-secret-0123456789abcdef";
+  for (int status : {400, 500}) {
+    Behaviour b;
+    b.status = status;
+    b.text = "Bad key sk-secret-0123456789abcdef, ends in 89abcdef; key of account 17";
+    upstream->otherwise(b);
+    const auto answer = chat(request("call-" + std::to_string(status)))->wait();
+    ASSERT_FALSE(answer.has_value());
+    EXPECT_NE(answer.error().message.find("Bad key ***, ends in ***; key of account 17"),
+              std::string::npos)
+        << answer.error().message;
+  }
+}
+
 }  // namespace
 }  // namespace soma::test
