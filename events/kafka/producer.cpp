@@ -16,6 +16,12 @@ constexpr auto kPurgeWait = std::chrono::seconds(2);  // for librdkafka to repor
 constexpr auto kCloseWait = std::chrono::seconds(3);  // for what is in flight at the end
 constexpr auto kRebuildPause = std::chrono::milliseconds(100);
 
+// The clock of librdkafka's statistics.
+std::int64_t now_us() {
+  return std::chrono::duration_cast<std::chrono::microseconds>(Clock::now().time_since_epoch())
+      .count();
+}
+
 }  // namespace
 
 Producer::Producer(const KafkaOptions& options, Ends& ends)
@@ -106,7 +112,7 @@ void Producer::on_report(const rd_kafka_message_t& m) {
   if (m.err == RD_KAFKA_RESP_ERR_NO_ERROR) {
     report.kind = AppendReport::Kind::kDurable;
     if (m.offset >= 0) report.offset = Offset{static_cast<std::uint64_t>(m.offset)};
-    unreachable_ = false;
+    unreachable_us_ = 0;
     counts_.durable.fetch_add(1, std::memory_order_relaxed);
     if (!report.offset) counts_.without_offset.fetch_add(1, std::memory_order_relaxed);
   } else {
@@ -115,6 +121,7 @@ void Producer::on_report(const rd_kafka_message_t& m) {
         Code::kUnknownOutcome, std::string("the append failed: ") + rd_kafka_err2str(m.err), {}};
     counts_.unknown.fetch_add(1, std::memory_order_relaxed);
     tainted_ = true;
+    if (m.err == RD_KAFKA_RESP_ERR__MSG_TIMED_OUT) unreachable_us_ = now_us();
   }
   const PartitionId partition = a.partition;
   {
@@ -157,7 +164,7 @@ void Producer::on_error(rd_kafka_resp_err_t code, const std::string& reason) {
     problem_ = reason;
     tainted_ = true;
   } else if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
-    unreachable_ = true;
+    unreachable_us_ = now_us();
   }
 }
 
@@ -167,7 +174,8 @@ void Producer::on_statistics(std::string_view json) {
   counts_.rtt_avg_us = s.rtt_avg_us;
   counts_.queued = s.queued_records;
   counts_.sent_bytes = s.sent_bytes;
-  if (s.brokers_up > 0) unreachable_ = false;
+  // Figures may have been made before the loss that was told first.
+  if (s.brokers_up > 0 && s.at_us > unreachable_us_) unreachable_us_ = 0;
 }
 
 void Producer::run() {
@@ -227,7 +235,7 @@ Status Producer::health() const {
   std::lock_guard lock(mutex_);
   if (!client_ || tainted_)
     return fail(Code::kUnavailable, "the Kafka producer is being replaced: " + problem_);
-  if (unreachable_) return fail(Code::kUnavailable, "no Kafka broker can be reached");
+  if (unreachable_us_ != 0) return fail(Code::kUnavailable, "no Kafka broker can be reached");
   return {};
 }
 

@@ -60,7 +60,9 @@ class Producer {
   Ends& ends_;
   ProducerCounts counts_;
   ClientEvents events_;
-  std::atomic<bool> stopping_{false}, tainted_{false}, unreachable_{false};
+  std::atomic<bool> stopping_{false}, tainted_{false};
+  // Monotonic time of the last sign that no broker answers; 0 when one did since.
+  std::atomic<std::int64_t> unreachable_us_{0};
 
   mutable std::mutex mutex_;
   Client client_;  // none while it is being replaced

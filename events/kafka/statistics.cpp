@@ -26,6 +26,7 @@ Statistics read_statistics(std::string_view text) {
   const json::value root = json::parse({text.data(), text.size()}, error);
   if (error || !root.is_object()) return out;
   const auto& o = root.get_object();
+  out.at_us = static_cast<std::int64_t>(number(o, "ts"));
   out.queued_records = number(o, "msg_cnt");
   out.sent_bytes = number(o, "tx_bytes");
   const auto* brokers = o.if_contains("brokers");

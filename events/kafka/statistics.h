@@ -7,6 +7,7 @@
 namespace soma::events::kafka {
 
 struct Statistics {
+  std::int64_t at_us = 0;  // monotonic clock
   std::uint64_t brokers_up = 0;
   std::uint64_t rtt_avg_us = 0;  // of the slowest broker
   std::uint64_t queued_records = 0;

@@ -28,6 +28,10 @@ void ready(const Node& node, const Responder& responder) {
           p.problem.empty() ? "recovering" : p.problem;
     }
   dependencies["log"] = ok ? "ok" : "not all partitions are served";
+  if (const auto takes = node.log->health(); !takes) {
+    ok = false;
+    dependencies["log"] = takes.error().message;
+  }
   const auto model = node.chat_endpoint();
   dependencies["model"] =
       model ? "ok" : model.error().message;  // sessions wait for it; the node serves without

@@ -138,7 +138,7 @@ Result<FoundMap> read_yaml(const std::string& path) {
 Result<std::optional<Found>> from_environment(const Setting& setting, const Environment& env) {
   auto value = env(setting.env);
   if (value && value->empty()) value.reset();  // compose files set variables to nothing
-  if (!setting.secret) {
+  if (!setting.in_file) {
     if (!value) return std::optional<Found>();
     return std::optional<Found>(Found{*value, "env " + setting.env});
   }

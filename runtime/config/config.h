@@ -70,11 +70,12 @@ struct Config {
 // One row of the table. `flag` is empty where the command line must not carry the value (secrets).
 struct Setting {
   std::string key;       // YAML, dotted: "slm.openai.base_url"
-  std::string env;       // SOMA_SLM_OPENAI_BASE_URL; secrets also as ENV_FILE
+  std::string env;       // SOMA_SLM_OPENAI_BASE_URL
   std::string flag;      // "--slm-openai-base-url"
   std::string fallback;  // the default as text; empty: none
   std::string help;      // one sentence
   bool secret = false;   // never shown or logged
+  bool in_file = false;  // ENV_FILE may name a file that holds it: secrets, and what may have one
   std::string takes;     // "HOST:PORT|off", "INT 1..1024", for --help
   std::function<Status(Config&, const std::string&)> apply;  // checks and stores
   std::function<std::string(const Config&)> show;            // "***" for secrets

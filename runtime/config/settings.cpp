@@ -36,8 +36,13 @@ Setting renamed(Setting s, std::string flag, std::string env = {}) {
 }
 // A secret has no flag: command lines are visible to every user of the machine.
 Setting secret(Setting s) {
-  s.secret = true;
+  s.secret = s.in_file = true;
   s.flag.clear();
+  return s;
+}
+// A URL may carry a password; whoever has one there keeps it in a file.
+Setting in_file(Setting s) {
+  s.in_file = true;
   return s;
 }
 
@@ -93,9 +98,9 @@ std::vector<Setting> places() {
       text(secret(row("cluster.secret", "",
                       "Shared secret of the cluster's nodes, at least 32 bytes")),
            &Config::cluster_secret),
-      url(renamed(row("postgres.url", "",
-                      "PostgreSQL to use; none: a private one in the data folder", "URL"),
-                  "--postgres"),
+      url(in_file(renamed(row("postgres.url", "",
+                              "PostgreSQL to use; none: a private one in the data folder", "URL"),
+                          "--postgres")),
           &Config::postgres_url, {"postgres://", "postgresql://"}),
       choice(renamed(row("mode", "developer-light", "Deployment mode"), "--mode",
                      "SOMAGENT_DEPLOYMENT_MODE"),
@@ -219,7 +224,7 @@ std::string settings_markdown() {
   std::string out =
       "| setting | variable | flag | default | takes | what |\n|---|---|---|---|---|---|\n";
   for (const Setting& s : settings_table())
-    out += "| " + code(s.key) + " | " + code(s.env) + (s.secret ? ", `…_FILE`" : "") + " | " +
+    out += "| " + code(s.key) + " | " + code(s.env) + (s.in_file ? ", `…_FILE`" : "") + " | " +
            code(s.flag) + " | " + code(s.fallback) + " | " + code(s.takes) + " | " + s.help +
            " |\n";
   return out;

@@ -87,10 +87,11 @@ json::object public_data(const actors::Catalog& catalog, const PublicEvent& e) {
   json::object data = event_data(*event);
   if (e.row->lifted.empty()) return data;
   data["tenant"] = e.tenant;
-  const auto* from = data.if_contains(e.row->lifted);
+  const auto* found = data.if_contains(e.row->lifted);
+  if (!found || !found->is_object()) return data;
+  const json::object from = found->get_object();  // a copy: what is added to `data` moves it
   for (const char* name : {"version", "hash"})
-    if (const auto* v = from && from->is_object() ? from->get_object().if_contains(name) : nullptr)
-      data[name] = json::value(*v);
+    if (const auto* v = from.if_contains(name)) data[name] = *v;
   return data;
 }
 

@@ -15,6 +15,9 @@ events::KafkaOptions kafka_options(const config::Config& config);
 // views of one must never be continued with another.
 Result<std::unique_ptr<events::Log>> open_journal(const config::Config& config);
 
+// The journal's topic on Kafka, made if it is missing, tied to no folder: for tools that fill it.
+Result<std::unique_ptr<events::Log>> open_cluster_journal(const config::Config& config);
+
 // The journal's topic on Kafka for tools beside running nodes; appends are refused.
 Result<std::unique_ptr<events::Log>> open_journal_readonly(const config::Config& config);
 

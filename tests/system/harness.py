@@ -3,6 +3,7 @@
 Programs are found by environment (set by CMake) or in build/release. Nothing here waits without a deadline.
 """
 
+import datetime
 import http.client
 import json
 import hashlib
@@ -286,10 +287,12 @@ def read_journal(*where):
 class Brokers:
     """Real Kafka brokers, by tools/kafka/broker."""
 
-    def __init__(self, brokers=1):
+    def __init__(self, brokers=1, gates=0):
         self.path = tempfile.mkdtemp(prefix="soma-kafka-")
-        about = json.loads(self.run("start", "--brokers", str(brokers), "--until", str(os.getpid())))
-        self.bootstrap = about["bootstrap"]
+        self.count = brokers
+        about = json.loads(self.run("start", "--brokers", str(brokers), "--gates", str(gates),
+                                    "--until", str(os.getpid())))
+        self.bootstrap, self.gates = about["bootstrap"], about["gates"]
 
     def run(self, command, *args):
         done = subprocess.run([os.path.join(ROOT, "tools", "kafka", "broker"), command, "--dir", self.path, *args],
@@ -307,6 +310,17 @@ class Brokers:
     def journal(self):
         """As journal() of a folder."""
         return read_journal("--kafka", self.bootstrap)
+
+    def claims(self):
+        """Of each partition: (unix time, node id), in order."""
+        code, out, err = soma("log", "export", "--kafka", self.bootstrap, timeout=300)
+        check(code == 0, f"soma log export --kafka: exit {code}\n{err}")
+        found = {}
+        for frame in map(json.loads, out.splitlines()):
+            if "claim" in frame:
+                at = datetime.datetime.fromisoformat(frame["time"].replace("Z", "+00:00")).timestamp()
+                found.setdefault(int(frame["position"].split("/")[0]), []).append((at, frame["claim"]["node_id"]))
+        return found
 
     def verify_deep(self):
         code, out, err = soma("verify", "--deep", "--kafka", self.bootstrap)

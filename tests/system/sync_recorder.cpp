@@ -1,9 +1,10 @@
 // Preloaded into `soma`: records every write and sync of one folder, so that a test can make the
-// images that a power cut might leave, and fails or skips syncs where the test says so.
+// images that a power cut might leave, and fails or skips syncs and writes where the test says so.
 //
 // SYNC_RECORDER_FOLDER: what is recorded. SYNC_RECORDER_OUT: the record. SYNC_RECORDER_CONTROL: a
-// file whose first byte, if it exists, says what happens to syncs from now on: 'n' they do nothing
-// and return success, 'e' they do nothing and fail with EIO.
+// file whose first byte, if it exists, says what happens from now on: 'n' syncs do nothing and
+// return success, 'e' they do nothing and fail with EIO, 'w' writes do nothing and fail with EIO,
+// 't' they store half of what they were given, in whole sectors, and fail with EIO.
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -33,6 +34,8 @@ enum Kind : std::uint32_t {
   kSize,
   kFailed
 };
+
+constexpr size_t kSector = 512;  // what a disk stores whole
 
 struct Entry {
   std::uint32_t kind;
@@ -154,10 +157,19 @@ int open64(const char* path, int flags, ...) {
 
 ssize_t pwrite(int fd, const void* data, size_t size, off_t at) {
   static const auto real = next<ssize_t (*)(int, const void*, size_t, off_t)>("pwrite");
-  if (within(path_of(fd)))
+  if (!within(path_of(fd))) return real(fd, data, size, at);
+  const char what = control();
+  const bool fails = what == 'w' || what == 't';
+  const size_t stored = what == 'w' ? 0 : what == 't' ? size / 2 / kSector * kSector : size;
+  if (stored > 0) {
     record(kWrite, inode(fd), static_cast<std::uint64_t>(at),
-           {static_cast<const char*>(data), size});
-  return real(fd, data, size, at);
+           {static_cast<const char*>(data), stored});
+    const ssize_t written = real(fd, data, stored, at);
+    if (!fails) return written;
+  }
+  record(kFailed, inode(fd), 0, {});
+  errno = EIO;
+  return -1;
 }
 ssize_t pwrite64(int fd, const void* data, size_t size, off_t at) {
   return pwrite(fd, data, size, at);

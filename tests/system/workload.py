@@ -20,6 +20,7 @@ class Request:
         self.answer = None   # the first acknowledged one: (status, body, position)
         self.refused = None  # a final refusal
         self.acked_at = None
+        self.began = None    # monotonic, of the first attempt
 
     def send(self, client):
         return client.call(self.method, self.path, self.body, self.key)
@@ -88,7 +89,8 @@ class Workload:
         at = rng.randrange(len(urls))
         try:
             while not self._stop.is_set():
-                request, began = self._make(rng), time.monotonic()
+                request = self._make(rng)
+                began = request.began = time.monotonic()
                 while not self.attempt(request, clients[at]):
                     at = (at + 1) % len(urls)
                     if time.monotonic() - began >= self.patience_s:

@@ -3,6 +3,7 @@
 #include <boost/json.hpp>
 #include <iostream>
 
+#include "runtime/config/config.h"
 #include "tools/cli/verbs.h"
 #include "tools/term/completion.h"
 
@@ -39,6 +40,11 @@ void add_generate_commands(CLI::App& app, Context& context, const Wrap& run) {
   add_verb(*generate, context, run, "man", "The man page", Effect::kRead,
            "soma generate man | man -l -", [&context] {
              std::cout << man_page(context.tree, kVersion);
+             return 0;
+           });
+  add_verb(*generate, context, run, "settings", "Every setting of a node, as a Markdown table",
+           Effect::kRead, "soma generate settings", [] {
+             std::cout << runtime::config::settings_markdown();
              return 0;
            });
   add_verb(app, context, run, "version", "Version of this build", Effect::kRead, "soma version",

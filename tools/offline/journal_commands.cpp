@@ -11,6 +11,7 @@
 #include "tools/cli/progress.h"
 #include "tools/cli/verbs.h"
 #include "tools/offline/export.h"
+#include "tools/offline/migrate.h"
 #include "tools/offline/sql_command.h"
 #include "tools/term/diff.h"
 
@@ -21,7 +22,7 @@ namespace json = boost::json;
 namespace {
 
 struct Flags {
-  std::string actor, at, from, to, position, type, out;
+  std::string actor, at, from, to, position, type, out, folder;
   int partition = -1;
 };
 
@@ -162,14 +163,31 @@ void add_log(CLI::App& app, Context& context, const Wrap& run, const std::shared
                        [&context, f] { return log_get(context, f->position); });
   get->add_option("position", f->position, "PARTITION/OFFSET")->required();
   auto* exported =
-      add_verb(*log, context, run, "export", "All frames, decoded, a line of JSON each",
-               Effect::kRead, "soma log export --out journal.ndjson",
-               [&context, f] { return export_frames(context, f->from, f->partition, f->out); });
+      add_verb(*log, context, run, "export",
+               "All frames, decoded, a line of JSON each; or the journal into a new data folder",
+               Effect::kRead, "soma log export --to backup", [&context, f] {
+                 if (!f->folder.empty()) return export_journal(context, f->folder);
+                 return export_frames(context, f->from, f->partition, f->out);
+               });
   exported->add_option("--from", f->from, "Begin at this position")->type_name("PARTITION/OFFSET");
   exported->add_option("--partition", f->partition, "Only this one")
       ->check(CLI::Range(0, 4095))
       ->type_name("N");
-  exported->add_option("--out", f->out, "Write here instead of stdout")->type_name("FILE");
+  auto* out = exported->add_option("--out", f->out, "Write here instead of stdout");
+  out->type_name("FILE");
+  exported
+      ->add_option("--to", f->folder,
+                   "Copy the records as they are into this data folder, and compare the heads")
+      ->type_name("DIR")
+      ->excludes(out, exported->get_option("--from"), exported->get_option("--partition"));
+  auto* imported =
+      add_local_verb(*log, context, run, "import",
+                     "Copy a stopped data folder's journal onto a cluster, and compare the heads",
+                     Effect::kWrite, "soma log import --from .soma --kafka localhost:9092",
+                     [&context, f] { return import_journal(context, f->folder); });
+  imported->add_option("--from", f->folder, "The data folder to copy")
+      ->type_name("DIR")
+      ->required();
 }
 
 }  // namespace

@@ -163,11 +163,12 @@ TEST_F(ConfigTest, SecretsComeFromFilesAndAreNeverShown) {
   variables["SOMA_IDENTITY_HS256_SECRET"] = "short-one";
   EXPECT_THAT(error_of({}), HasSubstr("at least 32 bytes"));
   EXPECT_THAT(error_of({}), Not(HasSubstr("short-one")));
-  variables["SOMA_POSTGRES_URL"] = "postgres://u:pw@h/db";
+  variables["SOMA_POSTGRES_URL_FILE"] = file("postgres://u:pw@h/db\n", "url");
   variables["SOMA_IDENTITY_HS256_SECRET"] = "";
   const auto shown = explain_config({}, environment());
   ASSERT_TRUE(shown.has_value());
   for (const auto& o : *shown) EXPECT_THAT(o.value, Not(HasSubstr("pw")));
+  EXPECT_EQ(load()->postgres_url, "postgres://u:pw@h/db");
 }
 
 TEST_F(ConfigTest, TheTableIsWhole) {

@@ -1,0 +1,92 @@
+#!/usr/bin/env python3
+"""A data folder moves onto a real broker and back: equal chain heads, every acknowledged command, retries and all.
+
+usage: kafka_migration_test.py [--requests N]
+"""
+
+import argparse
+import json
+import os
+import shutil
+
+import harness
+from harness import check, gate
+from workload import Workload
+
+
+def heads(*where):
+    code, out, err = harness.soma("log", "partitions", *where)
+    check(code == 0, f"soma log partitions {where}: exit {code}\n{err}")
+    return {p["partition"]: (p["records"], p["head"]) for p in map(json.loads, out.splitlines())}
+
+
+def move(*args):
+    code, out, err = harness.soma("log", *args, timeout=300)
+    check(code == 0, f"soma log {' '.join(args)}: exit {code}\n{err}")
+    check("every chain head is equal" in err, err)
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def serve(folder, load, requests, *flags, **options):
+    """A node that answers what was acknowledged before as it was answered, and takes more."""
+    node = folder.node(*flags, **options).wait_ready(60)
+    harness.wait_until("served", 40, lambda: harness.Client(node.url).call("GET", "/health/ready").status == 200)
+    load.check_replays(node.url, load.acked[-50:])
+    load.start(node.url)
+    load.advance(requests)
+    load.stop()
+    load.retry_open(node.url, lambda: False)
+    code, _ = node.terminate()
+    check(code == 0, f"SIGTERM gave exit {code}")
+
+
+def run():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--requests", type=int, default=150)
+    requests = parser.parse_args().requests
+    with harness.Brokers() as brokers, harness.Upstream() as upstream, harness.Folder() as folder:
+        flags = (*upstream.flags, "--postgres", harness.NO_POSTGRES)
+        kafka = ("--kafka", brokers.bootstrap)
+        load = Workload(folder.path + "/acknowledged.log")
+        node = folder.node(*flags).wait_ready(60)
+        load.start(node.url)
+        load.advance(requests)
+
+        code, _, err = harness.soma("log", "import", "--from", folder.data, *kafka)
+        check(code == 8 and str(node.pid) in err, f"a served folder was taken: exit {code} {err}")
+        backup = os.path.join(folder.path, "backup")
+        move("export", "--data-dir", folder.data, "--to", backup)  # of a running node: as it stood
+        harness.verify_deep(backup)
+        load.stop()
+        load.retry_open(node.url, lambda: False)
+        node.terminate()
+
+        first = move("import", "--from", folder.data, *kafka)
+        check(heads(*kafka) == heads("--data-dir", folder.data), "the heads differ")
+        again = move("import", "--from", folder.data, *kafka)
+        check(all(p["copied"] == 0 for p in again), f"copied twice: {again}")
+        brokers.verify_deep()
+
+        code, _, err = harness.soma("dev", *flags, *kafka, data=folder.data)
+        check(code != 0 and "belongs to the journal" in err, f"caches of another journal were taken: {err}")
+        cluster = os.path.join(folder.path, "cluster")
+        shutil.copytree(os.path.join(folder.data, "keys"), os.path.join(cluster, "keys"))
+        serve(folder, load, requests, *flags, *kafka, data=cluster)
+        load.check_journal(brokers.journal())
+
+        code, _, err = harness.soma("log", "import", "--from", folder.data, *kafka)
+        check(code == 8, f"an older journal was put over a newer one: exit {code} {err}")
+        home = os.path.join(folder.path, "home")
+        move("export", *kafka, "--to", home)
+        check(heads(*kafka) == heads("--data-dir", home), "the heads differ on the way back")
+        shutil.copytree(os.path.join(folder.data, "keys"), os.path.join(home, "keys"))
+        serve(folder, load, requests, *flags, data=home)
+        load.check_journal(harness.journal(home))
+        harness.verify_deep(home)
+        moved = sum(p["records"] for p in first)
+        gate("R27.migration", f"{moved} records there and back, {len(load.acked)} acknowledged, 0 lost, 0 doubled",
+             "equal heads", True)
+
+
+if __name__ == "__main__":
+    harness.main(run)
