@@ -347,7 +347,9 @@ std::vector<Host::PendingEffect> Partition::pending_effects() const {
     for (const auto& [id, item] : items) {
       if (out.size() >= kMaxShownEffects) return out;
       out.push_back({key, item.effect,
-                     item.state == EffectLedger::State::kRunning ? "running" : "pending",
+                     item.state == EffectLedger::State::kRunning   ? "running"
+                     : item.state == EffectLedger::State::kUnknown ? "unknown"
+                                                                   : "pending",
                      item.since_ms});
     }
   return out;

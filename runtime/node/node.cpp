@@ -27,6 +27,7 @@
 #include "runtime/node/integrators.h"
 #include "runtime/node/journal.h"
 #include "runtime/node/node_id.h"
+#include "runtime/query/route.h"
 #include "runtime/snapshots/rocks_store.h"
 #include "runtime/telemetry/log.h"
 #include "schemas/json/json_text.h"
@@ -335,6 +336,7 @@ class Node {
     api::register_kill_switch(router_, n);
     api::register_actors(router_, n);
     api::register_journal(router_, n);
+    query::register_sql(router_, n);
     api::register_operations(router_, n);
     api::register_constitution(router_, n);
     api::register_approvals(router_, n);

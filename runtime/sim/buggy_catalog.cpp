@@ -35,6 +35,9 @@ class Decorated final : public ActorType {
   std::string outcome_command(const v1::EffectOutcome& outcome) const override {
     return inner_.outcome_command(outcome);
   }
+  std::optional<std::string> resolve_command(const v1::ResolveEffect& decision) const override {
+    return inner_.resolve_command(decision);
+  }
   const std::string& schema_hash() const override { return inner_.schema_hash(); }
 
  private:

@@ -179,7 +179,8 @@ std::vector<std::string> Oracle::pending_effects(std::int64_t wall_ms) const {
   std::vector<std::string> out;
   for (const auto& [key, actor] : journal_.actors())
     for (const auto& effect : actor.type->effects(key, *actor.state))
-      if (effect.not_before_ms <= wall_ms) out.push_back(intent(key, effect));
+      if (effect.unknown.empty() && effect.not_before_ms <= wall_ms)
+        out.push_back(intent(key, effect));
   return out;
 }
 
