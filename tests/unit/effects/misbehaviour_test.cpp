@@ -108,7 +108,7 @@ TEST_F(SlmTest, OnlyHttpIsSpoken) {
   endpoint.base_url = "file:///etc";
   auto answer = chat(request("c"))->wait();
   ASSERT_FALSE(answer);
-  EXPECT_EQ(answer.error().code, Code::kModelUnavailable);
+  EXPECT_EQ(answer.error().code, Code::kUnavailable);
 }
 
 TEST_F(SlmTest, TheRequestsOwnDeadlineHoldsWhileItRunsAndWhileItWaits) {
