@@ -9,7 +9,7 @@ namespace soma::projections {
 namespace {
 
 // Raise when rows_of() makes other rows of the same events.
-constexpr int kRowsVersion = 1;
+constexpr int kRowsVersion = 2;
 
 const std::string& version() {
   static const std::string v =

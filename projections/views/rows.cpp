@@ -153,6 +153,12 @@ class Reader {
     } else if (e.has_turn_started()) {
       c.turns = e.turn_started().turn();
       c.status = "running";
+      if (!e.turn_started().models().primary().empty())
+        c.model = clean(e.turn_started().models().primary());
+    } else if (e.has_approval_requested() || e.has_turn_reopened()) {
+      c.status = "waiting_approval";
+    } else if (e.has_approval_granted()) {
+      c.status = "running";
     } else if (e.has_model_answered()) {
       if (!e.model_answered().answer().model().empty())
         c.model = clean(e.model_answered().answer().model());

@@ -90,9 +90,15 @@ class World:
         return wait_until("the approval is pending again", 30, look)
 
 
+def items_of(answer):
+    return answer.json["items"] if answer.status == 200 else []  # 503: the views are not there yet
+
+
 def cannot_start(w):
     """Refused connection: pending again at once with the error; approved again it runs; once, over a crash."""
     session, approval = w.park()
+    listed = lambda status: session in [s["session_id"] for s in items_of(w.call("ada", "GET", f"/v1/sessions?status={status}"))]
+    wait_until("the list shows that it waits", 30, lambda: listed("waiting_approval"))
     w.model.down()
     for _ in range(2):
         equal(w.ok("bob", "POST", f"/v1/approvals/{approval}/approve", {})["status"], "approved", "approve")
@@ -113,6 +119,7 @@ def cannot_start(w):
     done = w.ended(session)
     equal((done["status"], len(done["turns"])), ("completed", 1), "it ran")
     check("error" not in done["turns"][0], done["turns"][0])
+    wait_until("the list shows that it ran", 30, lambda: listed("completed"))
     equal(w.model.chats(), 1, "calls that reached the model")
     types = w.types(session)
     equal([types.count(t) for t in ("approval.requested", "approval.granted", "turn.reopened", "model.answered")], [1, 3, 2, 1], types)
