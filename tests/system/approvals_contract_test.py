@@ -63,8 +63,12 @@ class World:
         return session, self.approval_of(session)["approval_id"]
 
     def approval_of(self, session):
-        items = self.ok("ada", "GET", "/v1/approvals?limit=200")["items"]
-        return [a for a in items if a.get("session_id") == session][-1]
+        """The session's latest; it is sent to the register, and so there a moment after the session waits."""
+        def look():
+            items = self.ok("ada", "GET", "/v1/approvals?limit=200")["items"]
+            return [a for a in items if a.get("session_id") == session]
+
+        return wait_until("the approval is there", 20, look)[-1]
 
     def approval(self, approval):
         return self.ok("ada", "GET", f"/v1/approvals/{approval}")
@@ -173,6 +177,18 @@ def time_runs_out(w):
     problem(w.call("bob", "POST", f"/v1/approvals/{approval}/approve", {}), 409)
 
 
+def time_runs_out_while_it_cannot_start(w):
+    session, approval = w.park(approval_seconds=4)
+    w.model.down()
+    w.ok("bob", "POST", f"/v1/approvals/{approval}/approve", {})
+    w.pending_with_error(approval)
+    done = w.ended(session)
+    w.model.up()
+    equal((done["status"], done["error"]["code"]), ("failed", "approval_rejected"), "expired")
+    equal(w.approval(approval)["status"], "expired", "approval")
+    equal(w.types(session).count("model.answered"), 0, "nothing ran")
+
+
 def delegated(w):
     session, approval = w.park()
     path = f"/v1/approvals/{approval}"
@@ -229,7 +245,7 @@ def run():
     with model.upstream, Folder() as folder:
         w = World(folder, model)
         w.people()
-        for part in (cannot_start, crashes, time_runs_out, delegated, edited):
+        for part in (cannot_start, crashes, time_runs_out, time_runs_out_while_it_cannot_start, delegated, edited):
             part(w)
             print(part.__name__, flush=True)
         w.node.terminate()

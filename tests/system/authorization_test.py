@@ -82,8 +82,9 @@ def objects(w):
     session = w.ok("POST", "/v1/sessions/start", {"prompt": "a secret"}, 202, headers=mine).json["session_id"]
     parked = w.ok("POST", "/v1/sessions/start", {"prompt": "x", "metadata": {"requires_human": True}}, 202,
                   headers=mine).json["session_id"]
-    items = w.ok("GET", "/v1/approvals?status=pending", headers=mine).json["items"]
-    approval = next(a["approval_id"] for a in items if a["session_id"] == parked)
+    asked = lambda: [a["approval_id"] for a in w.ok("GET", "/v1/approvals?status=pending", headers=mine).json["items"]
+                     if a.get("session_id") == parked]
+    approval = wait_until("the approval is there", 20, asked)[0]
     request = w.ok("POST", "/v1/requests", {"mode": "infer_sync", "payload": {"prompt": "x"}}, 202, headers=mine).json
     memory = w.ok("POST", "/v1/remember", {"text": "the secret is plover"}, headers=mine).json["memory_id"]
     decision = w.ok("POST", "/v1/evaluate", {"action_id": "a", "capability": "c", "risk_score": 0, "confidence": 1,

@@ -149,7 +149,8 @@ def rules_are_tried(data):
 
 def second_keys(data):
     session = good(data, "session", "start", "Ask somebody", "--meta", "requires_human=true")["session_id"]
-    pending = [a for a in lines(data, "approval", "list", "--status", "pending") if a["session_id"] == session]
+    pending = harness.wait_until("the approval is there", 20, lambda: [
+        a for a in lines(data, "approval", "list", "--status", "pending") if a["session_id"] == session])
     check(len(pending) == 1, pending)
     bad(data, 5, "approval", "approve", pending[0]["approval_id"])  # one's own
     code, token, err = soma("auth", "token", "--sub", "bob", "--cap", "approval:*", data=data)

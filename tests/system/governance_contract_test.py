@@ -79,8 +79,13 @@ def parked(w, person="ada", **metadata):
                    202, headers=as_(w, person))
     session = started.json["session_id"]
     equal(w.ok("GET", f"/v1/sessions/{session}", headers=as_(w, person)).json["status"], "waiting_approval", "parked")
-    items = w.ok("GET", "/v1/approvals?status=pending&limit=200", headers=as_(w, person)).json["items"]
-    return session, next(a for a in items if a.get("session_id") == session)
+    import harness
+
+    def asked():
+        items = w.ok("GET", "/v1/approvals?status=pending&limit=200", headers=as_(w, person)).json["items"]
+        return [a for a in items if a.get("session_id") == session]
+
+    return session, harness.wait_until("the approval is there", 20, asked)[0]  # sent to the register
 
 
 @case

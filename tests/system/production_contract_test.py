@@ -125,7 +125,8 @@ def a_session_end_to_end(w):
     session = w.ok("POST", "/v1/sessions/start", body, 202, headers={**ana, **key}).json["session_id"]
     path = f"/v1/sessions/{session}"
     equal(w.ok("GET", path, headers=ana).json["status"], "waiting_approval", "parked")
-    approval = next(a for a in w.ok("GET", "/v1/approvals?status=pending", headers=bob).json["items"] if a.get("session_id") == session)
+    waiting = lambda: [a for a in w.ok("GET", "/v1/approvals?status=pending", headers=bob).json["items"] if a.get("session_id") == session]
+    approval = wait_until("the approval is there", 20, waiting)[0]
     decide = f"/v1/approvals/{approval['approval_id']}/approve"
     problem(w.call("POST", decide, {}, headers=ana), 403, "forbidden")
     equal(w.upstream_chats(), calls, "nothing runs before the second key")
