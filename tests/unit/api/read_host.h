@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "actors/constitution/constitution.h"
 #include "actors/identity/identity.h"
 #include "runtime/api/admission.h"
@@ -10,8 +12,26 @@
 
 namespace soma::runtime::api {
 
+// Time passes when the test says so.
+struct HandClock final : Clock {
+  std::int64_t now_ms() const override { return now; }
+  void call_at(std::int64_t at_ms, std::function<void()> wake) override {
+    alarms.emplace(at_ms, std::move(wake));
+  }
+  void pass(std::int64_t ms) {
+    for (const auto until = now + ms; now < until; ++now)
+      while (!alarms.empty() && alarms.begin()->first <= now) {
+        auto wake = std::move(alarms.begin()->second);
+        alarms.erase(alarms.begin());
+        wake();
+      }
+  }
+  std::int64_t now = 1'000'000;
+  std::multimap<std::int64_t, std::function<void()>> alarms;
+};
+
 // A host whose reads are answered when the test says so, from states that it sets.
-class ReadHost final : public Host {
+class ReadHost : public Host {
  public:
   std::map<std::string, std::pair<std::shared_ptr<const actors::Message>, std::uint64_t>> states;
   std::optional<Error> broken;

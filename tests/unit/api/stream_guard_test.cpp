@@ -1,29 +1,10 @@
 // Open streams end with the right to them, within a second.
 #include "runtime/api/stream_guard.h"
 
-#include <map>
-
 #include "tests/unit/api/read_host.h"
 
 namespace soma::runtime::api {
 namespace {
-
-struct HandClock final : Clock {
-  std::int64_t now_ms() const override { return now; }
-  void call_at(std::int64_t at_ms, std::function<void()> wake) override {
-    alarms.emplace(at_ms, std::move(wake));
-  }
-  void pass(std::int64_t ms) {
-    for (const auto until = now + ms; now < until; ++now)
-      while (!alarms.empty() && alarms.begin()->first <= now) {
-        auto wake = std::move(alarms.begin()->second);
-        alarms.erase(alarms.begin());
-        wake();
-      }
-  }
-  std::int64_t now = 1'000'000;
-  std::multimap<std::int64_t, std::function<void()>> alarms;
-};
 
 struct Written final : http::EventStream {
   bool event(std::string_view, std::string_view name, std::string_view data) override {
