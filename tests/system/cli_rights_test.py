@@ -45,6 +45,9 @@ ARGUMENTS = {
     "replay": [["--actor", "session/x"]],
     "session what-if": [["x", "--model", "m"], ["x"]],
     "audit prove": [["e-1"]],
+    "effects resolve": [["x", "--outcome", "done", "--reason", "seen"]],
+    "log import": [["--from", "none", "--kafka", "127.0.0.1:1"]],
+    "log sql": [["select 1"]],
 }
 
 
