@@ -92,7 +92,8 @@ TEST_F(StreamGuardTest, AStreamEndsWithItsTokenAndItsLeeway) {
   EXPECT_TRUE(out->open());
   clock.pass(1500);
   EXPECT_FALSE(out->open());
-  EXPECT_NE(written.events.back().find("Token expired"), std::string::npos);
+  ASSERT_EQ(written.events.size(), 1u);
+  EXPECT_NE(written.events[0].find("Token expired"), std::string::npos);
 }
 
 TEST_F(StreamGuardTest, WhereNobodyCanSayAnyMoreItEndsToo) {
