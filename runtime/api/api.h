@@ -73,6 +73,9 @@ struct Node {
   security::Tickets* tickets = nullptr;
   const KillSwitch* kill_switch = nullptr;
   audit::Keeper* audit = nullptr;
+  // As configured, for the guardrails of modes.
+  bool trusted_producers = false;     // records of topics are taken without a token
+  bool signs_heads = false;           // of the audit, by itself
   std::function<std::string()> jwks;  // public keys, for others to verify our tokens
 };
 

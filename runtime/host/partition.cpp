@@ -31,6 +31,7 @@ void Partition::submit(Submission submission, Host::OnAccepted done) {
   if (queued_.fetch_add(1, std::memory_order_relaxed) >= w_.parts.limits.queue_per_partition) {
     queued_.fetch_sub(1, std::memory_order_relaxed);
     w_.metrics->overloads.fetch_add(1, std::memory_order_relaxed);
+    if (planted(Bug::kFullQueueDrops)) return;
     w_.metrics->refuse(Code::kOverloaded);
     return done(fail(Code::kOverloaded, "the partition's queue is full; try again shortly"));
   }

@@ -278,7 +278,7 @@ class Node {
     api_.host = host_.get();
     if (cluster_)
       api_.host = &cluster_->serve(
-          *host_, [this](const events::ValidFrame& frame) { guards_.follow(frame); });
+          *host_, tokens_, [this](const events::ValidFrame& frame) { guards_.follow(frame); });
     frames_ = std::make_unique<FrameHub>(*api_.host);
     return {};
   }
@@ -323,6 +323,8 @@ class Node {
     if (!keeper) return tl::unexpected(keeper.error());
     audit_ = std::move(*keeper);
     n.audit = audit_.get();
+    n.trusted_producers = c_.kafka_trusted_producers;
+    n.signs_heads = c_.audit_head_interval_s > 0;
     n.position_wait_ms = static_cast<std::int64_t>(c_.position_wait_ms);
     api::register_sessions(router_, n);
     api::register_inference(router_, n);

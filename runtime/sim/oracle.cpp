@@ -71,6 +71,7 @@ void Oracle::catch_up(PartitionId partition) {
 
 void Oracle::take(Lane& lane, const events::ValidFrame& valid) {
   ++frames_;
+  decided_ += static_cast<std::uint64_t>(valid.frame->entries_size());
   lane.valid[valid.position.offset] = valid.frame->entries_size() > 0;
   if (valid.frame->has_claim()) {
     if (!lane.owner.empty() && lane.owner != valid.frame->claim().node_id())
