@@ -149,6 +149,11 @@ const sqlite3_module kModule = [] {
 void add_table(sqlite3* db, const Table& table, const Reading& reading, Status& cause) {
   sqlite3_create_module_v2(db, table.name, &kModule, new Shared{table, reading, cause},
                            [](void* shared) { delete static_cast<Shared*>(shared); });
+  // Its first use declares it; that would be refused once only reading is allowed.
+  sqlite3_stmt* first = nullptr;
+  const std::string sql = std::string("SELECT 1 FROM ") + table.name;
+  sqlite3_prepare_v2(db, sql.c_str(), -1, &first, nullptr);
+  sqlite3_finalize(first);
 }
 
 }  // namespace soma::runtime::query

@@ -7,7 +7,8 @@ struct sqlite3;
 
 namespace soma::runtime::query {
 
-// `reading` and `cause` outlive the connection; why a cursor failed is put into `cause`.
+// Before an authorizer is set. `reading` and `cause` outlive the connection; why a cursor failed is
+// put into `cause`.
 void add_table(sqlite3* db, const Table& table, const Reading& reading, Status& cause);
 
 }  // namespace soma::runtime::query

@@ -18,6 +18,8 @@ TOKENS = {}
 
 # Bodies that a route would take, where it needs one: so that what refuses is the right, not the schema.
 BODIES = {
+    ("POST", "/v1/admin/effects/{id}/resolve"): {"outcome": "done", "reason": "x"},
+    ("POST", "/v1/log/sql"): {"query": "select 1 as x"},
     ("POST", "/v1/sessions/{id}/messages"): {"content": "x"},
     ("POST", "/v1/sessions/{id}/fork"): {"at_sequence": 1},
     ("POST", "/v1/approvals/{id}/delegate"): {"to": "zoe"},
