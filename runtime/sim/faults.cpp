@@ -6,7 +6,7 @@ namespace soma::sim {
 namespace {
 
 constexpr std::uint32_t kHardOdds[] = {
-#define SOMA_X(name, text, odds) odds,
+#define SOMA_X(name, text, odds, number) odds,
     SOMA_SIM_FAULTS(SOMA_X)
 #undef SOMA_X
 };
@@ -15,8 +15,8 @@ constexpr std::uint32_t kHardOdds[] = {
 
 std::string_view fault_name(Fault fault) {
   switch (fault) {
-#define SOMA_X(name, text, odds) \
-  case Fault::name:              \
+#define SOMA_X(name, text, odds, number) \
+  case Fault::name:                      \
     return text;
     SOMA_SIM_FAULTS(SOMA_X)
 #undef SOMA_X
@@ -24,6 +24,15 @@ std::string_view fault_name(Fault fault) {
       break;
   }
   return "?";
+}
+
+std::map<int, std::vector<std::string>> fault_catalogue() {
+  std::map<int, std::vector<std::string>> out;
+#define SOMA_X(name, text, odds, number) \
+  if (number > 0) out[number].push_back(text);
+  SOMA_SIM_FAULTS(SOMA_X)
+#undef SOMA_X
+  return out;
 }
 
 Faults::Faults(std::uint64_t seed) {

@@ -91,7 +91,10 @@ Process* World::newest() {
 Process* World::pick() {
   Process* p = newest();
   if (processes_.size() > 1 && rng_.chance(200'000)) p = processes_.front().get();
-  return p && p->life().alive && !p->life().paused() ? p : nullptr;
+  const auto takes = [](const Life& life) {
+    return life.alive && !life.paused() && !life.cut_off(life.unreachable_until_us);
+  };
+  return p && takes(p->life()) ? p : nullptr;
 }
 
 void World::start_on(std::size_t machine) {
@@ -162,6 +165,15 @@ void World::strike() {
       ground_.note(life.name + " pauses for " + std::to_string(us));
       life.paused_until_us = ground_.time.now_us() + us;
     }
+    const auto cut = [&](Fault fault, std::int64_t& until_us) {
+      if (!f.draw(fault)) return;
+      const std::int64_t us = rng_.between(10'000, 4 * kSecond);
+      ground_.note(life.name + " " + std::string(fault_name(fault)) + " for " + std::to_string(us));
+      until_us = ground_.time.now_us() + us;
+    };
+    cut(Fault::kNetCut, life.unreachable_until_us);
+    cut(Fault::kOneWayCut, life.unheard_until_us);
+    cut(Fault::kLogCut, life.log_cut_until_us);
     if (!victim->stopping && f.draw(Fault::kStop)) {
       ground_.note(life.name + " drains");
       victim->stopping = true;
@@ -182,6 +194,11 @@ void World::strike() {
     jump(rng_.between(1, rng_.chance(500'000) ? 5'000 : 10 * kHourMs));
   if (f.draw(Fault::kClockBack))
     jump(-rng_.between(1, rng_.chance(500'000) ? 5'000 : 10 * kHourMs));
+  if (f.draw(Fault::kClockDrift)) {
+    ground_.drift(rng_.between(-500, 500));
+    ground_.note("clock drifts by " + std::to_string(ground_.drift_ppm) + " ppm");
+    max_offset_ms_ = std::max(max_offset_ms_, ground_.wall_offset_ms);
+  }
   if (f.draw(Fault::kPoison)) {
     buggy_ = !buggy_;
     ground_.note(buggy_ ? "a bad build" : "a good build");
@@ -257,8 +274,11 @@ void World::liveness() {
   }
   for (auto& p : processes_) {
     p->life().paused_until_us = 0;
+    p->life().unreachable_until_us = p->life().unheard_until_us = p->life().log_cut_until_us = 0;
     if (p->stopping) kill(*p, "was stopping");
   }
+  ground_.drift(0);
+  max_offset_ms_ = std::max(max_offset_ms_, ground_.wall_offset_ms);
   jump(max_offset_ms_ - ground_.wall_offset_ms);
   const std::int64_t began = ground_.time.now_us();
   const std::int64_t deadline =
