@@ -35,13 +35,14 @@ std::map<int, std::vector<std::string>> fault_catalogue() {
   return out;
 }
 
-Faults::Faults(std::uint64_t seed) {
+Faults::Faults(std::uint64_t seed, const std::set<std::string>& without) {
   Rng swarm(seed, "swarm");
   for (std::size_t i = 0; i < kFaults; ++i) {
     streams_.emplace_back(seed, fault_name(static_cast<Fault>(i)));
     const std::uint64_t how = swarm.below(5);  // two in five off, two soft, one hard
     odds_[i] = how < 2 ? 0 : how < 4 ? (kHardOdds[i] + 4) / 5 : kHardOdds[i];
-    if (kHardOdds[i] == 0) odds_[i] = 0;
+    if (kHardOdds[i] == 0 || without.contains(std::string(fault_name(static_cast<Fault>(i)))))
+      odds_[i] = 0;
   }
 }
 

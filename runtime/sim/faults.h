@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -79,7 +80,8 @@ std::map<int, std::vector<std::string>> fault_catalogue();
 // to, and only counted.
 class Faults {
  public:
-  explicit Faults(std::uint64_t seed);
+  // `without`: names of kinds that are never drawn; what the others draw stays the same.
+  Faults(std::uint64_t seed, const std::set<std::string>& without);
 
   bool draw(Fault fault);  // and counts it
   void count(Fault fault, std::uint64_t times = 1) {

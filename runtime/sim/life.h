@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <set>
 #include <string>
 
 #include "runtime/sim/faults.h"
@@ -12,7 +13,8 @@ namespace soma::sim {
 
 // What all parts of a simulation share.
 struct Ground {
-  Ground(std::uint64_t s, Trace::Print print) : seed(s), trace(std::move(print)), faults(s) {}
+  Ground(std::uint64_t s, Trace::Print print, const std::set<std::string>& without)
+      : seed(s), trace(std::move(print)), faults(s, without) {}
 
   const std::uint64_t seed;
   Timeline time;

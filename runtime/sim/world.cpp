@@ -17,6 +17,18 @@ constexpr std::int64_t kLongestBackOffMs = 600'000;  // what waits longer is end
 constexpr std::int64_t kQuietUs = 5 * kSecond;       // then whatever was on its way has come
 constexpr std::size_t kMaxLives = 3;                 // at most one a machine
 
+struct WorkloadKind {
+  const char* name;
+  std::uint32_t odds;  // per million
+  std::unique_ptr<Workload> (*make)();
+};
+constexpr WorkloadKind kWorkloads[] = {
+    {"ledger", 1'000'000, make_ledger},     {"timers", 700'000, make_timers},
+    {"sessions", 700'000, make_sessions},   {"poison_commands", 500'000, make_poison},
+    {"approvals", 400'000, make_approvals}, {"budgets", 400'000, make_budgets},
+    {"locks", 400'000, make_locks},         {"constitutions", 400'000, make_constitutions},
+};
+
 std::unique_ptr<actors::Catalog> catalog_of(const Options& options) {
   return options.catalog ? options.catalog() : actors::standard_catalog();
 }
@@ -29,7 +41,7 @@ std::uint32_t partitions_of(std::uint64_t seed) {
 }  // namespace
 
 World::World(const Options& options)
-    : ground_(options.seed, options.print),
+    : ground_(options.seed, options.print, options.without),
       rng_(options.seed, "world"),
       steps_wanted_(options.steps),
       catalog_(catalog_of(options)),
@@ -39,13 +51,13 @@ World::World(const Options& options)
       outside_(ground_, oracle_) {
   for (const char* name : {"a", "b", "c"})
     machines_.push_back(std::make_unique<Machine>(Machine{name, SimStore(ground_, name)}));
-  choose_shape();
+  choose_shape(options);
 }
 
 World::~World() = default;
 
 // Which actors, how many clients, how small the limits: the seed's choice.
-void World::choose_shape() {
+void World::choose_shape(const Options& options) {
   Rng rng(ground_.seed, "shape");
   auto& l = shape_.limits;
   l.queue_per_partition = rng.pick(std::vector<std::size_t>{3, 64, 65536});
@@ -62,23 +74,20 @@ void World::choose_shape() {
   shape_.oracle = &oracle_;
   shape_.outside = &outside_;
   shape_.catalog = buggy_catalog_.get();
-  workloads_.push_back(make_ledger());
-  if (rng.chance(700'000)) workloads_.push_back(make_timers());
-  if (rng.chance(700'000)) workloads_.push_back(make_sessions());
-  if (rng.chance(500'000)) workloads_.push_back(make_poison());
-  if (rng.chance(400'000)) workloads_.push_back(make_approvals());
-  if (rng.chance(400'000)) workloads_.push_back(make_budgets());
-  if (rng.chance(400'000)) workloads_.push_back(make_locks());
-  if (rng.chance(400'000)) workloads_.push_back(make_constitutions());
+  for (const auto& kind : kWorkloads)
+    if (rng.chance(kind.odds) && !options.without.contains(kind.name))
+      workloads_.push_back(kind.make());
+  if (workloads_.empty()) workloads_.push_back(make_ledger());
   std::vector<Workload*> all;
   for (auto& w : workloads_) {
     all.push_back(w.get());
     oracle_.on_frame(
         [raw = w.get(), this](const events::ValidFrame& f) { raw->frame(f, oracle_); });
   }
+  const auto clients = static_cast<std::size_t>(2 + rng.below(15));
   clients_ = std::make_unique<Clients>(
       ground_, oracle_, [this] { return pick(); }, std::move(all),
-      static_cast<std::size_t>(2 + rng.below(15)));
+      options.clients ? std::min(options.clients, clients) : clients);
 }
 
 Process* World::newest() {
@@ -384,5 +393,11 @@ Report World::run() {
 }
 
 Report run(const Options& options) { return World(options).run(); }
+
+std::vector<std::string> workload_names() {
+  std::vector<std::string> out;
+  for (const auto& kind : kWorkloads) out.emplace_back(kind.name);
+  return out;
+}
 
 }  // namespace soma::sim

@@ -31,6 +31,8 @@ sim::Report world(const Batch& batch, std::uint64_t seed) {
   sim::Options options;
   options.seed = seed;
   options.steps = batch.steps;
+  options.without = batch.without;
+  options.clients = batch.clients;
   if (batch.trace) options.print = [](const std::string& line) { std::cerr << line << "\n"; };
   return sim::run(options);
 }
