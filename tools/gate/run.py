@@ -28,7 +28,7 @@ def say(text):
 def split(command):
     """(environment, argv) of a row's command."""
     words, env = shlex.split(command), dict(ENVIRONMENT)
-    while re.match(r"[A-Z_]+=", words[0]):
+    while re.match(r"[A-Z][A-Z0-9_]*=", words[0]):
         name, _, value = words.pop(0).partition("=")
         env[name] = value
     if words[0].endswith(".py"):
