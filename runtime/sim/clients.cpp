@@ -167,6 +167,7 @@ void Clients::answer(std::size_t client, const std::shared_ptr<Attempt>& attempt
     oracle_.refused(attempt->life->name, command.op.actor, command.id, result.error());
   if (!result && result.error().code == Code::kOverloaded) ground_.faults.count(Fault::kQueueFull);
   if (!result && result.error().code == Code::kParked) parked_.insert(command.op.actor);
+  if (attempt->life->cut_off(attempt->life->unheard_until_us)) return;
   if (ground_.faults.draw(Fault::kLostReply)) return;
   ground_.time.after(rng_.between(10, 500),
                      [this, client, attempt, result] { heard(client, attempt, result); });

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <set>
 #include <string>
 
 #include "runtime/sim/faults.h"
@@ -12,16 +13,29 @@ namespace soma::sim {
 
 // What all parts of a simulation share.
 struct Ground {
-  Ground(std::uint64_t s, Trace::Print print) : seed(s), trace(std::move(print)), faults(s) {}
+  Ground(std::uint64_t s, Trace::Print print, const std::set<std::string>& without)
+      : seed(s), trace(std::move(print)), faults(s, without) {}
 
   const std::uint64_t seed;
   Timeline time;
   Trace trace;
   Faults faults;
   std::int64_t wall_offset_ms = 0;  // what clock jumps have added
+  std::int64_t drift_ppm = 0;       // how much too fast the wall clock runs, since drift_from_us
+  std::int64_t drift_from_us = 0;
 
   void note(const std::string& text) { trace.line(time.now_us(), text); }
-  std::int64_t wall_ms() const { return kBirthMs + time.now_us() / 1000 + wall_offset_ms; }
+  std::int64_t drifted_us() const {
+    return (time.now_us() - drift_from_us) * drift_ppm / 1'000'000;
+  }
+  std::int64_t wall_ms() const {
+    return kBirthMs + (time.now_us() + drifted_us()) / 1000 + wall_offset_ms;
+  }
+  void drift(std::int64_t ppm) {  // from now on; what has drifted stays
+    wall_offset_ms += drifted_us() / 1000;
+    drift_from_us = time.now_us();
+    drift_ppm = ppm;
+  }
 
   static constexpr std::int64_t kBirthMs = 1'700'000'000'000;
 };
@@ -36,6 +50,9 @@ struct Life {
   bool alive = true;
   bool serving = false;  // has served at least once
   std::int64_t paused_until_us = 0;
+  std::int64_t unreachable_until_us = 0;  // for clients' requests
+  std::int64_t unheard_until_us = 0;      // its answers get lost
+  std::int64_t log_cut_until_us = 0;      // it and the log do not reach each other
 
   // A call from the host into the world; may be the last.
   bool enter() {
@@ -46,6 +63,7 @@ struct Life {
     }
     return alive;
   }
+  bool cut_off(std::int64_t until_us) const { return until_us > ground.time.now_us(); }
   bool paused() const { return paused_until_us > ground.time.now_us(); }
 };
 

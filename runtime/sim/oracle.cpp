@@ -63,6 +63,8 @@ void Oracle::catch_up(PartitionId partition) {
       take(lane, {at, *frame, hash});
     else
       ++voided_;
+    if (verdict == events::Verdict::kStaleEpoch && !(*frame)->has_claim())
+      ground_.faults.count(Fault::kZombieAppend);
     for (std::size_t i = before; i < findings_.size(); ++i)
       ground_.note("VIOLATION " + findings_[i].invariant + " at " + to_string(at) + ": " +
                    findings_[i].what);
@@ -206,6 +208,7 @@ void Oracle::check_rot(Rng rng) {
         }) > 1)
       continue;  // stored twice: the other copy stands in for a void one
     const std::size_t byte = static_cast<std::size_t>(rng.below(records->front().bytes.size()));
+    ground_.faults.count(Fault::kLogRot);
     log_.flip(at, byte);
     events::FrameReader reader(log_, at.partition);
     Result<std::vector<events::ValidFrame>> batch;

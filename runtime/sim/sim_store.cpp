@@ -123,6 +123,10 @@ Status SimStore::write(PartitionId p, const Batch& batch) {
     ground_.note(name_ + " store error");
     return fail(Code::kIo, "simulated: the store takes no writes");
   }
+  if (ground_.faults.draw(Fault::kStoreFull)) {
+    ground_.note(name_ + " store full");
+    return fail(Code::kStorageFull, "simulated: no space for the store");
+  }
   undo_.emplace_back();
   for (const auto& s : batch.snapshots) {
     put(actor_key(p, kSnapshot, s.actor), runtime::encode_snapshot(s));
@@ -142,6 +146,7 @@ Status SimStore::write(PartitionId p, const Batch& batch) {
   if (undo_.size() > kMaxUnsynced || rng_.chance(150'000)) undo_.clear();  // a memory table synced
   rot(kSnapshot, Fault::kSnapshotRot);
   rot(kCheckpoint, Fault::kCheckpointRot);
+  rot(kSnapshot, Fault::kSnapshotTorn);
   return {};
 }
 
@@ -170,7 +175,8 @@ void SimStore::expire_dedupe(std::int64_t before_ms) {
   });
 }
 
-// One bit of a stored row turns. The undo list may hold the old bytes: then a crash heals it.
+// One bit of a stored row turns, or its end is missing. The undo list may hold the old bytes: then
+// a crash heals it.
 void SimStore::rot(char kind, Fault fault) {
   if (!ground_.faults.draw(fault)) return;
   std::vector<std::string*> candidates;
@@ -178,6 +184,10 @@ void SimStore::rot(char kind, Fault fault) {
     if (key.size() >= 21 && key[20] == kind) candidates.push_back(&value);
   if (candidates.empty()) return;
   std::string& row = *candidates[static_cast<std::size_t>(rng_.below(candidates.size()))];
+  if (fault == Fault::kSnapshotTorn) {
+    row.resize(static_cast<std::size_t>(rng_.below(row.size())));
+    return ground_.note(name_ + " a torn row " + kind);
+  }
   char& byte = row[static_cast<std::size_t>(rng_.below(row.size()))];
   byte = static_cast<char>(byte ^ (1 << rng_.below(8)));
   ground_.note(name_ + " rot of a row " + kind);

@@ -32,7 +32,10 @@ void WireLog::append(PartitionId partition, std::string record, OnReport on_repo
   if (!s.life->enter()) return on_report(refused("simulated: the process is dead"));
   Lane& lane = s.lanes[partition.value];
   auto& time = s.life->ground.time;
-  const std::int64_t travel = s.rng.between(20, 400);
+  std::int64_t travel = s.rng.between(20, 400);
+  auto& faults = s.life->ground.faults;
+  if (faults.draw(Fault::kPartitionHeld)) travel += s.rng.between(1'000, 300'000);
+  if (faults.draw(Fault::kClogged)) travel += s.rng.between(200'000, 3'000'000);
   lane.next_arrival_us = std::max(lane.next_arrival_us + 1, time.now_us() + travel);
   lane.wire.push_back({std::move(record), std::move(on_report)});
   time.at(
@@ -62,6 +65,15 @@ AppendReport WireLog::store(Shared& s, PartitionId partition, Lane& lane, std::s
   auto& faults = ground.faults;
   const std::string name = s.life->name + " p" + std::to_string(partition.value) + " " +
                            hex(sha256(record)).substr(0, 12);
+  if (s.life->cut_off(s.life->log_cut_until_us)) {
+    ground.note("cut off " + name);
+    return unknown("simulated: the log cannot be reached");
+  }
+  if (lane.flaps == 0 && faults.draw(Fault::kLeaderFlap)) lane.flaps = 2 + s.rng.below(5);
+  if (lane.flaps > 0 && --lane.flaps % 2 == 0) {
+    ground.note("no leader " + name);
+    return {AppendReport::Kind::kRefused, {}, {Code::kUnavailable, "simulated: no leader", {}}};
+  }
   if (lane.truncated == 0 && faults.draw(Fault::kTruncatedTail))
     lane.truncated = 1 + s.rng.below(lane.wire.size() + 1);
   if (lane.truncated > 0) {
@@ -130,6 +142,9 @@ Result<std::vector<events::Record>> WireLog::read(PartitionId partition, Offset 
     life.ground.note(life.name + " read error");
     return fail(Code::kIo, "simulated: the read failed");
   }
+  if (life.cut_off(life.log_cut_until_us))
+    return fail(Code::kUnavailable, "simulated: the log cannot be reached");
+  if (life.ground.faults.draw(Fault::kShortRead)) max_bytes = 1;  // one record, then
   return log_.read(partition, from, max_bytes);
 }
 

@@ -38,6 +38,7 @@ class WireLog final : public events::Log {
   struct Lane {  // one partition
     std::int64_t next_arrival_us = 0, next_report_us = 0;
     std::deque<Waiting> wire;
+    std::uint64_t flaps = 0;      // appends until the leader stays; every other finds none
     std::uint64_t truncated = 0;  // so many of the front are lost with a leader
   };
   // Outlives the wire where records are still to land.

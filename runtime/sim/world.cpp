@@ -17,6 +17,18 @@ constexpr std::int64_t kLongestBackOffMs = 600'000;  // what waits longer is end
 constexpr std::int64_t kQuietUs = 5 * kSecond;       // then whatever was on its way has come
 constexpr std::size_t kMaxLives = 3;                 // at most one a machine
 
+struct WorkloadKind {
+  const char* name;
+  std::uint32_t odds;  // per million
+  std::unique_ptr<Workload> (*make)();
+};
+constexpr WorkloadKind kWorkloads[] = {
+    {"ledger", 1'000'000, make_ledger},     {"timers", 700'000, make_timers},
+    {"sessions", 700'000, make_sessions},   {"poison_commands", 500'000, make_poison},
+    {"approvals", 400'000, make_approvals}, {"budgets", 400'000, make_budgets},
+    {"locks", 400'000, make_locks},         {"constitutions", 400'000, make_constitutions},
+};
+
 std::unique_ptr<actors::Catalog> catalog_of(const Options& options) {
   return options.catalog ? options.catalog() : actors::standard_catalog();
 }
@@ -29,7 +41,7 @@ std::uint32_t partitions_of(std::uint64_t seed) {
 }  // namespace
 
 World::World(const Options& options)
-    : ground_(options.seed, options.print),
+    : ground_(options.seed, options.print, options.without),
       rng_(options.seed, "world"),
       steps_wanted_(options.steps),
       catalog_(catalog_of(options)),
@@ -39,13 +51,13 @@ World::World(const Options& options)
       outside_(ground_, oracle_) {
   for (const char* name : {"a", "b", "c"})
     machines_.push_back(std::make_unique<Machine>(Machine{name, SimStore(ground_, name)}));
-  choose_shape();
+  choose_shape(options);
 }
 
 World::~World() = default;
 
 // Which actors, how many clients, how small the limits: the seed's choice.
-void World::choose_shape() {
+void World::choose_shape(const Options& options) {
   Rng rng(ground_.seed, "shape");
   auto& l = shape_.limits;
   l.queue_per_partition = rng.pick(std::vector<std::size_t>{3, 64, 65536});
@@ -62,23 +74,20 @@ void World::choose_shape() {
   shape_.oracle = &oracle_;
   shape_.outside = &outside_;
   shape_.catalog = buggy_catalog_.get();
-  workloads_.push_back(make_ledger());
-  if (rng.chance(700'000)) workloads_.push_back(make_timers());
-  if (rng.chance(700'000)) workloads_.push_back(make_sessions());
-  if (rng.chance(500'000)) workloads_.push_back(make_poison());
-  if (rng.chance(400'000)) workloads_.push_back(make_approvals());
-  if (rng.chance(400'000)) workloads_.push_back(make_budgets());
-  if (rng.chance(400'000)) workloads_.push_back(make_locks());
-  if (rng.chance(400'000)) workloads_.push_back(make_constitutions());
+  for (const auto& kind : kWorkloads)
+    if (rng.chance(kind.odds) && !options.without.contains(kind.name))
+      workloads_.push_back(kind.make());
+  if (workloads_.empty()) workloads_.push_back(make_ledger());
   std::vector<Workload*> all;
   for (auto& w : workloads_) {
     all.push_back(w.get());
     oracle_.on_frame(
         [raw = w.get(), this](const events::ValidFrame& f) { raw->frame(f, oracle_); });
   }
+  const auto clients = static_cast<std::size_t>(2 + rng.below(15));
   clients_ = std::make_unique<Clients>(
       ground_, oracle_, [this] { return pick(); }, std::move(all),
-      static_cast<std::size_t>(2 + rng.below(15)));
+      options.clients ? std::min(options.clients, clients) : clients);
 }
 
 Process* World::newest() {
@@ -91,7 +100,10 @@ Process* World::newest() {
 Process* World::pick() {
   Process* p = newest();
   if (processes_.size() > 1 && rng_.chance(200'000)) p = processes_.front().get();
-  return p && p->life().alive && !p->life().paused() ? p : nullptr;
+  const auto takes = [](const Life& life) {
+    return life.alive && !life.paused() && !life.cut_off(life.unreachable_until_us);
+  };
+  return p && takes(p->life()) ? p : nullptr;
 }
 
 void World::start_on(std::size_t machine) {
@@ -162,6 +174,15 @@ void World::strike() {
       ground_.note(life.name + " pauses for " + std::to_string(us));
       life.paused_until_us = ground_.time.now_us() + us;
     }
+    const auto cut = [&](Fault fault, std::int64_t& until_us) {
+      if (!f.draw(fault)) return;
+      const std::int64_t us = rng_.between(10'000, 4 * kSecond);
+      ground_.note(life.name + " " + std::string(fault_name(fault)) + " for " + std::to_string(us));
+      until_us = ground_.time.now_us() + us;
+    };
+    cut(Fault::kNetCut, life.unreachable_until_us);
+    cut(Fault::kOneWayCut, life.unheard_until_us);
+    cut(Fault::kLogCut, life.log_cut_until_us);
     if (!victim->stopping && f.draw(Fault::kStop)) {
       ground_.note(life.name + " drains");
       victim->stopping = true;
@@ -182,6 +203,11 @@ void World::strike() {
     jump(rng_.between(1, rng_.chance(500'000) ? 5'000 : 10 * kHourMs));
   if (f.draw(Fault::kClockBack))
     jump(-rng_.between(1, rng_.chance(500'000) ? 5'000 : 10 * kHourMs));
+  if (f.draw(Fault::kClockDrift)) {
+    ground_.drift(rng_.between(-500, 500));
+    ground_.note("clock drifts by " + std::to_string(ground_.drift_ppm) + " ppm");
+    max_offset_ms_ = std::max(max_offset_ms_, ground_.wall_offset_ms);
+  }
   if (f.draw(Fault::kPoison)) {
     buggy_ = !buggy_;
     ground_.note(buggy_ ? "a bad build" : "a good build");
@@ -257,8 +283,11 @@ void World::liveness() {
   }
   for (auto& p : processes_) {
     p->life().paused_until_us = 0;
+    p->life().unreachable_until_us = p->life().unheard_until_us = p->life().log_cut_until_us = 0;
     if (p->stopping) kill(*p, "was stopping");
   }
+  ground_.drift(0);
+  max_offset_ms_ = std::max(max_offset_ms_, ground_.wall_offset_ms);
   jump(max_offset_ms_ - ground_.wall_offset_ms);
   const std::int64_t began = ground_.time.now_us();
   const std::int64_t deadline =
@@ -364,5 +393,11 @@ Report World::run() {
 }
 
 Report run(const Options& options) { return World(options).run(); }
+
+std::vector<std::string> workload_names() {
+  std::vector<std::string> out;
+  for (const auto& kind : kWorkloads) out.emplace_back(kind.name);
+  return out;
+}
 
 }  // namespace soma::sim

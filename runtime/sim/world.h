@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -13,8 +14,10 @@ namespace soma::sim {
 
 struct Options {
   std::uint64_t seed = 1;
-  std::uint64_t steps = 20'000;  // of the safety phase
-  Trace::Print print;            // every line of the trace
+  std::uint64_t steps = 20'000;   // of the safety phase
+  Trace::Print print;             // every line of the trace
+  std::set<std::string> without;  // names of faults and workloads that are left out
+  std::size_t clients = 0;        // at most; 0: as many as the seed says
   // The actors, for the host and the checks alike; none: the standard ones. For planted bugs.
   std::function<std::unique_ptr<actors::Catalog>()> catalog;
 };
@@ -35,6 +38,7 @@ struct Report {
 };
 
 Report run(const Options& options);
+std::vector<std::string> workload_names();
 
 // Not thread-safe. One run, then thrown away.
 class World {
@@ -48,7 +52,7 @@ class World {
     std::string name;
     SimStore disk;
   };
-  void choose_shape();
+  void choose_shape(const Options& options);
   bool step();    // false: nothing can happen any more
   void strike();  // faults that befall processes
   void start_on(std::size_t machine);

@@ -6,7 +6,7 @@
 #include <iostream>
 #include <vector>
 
-#include "runtime/sim/world.h"
+#include "runtime/sim/shrink.h"
 #include "runtime/telemetry/log.h"
 #include "schemas/base/planted.h"
 #include "tests/simulation/planted_deciders.h"
@@ -77,6 +77,29 @@ INSTANTIATE_TEST_SUITE_P(
         Canary{Bug::kNone, "LockGivenTwice", lock_given_twice},
         Canary{Bug::kNone, "SecondKeyLeftOut", second_key_left_out}),
     [](const auto& info) { return std::string(info.param.name); });
+
+// A failing world can be made small, and still shows the same.
+TEST(Shrinking, KeepsTheViolation) {
+  runtime::configure_logging({runtime::LogLevel::kOff, runtime::LogOptions::Format::kText});
+  planted_bug = Bug::kAtMostOnceRunsAgain;
+  sim::Options options;
+  sim::Report failed;
+  for (options.seed = 1; options.seed <= kSeeds && !failed.violation; ++options.seed) {
+    options.steps = kSteps;
+    failed = sim::run(options);
+    if (failed.violation) break;
+  }
+  ASSERT_TRUE(failed.violation);
+  const sim::Shrunk small = sim::shrink(options, failed, 60);
+  planted_bug = Bug::kNone;
+  ASSERT_TRUE(small.report.violation);
+  EXPECT_EQ(small.report.violation->invariant, failed.violation->invariant);
+  EXPECT_LE(small.options.steps, failed.violation_step);
+  EXPECT_GE(small.options.without.size(), 5u);
+  EXPECT_LT(small.report.commands, failed.commands);
+  std::cout << "from " << failed.commands << " commands and " << failed.violation_step
+            << " steps to " << small.report.commands << " and " << small.options.steps << "\n";
+}
 
 class Median : public ::testing::Environment {
   void TearDown() override {

@@ -11,6 +11,7 @@
 #include "schemas/json/json_text.h"
 #include "tools/cli/commands.h"
 #include "tools/sim/batch.h"
+#include "tools/sim/failures.h"
 
 namespace soma::cli {
 
@@ -22,8 +23,26 @@ struct RunOptions {
   std::uint64_t seed = 0;
   std::string seeds;
   simulate::Batch batch;
+  std::vector<std::string> without;
   bool report = false;
+  std::uint64_t tries = 2'000;
+  std::string corpus = "tests/simulation/seeds.txt";
+  bool run = false;
 };
+
+Result<simulate::Batch> batch_of(const RunOptions& o) {
+  simulate::Batch batch = o.batch;
+  const auto known = simulate::names_to_leave_out();
+  for (const auto& name : o.without) {
+    if (!known.contains(name)) {
+      std::string all;
+      for (const auto& k : known) all += (all.empty() ? "" : ", ") + k;
+      return fail(Code::kInvalidArgument, name + " is none of " + all, "--without");
+    }
+    batch.without.insert(name);
+  }
+  return batch;
+}
 
 Result<std::pair<std::uint64_t, std::uint64_t>> range_of(const RunOptions& o) {
   if (o.seeds.empty()) return std::pair{o.seed, o.seed};
@@ -42,7 +61,9 @@ int run_seeds(const Context& context, const RunOptions& o) {
   auto range = range_of(o);
   if (!range) return context.fail(range.error());
   runtime::configure_logging({runtime::LogLevel::kOff, runtime::LogOptions::Format::kText});
-  simulate::Batch batch = o.batch;
+  auto made = batch_of(o);
+  if (!made) return context.fail(made.error());
+  simulate::Batch batch = std::move(*made);
   std::tie(batch.first, batch.last) = *range;
   auto totals = simulate::run_batch(batch, [&](const json::object& line) {
     const bool ok = line.at("ok").as_bool();
@@ -50,16 +71,51 @@ int run_seeds(const Context& context, const RunOptions& o) {
     if (!ok && !batch.trace)
       std::cerr << "soma: seed " << line.at("seed") << " violates "
                 << std::string(line.at("violation").at("invariant").as_string())
-                << "; see how: soma sim run --seed " << line.at("seed") << " --steps "
-                << batch.steps << " --trace\n";
+                << "; make it small: soma sim shrink --seed " << line.at("seed") << " --steps "
+                << batch.steps << "; see how: soma sim run with --trace\n";
   });
   if (!totals) return context.fail(totals.error());
   if (o.report) std::cout << json_text(simulate::to_json(*totals)) << std::endl;
   return totals->failed == 0 ? 0 : exit_code_of(Code::kCorrupt);
 }
 
+int run_shrink(const Context& context, const RunOptions& o) {
+  runtime::configure_logging({runtime::LogLevel::kOff, runtime::LogOptions::Format::kText});
+  auto batch = batch_of(o);
+  if (!batch) return context.fail(batch.error());
+  batch->first = batch->last = o.seed;
+  auto small =
+      simulate::shrink(*batch, o.tries, [](const std::string& text) { std::cerr << text << "\n"; });
+  if (!small) return context.fail(small.error());
+  std::cout << json_text(*small) << std::endl;
+  return 0;
+}
+
+int run_corpus(const Context& context, const RunOptions& o) {
+  runtime::configure_logging({runtime::LogLevel::kOff, runtime::LogOptions::Format::kText});
+  auto seeds = simulate::read_corpus(o.corpus);
+  if (!seeds) return context.fail(seeds.error());
+  bool ok = true;
+  for (const auto& kept : *seeds) {
+    json::object line{{"seed", kept.seed}, {"steps", kept.steps}, {"why", kept.why}};
+    simulate::Batch batch;
+    batch.first = batch.last = kept.seed;
+    batch.steps = kept.steps;
+    if (o.run) {
+      auto totals = simulate::run_batch(batch, [&](const json::object& world) {
+        line["ok"] = world.at("ok");
+        if (world.contains("violation")) line["violation"] = world.at("violation");
+      });
+      if (!totals) return context.fail(totals.error());
+      ok = ok && totals->failed == 0;
+    }
+    std::cout << json_text(line) << std::endl;
+  }
+  return ok ? 0 : exit_code_of(Code::kCorrupt);
+}
+
 // The planted bugs are not in this binary: another one, built beside it for tests, holds them.
-int run_canaries(const Context& context, const std::string& given) {
+int run_canaries(const Context& context, const std::string& given, bool list) {
   std::string path = given;
   if (path.empty()) {
     std::error_code error;
@@ -71,7 +127,7 @@ int run_canaries(const Context& context, const std::string& given) {
         {Code::kNotFound,
          "no canaries at " + path + "; build them with `ninja canary_sim_test`, or give --binary",
          "--binary"});
-  ::execl(path.c_str(), path.c_str(), nullptr);
+  ::execl(path.c_str(), path.c_str(), list ? "--gtest_list_tests" : "--gtest_brief=0", nullptr);
   return context.fail({Code::kInternal, path + " could not be run", {}});
 }
 
@@ -85,8 +141,13 @@ void add_sim_commands(CLI::App& app, Context& context, const Wrap& run) {
   seeds->footer("Example: soma sim run --seeds 1..200 --steps 20000");
   auto* seed = seeds->add_option("--seed", o->seed, "One seed");
   seeds->add_option("--seeds", o->seeds, "A..B, both included")->excludes(seed);
-  seeds->add_option("--steps", o->batch.steps, "Steps with faults, before all must settle")
-      ->check(CLI::Range(1, 1'000'000'000));
+  const auto add_world = [&](CLI::App* to) {
+    to->add_option("--steps", o->batch.steps, "Steps with faults, before all must settle")
+        ->check(CLI::Range(1, 1'000'000'000));
+    to->add_option("--without", o->without, "A kind of fault or a workload that is left out");
+    to->add_option("--clients", o->batch.clients, "At most so many; 0: as the seed says");
+  };
+  add_world(seeds);
   seeds->add_option("--budget", o->batch.budget_s, "Stop after so many seconds of real time");
   seeds->add_option("--hours", o->batch.hours, "Stop after so many cluster-hours");
   seeds->add_option("--jobs", o->batch.jobs, "Processes beside each other")
@@ -95,12 +156,26 @@ void add_sim_commands(CLI::App& app, Context& context, const Wrap& run) {
                   "One line of totals, with each fault's count, and lines of failed worlds only");
   seeds->add_flag("--trace", o->batch.trace, "Every line of the trace on stderr");
   seeds->callback(run([&context, o] { return run_seeds(context, *o); }));
+  auto* shrink = sim->add_subcommand("shrink", "Makes a failing world small");
+  shrink->footer("Example: soma sim shrink --seed 7 --steps 20000");
+  shrink->add_option("--seed", o->seed, "That fails")->required();
+  shrink->add_option("--tries", o->tries, "Worlds to run at most")->check(CLI::Range(1, 1'000'000));
+  add_world(shrink);
+  shrink->callback(run([&context, o] { return run_shrink(context, *o); }));
+  auto* corpus = sim->add_subcommand("corpus", "Seeds that once showed a bug");
+  corpus->footer("Example: soma sim corpus --run");
+  corpus->add_option("--file", o->corpus, "Lines of SEED STEPS WHY");
+  corpus->add_flag("--run", o->run, "Runs each; exit 9 when one fails again");
+  corpus->callback(run([&context, o] { return run_corpus(context, *o); }));
   auto binary = std::make_shared<std::string>();
+  auto list = std::make_shared<bool>(false);
   auto* canaries =
       sim->add_subcommand("canaries", "Plants bugs, and checks that the simulator finds each");
   canaries->footer("Example: soma sim canaries");
   canaries->add_option("--binary", *binary, "The test binary that holds the planted bugs");
-  canaries->callback(run([&context, binary] { return run_canaries(context, *binary); }));
+  canaries->add_flag("--list", *list, "Only their names");
+  canaries->callback(
+      run([&context, binary, list] { return run_canaries(context, *binary, *list); }));
 }
 
 }  // namespace soma::cli

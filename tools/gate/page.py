@@ -25,13 +25,15 @@ def text(report):
            f"Written by `tools/gates {report['tier']}`: {WHAT[report['tier']]}. Every figure was read from the output of the command beside it.", "",
            f"Run {report['began']} at {report['commit']}, {report['seconds']} s in all, load {report['load']} at its begin. "
            f"Machine: {report['machine']}.",
-           f"**{passed} of {len(ran)} pass; {sum(g['verdict'] == 'TODO' for g in left)} have nothing that measures them yet.**", "",
+           f"**{passed} of {len(ran)} pass; {sum(g['verdict'] == 'not run' for g in left)} were left out of this run; "
+           f"{sum(g['verdict'] == 'TODO' for g in left)} have nothing that measures them yet.**", "",
            "| id | what | measured | bar | verdict | command | s |", "|---|---|---|---|---|---|---|"]
     out += [row(g) for g in ran]
     if left:
         out += ["", "## Not measured here", "", "| id | what | bar | why |", "|---|---|---|---|"]
         out += [f"| {g['id']} | {g['what']} | {g['bar']} | "
-                + ("TODO" if g["verdict"] == "TODO" else f"only in T2: `{g['command']}`") + " |" for g in left]
+                + {"TODO": "TODO", "T2": f"only in T2: `{g['command']}`", "not run": f"**not run**: `{g['command']}`"}[g["verdict"]] + " |"
+                for g in left]
     return "\n".join(out) + "\n"
 
 

@@ -28,7 +28,7 @@ def say(text):
 def split(command):
     """(environment, argv) of a row's command."""
     words, env = shlex.split(command), dict(ENVIRONMENT)
-    while re.match(r"[A-Z_]+=", words[0]):
+    while re.match(r"[A-Z][A-Z0-9_]*=", words[0]):
         name, _, value = words.pop(0).partition("=")
         env[name] = value
     if words[0].endswith(".py"):
@@ -41,13 +41,22 @@ def targets(rows):
     wanted = set()
     for gate in rows:
         _, words = split(gate.command)
-        if words[0] == sys.executable:
+        if words[0] == sys.executable and words[2].startswith("tests/system/"):
             wanted.update(DRIVERS_NEED)
         elif words[0] == "ctest":
             wanted.update(os.path.splitext(os.path.basename(f))[0] for f in glob.glob(os.path.join(ROOT, "tests/fuzz/*_fuzz.cpp")))
         elif words[0].startswith("build/release/"):
             wanted.add(os.path.basename(words[0]))
-    return sorted(wanted)
+    return sorted(wanted & known if (known := ninja_targets()) else wanted)
+
+
+def ninja_targets():
+    """What this tree can build; none before it was configured. A program that is not among them fails its gate alone."""
+    folder = os.path.join(ROOT, "build", "release")
+    if not os.path.exists(os.path.join(folder, "build.ninja")):
+        return set()
+    out = subprocess.run(["ninja", "-C", folder, "-t", "targets", "all"], capture_output=True, text=True, check=False).stdout
+    return {line.rpartition(":")[0] for line in out.splitlines()}
 
 
 def run(command, limit_s):
@@ -75,9 +84,9 @@ def judge(gate, output, failed):
             "why": failed or (None if figure is not None else "printed no figure")}
 
 
-def todo(gate):
+def todo(gate, tier):
     return {"id": gate.id, "tier": gate.tier, "what": gate.what, "bar": gate.bar, "full": gate.full, "command": gate.command,
-            "measured": None, "unit": "", "verdict": "T2" if gate.command else "TODO", "why": None}
+            "measured": None, "unit": "", "verdict": ("not run" if gate.tier == tier else "T2") if gate.command else "TODO", "why": None}
 
 
 def number(figure):
@@ -94,7 +103,7 @@ def measure(rows, tier):
     results, ran = [], {}
     for gate in rows:
         if not gate.command or (tier == "T1" and gate.tier == "T2"):
-            results.append(todo(gate))
+            results.append(todo(gate, tier))
         else:
             if gate.command not in ran:
                 say(f"{gate.id}: {gate.command}")
@@ -124,7 +133,7 @@ def main(words):
     options = {w for w in words if w.startswith("-")}
     if options & {"-h", "--help"}:
         os.execvp("sed", ["sed", "-n", r"2,/^[^#]/{/^#/s/^# \{0,1\}//p}", os.path.join(ROOT, "tools", "gates")])
-    if options - {"--no-build", "--list"}:
+    if options - {"--no-build", "--list", "--page"}:
         raise ValueError(f"unknown option {sorted(options)[0]} (see tools/gates --help)")
     names = [w for w in words if not w.startswith("-")]
     tier = next((n for n in names if n in ("T1", "T2")), "T1")
@@ -145,7 +154,11 @@ def main(words):
     name = "chosen" if ids else tier.lower()
     with open(os.path.join(OUT, name + ".json"), "w", encoding="utf-8") as f:
         json.dump(report, f, indent=1)
-    if not ids:
+    if ids and "--page" in options:  # the rest of the tier is told as not run
+        ran = {(g["id"], g["tier"]) for g in report["gates"]}
+        report["gates"] += [todo(g, tier) for g in table.chosen(table.load(), tier) if (g.id, g.tier) not in ran]
+        report["gates"].sort(key=lambda g: table.order(g["id"]))
+    if not ids or "--page" in options:
         page.write(report, os.path.join(ROOT, "docs", "gates.md" if tier == "T1" else "gates_t2.md"))
     return 1 if any(g["verdict"] == "FAIL" for g in report["gates"]) else 0
 

@@ -28,6 +28,7 @@ CASES = [
     ("lines are counted", verdict(">= 3 bugs", "OK\nOK\n", reads=r"count:^OK"), "FAIL"),
     ("thousands", verdict(">= 1000 x", "GATE X1 1,000"), "PASS"),
     ("a missing program", run.judge(gate(">= 1 x", command="build/none"), *run.run("build/none", 5)[:2])["verdict"], "FAIL"),
+    ("its environment", run.split("A_1=x B=y/z build/p --q")[1] == ["build/p", "--q"], True),
     ("skipped", run.run("sh -c 'exit 77'", 5)[1] is None, False),
     ("too late", run.run("sleep 5", 0.1)[1] is None, False),
 ]

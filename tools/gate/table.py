@@ -96,4 +96,4 @@ def matches(gate, wanted):
 
 def order(gate_id):
     letter, number, rest = re.match(r"([A-Z]+)(\d+)(.*)", gate_id).groups()
-    return ("RSBGUX".find(letter[0]), letter, int(number), rest)
+    return ("RMSBGUX".find(letter[0]), letter, int(number), rest)

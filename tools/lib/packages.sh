@@ -7,7 +7,7 @@ build_packages="g++ cmake ninja-build ccache mold pkg-config libcaf-dev librdkaf
   libcurl4-openssl-dev libyaml-cpp-dev libcli11-dev libssl-dev libhnswlib-dev libexpected-dev
   libzstd-dev libedit-dev libjemalloc-dev"
 run_packages="postgresql-15 tzdata python3 python3-pip python3-venv ca-certificates"
-test_packages="strace procps openssl tmux clang libclang-rt-14-dev clang-format git python3-yaml systemd"
+test_packages="strace procps openssl tmux clang libclang-rt-14-dev clang-format git python3-yaml systemd spin"
 tidy_packages="clang-tidy"
 kafka_packages="openjdk-17-jre-headless maven"
 

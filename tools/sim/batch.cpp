@@ -31,6 +31,8 @@ sim::Report world(const Batch& batch, std::uint64_t seed) {
   sim::Options options;
   options.seed = seed;
   options.steps = batch.steps;
+  options.without = batch.without;
+  options.clients = batch.clients;
   if (batch.trace) options.print = [](const std::string& line) { std::cerr << line << "\n"; };
   return sim::run(options);
 }
@@ -171,12 +173,21 @@ Result<Totals> run_batch(const Batch& batch,
 json::object to_json(const Totals& t) {
   std::uint64_t often = 0;
   for (const auto& fault : t.faults) often += fault.value().to_number<std::uint64_t>() >= 50;
+  std::uint64_t catalogued = 0;
+  for (const auto& [number, names] : sim::fault_catalogue()) {
+    std::uint64_t times = 0;
+    for (const auto& name : names)
+      if (const auto* n = t.faults.if_contains(name)) times += n->to_number<std::uint64_t>();
+    catalogued += times >= 50;
+  }
   return {{"seeds", t.seeds},
           {"failed", t.failed},
           {"totals", t.sums},
           {"faults", t.faults},
           {"kinds", t.faults.size()},
           {"kinds_50", often},
+          {"catalogue", sim::fault_catalogue().size()},
+          {"catalogue_50", catalogued},
           {"simulated_hours", t.simulated_hours},
           {"cluster_hours", t.cluster_hours},
           {"wall_s", t.wall_s},

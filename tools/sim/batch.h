@@ -3,6 +3,8 @@
 
 #include <boost/json/object.hpp>
 #include <functional>
+#include <set>
+#include <string>
 
 #include "schemas/base/errors.h"
 
@@ -11,10 +13,12 @@ namespace soma::simulate {
 struct Batch {
   std::uint64_t first = 1, last = 1;
   std::uint64_t steps = 20'000;
-  double budget_s = 0;  // of real time; 0: no end
-  double hours = 0;     // cluster-hours in all; 0: no end
-  unsigned jobs = 1;    // processes; 1: this one
-  bool trace = false;   // on stderr
+  double budget_s = 0;            // of real time; 0: no end
+  double hours = 0;               // cluster-hours in all; 0: no end
+  unsigned jobs = 1;              // processes; 1: this one
+  bool trace = false;             // on stderr
+  std::set<std::string> without;  // see sim::Options
+  std::size_t clients = 0;
 };
 
 struct Totals {

@@ -8,7 +8,7 @@ namespace {
 
 class Poison final : public Workload {
  public:
-  std::string_view name() const override { return "poison"; }
+  std::string_view name() const override { return "poison_commands"; }
 
   Op next(Rng& rng, Ground& ground) override {
     v1::CounterCommand c;
