@@ -5,6 +5,7 @@
 
 #include "actors/actor_type.h"
 #include "soma/v1/constitution.pb.h"
+#include "soma/v1/rules.pb.h"
 #include "soma/v1/session.pb.h"
 
 namespace soma::actors {
@@ -35,21 +36,29 @@ std::string status_word(v1::ApprovalStatus status) {
   }
 }
 
+// A constitution or rules: who holds a proposal until its second key.
+template <typename Command>
+OutSend answer_holder(const v1::Approval& a, bool approve, const std::string& by,
+                      const std::string& reason) {
+  Command c;
+  if (approve) {
+    c.mutable_approved()->set_approval_id(a.approval_id());
+    c.mutable_approved()->set_approved_by(by);
+  } else {
+    c.mutable_rejected()->set_approval_id(a.approval_id());
+    c.mutable_rejected()->set_rejected_by(by);
+    c.mutable_rejected()->set_reason(reason);
+  }
+  return {to_key(a.requester()), deterministic_bytes(c)};
+}
+
 // What was decided, in the words of whoever asked.
 OutSend answer(const v1::Approval& a, bool approve, const std::string& by,
                const std::string& reason) {
-  if (a.requester().type() == "constitution") {
-    v1::ConstitutionCommand c;
-    if (approve) {
-      c.mutable_approved()->set_approval_id(a.approval_id());
-      c.mutable_approved()->set_approved_by(by);
-    } else {
-      c.mutable_rejected()->set_approval_id(a.approval_id());
-      c.mutable_rejected()->set_rejected_by(by);
-      c.mutable_rejected()->set_reason(reason);
-    }
-    return {to_key(a.requester()), deterministic_bytes(c)};
-  }
+  if (a.requester().type() == "constitution")
+    return answer_holder<v1::ConstitutionCommand>(a, approve, by, reason);
+  if (a.requester().type() == "rules")
+    return answer_holder<v1::RulesCommand>(a, approve, by, reason);
   v1::SessionCommand c;
   auto* decided = c.mutable_approval_decided();
   decided->set_approval_id(a.approval_id());

@@ -19,7 +19,9 @@ Result<Decided> DecisionDecider::decide(const ActorKey& self, const State& s, co
     case Command::kDecidePolicy: {
       if (s.has_decision()) return fail(Code::kConflict, "decision " + self.id + " exists");
       const auto& p = c.decide_policy();
-      auto decision = judge(p.input(), p.mode(), self.id, p.constitution(), p.weights());
+      const Asker asker{self.tenant, &context.principal(), {}, {}};
+      auto decision =
+          judge(p.input(), p.mode(), self.id, p.constitution(), p.weights(), p.rules(), asker);
       if (!decision) return tl::unexpected(decision.error());
       decision->set_settings_version(p.settings_version());
       auto* evaluated = d.events.emplace_back().mutable_policy_evaluated();

@@ -62,7 +62,8 @@ Result<Decided> start(const ActorKey& self, const v1::InferenceState& s,
   v1::PolicyInput policy = c.policy();
   policy.set_budget_required(static_cast<double>(tokens));
   auto decision = judge(policy, c.settings().deployment_mode(), derive_id(context, "dec"),
-                        c.constitution(), c.settings().policy());
+                        c.constitution(), c.settings().policy(), c.rules(),
+                        {self.tenant, &context.principal(), {}, c.request().model()});
   if (!decision) return tl::unexpected(decision.error());
   decision->set_settings_version(c.settings().version());
   Decided d = replying(self);

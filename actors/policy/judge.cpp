@@ -1,4 +1,4 @@
-// Score first, rules second; whatever refuses is named.
+// Score first, the constitution second, rules last; whatever refuses is named.
 #include "actors/policy/judge.h"
 
 #include <algorithm>
@@ -25,8 +25,8 @@ std::string number(double value) {
   return out;
 }
 
-void apply_rules(v1::PolicyDecision& d, const v1::PolicyInput& input,
-                 const v1::ConstitutionRules& rules) {
+void apply_constitution(v1::PolicyDecision& d, const v1::PolicyInput& input,
+                        const v1::ConstitutionRules& rules) {
   // A capability is what the action is done with: prohibiting either prohibits the action.
   for (const auto& name : {input.action_id(), input.capability()})
     if (holds(rules.prohibited_actions(), name)) {
@@ -59,7 +59,8 @@ void apply_rules(v1::PolicyDecision& d, const v1::PolicyInput& input,
 Result<v1::PolicyDecision> judge(const v1::PolicyInput& input, const std::string& server_mode,
                                  const std::string& decision_id,
                                  const v1::ConstitutionInForce& constitution,
-                                 const v1::PolicySettings& settings) {
+                                 const v1::PolicySettings& settings, const v1::RulesInForce& rules,
+                                 const Asker& asker) {
   const PolicyWeights weights = weights_of(settings);
   auto d = evaluate_policy(input, server_mode, decision_id, weights);
   if (!d) return d;
@@ -74,7 +75,9 @@ Result<v1::PolicyDecision> judge(const v1::PolicyInput& input, const std::string
   if (constitution.hash().empty())
     deny(*d, "constitution_missing");
   else
-    apply_rules(*d, input, constitution.rules());
+    apply_constitution(*d, input, constitution.rules());
+  const bool strict = is_production(input.deployment_mode()) && !is_production(server_mode);
+  apply_rules(*d, rules, asker, strict ? input.deployment_mode() : server_mode);
   if (d->denied()) {
     d->set_allow(false);
     d->set_needs_approval(false);

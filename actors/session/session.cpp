@@ -83,7 +83,7 @@ Result<Decided> start(const ActorKey& self, const v1::SessionState& s, const v1:
   v1::SessionState fresh;
   SessionDecider::evolve(fresh, d.events.back());
   if (auto ok = begin_turn(d, self, fresh, c.prompt(), c.policy(),
-                           {c.settings(), c.constitution(), c.models()}, context);
+                           {c.settings(), c.constitution(), c.models(), c.rules()}, context);
       !ok)
     return tl::unexpected(ok.error());
   d.reply.set_status(status_after(d));
@@ -101,7 +101,7 @@ Result<Decided> send(const ActorKey& self, const v1::SessionState& s, const v1::
   Decided d = replying(s, self.id, v1::ACCEPTED, static_cast<std::uint32_t>(s.turns_size() + 1));
   d.events.emplace_back().mutable_session_continued()->set_at_ms(context.now_ms());
   if (auto ok = begin_turn(d, self, s, c.content(), c.policy(),
-                           {c.settings(), c.constitution(), c.models()}, context);
+                           {c.settings(), c.constitution(), c.models(), c.rules()}, context);
       !ok)
     return tl::unexpected(ok.error());
   d.reply.set_status(status_after(d));

@@ -128,10 +128,12 @@ std::int64_t used_tokens(const v1::SessionState& s) {
 Result<v1::PolicyDecision> judge_turn(v1::PolicyInput policy, std::int64_t tokens,
                                       const v1::TenantSettings& settings,
                                       const v1::ConstitutionInForce& constitution,
-                                      const v1::Context& context) {
+                                      const v1::RulesInForce& rules, const ActorKey& self,
+                                      const v1::SessionState& s, const v1::Context& context) {
   policy.set_budget_required(static_cast<double>(tokens));
-  auto decision = judge(policy, settings.deployment_mode(), derive_id(context, "dec"), constitution,
-                        settings.policy());
+  auto decision =
+      judge(policy, settings.deployment_mode(), derive_id(context, "dec"), constitution,
+            settings.policy(), rules, {self.tenant, &context.principal(), self.id, s.model()});
   if (decision) decision->set_settings_version(settings.version());
   return decision;
 }
@@ -142,8 +144,8 @@ Status begin_turn(Decided& d, const ActorKey& self, const v1::SessionState& s,
                   const std::string& prompt, v1::PolicyInput policy, const TurnTerms& terms,
                   const v1::Context& context) {
   const std::int64_t tokens = estimate_tokens(s, prompt, max_tokens_of(s));
-  const auto decision =
-      judge_turn(std::move(policy), tokens, terms.settings, terms.constitution, context);
+  const auto decision = judge_turn(std::move(policy), tokens, terms.settings, terms.constitution,
+                                   terms.rules, self, s, context);
   if (!decision) return tl::unexpected(decision.error());
   v1::TurnStarted turn;
   turn.set_turn(static_cast<std::uint32_t>(s.turns_size() + 1));
@@ -194,8 +196,8 @@ void reopen_turn(Decided& d, const ActorKey& self, const v1::SessionState& s, co
 Status edit_turn(Decided& d, const ActorKey& self, const v1::SessionState& s, const v1::Turn& t,
                  const v1::EditTurn& edit, const v1::Context& context) {
   const std::int64_t tokens = estimate_tokens(s, edit.content(), max_tokens_of(s));
-  const auto decision =
-      judge_turn(t.decision().input(), tokens, edit.settings(), edit.constitution(), context);
+  const auto decision = judge_turn(t.decision().input(), tokens, edit.settings(),
+                                   edit.constitution(), edit.rules(), self, s, context);
   if (!decision) return tl::unexpected(decision.error());
   v1::TurnEdited edited;
   edited.set_turn(t.turn());

@@ -23,6 +23,7 @@ struct TurnTerms {
   const v1::TenantSettings& settings;
   const v1::ConstitutionInForce& constitution;
   const v1::ModelPlan& models;
+  const v1::RulesInForce& rules;
 };
 
 // Turn started, policy decided, and then: refused, parked for a person, or budget asked for.

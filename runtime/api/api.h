@@ -38,6 +38,7 @@ namespace soma::runtime::api {
 
 class KillSwitch;
 class Constitutions;
+class Rulebook;
 class Admission;
 class Deployment;
 
@@ -54,6 +55,7 @@ struct Node {
   SlmClient::Resolve embedding_endpoint;
   MemoryIndex* memory = nullptr;
   Constitutions* constitutions = nullptr;
+  Rulebook* rulebook = nullptr;
   projections::Projections* projections = nullptr;  // null: none configured
   Metrics* metrics = nullptr;
   Worker* worker = nullptr;  // for what blocks
@@ -98,6 +100,7 @@ void register_kill_switch(http::Router& router, const Node& node);
 void register_actors(http::Router& router, const Node& node);
 void register_journal(http::Router& router, const Node& node);
 void register_operations(http::Router& router, const Node& node);
+void register_rules(http::Router& router, const Node& node);
 void register_constitution(http::Router& router, const Node& node);
 void register_approvals(http::Router& router, const Node& node);
 void register_metrics(http::Router& router, const Node& node);  // /metrics, by itself

@@ -156,6 +156,7 @@ void edit(const Node& node, const RequestPtr& r, const Responder& responder) {
       e->set_content(text_member(r->json, "content"));
       *e->mutable_settings() = std::move(g.settings);
       *e->mutable_constitution() = std::move(g.constitution);
+      *e->mutable_rules() = rules_for(g.rules, "session.turn");
       submit(node, r, responder, make_submission(*r, session, command, command_id_of(*r)),
              [r](const Accepted& accepted) {
                v1::SessionReply reply;

@@ -4,6 +4,7 @@
 #include "actors/constitution/constitution.h"
 #include "actors/decision/decision.h"
 #include "runtime/api/constitutions.h"
+#include "runtime/api/rulebook.h"
 #include "runtime/api/submit.h"
 #include "runtime/api/views.h"
 #include "soma/v1/decision.pb.h"
@@ -19,6 +20,26 @@ namespace {
 double number(const json::object& body, const char* name, double fallback) {
   const auto* v = body.if_contains(name);
   return v && v->is_number() ? v->to_number<double>() : fallback;
+}
+
+void evaluate_under_rules(const Node& node, const RequestPtr& r, const Responder& responder,
+                          v1::DecisionCommand command) {
+  node.rulebook->in_force(
+      *node.host, r->tenant(),
+      [&node, r, responder, command = std::move(command)](Result<Rulebook::InForce> rules) mutable {
+        if (!rules) return responder.send(problem_of(rules.error()));
+        auto* decide = command.mutable_decide_policy();
+        *decide->mutable_rules() = rules_for(*rules, decide->input().action_id());
+        const std::string id = command_id_of(*r);
+        submit(node, r, responder,
+               make_submission(*r, actors::decision_key(r->tenant(), created_id("dec", *r, id)),
+                               command, id),
+               [](const Accepted& a) {
+                 v1::DecisionReply reply;
+                 reply.ParseFromString(a.reply);
+                 return http::json_response(200, views::decision(reply.decision()));
+               });
+      });
 }
 
 void evaluate(const Node& node, const RequestPtr& r, const Responder& responder) {
@@ -49,15 +70,7 @@ void evaluate(const Node& node, const RequestPtr& r, const Responder& responder)
           if (settings.has_policy()) *decide->mutable_weights() = settings.policy();
           if (*found)  // none: the judgement says so and refuses
             *decide->mutable_constitution() = actors::in_force(*(*found)->constitution);
-          const std::string id = command_id_of(*r);
-          submit(node, r, responder,
-                 make_submission(*r, actors::decision_key(r->tenant(), created_id("dec", *r, id)),
-                                 command, id),
-                 [](const Accepted& a) {
-                   v1::DecisionReply reply;
-                   reply.ParseFromString(a.reply);
-                   return http::json_response(200, views::decision(reply.decision()));
-                 });
+          evaluate_under_rules(node, r, responder, std::move(command));
         });
   });
 }

@@ -1,4 +1,4 @@
-// Settings, constitution and models, as they stand now.
+// Settings, constitution, rules and models, as they stand now.
 #include "runtime/api/governed.h"
 
 #include "actors/constitution/constitution.h"
@@ -58,7 +58,13 @@ void read_governance(const Node& node, const RequestPtr& request, const std::str
             [&node, request, role, g = std::move(g), next](Result<StateView> view) mutable {
               if (!view) return next(tl::unexpected(view.error()));
               g.settings = settings_for(node, *view);
-              read_models(node, request, role, std::move(g), next);
+              node.rulebook->in_force(*node.host, request->tenant(),
+                                      [&node, request, role, g = std::move(g),
+                                       next](Result<Rulebook::InForce> rules) mutable {
+                                        if (!rules) return next(tl::unexpected(rules.error()));
+                                        g.rules = std::move(*rules);
+                                        read_models(node, request, role, std::move(g), next);
+                                      });
             });
       });
 }

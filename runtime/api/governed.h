@@ -1,9 +1,10 @@
 // What every governed request is judged under and asked of: the tenant's settings, the constitution
-// in force, the models of its profile.
+// and the policy rules in force, the models of its profile.
 #pragma once
 
 #include <functional>
 
+#include "runtime/api/rulebook.h"
 #include "runtime/api/submit.h"
 #include "soma/v1/model.pb.h"
 #include "soma/v1/policy.pb.h"
@@ -13,7 +14,8 @@ namespace soma::runtime::api {
 struct Governance {
   v1::TenantSettings settings;
   v1::ConstitutionInForce constitution;
-  v1::ModelPlan models;  // empty: the node's own
+  v1::ModelPlan models;     // empty: the node's own
+  Rulebook::InForce rules;  // see rules_for()
 };
 
 // Reads all, then `next`. `role`: of the tenant's default profile, whose models are asked ("chat",

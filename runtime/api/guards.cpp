@@ -26,6 +26,7 @@ void Guards::give(Node& node) {
   node.deployment = &deployment;
   node.authenticator = authenticator.get();
   node.constitutions = constitutions.get();
+  node.rulebook = &rulebook;
   node.admission = admission.get();
   node.jwks = [this] { return authenticator->public_jwks(); };
 }
@@ -33,6 +34,7 @@ void Guards::give(Node& node) {
 void Guards::follow(const events::ValidFrame& frame) {
   kill_switch.follow(frame);
   constitutions->follow(frame);
+  rulebook.follow(frame);
   admission->follow(frame);
   deployment.follow(frame);
   rates.follow(frame);

@@ -1,5 +1,5 @@
-// What stands between a request and the actors, in one place: keys, admission, constitutions, mode,
-// kill switch.
+// What stands between a request and the actors, in one place: keys, admission, constitutions,
+// rules, mode, kill switch.
 #pragma once
 
 #include <memory>
@@ -12,6 +12,7 @@
 #include "runtime/api/deployment.h"
 #include "runtime/api/kill_switch.h"
 #include "runtime/api/rate_limiter.h"
+#include "runtime/api/rulebook.h"
 #include "runtime/security/authenticator.h"
 
 namespace soma::runtime::api {
@@ -35,6 +36,7 @@ class Guards {
   KillSwitch kill_switch;
   Deployment deployment;
   RateLimiter rates;
+  Rulebook rulebook;
   std::unique_ptr<security::Authenticator> authenticator;
   std::unique_ptr<Constitutions> constitutions;
   std::unique_ptr<Admission> admission;

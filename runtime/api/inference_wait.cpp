@@ -126,6 +126,7 @@ void prepare(const Node& node, const RequestPtr& request, v1::ModelRequest model
         *c->mutable_constitution() = std::move(governance->constitution);
         *c->mutable_policy() =
             policy_input(*request, action, action == "slm.embed" ? "slm:embed" : "slm:infer");
+        *c->mutable_rules() = rules_for(governance->rules, action);
         *c->mutable_request() = std::move(model_request);
         if (const auto& plan = governance->models; !plan.primary().empty()) {
           c->mutable_request()->set_model(plan.primary());

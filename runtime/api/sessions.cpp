@@ -61,6 +61,7 @@ void start(const Node& node, const RequestPtr& r, const Responder& responder) {
     *c->mutable_constitution() = std::move(governance.constitution);
     *c->mutable_models() = std::move(governance.models);
     *c->mutable_policy() = policy_input(*r, "session.turn", "session:start");
+    *c->mutable_rules() = rules_for(governance.rules, c->policy().action_id());
     const std::string id = command_id_of(*r);
     submit(
         node, r, responder,
@@ -78,6 +79,7 @@ void send_message(const Node& node, const RequestPtr& r, const Responder& respon
     *c->mutable_constitution() = std::move(governance.constitution);
     *c->mutable_models() = std::move(governance.models);
     *c->mutable_policy() = policy_input(*r, "session.turn", "session:start");
+    *c->mutable_rules() = rules_for(governance.rules, c->policy().action_id());
     submit(node, r, responder, make_submission(*r, session_key(*r), command, command_id_of(*r)),
            accepted_session);
   });

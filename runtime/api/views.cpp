@@ -106,6 +106,7 @@ json::object decision(const v1::PolicyDecision& d) {
           {"reasons", strings(d.reasons())},
           {"reason_codes", strings(d.reason_codes())},
           {"constitution_hash", d.constitution_hash()},
+          {"rules_hash", d.rules_hash()},
           {"decision_id", d.decision_id()}};
 }
 

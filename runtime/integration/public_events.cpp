@@ -19,6 +19,7 @@ const std::vector<PublicRow>& public_table() {
       {"session", "*", "conversation.events", ""},
       {"decision", "policy.evaluated", "policy.decisions", ""},
       {"approvals", "*", "policy.decisions", ""},  // the second key of a decision
+      {"rules", "*", "policy.decisions", ""},
       {"constitution", "constitution.updated", "constitution.updated", "constitution"},
       {"constitution", "*", "", ""},  // proposals: their approvals are told
       {"tenant", "settings.changed", "settings.changed", "settings"},

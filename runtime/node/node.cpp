@@ -339,6 +339,7 @@ class Node {
     query::register_sql(router_, n);
     api::register_operations(router_, n);
     api::register_constitution(router_, n);
+    api::register_rules(router_, n);
     api::register_approvals(router_, n);
     api::register_admin(router_, n);
     api::register_bench(router_, n);

@@ -147,6 +147,51 @@ def rules_are_tried(data):
     bad(data, 2, "policy", "test", file("cases.json", cases), "--constitution", unknown)
 
 
+def policy_rules(data):
+    def text(name, content):
+        path = os.path.join(FOLDER.name, name)
+        with open(path, "w", encoding="utf-8") as out:
+            out.write(content)
+        return path
+
+    old = text("old.cedar", '@id("no-shell") forbid(principal, action == Action::"shell", resource);\n')
+    new = text("new.cedar", open(old, encoding="utf-8").read() +
+               '@id("ask") @effect("review")\nforbid(principal, action, resource is Tool)\n'
+               'when { context.risk_score.greaterThan(decimal("0.2")) };\n')
+    broken = text("broken.cedar", '@id("x")\nforbid(principal, action, resource) when { context.risk == 1 };\n')
+    check(good(data, "policy", "rules", "validate", new)["valid"], "valid")
+    code, _, err = soma("policy", "rules", "validate", broken, data=data)
+    check(code == 2 and "broken.cedar:line 2, column 44" in err, f"validate: {code} {err}")
+    bad(data, 2, "policy", "rules", "load", broken)
+    check(good(data, "policy", "rules", "load", new)["version"] == 1, "loaded")
+    check("no-shell" in good(data, "policy", "rules", "show")["rules"], "shown")
+    good(data, "policy", "evaluate", "--action", "shell")
+    cases = file("ruled.json", {"mode": "test", "cases": [
+        {"name": "shells", "input": {"action_id": "shell", "capability": "tool:use"},
+         "expect": {"allow": False, "reason_codes": ["rule:no-shell"]}},
+        {"name": "risky tools wait", "input": {"action_id": "get", "risk_score": 0.3, "tool_category": "web"},
+         "expect": {"needs_approval": True, "reason_codes": ["rule:ask"]}},
+        {"name": "others", "input": {"action_id": "get", "risk_score": 0.1, "tool_category": "web"}, "expect": {"allow": True}}]})
+    for how in ((), ("--rules", new)):
+        results = lines(data, "policy", "test", cases, *how)
+        check([r["result"] for r in results] == ["pass"] * 3, f"{how}: {results}")
+    written = text("ruled.yaml", "mode: test\ncases:\n  - name: shells\n    input: {action_id: shell, risk_score: 0.1}\n"
+                   "    expect: {allow: false, reason_codes: ['rule:no-shell']}\n")
+    check([r["result"] for r in lines(data, "policy", "test", written, "--rules", old)] == ["pass"], "cases in YAML")
+    code, out, err = soma("policy", "test", cases, "--rules", old, "-o", "json", data=data + "-none")  # asks no node
+    check(code == 1 and [json.loads(x)["result"] for x in out.splitlines()] == ["pass", "fail", "pass"], f"{code} {out}{err}")
+    changed = lines(data, "policy", "diff", old, new, "--cases", cases)
+    check([(c["case"], c["new"]) for c in changed] == [("risky tools wait", "review rule:ask")], changed)
+    none = text("none.cedar", "")
+    recorded = lines(data, "policy", "diff", none, old)
+    check(len(recorded) == 1 and recorded[0]["new"] == "deny rule:no-shell", recorded)
+    session = good(data, "session", "start", "Do something", "--meta", "risk_score=0.6")["session_id"]
+    check(not good(data, "policy", "explain", session).get("matched_rules"), "no rule spoke about a turn")
+    explained = good(data, "policy", "explain", recorded[0]["case"])
+    check('Action::"shell"' in explained["matched_rules"][0]["text"], explained)
+    check(good(data, "policy", "rules", "load", none)["version"] == 2, "none of its own")
+
+
 def second_keys(data):
     session = good(data, "session", "start", "Ask somebody", "--meta", "requires_human=true")["session_id"]
     pending = harness.wait_until("the approval is there", 20, lambda: [
@@ -162,6 +207,9 @@ def second_keys(data):
 def settings(data):
     before = good(data, "settings", "get")["version"]
     good(data, "settings", "set", "display_name=One", "policy.threshold=0.75", "budgets_tokens=90000")
+    stricter = file("weights.json", {"mode": "test", "cases": [  # by the contract's own weights 0.72 is enough
+        {"input": {"action_id": "read", "risk_score": 0.1, "confidence": 0.4}, "expect": {"allow": False, "score": 0.72}}]})
+    check([r["result"] for r in lines(data, "policy", "test", stricter)] == ["pass"], "by the tenant's threshold")
     good(data, "tenant", "set", "--display-name", "Two")
     now = good(data, "settings", "get")
     check((now["display_name"], now["policy"]["threshold"], now["budgets_tokens"]) == ("Two", 0.75, 90000), now)
@@ -182,6 +230,7 @@ def run():
         why(node.data)
         every_kind_of_denial(node.data)
         rules_are_tried(node.data)
+        policy_rules(node.data)
         second_keys(node.data)
         settings(node.data)
         node.terminate()

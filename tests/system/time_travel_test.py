@@ -121,6 +121,17 @@ def otherwise(folder, where, session, events):
         check(other["diverges"] and other["at"]["command"] == "start_session", f"{flag} {content}: {other}")
         check("policy.decided" in other["at"]["what_if"] and "budget.requested" not in other["at"]["what_if"], f"{other}")
         check(other["what_if"]["status"] == "failed" and other["commands_reused"] == 0, f"{other['what_if']}")
+    for text, parts in ((f'@id("no") forbid(principal, action == Action::"{decided["action_id"]}", resource);', True),
+                        ('@id("no") forbid(principal, action == Action::"other", resource);', False)):
+        path = os.path.join(folder.path, "other.cedar")
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(text)
+        ruled = read(where, "session", "what-if", session, "--policy", path)
+        check(ruled["diverges"] == parts, f"{text}: {ruled}")
+        check(not parts or ruled["what_if"]["error"]["code"] == "policy_denied", f"{ruled['what_if']}")
+    with open(path, "w", encoding="utf-8") as f:
+        f.write("forbid(")
+    check(soma(*where, "session", "what-if", session, "--policy", path)[0] == 2, "broken rules")
     model = read(where, "session", "what-if", session, "--model", "another")
     check(model["diverges"] and model["at"]["command"] == "effect_outcome" and model["commands_reused"] > 0, f"{model}")
     other = soma(*where, "session", "what-if", session, "--settings", "/dev/null")

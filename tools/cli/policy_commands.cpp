@@ -1,12 +1,12 @@
-// policy: what may be done, why something was not, and tests of rules before they are in force.
+// policy: what may be done, why something was not, and the rules of it.
 #include <CLI/CLI.hpp>
 #include <boost/json.hpp>
-#include <cmath>
 #include <iostream>
+#include <memory>
 
-#include "actors/policy/judge.h"
-#include "runtime/security/constitution_bundle.h"
+#include "actors/policy/rules.h"
 #include "tools/cli/explain.h"
+#include "tools/cli/policy_trials.h"
 #include "tools/cli/verbs.h"
 
 namespace soma::cli {
@@ -16,9 +16,9 @@ namespace json = boost::json;
 namespace {
 
 struct Flags {
-  std::string id, file, action = "action", capability = "session:start", constitution, mode;
+  std::string id, file, action = "action", capability = "session:start";
   double risk = 0.1, confidence = 0.9, budget = 0, remaining = -1;
-  bool requires_human = false;
+  bool requires_human = false, global = false;
 };
 
 int evaluate(const Context& c, const Flags& f) {
@@ -29,113 +29,46 @@ int evaluate(const Context& c, const Flags& f) {
   return c.show(c.call("POST", "/v1/evaluate", body));
 }
 
-double number(const json::object& o, const char* name, double fallback) {
-  const auto* v = o.if_contains(name);
-  return v && v->is_number() ? v->to_number<double>() : fallback;
+int show_rules(const Context& c) {
+  auto rules = c.call("GET", "/v1/policy/rules");
+  if (!rules || !c.table()) return c.show(rules);
+  std::cout << text_of(*rules, "rules");
+  return 0;
 }
 
-v1::PolicyInput input_of(const json::object& o) {
-  v1::PolicyInput in;
-  in.set_action_id(text_of(o, "action_id"));
-  in.set_capability(text_of(o, "capability"));
-  in.set_risk_score(number(o, "risk_score", 0));
-  in.set_confidence(number(o, "confidence", 1));
-  in.set_budget_required(number(o, "budget_required", 0));
-  if (const auto* v = o.if_contains("budget_remaining"); v && v->is_number()) {
-    in.set_budget_remaining(v->to_number<double>());
-    in.set_has_budget_remaining(true);
-  }
-  if (const auto* v = o.if_contains("requires_human"); v && v->is_bool())
-    in.set_requires_human(v->get_bool());
-  in.set_tool_category(text_of(o, "tool_category"));
-  in.set_deployment_mode(text_of(o, "deployment_mode"));
-  return in;
-}
-
-// What is wrong with the decision; "" when it is as expected.
-std::string difference(const json::object& expect, const v1::PolicyDecision& d) {
-  if (const auto* v = expect.if_contains("allow"); v && v->is_bool() && v->get_bool() != d.allow())
-    return std::string("allow is ") + (d.allow() ? "true" : "false");
-  if (const auto* v = expect.if_contains("needs_approval");
-      v && v->is_bool() && v->get_bool() != d.needs_approval())
-    return std::string("needs_approval is ") + (d.needs_approval() ? "true" : "false");
-  if (const auto* v = expect.if_contains("score");
-      v && v->is_number() && std::abs(v->to_number<double>() - d.score()) > 5e-5)
-    return "score is " + std::to_string(d.score());
-  const auto* codes = expect.if_contains("reason_codes");
-  if (!codes || !codes->is_array()) return {};
-  for (const auto& code : codes->get_array()) {
-    bool there = false;
-    for (const auto& c : d.reason_codes()) there |= code.is_string() && code.get_string() == c;
-    if (!there) return "the reason code " + json::serialize(code) + " is missing";
-  }
-  return {};
-}
-
-// The rules of the file's own constitution, of the one that is named, or of the one in force.
-Result<v1::ConstitutionInForce> rules_of(const Context& c, const json::object& file,
-                                         const std::string& path) {
-  json::value document;
-  if (!path.empty()) {
-    auto text = text_file(path);
-    if (!text) return tl::unexpected(text.error());
-    boost::system::error_code bad;
-    document = json::parse(*text, bad);
-    if (bad) return soma::fail(Code::kMalformed, path + " is no JSON", path);
-    if (const auto* inner = member(document, "document")) document = json::value(*inner);
-  } else if (const auto* own = file.if_contains("constitution")) {
-    document = *own;
-  } else {
-    auto in_force = c.call("GET", "/v1/constitution");
-    if (!in_force) return tl::unexpected(in_force.error());
-    document = in_force->at("document");
-  }
-  auto rules = runtime::security::rules_of(json::serialize(document));
-  if (!rules) return tl::unexpected(rules.error());
-  v1::ConstitutionInForce out;
-  out.set_version("test");
-  out.set_hash("test");
-  *out.mutable_rules() = std::move(*rules);
-  return out;
-}
-
-int test(const Context& c, const Flags& f) {
+int load_rules(const Context& c, const Flags& f) {
   auto text = text_file(f.file);
   if (!text) return c.fail(text.error());
-  boost::system::error_code bad;
-  const json::value file = json::parse(*text, bad);
-  const auto* cases = bad ? nullptr : member(file, "cases");
-  if (!cases || !cases->is_array())
-    return c.fail(
-        {Code::kMalformed, f.file + " is no JSON object with a list `cases`", {}},
-        R"(one looks like {"cases":[{"input":{"risk_score":0.9},"expect":{"allow":false}}]})");
-  auto constitution = rules_of(c, file.get_object(), f.constitution);
-  if (!constitution) return c.fail(constitution.error());
-  std::string mode = f.mode.empty() ? text_of(file, "mode") : f.mode;
-  if (mode.empty()) mode = "production";
-  json::array rows;
-  std::size_t failed = 0;
-  for (const auto& one : cases->get_array()) {
-    const auto* input = member(one, "input");
-    const auto* expect = member(one, "expect");
-    if (!input || !input->is_object() || !expect || !expect->is_object())
-      return c.fail({Code::kMalformed, "every case has an object input and an object expect", {}});
-    auto d = actors::judge(input_of(input->get_object()), mode, "dec_test", *constitution);
-    const std::string wrong = d ? difference(expect->get_object(), *d) : d.error().message;
-    failed += wrong.empty() ? 0 : 1;
-    const std::string name = text_of(one, "name");
-    rows.push_back(
-        json::object{{"case", name.empty() ? "case " + std::to_string(rows.size() + 1) : name},
-                     {"result", wrong.empty() ? "pass" : "fail"},
-                     {"difference", wrong}});
-  }
-  c.print_list(rows, {"case", "result", "difference"});
-  if (failed == 0) return 0;
-  return c.fail({Code::kInternal,
-                 std::to_string(failed) + " of " + std::to_string(rows.size()) +
-                     " cases do not come out as expected",
-                 {}},
-                "mend the constitution or the cases");
+  const std::string scope = f.global ? "?scope=global" : "";
+  return c.show(c.call("PUT", "/v1/policy/rules" + scope, json::object{{"rules", *text}}));
+}
+
+int validate_rules(const Context& c, const Flags& f) {
+  auto text = text_file(f.file);
+  if (!text) return c.fail(text.error());
+  const auto issues = actors::check_rules(*text);
+  if (issues.empty()) return c.show(json::value(json::object{{"valid", true}}));
+  for (const auto& i : issues) c.note(f.file + ":" + to_string(i));
+  return c.fail({Code::kInvalidArgument,
+                 f.file + " holds " + std::to_string(issues.size()) + " mistakes", "rules"});
+}
+
+void add_rules_commands(CLI::App& policy, Context& context, const Wrap& run,
+                        const std::shared_ptr<Flags>& f) {
+  auto* rules = add_group(policy, "rules", "A tenant's own rules, in Cedar");
+  add_verb(*rules, context, run, "show", "The rules in force", Effect::kRead,
+           "soma policy rules show", [&context] { return show_rules(context); });
+  auto* load = add_verb(*rules, context, run, "load", "Put rules in force", Effect::kWrite,
+                        "soma policy rules load rules.cedar",
+                        [&context, f] { return load_rules(context, *f); });
+  load->add_option("file", f->file, "Cedar policies; \"-\": stdin")->required()->type_name("FILE");
+  load->add_flag("--global", f->global, "Those of all tenants that have none of their own");
+  add_verb(*rules, context, run, "validate", "What is wrong with rules; asks no node",
+           Effect::kRead, "soma policy rules validate rules.cedar",
+           [&context, f] { return validate_rules(context, *f); })
+      ->add_option("file", f->file, "Cedar policies; \"-\": stdin")
+      ->required()
+      ->type_name("FILE");
 }
 
 }  // namespace
@@ -161,19 +94,8 @@ void add_policy_commands(CLI::App& app, Context& context, const Wrap& run) {
       ->add_option(
           "decision", f->id,
           "Decision id; a session's, for its last turn; absent: what refuses a session now");
-  auto* tests =
-      add_verb(*policy, context, run, "test", "Judge cases as the node would, and record nothing",
-               Effect::kRead, "soma policy test cases.json --constitution document.json",
-               [&context, f] { return test(context, *f); });
-  tests->add_option("file", f->file, "JSON: {mode?, constitution?, cases:[{name?, input, expect}]}")
-      ->required()
-      ->type_name("FILE");
-  tests
-      ->add_option("--constitution", f->constitution,
-                   "Document or bundle to judge by; absent: the file's, else the one in force")
-      ->type_name("FILE");
-  tests->add_option("--mode", f->mode, "Deployment mode (default: the file's, else production)")
-      ->type_name("MODE");
+  add_rules_commands(*policy, context, run, f);
+  add_policy_trials(*policy, context, run);
 }
 
 }  // namespace soma::cli

@@ -213,7 +213,9 @@ void add_reads(CLI::App& session, Context& context, const Wrap& run,
                 w->session = f->id;
                 return what_if(context, *w);
               });
-  other->add_option("--policy", w->policy, "File with other inputs, as {\"risk_score\":0.9}")
+  other
+      ->add_option("--policy", w->policy,
+                   "File with other inputs, as {\"risk_score\":0.9}, or with policy rules in Cedar")
       ->type_name("FILE");
   other->add_option("--model", w->model, "Another model")->type_name("MODEL");
   other->add_option("--constitution", w->constitution, "File with a bundle, a document or rules")

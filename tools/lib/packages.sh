@@ -1,11 +1,11 @@
 # The Debian 12 packages that building, running and testing need. Sourced by tools/setup.
 
-# libboost-dev is 1.74 there: the version is named. No kafka or java: a broker is the user's own.
+# libboost-dev is 1.74 there: the version is named. rustc is 1.63; rustc-web and cargo-web follow browsers. No kafka or java: a broker is the user's own.
 build_packages="g++ cmake ninja-build ccache mold pkg-config libcaf-dev librdkafka-dev librocksdb-dev
   libpq-dev libsqlite3-dev libprotobuf-dev protobuf-compiler prometheus-cpp-dev libspdlog-dev libgtest-dev
   libgmock-dev libbenchmark-dev libboost1.81-dev libboost-json1.81-dev libboost-url1.81-dev
   libcurl4-openssl-dev libyaml-cpp-dev libcli11-dev libssl-dev libhnswlib-dev libexpected-dev
-  libzstd-dev libedit-dev libjemalloc-dev"
+  libzstd-dev libedit-dev libjemalloc-dev cargo-web rustc-web"
 run_packages="postgresql-15 tzdata python3 python3-pip python3-venv ca-certificates"
 test_packages="strace procps openssl tmux clang libclang-rt-14-dev clang-format git python3-yaml systemd spin"
 tidy_packages="clang-tidy"

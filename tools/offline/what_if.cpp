@@ -10,8 +10,10 @@
 #include <optional>
 
 #include "actors/actor_type.h"
+#include "actors/policy/rules.h"
 #include "events/frames.h"
 #include "runtime/api/views.h"
+#include "schemas/base/sha256.h"
 #include "schemas/json/json_view.h"
 #include "soma/v1/session.pb.h"
 #include "tools/offline/export.h"
@@ -24,11 +26,17 @@ namespace json = boost::json;
 
 namespace {
 
-Result<json::object> file_object(const std::string& path, const char* flag) {
+Result<std::string> file_text(const std::string& path, const char* flag) {
   std::ifstream in(path, std::ios::binary);
   if (!in) return soma::fail(Code::kNotFound, "cannot read " + path, flag);
+  return std::string((std::istreambuf_iterator<char>(in)), {});
+}
+
+Result<json::object> file_object(const std::string& path, const char* flag) {
+  auto text = file_text(path, flag);
+  if (!text) return tl::unexpected(text.error());
   boost::system::error_code bad;
-  json::value v = json::parse(std::string((std::istreambuf_iterator<char>(in)), {}), bad);
+  json::value v = json::parse(*text, bad);
   if (bad || !v.is_object())
     return soma::fail(Code::kInvalidArgument, path + " is not a JSON object", flag);
   return std::move(v.get_object());
@@ -60,12 +68,18 @@ struct Changes {
   json::object policy, settings, rules;
   std::string model, constitution_hash;
   bool constitution = false;
+  std::optional<std::string> cedar;  // policy rules in place of the recorded ones
 
   Status apply(v1::SessionCommand& command, const WhatIf& w) const {
     const auto put = [&](auto& c) -> Status {
       if (auto ok = overlay(*c.mutable_policy(), policy, w.policy, "--policy"); !ok) return ok;
       if (auto ok = overlay(*c.mutable_settings(), settings, w.settings, "--settings"); !ok)
         return ok;
+      if (cedar) {
+        c.mutable_rules()->set_hash(sha256_hex(*cedar));
+        c.mutable_rules()->set_text(
+            actors::rules_about(*cedar, c.policy().action_id()).value_or(*cedar));
+      }
       if (!constitution) return {};
       auto& in_force = *c.mutable_constitution();
       in_force.mutable_rules()->Clear();
@@ -82,6 +96,25 @@ struct Changes {
   }
 };
 
+// Fields of the input as a JSON object, or rules in Cedar.
+Status read_policy(const WhatIf& w, Changes& out) {
+  if (w.policy.empty()) return {};
+  auto text = file_text(w.policy, "--policy");
+  if (!text) return tl::unexpected(text.error());
+  const auto first = text->find_first_not_of(" \t\r\n");
+  if (first != text->npos && (*text)[first] == '{') {
+    auto o = file_object(w.policy, "--policy");
+    if (!o) return tl::unexpected(o.error());
+    out.policy = std::move(*o);
+    return {};
+  }
+  if (const auto issues = actors::check_rules(*text); !issues.empty())
+    return soma::fail(Code::kInvalidArgument, w.policy + ": " + to_string(issues.front()),
+                      "--policy");
+  out.cedar = std::move(*text);
+  return {};
+}
+
 Result<Changes> read_changes(const WhatIf& w) {
   Changes out;
   out.model = w.model;
@@ -93,9 +126,9 @@ Result<Changes> read_changes(const WhatIf& w) {
     return {};
   };
   json::object document;
-  for (auto ok :
-       {read(w.policy, "--policy", out.policy), read(w.settings, "--settings", out.settings),
-        read(w.constitution, "--constitution", document)})
+  auto policy = read_policy(w, out);
+  for (auto ok : {policy, read(w.settings, "--settings", out.settings),
+                  read(w.constitution, "--constitution", document)})
     if (!ok) return tl::unexpected(ok.error());
   out.constitution = !w.constitution.empty();
   for (const char* inner : {"document", "rules"})  // of a bundle, of a document

@@ -9,8 +9,8 @@ namespace soma::cli {
 
 struct WhatIf {
   std::string session;
-  std::string policy;        // file: fields of PolicyInput to put in place of the recorded ones
-  std::string model;         // asked for instead
+  std::string policy;  // file: fields of PolicyInput in place of the recorded ones, or Cedar rules
+  std::string model;   // asked for instead
   std::string constitution;  // file: a bundle, a document, or its rules
   std::string settings;      // file: fields of TenantSettings
 };
