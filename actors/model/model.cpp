@@ -120,6 +120,7 @@ Result<Decided> answered(const v1::ModelState& state, const v1::RunningCall& cal
   Decided d;
   d.reply.set_call_id(answer.call_id());
   answer.set_attempt(call.attempt());
+  if (!call.request().user().empty()) answer.set_user(call.request().user());
   *d.events.emplace_back().mutable_call_answered()->mutable_answer() = answer;
   tell(d, call.request().caller(),
        [&](auto& c) { *c.mutable_call_succeeded()->mutable_answer() = answer; });

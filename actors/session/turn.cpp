@@ -81,6 +81,7 @@ void ask_person(Decided& d, const ActorKey& self, const v1::TurnStarted& turn,
   a->set_expires_ms(context.now_ms() + kApprovalMs);
   *a->mutable_requester() = to_ref(self);
   a->set_summary(turn.prompt().substr(0, kSummaryBytes));
+  if (!context.data_subject().empty()) a->set_user(context.data_subject());
   d.sends.push_back({approvals_key(self.tenant), deterministic_bytes(c)});
 }
 

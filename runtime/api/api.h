@@ -33,6 +33,9 @@ class Tickets;
 namespace soma::runtime::audit {
 class Keeper;
 }
+namespace soma::runtime::erasure {
+class Erasures;
+}
 
 namespace soma::runtime::api {
 
@@ -73,13 +76,15 @@ struct Node {
   security::Tickets* tickets = nullptr;
   const KillSwitch* kill_switch = nullptr;
   audit::Keeper* audit = nullptr;
-  std::function<std::string()> jwks;  // public keys, for others to verify our tokens
+  erasure::Erasures* erasures = nullptr;  // null: on a cluster
+  std::function<std::string()> jwks;      // public keys, for others to verify our tokens
 };
 
 void register_sessions(http::Router& router, const Node& node);
 void register_inference(http::Router& router, const Node& node);
 void register_audit(http::Router& router, const Node& node);
 void register_audit_proofs(http::Router& router, const Node& node);
+void register_erasures(http::Router& router, const Node& node);
 void register_chat(http::Router& router, const Node& node);
 void register_memories(http::Router& router, const Node& node);
 // With settings, preferences, users, mode, training locks and speech.
