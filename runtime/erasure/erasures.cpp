@@ -44,7 +44,7 @@ json::array strings(const std::vector<std::string>& all) {
 
 }  // namespace
 
-Erasures::Erasures(Parts parts) : p_(std::move(parts)), records_(p_.data_dir + "/vault") {}
+Erasures::Erasures(Parts parts) : p_(std::move(parts)), records_(p_.sealer->vault().folder()) {}
 
 Erasures::~Erasures() {
   stopping_ = true;

@@ -1,4 +1,4 @@
-// What is kept of erasures: DATA_DIR/vault/erasures, a file each.
+// What is kept of erasures: DATA_DIR/keys/vault/erasures, a file each.
 #pragma once
 
 #include <boost/json/object.hpp>

@@ -89,10 +89,15 @@ Result<std::unique_ptr<events::Log>> open_cluster_journal(const Config& c) {
 Result<std::shared_ptr<privacy::VaultSealer>> seal_journal(const Config& c,
                                                            const actors::Catalog& catalog,
                                                            bool clustered, events::Log& log) {
-  if (clustered || !c.kafka_brokers.empty()) return nullptr;
-  auto sealer = privacy::open_sealer(catalog, c.data_dir, c.privacy_master_key, false);
-  if (sealer) log.seal_with(*sealer);
-  return sealer;
+  const bool seals = !clustered && c.kafka_brokers.empty();
+  auto sealer = privacy::open_sealer(catalog, c.data_dir, c.privacy_master_key, !seals);
+  if (seals) {
+    if (sealer) log.seal_with(*sealer);
+    return sealer;
+  }
+  if (!sealer && sealer.error().code != Code::kNotFound) return sealer;
+  log.seal_with(std::make_shared<privacy::OpeningSealer>(sealer ? *sealer : nullptr));
+  return nullptr;
 }
 
 Result<std::unique_ptr<events::Log>> open_journal_readonly(const Config& c) {

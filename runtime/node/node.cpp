@@ -106,13 +106,11 @@ class Node {
       if (auto ok = (this->*step)(); !ok) return ok;
     }
     if (auto serving = wait_until_serving(); !serving) return serving;
-    if (erasures_)
-      if (auto ok = erasures_->resume(); !ok) return ok;
     if (security::is_developer_mode(guards_.deployment.mode()))
       if (auto ok = load_first_constitution(*api_.host, c_.data_dir); !ok) return ok;
     integration_ = start_integrators(c_, *log_, *catalog_, metrics_, *host_, *door_);
     projections_->wait_ready(c_.postgres_url.empty() ? kWaitForOwnViewsMs : kWaitForViewsMs);
-    return {};
+    return erasures_ ? erasures_->resume() : Status{};  // it takes what serves away for a moment
   }
 
   Status announce() {

@@ -56,12 +56,14 @@ Result<std::string> master_key(const std::string& folder, const std::string& giv
                                bool read_only) {
   std::error_code error;
   if (!read_only) {
+    const fs::path keys = fs::path(folder).parent_path();
     const bool made = fs::create_directories(folder, error);
     if (error) return fail(Code::kIo, "cannot make " + folder + ": " + error.message());
-    fs::permissions(folder, fs::perms::owner_all, error);
-    if (made)
-      if (auto ok = sync_folder(fs::path(folder).parent_path().string()); !ok)
-        return tl::unexpected(ok.error());
+    for (const auto& private_one : {fs::path(folder), keys})
+      fs::permissions(private_one, fs::perms::owner_all, error);
+    for (const auto& parent : {keys, keys.parent_path()})
+      if (made)
+        if (auto ok = sync_folder(parent.string()); !ok) return tl::unexpected(ok.error());
   }
   if (!given.empty()) return from_hex(given, "privacy.master_key");
   const std::string path = folder + "/master.key";

@@ -114,6 +114,13 @@ Status VaultSealer::open(v1::Entry& entry) const {
   return {};
 }
 
+Status OpeningSealer::open(v1::Entry& entry) const {
+  if (vault_) return vault_->open(entry);
+  return fail(Code::kCorrupt,
+              "personal data is sealed with keys that this data folder lacks; copy the folder "
+              "`keys/vault` of the data folder that the journal came from");
+}
+
 std::map<std::string, std::uint64_t> VaultSealer::in_clear(const v1::Entry& stored) const {
   std::map<std::string, std::uint64_t> out;
   const Plan* plan = plans_.entry_of(stored.actor().type());

@@ -31,6 +31,21 @@ class VaultSealer final : public events::Sealer {
   const std::shared_ptr<Vault> vault_;
 };
 
+// On a cluster: seals nothing, and opens what a folder's journal that was moved there holds, with
+// that folder's vault. `vault` null: what is sealed is kCorrupt, for it must not look erased.
+class OpeningSealer final : public events::Sealer {
+ public:
+  explicit OpeningSealer(std::shared_ptr<VaultSealer> vault) : vault_(std::move(vault)) {}
+  bool personal(std::string_view) const override { return false; }
+  void attribute(const v1::ActorRef&, const google::protobuf::Message&, const std::string&,
+                 v1::Context&) const override {}
+  Status seal(const v1::Entry&, std::string&) const override { return {}; }
+  Status open(v1::Entry& entry) const override;
+
+ private:
+  const std::shared_ptr<VaultSealer> vault_;
+};
+
 // Reads with the keys of a data folder, where it has some; else sealed data stays sealed.
 // `master` as in Vault::open.
 Result<std::shared_ptr<VaultSealer>> open_sealer(const actors::Catalog& catalog,

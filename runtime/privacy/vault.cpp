@@ -55,7 +55,7 @@ Vault::~Vault() {
 
 Result<std::unique_ptr<Vault>> Vault::open(const std::string& data_dir, const std::string& master,
                                            bool read_only) {
-  const std::string folder = data_dir + "/vault";
+  const std::string folder = data_dir + "/keys/vault";
   if (read_only && !fs::exists(folder + "/subject.keys"))
     return fail(Code::kNotFound, "there is no vault in " + data_dir);
   auto key = master_key(folder, master, read_only);

@@ -1,4 +1,4 @@
-// The data keys of a node's subjects, where they can be destroyed: DATA_DIR/vault.
+// The data keys of a node's subjects, where they can be destroyed: DATA_DIR/keys/vault.
 #pragma once
 
 #include <cstdint>
@@ -29,7 +29,7 @@ class Vault {
  public:
   static constexpr std::size_t kMaxKeys = 4'000'000;  // 512 MB of slots
 
-  // `master`: 64 hex digits; empty: DATA_DIR/vault/master.key, made at first. kCorrupt, kIo,
+  // `master`: 64 hex digits; empty: DATA_DIR/keys/vault/master.key, made at first. kCorrupt, kIo,
   // kInvalidArgument (another master key than the one that the keys were made with). A vault that
   // does not exist is made, unless `read_only`: then kNotFound.
   static Result<std::unique_ptr<Vault>> open(const std::string& data_dir, const std::string& master,

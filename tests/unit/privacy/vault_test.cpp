@@ -31,7 +31,7 @@ class VaultTest : public ::testing::Test {
     vault_ = std::move(*made);
   }
   std::string file() const {
-    std::ifstream in(folder_ / "vault/subject.keys", std::ios::binary);
+    std::ifstream in(folder_ / "keys/vault/subject.keys", std::ios::binary);
     return {std::istreambuf_iterator<char>(in), {}};
   }
 
@@ -90,7 +90,7 @@ TEST_F(VaultTest, DamageAndAnotherMasterKeyAreToldApart) {
   EXPECT_NE(other.error().message.find("another master key"), std::string::npos);
   std::string bytes = file();
   bytes[60] = static_cast<char>(bytes[60] ^ 1);
-  std::ofstream(folder_ / "vault/subject.keys", std::ios::binary) << bytes;
+  std::ofstream(folder_ / "keys/vault/subject.keys", std::ios::binary) << bytes;
   EXPECT_EQ(Vault::open(folder_.string(), {}, false).error().code, Code::kCorrupt);
 }
 
@@ -98,7 +98,7 @@ TEST_F(VaultTest, ASlotCutByACrashIsWrittenAgain) {
   const std::string ana = (*vault_->of("acme", "ana"))->id;
   ASSERT_TRUE(vault_->of("acme", "bob"));
   vault_.reset();
-  fs::resize_file(folder_ / "vault/subject.keys", 128 + 50);
+  fs::resize_file(folder_ / "keys/vault/subject.keys", 128 + 50);
   reopen();
   EXPECT_EQ(vault_->keys(), 1u);
   const std::string bob = (*vault_->of("acme", "bob"))->id;
