@@ -4,11 +4,16 @@
 #include <google/protobuf/message.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "actors/decider.h"
+
+namespace soma::v1 {
+class ResolveEffect;
+}
 
 namespace soma::actors {
 
@@ -39,6 +44,9 @@ class ActorType {
   virtual std::string event_type(const Message& event) const = 0;
   // The Command that carries an effect's outcome back.
   virtual std::string outcome_command(const v1::EffectOutcome& outcome) const = 0;
+  // The Command by which a person settles an unknown outcome; nothing: this type has no such
+  // effects.
+  virtual std::optional<std::string> resolve_command(const v1::ResolveEffect& decision) const = 0;
   // SHA-256 over the descriptors of state and event, and over the type's sources: snapshots that
   // another schema or another evolve() made are not used.
   virtual const std::string& schema_hash() const = 0;

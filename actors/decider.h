@@ -31,8 +31,10 @@ struct Effect {
   std::int64_t deadline_ms = 0;    // Unix time; 0: none
   std::string request;             // serialized request message of the kind; empty for a timer
   bool seen_while_running =
-      false;  // others watch it run: after a crash it is reported `interrupted`, so that
-              // the decider begins a new attempt and all can be told
+      false;            // others watch it run: after a crash it is reported `interrupted`, so that
+                        // the decider begins a new attempt and all can be told
+  std::string unknown;  // why nobody can say whether it took effect; such a one is shown, never
+                        // run, until a person settles it
 };
 
 // A command to another actor; the command's id is derived by the host from the entry it came with.

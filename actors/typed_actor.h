@@ -4,6 +4,7 @@
 #include <google/protobuf/io/coded_stream.h>
 
 #include "actors/actor_type.h"
+#include "soma/v1/effect.pb.h"
 
 namespace soma::actors {
 
@@ -61,6 +62,15 @@ class TypedActor final : public ActorType {
     typename D::Command command;
     *command.mutable_effect_outcome() = outcome;
     return deterministic_bytes(command);
+  }
+
+  std::optional<std::string> resolve_command(const v1::ResolveEffect& decision) const override {
+    typename D::Command command;
+    if constexpr (requires { command.mutable_resolve_effect(); }) {
+      *command.mutable_resolve_effect() = decision;
+      return deterministic_bytes(command);
+    }
+    return {};
   }
 
   const std::string& schema_hash() const override { return hash_; }

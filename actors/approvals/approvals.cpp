@@ -14,6 +14,7 @@ namespace {
 using Decided = ApprovalsDecider::Decided;
 constexpr int kMaxPending = 10'000;
 constexpr int kMaxDecided = 1000;
+constexpr std::size_t kMaxName = 256;  // bytes
 constexpr const char* kExpiry = "expire:";
 
 const v1::Approval* find(const v1::ApprovalsState& s, const std::string& id) {
@@ -60,13 +61,14 @@ OutSend answer(const v1::Approval& a, bool approve, const std::string& by,
 }
 
 void settle(Decided& d, const v1::Approval& a, v1::ApprovalStatus status, const std::string& by,
-            const std::string& reason, std::int64_t now_ms) {
+            const std::string& reason, std::int64_t now_ms, const std::string& replaced_by = {}) {
   auto* e = d.events.emplace_back().mutable_decided();
   e->set_approval_id(a.approval_id());
   e->set_status(status);
   e->set_decided_by(by);
   e->set_reason(reason);
   e->set_at_ms(now_ms);
+  e->set_replaced_by(replaced_by);
   *d.reply.mutable_approval() = a;
   d.reply.mutable_approval()->set_status(status);
   d.reply.mutable_approval()->set_decided_by(by);
@@ -84,8 +86,12 @@ Result<Decided> request(const v1::ApprovalsState& s, const v1::RequestApproval& 
     *d.reply.mutable_approval() = *known;
     return d;
   }
-  if (s.approvals_size() - s.decided_size() >= kMaxPending)
-    return fail(Code::kOverloaded, "10000 approvals are pending, the most there may be");
+  if (s.approvals_size() - s.decided_size() >= kMaxPending) {
+    // Refused as a decision: who waits must not wait for ever.
+    d.sends.push_back(
+        answer(a, false, "soma", "10000 approvals are pending, the most there may be"));
+    return d;
+  }
   auto* requested = d.events.emplace_back().mutable_requested()->mutable_approval();
   *requested = a;
   requested->set_status(v1::PENDING);
@@ -94,16 +100,58 @@ Result<Decided> request(const v1::ApprovalsState& s, const v1::RequestApproval& 
   return d;
 }
 
-Result<Decided> decide_one(const v1::ApprovalsState& s, const v1::DecideApproval& c,
-                           const v1::Context& context) {
-  const auto* a = find(s, c.approval_id());
+// The approval, if the caller may decide it now.
+Result<const v1::Approval*> open_for(const v1::ApprovalsState& s, const std::string& id,
+                                     const v1::Context& context) {
+  const auto* a = find(s, id);
   if (!a) return fail(Code::kNotFound, "Approval not found");
   if (a->status() != v1::PENDING)
     return fail(Code::kConflict, "the approval is already " + status_word(a->status()));
   if (context.now_ms() >= a->expires_ms())
     return fail(Code::kConflict, "the approval is already expired");
-  if (context.principal().subject() == a->requested_by())
+  const std::string& caller = context.principal().subject();
+  if (caller == a->requested_by())
     return fail(Code::kForbidden, "the requester may not decide; another person must");
+  if (!a->delegated_to().empty() && caller != a->delegated_to())
+    return fail(Code::kForbidden,
+                "the approval was delegated to " + a->delegated_to() + ", who alone may decide");
+  return a;
+}
+
+// Whoever may decide says who shall. Whoever delegated may do so again, to take it back.
+Result<Decided> delegate(const v1::ApprovalsState& s, const v1::DelegateApproval& c,
+                         const v1::Context& context) {
+  const auto* known = find(s, c.approval_id());
+  const bool again = known && !known->delegated_by().empty() &&
+                     known->delegated_by() == context.principal().subject();
+  v1::Context asker = context;
+  if (again) asker.mutable_principal()->set_subject(known->delegated_to());
+  const auto a = open_for(s, c.approval_id(), asker);
+  if (!a) return tl::unexpected(a.error());
+  if (c.to().empty() || c.to().size() > kMaxName)
+    return fail(Code::kInvalidArgument, "to must name a person, in 1 to 256 bytes", "body.to");
+  if (c.to() == (*a)->requested_by())
+    return fail(Code::kInvalidArgument, "to must not be the requester, who may not decide",
+                "body.to");
+  Decided d;
+  *d.reply.mutable_approval() = **a;
+  if (c.to() == (*a)->delegated_to()) return d;
+  auto* e = d.events.emplace_back().mutable_delegated();
+  e->set_approval_id(c.approval_id());
+  e->set_to(c.to());
+  e->set_by(context.principal().subject());
+  e->set_reason(c.reason());
+  e->set_at_ms(context.now_ms());
+  d.reply.mutable_approval()->set_delegated_to(e->to());
+  d.reply.mutable_approval()->set_delegated_by(e->by());
+  return d;
+}
+
+Result<Decided> decide_one(const v1::ApprovalsState& s, const v1::DecideApproval& c,
+                           const v1::Context& context) {
+  const auto open = open_for(s, c.approval_id(), context);
+  if (!open) return tl::unexpected(open.error());
+  const auto* a = *open;
   Decided d;
   settle(d, *a, c.approve() ? v1::APPROVED : v1::REJECTED, context.principal().subject(),
          c.reason(), context.now_ms());
@@ -116,7 +164,7 @@ Result<Decided> withdraw(const v1::ApprovalsState& s, const v1::WithdrawApproval
   Decided d;
   const auto* a = find(s, c.approval_id());
   if (a && a->status() == v1::PENDING)
-    settle(d, *a, v1::EXPIRED, "soma", c.reason(), context.now_ms());
+    settle(d, *a, v1::EXPIRED, "soma", c.reason(), context.now_ms(), c.replaced_by());
   return d;
 }
 
@@ -124,6 +172,13 @@ Result<Decided> could_not_start(const v1::ApprovalsState& s, const v1::ApprovalF
                                 const v1::Context& context) {
   Decided d;
   const auto* a = find(s, c.approval_id());
+  if (!a && c.has_requester()) {  // decided so long ago that it is no longer kept
+    v1::Approval gone;
+    gone.set_approval_id(c.approval_id());
+    gone.set_action_hash(c.action_hash());
+    *gone.mutable_requester() = c.requester();
+    d.sends.push_back(answer(gone, false, "soma", "the approval is no longer kept; ask again"));
+  }
   if (!a || a->status() != v1::APPROVED) return d;
   auto* reopened = d.events.emplace_back().mutable_reopened();
   reopened->set_approval_id(c.approval_id());
@@ -158,6 +213,8 @@ Result<Decided> ApprovalsDecider::decide(const ActorKey&, const State& s, const 
       return decide_one(s, c.decide_approval(), context);
     case Command::kWithdrawApproval:
       return withdraw(s, c.withdraw_approval(), context);
+    case Command::kDelegateApproval:
+      return delegate(s, c.delegate_approval(), context);
     case Command::kApprovalFailed:
       return could_not_start(s, c.approval_failed(), context);
     case Command::kEffectOutcome:
@@ -180,6 +237,7 @@ void ApprovalsDecider::evolve(State& s, const Event& e) {
       a.set_decided_by(decided.decided_by());
       a.set_reason(decided.reason());
       a.set_decided_ms(decided.at_ms());
+      a.set_replaced_by(decided.replaced_by());
       a.clear_error();
       s.add_decided(decided.approval_id());
       if (s.decided_size() > kMaxDecided) {
@@ -188,12 +246,19 @@ void ApprovalsDecider::evolve(State& s, const Event& e) {
       }
       return;
     }
+    case Event::kDelegated: {
+      auto& a = (*s.mutable_approvals())[e.delegated().approval_id()];
+      a.set_delegated_to(e.delegated().to());
+      a.set_delegated_by(e.delegated().by());
+      return;
+    }
     case Event::kReopened: {
       auto& a = (*s.mutable_approvals())[e.reopened().approval_id()];
       a.set_status(v1::PENDING);
       *a.mutable_error() = e.reopened().failure();
       a.clear_decided_by();
       a.clear_decided_ms();
+      a.clear_reason();
       for (int i = 0; i < s.decided_size(); ++i)
         if (s.decided(i) == e.reopened().approval_id()) {
           s.mutable_decided()->DeleteSubrange(i, 1);
@@ -229,6 +294,8 @@ std::string ApprovalsDecider::event_type(const Event& e) {
       return "approval.decided";
     case Event::kReopened:
       return "approval.reopened";
+    case Event::kDelegated:
+      return "approval.delegated";
     case Event::KIND_NOT_SET:
       break;
   }

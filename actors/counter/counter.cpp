@@ -46,6 +46,27 @@ Result<Decided> outcome(const v1::CounterState& state, const v1::EffectOutcome& 
   return d;
 }
 
+Result<Decided> resolve(const v1::CounterState& state, const v1::ResolveEffect& r,
+                        const v1::Context& context) {
+  if (!state.unknown_calls().contains(r.effect_id()))
+    return fail(Code::kConflict,
+                "effect " + r.effect_id() + " is not unknown: only an unknown outcome is settled",
+                "effect_id");
+  if (r.outcome() == v1::SETTLEMENT_UNSPECIFIED)
+    return fail(Code::kInvalidArgument, "outcome must be done, failed or retry", "outcome");
+  if (r.reason().empty())
+    return fail(Code::kInvalidArgument, "reason must say how the outcome is known", "reason");
+  Decided d;
+  auto* resolved = d.events.emplace_back().mutable_call_resolved();
+  resolved->set_call_id(r.effect_id());
+  resolved->set_outcome(r.outcome());
+  resolved->set_reason(r.reason());
+  resolved->set_resolved_by(context.principal().subject());
+  resolved->set_at_ms(context.now_ms());
+  d.reply.set_value(state.value());
+  return d;
+}
+
 }  // namespace
 
 Result<Decided> CounterDecider::decide(const ActorKey&, const State& state, const Command& command,
@@ -63,12 +84,17 @@ Result<Decided> CounterDecider::decide(const ActorKey&, const State& state, cons
       d.events.back().mutable_timer_armed()->set_due_ms(command.arm_timer().due_ms());
       return d;
     case Command::kCallOut:
+      if (state.unknown_calls().contains(command.call_out().call_id()))
+        return fail(Code::kConflict, "the outcome of this call is unknown: settle it first",
+                    "call_id");
       d.events.emplace_back().mutable_call_placed()->set_call_id(command.call_out().call_id());
       return d;
     case Command::kExplode:
       throw std::runtime_error("the counter was told to explode");
     case Command::kEffectOutcome:
       return outcome(state, command.effect_outcome(), context);
+    case Command::kResolveEffect:
+      return resolve(state, command.resolve_effect(), context);
     case Command::KIND_NOT_SET:
       break;
   }
@@ -92,9 +118,21 @@ void CounterDecider::evolve(State& s, const Event& e) {
     case Event::kCallPlaced:
       (*s.mutable_calls())[e.call_placed().call_id()] = 1;
       return;
-    case Event::kCallSettled:
-      s.mutable_calls()->erase(e.call_settled().call_id());
+    case Event::kCallSettled: {
+      const std::string& id = e.call_settled().call_id();
+      if (e.call_settled().outcome() == "unknown")
+        (*s.mutable_unknown_calls())[id] = s.calls().contains(id) ? s.calls().at(id) : 1;
+      s.mutable_calls()->erase(id);
       return;
+    }
+    case Event::kCallResolved: {
+      const auto it = s.unknown_calls().find(e.call_resolved().call_id());
+      if (it == s.unknown_calls().end()) return;
+      if (e.call_resolved().outcome() == v1::SETTLEMENT_RETRY)
+        (*s.mutable_calls())[it->first] = it->second + 1;
+      s.mutable_unknown_calls()->erase(e.call_resolved().call_id());
+      return;
+    }
     case Event::KIND_NOT_SET:
       return;
   }
@@ -106,6 +144,9 @@ std::vector<Effect> CounterDecider::effects(const ActorKey&, const State& s) {
     out.push_back({id, "timer", EffectClass::kIdempotent, 1, due, 0, {}});
   for (const auto& [id, attempt] : s.calls())
     out.push_back({id, "counter.call", EffectClass::kAtMostOnce, attempt, 0, 0, id});
+  for (const auto& [id, attempt] : s.unknown_calls())
+    out.push_back({id, "counter.call", EffectClass::kAtMostOnce, attempt, 0, 0, id, false,
+                   "the node stopped, or the answer was lost, while it may have been running"});
   return out;
 }
 
@@ -123,6 +164,8 @@ std::string CounterDecider::event_type(const Event& e) {
       return "counter.call.placed";
     case Event::kCallSettled:
       return "counter.call.settled";
+    case Event::kCallResolved:
+      return "counter.call.resolved";
     case Event::KIND_NOT_SET:
       break;
   }

@@ -46,11 +46,13 @@ std::vector<v1::FailedGuardrail> failing_guardrails(const std::string& mode,
   }
   if (production || test) {
     require(!facts.anonymous_access(), "anonymous_access",
-            "requests without a token would be let in");
+            "requests or records without a token would be let in; see kafka.trusted_producers");
     require(training_holder.empty(), "training_closed",
             "a training lock is held by " + training_holder + "; stop it first");
   }
-  require(facts.audit_on(), "audit_on", "the journal does not take what must be recorded");
+  require(facts.audit_on(), "audit_on",
+          "the journal does not take what must be recorded, or no audit heads are signed: "
+          "audit.head_interval_s is 0");
   return out;
 }
 

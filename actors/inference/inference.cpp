@@ -1,6 +1,8 @@
 // A single governed call: decided, reserved, asked, answered, settled.
 #include "actors/inference/inference.h"
 
+#include <algorithm>
+
 #include "actors/actor_type.h"
 #include "actors/model/model.h"
 #include "actors/policy/judge.h"
@@ -146,6 +148,15 @@ Result<Decided> embedded(const ActorKey& self, const v1::InferenceState& s,
   v1::EmbedResult result;
   if (o.has_result() && result.ParseFromString(o.result()) &&
       result.embeddings_size() == s.request().messages_size()) {
+    if (!s.primary().empty()) {
+      auto* used = d.events.emplace_back().mutable_fallback_used();
+      used->set_call_id(s.request().call_id());
+      used->set_primary(s.primary());
+      used->set_model(s.request().model());
+      *used->mutable_caller() = to_ref(self);
+      used->set_profile(s.request().profile());
+      used->set_at_ms(context.now_ms());
+    }
     auto* event = d.events.emplace_back().mutable_inference_embedded();
     *event->mutable_result() = result;
     event->set_at_ms(context.now_ms());
@@ -158,12 +169,15 @@ Result<Decided> embedded(const ActorKey& self, const v1::InferenceState& s,
     failure.set_message("the embedding's outcome could not be read");
     failure.set_retryable(true);
   }
-  const std::int64_t again_at = context.now_ms() + (1000LL << (o.attempt() - 1));
+  const bool other_model = !s.request().fallbacks().empty();
+  const std::uint32_t tried = std::max(s.model_attempts(), 1u);
+  const std::int64_t again_at = context.now_ms() + (other_model ? 0 : 1000LL << (tried - 1));
   const bool in_time = s.request().deadline_ms() == 0 || again_at < s.request().deadline_ms();
-  if (failure.retryable() && o.attempt() < kMaxEmbedAttempts && in_time) {
+  if (failure.retryable() && (other_model || tried < kMaxEmbedAttempts) && in_time) {
     auto* again = d.events.emplace_back().mutable_inference_restarted();
     again->set_attempt(o.attempt() + 1);
     again->set_not_before_ms(again_at);
+    if (other_model) again->set_model(s.request().fallbacks(0));
     *again->mutable_failure() = failure;
     return d;
   }
@@ -191,6 +205,17 @@ Result<Decided> cancel(const ActorKey& self, const v1::InferenceState& s,
   }
   give_back(d, self, s.reservation_id(), f.message());
   return d;
+}
+
+void restarted(v1::InferenceState& s, const v1::InferenceRestarted& e) {
+  s.set_attempt(e.attempt());
+  s.set_not_before_ms(e.not_before_ms());
+  s.set_model_attempts(e.model().empty() ? s.model_attempts() + 1 : 1);
+  if (e.model().empty()) return;
+  if (s.primary().empty())
+    s.set_primary(s.request().model().empty() ? "default" : s.request().model());
+  s.mutable_request()->set_model(e.model());
+  s.mutable_request()->mutable_fallbacks()->DeleteSubrange(0, 1);
 }
 
 }  // namespace
@@ -253,14 +278,15 @@ void InferenceDecider::evolve(State& s, const Event& e) {
       s.set_started_ms(e.inference_started().at_ms());
       s.set_stage(v1::INFERENCE_RESERVING);
       s.set_attempt(1);
+      s.set_model_attempts(1);
       return;
     case Event::kInferenceBudgetReserved:
       s.set_stage(v1::INFERENCE_CALLING);
       return;
     case Event::kInferenceRestarted:
-      s.set_attempt(e.inference_restarted().attempt());
-      s.set_not_before_ms(e.inference_restarted().not_before_ms());
-      return;
+      return restarted(s, e.inference_restarted());
+    case Event::kFallbackUsed:
+      return;  // told to others
     case Event::kInferenceEmbedded:
       *s.mutable_embedded() = e.inference_embedded().result();
       s.set_finished_ms(e.inference_embedded().at_ms());
@@ -304,6 +330,8 @@ std::string InferenceDecider::event_type(const Event& e) {
       return "inference.failed";
     case Event::kInferenceEmbedded:
       return "inference.embedded";
+    case Event::kFallbackUsed:
+      return "model.fallback.used";
     case Event::KIND_NOT_SET:
       break;
   }

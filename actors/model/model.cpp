@@ -37,12 +37,19 @@ void tell(Decided& d, const v1::ActorRef& caller, Fill fill) {
   }
 }
 
-void tell_died(Decided& d, const v1::ModelRequest& request, const v1::Failure& failure,
+// A runner's "unavailable": nothing was sent, as no connection came about.
+bool not_started(const v1::Failure& failure) { return failure.code() == "unavailable"; }
+
+// To its caller a model that could not be reached is as dead as one that failed.
+void tell_died(Decided& d, const v1::ModelRequest& request, v1::Failure failure,
                std::uint32_t attempts) {
+  const bool unstarted = not_started(failure);
+  if (unstarted) failure.set_code("model_unavailable");
   tell(d, request.caller(), [&](auto& c) {
     c.mutable_call_died()->set_call_id(request.call_id());
     *c.mutable_call_died()->mutable_failure() = failure;
     c.mutable_call_died()->set_attempts(attempts);
+    c.mutable_call_died()->set_not_started(unstarted);
   });
 }
 
@@ -116,12 +123,22 @@ v1::Failure judge(const v1::ModelRequest& request, const v1::ModelAnswer& answer
 }
 
 Result<Decided> answered(const v1::ModelState& state, const v1::RunningCall& call,
-                         v1::ModelAnswer answer) {
+                         v1::ModelAnswer answer, const v1::Context& context) {
   Decided d;
   d.reply.set_call_id(answer.call_id());
   answer.set_attempt(call.attempt());
   if (!call.request().user().empty()) answer.set_user(call.request().user());
+  answer.set_fallback_of(call.primary());
   *d.events.emplace_back().mutable_call_answered()->mutable_answer() = answer;
+  if (!call.primary().empty()) {
+    auto* used = d.events.emplace_back().mutable_fallback_used();
+    used->set_call_id(answer.call_id());
+    used->set_primary(call.primary());
+    used->set_model(call.request().model());
+    *used->mutable_caller() = call.request().caller();
+    used->set_profile(call.request().profile());
+    used->set_at_ms(context.now_ms());
+  }
   tell(d, call.request().caller(),
        [&](auto& c) { *c.mutable_call_succeeded()->mutable_answer() = answer; });
   start_next(d, state);
@@ -135,16 +152,25 @@ Result<Decided> failed(const v1::ModelState& state, const v1::RunningCall& call,
   d.reply.set_call_id(request.call_id());
   const bool interrupted =
       failure.code() == "interrupted";  // by a crash of ours: no fault of the provider
+  const std::uint32_t tried = std::max(call.model_attempts(), 1u);
+  const bool other_model = !interrupted && failure.retryable() && !request.fallbacks().empty();
+  const bool give_up = request.report_unstarted() && not_started(failure);
   const std::int64_t back_off =
-      interrupted
+      interrupted || other_model
           ? 0
-          : std::min<std::int64_t>(kMaxBackOffMs, 1000LL << std::min(call.attempt() - 1, 10u));
+          : std::min<std::int64_t>(kMaxBackOffMs, 1000LL << std::min(tried - 1, 10u));
   const std::int64_t wait =
-      std::max(back_off, std::min(failure.retry_after_ms(), kMaxRetryAfterMs));
+      other_model ? 0 : std::max(back_off, std::min(failure.retry_after_ms(), kMaxRetryAfterMs));
   const std::int64_t again_at = context.now_ms() + wait;
   const bool in_time = request.deadline_ms() == 0 || again_at < request.deadline_ms();
-  if (failure.retryable() && (interrupted || call.attempt() < kMaxAttempts) && in_time) {
+  const bool again = interrupted || other_model || (!give_up && tried < kMaxAttempts);
+  if (failure.retryable() && again && in_time) {
     start(d, request.call_id(), call.attempt() + 1, again_at);
+    if (other_model) {
+      auto* started = d.events.back().mutable_call_started();
+      started->set_model(request.fallbacks(0));
+      *started->mutable_failure() = failure;
+    }
     tell(d, request.caller(), [&](auto& c) {
       c.mutable_call_progress()->set_call_id(request.call_id());
       c.mutable_call_progress()->set_attempt(call.attempt() + 1);
@@ -174,7 +200,7 @@ Result<Decided> outcome(const v1::ModelState& state, const v1::EffectOutcome& o,
     if (answer.ParseFromString(o.result())) {
       answer.set_call_id(o.effect_id());
       v1::Failure bad = judge(it->second.request(), answer);
-      return bad.code().empty() ? answered(state, it->second, std::move(answer))
+      return bad.code().empty() ? answered(state, it->second, std::move(answer), context)
                                 : failed(state, it->second, bad, context);
     }
   }
@@ -207,6 +233,15 @@ void take_slot(v1::ModelState& s, const v1::CallStarted& e) {
     }
   }
   if (it == s.mutable_running()->end()) return;
+  auto& call = it->second;
+  call.set_model_attempts(e.model().empty() ? call.model_attempts() + 1 : 1);
+  if (!e.model().empty()) {
+    auto* request = call.mutable_request();
+    if (call.primary().empty())
+      call.set_primary(request->model().empty() ? "default" : request->model());
+    request->set_model(e.model());
+    request->mutable_fallbacks()->DeleteSubrange(0, 1);
+  }
   it->second.set_attempt(e.attempt());
   it->second.set_not_before_ms(e.not_before_ms());
 }
@@ -265,6 +300,8 @@ void ModelDecider::evolve(State& s, const Event& e) {
     case Event::kCallRefused:
       s.set_failed(s.failed() + 1);
       return;
+    case Event::kFallbackUsed:
+      return;  // told to others; the answer says it too
     case Event::kPoolConfigured:
       s.set_slots(e.pool_configured().slots());
       s.set_queue_limit(e.pool_configured().queue_limit());
@@ -298,6 +335,8 @@ std::string ModelDecider::event_type(const Event& e) {
       return "call.refused";
     case Event::kPoolConfigured:
       return "pool.configured";
+    case Event::kFallbackUsed:
+      return "model.fallback.used";
     case Event::KIND_NOT_SET:
       break;
   }

@@ -58,11 +58,62 @@ void turn_started(v1::SessionState& s, const v1::TurnStarted& e) {
   t->set_prompt(e.prompt());
   t->set_started_ms(e.at_ms());
   t->set_requested_by(e.requested_by());
+  if (e.has_models()) *t->mutable_models() = e.models();
   *s.mutable_constitution() = e.constitution();
   s.set_constitution_hash(e.constitution().hash());
   s.set_status(v1::RUNNING);
   s.clear_error();
   touch(s, e.at_ms());
+}
+
+// Waits again as before it was approved: nothing of the attempt is left but why it failed.
+void reopened(v1::SessionState& s, const v1::TurnReopened& e) {
+  if (auto* t = turn(s, e.turn())) {
+    t->set_stage(v1::AWAITING_APPROVAL);
+    *t->mutable_error() = e.failure();
+    t->clear_approved_by();
+    t->clear_reservation_id();
+    t->clear_reserved_tokens();
+    t->clear_call_id();
+    t->clear_attempt();
+    t->clear_memories();
+    t->clear_recall_attempt();
+    t->clear_recall_not_before_ms();
+  }
+  s.set_status(v1::WAITING_APPROVAL);
+  touch(s, e.at_ms());
+}
+
+void edited(v1::SessionState& s, const v1::TurnEdited& e) {
+  if (auto* t = turn(s, e.turn())) {
+    t->set_prompt(e.prompt());
+    t->set_edited_by(e.edited_by());
+    t->clear_error();
+  }
+  *s.mutable_constitution() = e.constitution();
+  s.set_constitution_hash(e.constitution().hash());
+  touch(s, e.at_ms());
+}
+
+// What concerns the person who must approve a turn.
+void second_key(v1::SessionState& s, const v1::SessionEvent& e) {
+  if (e.has_turn_reopened()) return reopened(s, e.turn_reopened());
+  if (e.has_turn_edited()) return edited(s, e.turn_edited());
+  if (e.has_approval_requested()) {
+    if (auto* t = turn(s, e.approval_requested().turn())) {
+      t->set_stage(v1::AWAITING_APPROVAL);
+      t->set_approval_id(e.approval_requested().approval_id());
+      t->set_action_hash(e.approval_requested().action_hash());
+    }
+    s.set_status(v1::WAITING_APPROVAL);
+    return touch(s, e.approval_requested().at_ms());
+  }
+  if (auto* t = turn(s, e.approval_granted().turn())) {
+    t->set_approved_by(e.approval_granted().approved_by());
+    t->clear_error();
+  }
+  s.set_status(v1::RUNNING);
+  touch(s, e.approval_granted().at_ms());
 }
 
 }  // namespace
@@ -131,18 +182,10 @@ void SessionDecider::evolve(State& s, const Event& e) {
       s.set_forked_at(e.session_forked().at_sequence());
       return touch(s, e.session_forked().at_ms());
     case Event::kApprovalRequested:
-      if (auto* t = turn(s, e.approval_requested().turn())) {
-        t->set_stage(v1::AWAITING_APPROVAL);
-        t->set_approval_id(e.approval_requested().approval_id());
-        t->set_action_hash(e.approval_requested().action_hash());
-      }
-      s.set_status(v1::WAITING_APPROVAL);
-      return touch(s, e.approval_requested().at_ms());
     case Event::kApprovalGranted:
-      if (auto* t = turn(s, e.approval_granted().turn()))
-        t->set_approved_by(e.approval_granted().approved_by());
-      s.set_status(v1::RUNNING);
-      return touch(s, e.approval_granted().at_ms());
+    case Event::kTurnReopened:
+    case Event::kTurnEdited:
+      return second_key(s, e);
     case Event::KIND_NOT_SET:
       return;
   }
@@ -188,6 +231,10 @@ std::string SessionDecider::event_type(const Event& e) {
       return "approval.requested";
     case Event::kApprovalGranted:
       return "approval.granted";
+    case Event::kTurnReopened:
+      return "turn.reopened";
+    case Event::kTurnEdited:
+      return "turn.edited";
     case Event::KIND_NOT_SET:
       break;
   }

@@ -30,6 +30,9 @@ constexpr std::size_t kMaxForkBytes = 384 * 1024;  // command and events stand i
 const v1::Turn* current(const v1::SessionState& s) {
   return s.turns_size() == 0 ? nullptr : &s.turns(s.turns_size() - 1);
 }
+const std::string& model_of(const v1::SessionState& s, const v1::Turn& t) {
+  return s.model().empty() ? t.models().primary() : s.model();
+}
 bool in_progress(const v1::Turn* t) {
   return t && (t->stage() == v1::AWAITING_APPROVAL || t->stage() == v1::RESERVING ||
                t->stage() == v1::RECALLING || t->stage() == v1::CALLING);
@@ -80,8 +83,8 @@ Result<Decided> start(const ActorKey& self, const v1::SessionState& s, const v1:
   *started->mutable_settings() = c.settings();
   v1::SessionState fresh;
   SessionDecider::evolve(fresh, d.events.back());
-  if (auto ok = begin_turn(d, self, fresh, c.prompt(), c.policy(), c.settings(), c.constitution(),
-                           context);
+  if (auto ok = begin_turn(d, self, fresh, c.prompt(), c.policy(),
+                           {c.settings(), c.constitution(), c.models()}, context);
       !ok)
     return tl::unexpected(ok.error());
   d.reply.set_status(status_after(d));
@@ -98,8 +101,8 @@ Result<Decided> send(const ActorKey& self, const v1::SessionState& s, const v1::
     return fail(Code::kConflict, "the session has 10000 turns, the most there may be");
   Decided d = replying(s, self.id, v1::ACCEPTED, static_cast<std::uint32_t>(s.turns_size() + 1));
   d.events.emplace_back().mutable_session_continued()->set_at_ms(context.now_ms());
-  if (auto ok =
-          begin_turn(d, self, s, c.content(), c.policy(), c.settings(), c.constitution(), context);
+  if (auto ok = begin_turn(d, self, s, c.content(), c.policy(),
+                           {c.settings(), c.constitution(), c.models()}, context);
       !ok)
     return tl::unexpected(ok.error());
   d.reply.set_status(status_after(d));
@@ -122,7 +125,7 @@ Result<Decided> cancel(const v1::SessionState& s, const v1::CancelSession& c,
     stop.mutable_cancel_call()->set_call_id(t->call_id());
     stop.mutable_cancel_call()->set_reason("session cancelled");
     d.sends.push_back(
-        {pool_key(s.tenant_id(), s.model(), context.partition()), deterministic_bytes(stop)});
+        {pool_key(s.tenant_id(), model_of(s, *t), context.partition()), deterministic_bytes(stop)});
   }
   release(d, s, *t, "session cancelled");
   if (t->stage() == v1::AWAITING_APPROVAL) {
@@ -190,6 +193,25 @@ Result<Decided> fork(const ActorKey& self, const v1::SessionState& s, const v1::
   d.reply.set_session_id(self.id);
   d.reply.set_status(forked.status());
   d.reply.set_turn(static_cast<std::uint32_t>(forked.turns_size()));
+  return d;
+}
+
+// The action that waited is closed; what is written now waits under an approval of its own.
+Result<Decided> edit(const ActorKey& self, const v1::SessionState& s, const v1::EditTurn& c,
+                     const v1::Context& context) {
+  if (s.session_id().empty()) return fail(Code::kNotFound, "Session not found");
+  if (auto ok = check_prompt(c.content(), "body.content"); !ok) return tl::unexpected(ok.error());
+  const v1::Turn* t = current(s);
+  if (!t || t->stage() != v1::AWAITING_APPROVAL || t->approval_id() != c.approval_id())
+    return fail(Code::kConflict, "the session no longer waits for this approval");
+  if (c.content() == t->prompt())
+    return fail(Code::kInvalidArgument, "content is what waits already; approve it instead",
+                "body.content");
+  Decided d = replying(s, s.session_id(), v1::WAITING_APPROVAL, t->turn());
+  if (auto ok = edit_turn(d, self, s, *t, c, context); !ok) return tl::unexpected(ok.error());
+  d.reply.set_status(status_after(d));
+  if (d.events.back().has_approval_requested())
+    d.reply.set_approval_id(d.events.back().approval_requested().approval_id());
   return d;
 }
 
@@ -267,7 +289,8 @@ void ask_model(Decided& d, const ActorKey& self, const v1::SessionState& before,
   auto* requested = d.events.emplace_back().mutable_model_requested();
   requested->set_turn(recalled.turn());
   requested->set_call_id(derive_id(context, "call"));
-  requested->set_model(s.model());
+  const v1::Turn& turn = s.turns(static_cast<int>(recalled.turn()) - 1);
+  requested->set_model(model_of(s, turn));
   requested->mutable_sampling()->set_max_tokens(max_tokens_of(s));
   requested->mutable_sampling()->set_temperature(0);
   requested->mutable_sampling()->set_has_temperature(true);
@@ -277,7 +300,12 @@ void ask_model(Decided& d, const ActorKey& self, const v1::SessionState& before,
   v1::ModelCommand c;
   auto* request = c.mutable_request_call()->mutable_request();
   request->set_call_id(requested->call_id());
-  request->set_model(s.model());
+  request->set_model(requested->model());
+  if (s.model().empty()) {
+    *request->mutable_fallbacks() = turn.models().fallbacks();
+    request->set_profile(turn.models().profile());
+  }
+  request->set_report_unstarted(!turn.approved_by().empty());
   for (const auto& m : prompt.messages) *request->add_messages() = m;
   name_subjects(*request, recalled, context);
   *request->mutable_sampling() = requested->sampling();
@@ -285,7 +313,7 @@ void ask_model(Decided& d, const ActorKey& self, const v1::SessionState& before,
   request->set_mode("chat");
   request->set_deadline_ms(context.now_ms() + kCallDeadlineMs);
   d.sends.push_back(
-      {pool_key(s.tenant_id(), s.model(), context.partition()), deterministic_bytes(c)});
+      {pool_key(s.tenant_id(), requested->model(), context.partition()), deterministic_bytes(c)});
 }
 
 Result<Decided> recalled(const ActorKey& self, const v1::SessionState& s,
@@ -366,10 +394,15 @@ Result<Decided> answered(const ActorKey& self, const v1::SessionState& s,
   return d;
 }
 
-Result<Decided> died(const v1::SessionState& s, const v1::CallDied& c, const v1::Context& context) {
+Result<Decided> died(const ActorKey& self, const v1::SessionState& s, const v1::CallDied& c,
+                     const v1::Context& context) {
   const v1::Turn* t = current(s);
   Decided d = no_change(s);
   if (!t || t->call_id() != c.call_id() || t->stage() != v1::CALLING) return d;
+  if (c.not_started() && !t->approved_by().empty()) {
+    reopen_turn(d, self, s, *t, c.failure(), context);
+    return d;
+  }
   fail_turn(d, t->turn(), c.failure(), context.now_ms());
   release(d, s, *t, "the model call failed");
   return d;
@@ -399,7 +432,9 @@ Result<Decided> SessionDecider::decide(const ActorKey& self, const State& s, con
     case Command::kCallSucceeded:
       return answered(self, s, c.call_succeeded().answer(), context);
     case Command::kCallDied:
-      return died(s, c.call_died(), context);
+      return died(self, s, c.call_died(), context);
+    case Command::kEditTurn:
+      return edit(self, s, c.edit_turn(), context);
     case Command::kApprovalDecided:
       return person_decided(self, s, c.approval_decided(), context);
     case Command::kEffectOutcome:

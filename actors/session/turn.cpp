@@ -1,6 +1,9 @@
 // A turn's beginning: judged, then refused, parked or paid for.
 #include "actors/session/turn.h"
 
+#include <algorithm>
+#include <charconv>
+
 #include "actors/actor_type.h"
 #include "actors/approvals/approvals.h"
 #include "actors/policy/judge.h"
@@ -59,17 +62,35 @@ void ask_budget(Decided& d, const ActorKey& self, std::uint32_t turn, std::int64
 
 namespace {
 
-constexpr std::int64_t kApprovalMs = 24LL * 3600 * 1000;
+constexpr std::int64_t kApprovalSeconds = 24LL * 3600;
+constexpr std::int64_t kMaxApprovalSeconds = 30LL * 24 * 3600;
 constexpr std::size_t kSummaryBytes = 500;  // of the prompt, in what a person reads
 
-// The turn parks. What is approved is exactly this prompt of this session under this decision.
-void ask_person(Decided& d, const ActorKey& self, const v1::TurnStarted& turn,
+// How long a person may take: the session's metadata "approval_seconds", 1 second to 30 days; a day
+// when absent or unreadable.
+std::int64_t approval_ms_of(const v1::SessionState& s) {
+  const auto it = s.metadata().find("approval_seconds");
+  std::int64_t n = 0;
+  if (it != s.metadata().end())
+    std::from_chars(it->second.data(), it->second.data() + it->second.size(), n);
+  return 1000 * (n < 1 ? kApprovalSeconds : std::min(n, kMaxApprovalSeconds));
+}
+
+// What is approved: exactly this prompt of this session under this decision.
+struct ParkedAction {
+  std::uint32_t turn = 0;
+  std::string prompt, bytes;  // bytes: all that the hash binds
+  std::int64_t may_take_ms = 0;
+  std::string replaces;  // the approval of the prompt before it was edited
+};
+
+void ask_person(Decided& d, const ActorKey& self, const ParkedAction& action,
                 const v1::PolicyDecision& decision, const v1::Context& context) {
   auto* asked = d.events.emplace_back().mutable_approval_requested();
-  asked->set_turn(turn.turn());
+  asked->set_turn(action.turn);
   asked->set_approval_id(derive_id(context, "apr"));
-  asked->set_action_hash(sha256_hex(to_string(self) + "\n" + deterministic_bytes(turn) + "\n" +
-                                    deterministic_bytes(decision)));
+  asked->set_action_hash(
+      sha256_hex(to_string(self) + "\n" + action.bytes + "\n" + deterministic_bytes(decision)));
   asked->set_at_ms(context.now_ms());
   v1::ApprovalsCommand c;
   auto* a = c.mutable_request_approval()->mutable_approval();
@@ -78,9 +99,10 @@ void ask_person(Decided& d, const ActorKey& self, const v1::TurnStarted& turn,
   a->set_action_hash(asked->action_hash());
   a->set_requested_by(context.principal().subject());
   a->set_session_id(self.id);
-  a->set_expires_ms(context.now_ms() + kApprovalMs);
+  a->set_expires_ms(context.now_ms() + action.may_take_ms);
   *a->mutable_requester() = to_ref(self);
-  a->set_summary(turn.prompt().substr(0, kSummaryBytes));
+  a->set_summary(action.prompt.substr(0, kSummaryBytes));
+  a->set_replaces(action.replaces);
   if (!context.data_subject().empty()) a->set_user(context.data_subject());
   d.sends.push_back({approvals_key(self.tenant), deterministic_bytes(c)});
 }
@@ -103,40 +125,104 @@ std::int64_t used_tokens(const v1::SessionState& s) {
   return static_cast<std::int64_t>(used);
 }
 
-}  // namespace
-
-Status begin_turn(Decided& d, const ActorKey& self, const v1::SessionState& s,
-                  const std::string& prompt, v1::PolicyInput policy,
-                  const v1::TenantSettings& settings, const v1::ConstitutionInForce& constitution,
-                  const v1::Context& context) {
-  const std::int64_t tokens = estimate_tokens(s, prompt, max_tokens_of(s));
+// The decision on a prompt of this session; recorded by the caller.
+Result<v1::PolicyDecision> judge_turn(v1::PolicyInput policy, std::int64_t tokens,
+                                      const v1::TenantSettings& settings,
+                                      const v1::ConstitutionInForce& constitution,
+                                      const v1::Context& context) {
   policy.set_budget_required(static_cast<double>(tokens));
   auto decision = judge(policy, settings.deployment_mode(), derive_id(context, "dec"), constitution,
                         settings.policy());
+  if (decision) decision->set_settings_version(settings.version());
+  return decision;
+}
+
+}  // namespace
+
+Status begin_turn(Decided& d, const ActorKey& self, const v1::SessionState& s,
+                  const std::string& prompt, v1::PolicyInput policy, const TurnTerms& terms,
+                  const v1::Context& context) {
+  const std::int64_t tokens = estimate_tokens(s, prompt, max_tokens_of(s));
+  const auto decision =
+      judge_turn(std::move(policy), tokens, terms.settings, terms.constitution, context);
   if (!decision) return tl::unexpected(decision.error());
-  decision->set_settings_version(settings.version());
   v1::TurnStarted turn;
   turn.set_turn(static_cast<std::uint32_t>(s.turns_size() + 1));
   turn.set_prompt(prompt);
   turn.set_at_ms(context.now_ms());
-  *turn.mutable_constitution() = constitution;
+  *turn.mutable_constitution() = terms.constitution;
   turn.set_requested_by(context.principal().subject());
+  if (s.model().empty() && !terms.models.primary().empty()) *turn.mutable_models() = terms.models;
   *d.events.emplace_back().mutable_turn_started() = turn;
   auto* decided = d.events.emplace_back().mutable_policy_decided();
   decided->set_turn(turn.turn());
   *decided->mutable_decision() = *decision;
   if (decision->allow() || decision->needs_approval())
-    if (const auto shortage = session_shortage(settings, used_tokens(s), s.turns_size(), tokens)) {
+    if (const auto shortage =
+            session_shortage(terms.settings, used_tokens(s), s.turns_size(), tokens)) {
       fail_turn(d, turn.turn(), failure("budget_exhausted", shortage_text(*shortage)),
                 context.now_ms());
       return {};
     }
   if (decision->needs_approval())
-    ask_person(d, self, turn, *decision, context);
+    ask_person(d, self, {turn.turn(), prompt, deterministic_bytes(turn), approval_ms_of(s), {}},
+               *decision, context);
   else if (decision->allow())
     ask_budget(d, self, turn.turn(), tokens, turn.requested_by(), context);
   else
     fail_turn(d, turn.turn(), denial(*decision), context.now_ms());
+  return {};
+}
+
+void reopen_turn(Decided& d, const ActorKey& self, const v1::SessionState& s, const v1::Turn& t,
+                 const v1::Failure& why, const v1::Context& context) {
+  auto* reopened = d.events.emplace_back().mutable_turn_reopened();
+  reopened->set_turn(t.turn());
+  reopened->set_approval_id(t.approval_id());
+  *reopened->mutable_failure() = why;
+  reopened->set_at_ms(context.now_ms());
+  d.reply.set_status(v1::WAITING_APPROVAL);
+  release(d, s, t, "the approved turn could not start");
+  v1::ApprovalsCommand c;
+  auto* failed = c.mutable_approval_failed();
+  failed->set_approval_id(t.approval_id());
+  *failed->mutable_failure() = why;
+  *failed->mutable_requester() = to_ref(self);
+  failed->set_action_hash(t.action_hash());
+  d.sends.push_back({approvals_key(self.tenant), deterministic_bytes(c)});
+}
+
+Status edit_turn(Decided& d, const ActorKey& self, const v1::SessionState& s, const v1::Turn& t,
+                 const v1::EditTurn& edit, const v1::Context& context) {
+  const std::int64_t tokens = estimate_tokens(s, edit.content(), max_tokens_of(s));
+  const auto decision =
+      judge_turn(t.decision().input(), tokens, edit.settings(), edit.constitution(), context);
+  if (!decision) return tl::unexpected(decision.error());
+  v1::TurnEdited edited;
+  edited.set_turn(t.turn());
+  edited.set_prompt(edit.content());
+  edited.set_edited_by(context.principal().subject());
+  edited.set_at_ms(context.now_ms());
+  edited.set_approval_id(t.approval_id());
+  *edited.mutable_constitution() = edit.constitution();
+  *d.events.emplace_back().mutable_turn_edited() = edited;
+  auto* decided = d.events.emplace_back().mutable_policy_decided();
+  decided->set_turn(t.turn());
+  *decided->mutable_decision() = *decision;
+  v1::ApprovalsCommand close;
+  close.mutable_withdraw_approval()->set_approval_id(t.approval_id());
+  if (decision->needs_approval() || decision->allow()) {  // an edit is never its own second key
+    ask_person(
+        d, self,
+        {t.turn(), edit.content(), deterministic_bytes(edited), approval_ms_of(s), t.approval_id()},
+        *decision, context);
+    close.mutable_withdraw_approval()->set_replaced_by(
+        d.events.back().approval_requested().approval_id());
+  } else {
+    fail_turn(d, t.turn(), denial(*decision), context.now_ms());
+  }
+  close.mutable_withdraw_approval()->set_reason("edited by " + edited.edited_by());
+  d.sends.push_back({approvals_key(self.tenant), deterministic_bytes(close)});
   return {};
 }
 

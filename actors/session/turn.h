@@ -18,10 +18,23 @@ void fail_turn(SessionDecider::Decided& d, std::uint32_t turn, const v1::Failure
 void ask_budget(SessionDecider::Decided& d, const ActorKey& self, std::uint32_t turn,
                 std::int64_t tokens, const std::string& user, const v1::Context& context);
 
+// What a turn is judged under and asked of, as pushed with its command.
+struct TurnTerms {
+  const v1::TenantSettings& settings;
+  const v1::ConstitutionInForce& constitution;
+  const v1::ModelPlan& models;
+};
+
 // Turn started, policy decided, and then: refused, parked for a person, or budget asked for.
 Status begin_turn(SessionDecider::Decided& d, const ActorKey& self, const v1::SessionState& s,
-                  const std::string& prompt, v1::PolicyInput policy,
-                  const v1::TenantSettings& settings, const v1::ConstitutionInForce& constitution,
+                  const std::string& prompt, v1::PolicyInput policy, const TurnTerms& terms,
                   const v1::Context& context);
+// An approved turn that could not start: it waits again, under the same approval.
+void reopen_turn(SessionDecider::Decided& d, const ActorKey& self, const v1::SessionState& s,
+                 const v1::Turn& turn, const v1::Failure& why, const v1::Context& context);
+// Another prompt for a turn that waits: judged anew with the inputs it had, and parked under a new
+// approval that whoever edited may not give; the approval before is closed.
+Status edit_turn(SessionDecider::Decided& d, const ActorKey& self, const v1::SessionState& s,
+                 const v1::Turn& turn, const v1::EditTurn& edit, const v1::Context& context);
 
 }  // namespace soma::actors

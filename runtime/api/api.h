@@ -77,7 +77,10 @@ struct Node {
   const KillSwitch* kill_switch = nullptr;
   audit::Keeper* audit = nullptr;
   erasure::Erasures* erasures = nullptr;  // null: on a cluster
-  std::function<std::string()> jwks;      // public keys, for others to verify our tokens
+  // As configured, for the guardrails of modes.
+  bool trusted_producers = false;     // records of topics are taken without a token
+  bool signs_heads = false;           // of the audit, by itself
+  std::function<std::string()> jwks;  // public keys, for others to verify our tokens
 };
 
 void register_sessions(http::Router& router, const Node& node);

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <boost/json/array.hpp>
 
-#include "runtime/api/submit.h"
+#include "runtime/api/governed.h"
 #include "runtime/api/views.h"
 #include "soma/v1/session.pb.h"
 
@@ -45,6 +45,12 @@ json::object view(const v1::Approval& a) {
     out["decided_at"] = views::iso_time(a.decided_ms());
   }
   if (!a.reason().empty()) out["reason"] = a.reason();
+  if (!a.delegated_to().empty()) {
+    out["delegated_to"] = a.delegated_to();
+    out["delegated_by"] = a.delegated_by();
+  }
+  if (!a.replaces().empty()) out["replaces"] = a.replaces();
+  if (!a.replaced_by().empty()) out["replaced_by"] = a.replaced_by();
   if (a.has_error()) out["error"] = views::failure(a.error());
   return out;
 }
@@ -95,6 +101,12 @@ void read(const Node& node, const RequestPtr& r, const Responder& responder) {
   });
 }
 
+http::Response shown(const Accepted& a) {
+  v1::ApprovalsReply reply;
+  reply.ParseFromString(a.reply);
+  return http::json_response(200, view(reply.approval()));
+}
+
 void submit_decision(const Node& node, const RequestPtr& r, const Responder& responder,
                      bool approve) {
   v1::ApprovalsCommand command;
@@ -104,11 +116,60 @@ void submit_decision(const Node& node, const RequestPtr& r, const Responder& res
   d->set_reason(text_member(r->json, "reason"));
   submit(node, r, responder,
          make_submission(*r, actors::approvals_key(r->tenant()), command, command_id_of(*r)),
-         [](const Accepted& a) {
-           v1::ApprovalsReply reply;
-           reply.ParseFromString(a.reply);
-           return http::json_response(200, view(reply.approval()));
-         });
+         shown);
+}
+
+void delegate(const Node& node, const RequestPtr& r, const Responder& responder) {
+  v1::ApprovalsCommand command;
+  auto* d = command.mutable_delegate_approval();
+  d->set_approval_id(r->param("id"));
+  d->set_to(text_member(r->json, "to"));
+  d->set_reason(text_member(r->json, "reason"));
+  submit(node, r, responder,
+         make_submission(*r, actors::approvals_key(r->tenant()), command, command_id_of(*r)),
+         shown);
+}
+
+// Another prompt for the turn that waits: the session closes this approval and asks for another.
+void edit(const Node& node, const RequestPtr& r, const Responder& responder) {
+  with_register(node, r, responder, [&node, r, responder](const v1::ApprovalsState& s) {
+    const auto it = s.approvals().find(r->param("id"));
+    if (it == s.approvals().end())
+      return responder.fail({Code::kNotFound, "Approval not found", {}});
+    const v1::Approval& a = it->second;
+    if (a.status() != v1::PENDING)
+      return responder.fail({Code::kConflict, "the approval is already " + status_of(a), {}});
+    if (!a.delegated_to().empty() && a.delegated_to() != r->principal.subject())
+      return responder.fail(
+          {Code::kForbidden,
+           "the approval was delegated to " + a.delegated_to() + ", who alone may decide or edit",
+           {}});
+    if (a.session_id().empty())
+      return responder.fail({Code::kConflict,
+                             "only a session's turn can be edited; reject this and load another",
+                             {}});
+    const ActorKey session{r->tenant(), "session", a.session_id(), {}};
+    with_governance(node, r, "", responder, [&node, r, responder, session](Governance g) {
+      v1::SessionCommand command;
+      auto* e = command.mutable_edit_turn();
+      e->set_approval_id(r->param("id"));
+      e->set_content(text_member(r->json, "content"));
+      *e->mutable_settings() = std::move(g.settings);
+      *e->mutable_constitution() = std::move(g.constitution);
+      submit(node, r, responder, make_submission(*r, session, command, command_id_of(*r)),
+             [r](const Accepted& accepted) {
+               v1::SessionReply reply;
+               reply.ParseFromString(accepted.reply);
+               json::object out{{"session_id", reply.session_id()},
+                                {"status", views::session_status(reply.status())},
+                                {"turn", reply.turn()},
+                                {"replaces", r->param("id")}};
+               out["approval_id"] = reply.approval_id().empty() ? json::value(nullptr)
+                                                                : json::value(reply.approval_id());
+               return http::json_response(200, out);
+             });
+    });
+  });
 }
 
 bool waits_for(const v1::SessionState& session, const std::string& approval_id) {
@@ -157,6 +218,28 @@ void register_approvals(http::Router& router, const Node& node) {
               .summary = "One approval",
               .tag = "approvals"},
              [&node](auto r, auto responder) { read(node, r, responder); });
+  router.add({.method = "POST",
+              .pattern = "/v1/approvals/{id}/delegate",
+              .capability = "approval:decide",
+              .summary = "Name the person who alone may decide it",
+              .tag = "approvals",
+              .request = http::make_schema(
+                  "ApprovalDelegation",
+                  {{.name = "to", .required = true, .min_length = 1, .max_length = 256},
+                   {.name = "reason", .max_length = 1000}}),
+              .idempotent_write = true},
+             [&node](auto r, auto responder) { delegate(node, r, responder); });
+  router.add(
+      {.method = "POST",
+       .pattern = "/v1/approvals/{id}/edit",
+       .capability = "approval:decide",
+       .summary = "Another prompt for the turn that waits: a new action under a new approval",
+       .tag = "approvals",
+       .request = http::make_schema(
+           "ApprovalEdit",
+           {{.name = "content", .required = true, .min_length = 1, .max_length = 65536}}),
+       .idempotent_write = true},
+      [&node](auto r, auto responder) { edit(node, r, responder); });
   for (const bool approve : {true, false})
     router.add({.method = "POST",
                 .pattern = std::string("/v1/approvals/{id}/") + (approve ? "approve" : "reject"),

@@ -99,8 +99,10 @@ void set_mode(const Node& node, const RequestPtr& r, const Responder& responder)
     facts->set_mock_provider(is_mock(node.chat_provider));
     facts->set_constitution_signed(
         *found && node.constitutions->trusted_in(mode).trusts((*found)->constitution->key_id()));
-    facts->set_audit_on(node.log->health().has_value());
-    facts->set_anonymous_access(security::is_developer_mode(mode));
+    // Developer modes may leave heads to be signed when somebody asks.
+    const bool developer = security::is_developer_mode(mode);
+    facts->set_audit_on(node.log->health().has_value() && (developer || node.signs_heads));
+    facts->set_anonymous_access(developer || node.trusted_producers);
     submit(node, r, responder,
            make_submission(*r, actors::gateway_key(), command, command_id_of(*r)),
            [&node, mode](const Accepted& a) {

@@ -1,6 +1,7 @@
 // One order for all routes.
 #include "runtime/api/gate.h"
 
+#include "runtime/api/stream_guard.h"
 #include "runtime/api/submit.h"
 #include "runtime/telemetry/log.h"
 
@@ -30,10 +31,13 @@ void Gate::limit(const http::Route& route, const std::shared_ptr<http::Request>&
 void Gate::enter(const http::Route& route, const std::shared_ptr<http::Request>& request,
                  const http::Responder& responder) {
   try {
+    const bool streams = route.capability != "public" && (route.streaming || route.websocket);
+    const http::Responder out =
+        streams ? guard_streams(node_, admission_, request->identity, responder) : responder;
     if (!request->idempotency_key.empty() && route.method != "GET")
-      keys_.handle(route, request, responder);
+      keys_.handle(route, request, out);
     else
-      route.handler(request, responder);
+      route.handler(request, out);
   } catch (const std::exception& e) {  // on a host thread nobody else would catch it
     log_error(
         "handler_threw",

@@ -1,16 +1,48 @@
-// Settings and constitution, both as they stand now.
+// Settings, constitution and models, as they stand now.
 #include "runtime/api/governed.h"
 
 #include "actors/constitution/constitution.h"
+#include "actors/preferences/preferences.h"
 #include "actors/tenant/tenant.h"
 #include "runtime/api/constitutions.h"
+#include "soma/v1/preferences.pb.h"
 
 namespace soma::runtime::api {
 
-void read_governance(const Node& node, const RequestPtr& request,
+namespace {
+
+// The models of the tenant's default profile for `role`; nothing where it has none.
+v1::ModelPlan plan_of(const v1::PreferencesState& preferences, const v1::TenantSettings& settings,
+                      const std::string& role) {
+  v1::ModelPlan plan;
+  const auto profile = preferences.profiles().find(settings.default_model_profile());
+  if (profile == preferences.profiles().end()) return plan;
+  const auto choice = profile->second.roles().find(role);
+  if (choice == profile->second.roles().end()) return plan;
+  plan.set_primary(choice->second.primary());
+  *plan.mutable_fallbacks() = choice->second.fallbacks();
+  plan.set_profile(profile->first);
+  return plan;
+}
+
+void read_models(const Node& node, const RequestPtr& request, const std::string& role,
+                 Governance governance, const std::function<void(Result<Governance>)>& next) {
+  if (role.empty()) return next(std::move(governance));
+  node.host->read(actors::preferences_key(request->tenant()),
+                  [role, g = std::move(governance), next](Result<StateView> view) mutable {
+                    if (!view) return next(tl::unexpected(view.error()));
+                    g.models = plan_of(static_cast<const v1::PreferencesState&>(*view->state),
+                                       g.settings, role);
+                    next(std::move(g));
+                  });
+}
+
+}  // namespace
+
+void read_governance(const Node& node, const RequestPtr& request, const std::string& role,
                      std::function<void(Result<Governance>)> next) {
   node.constitutions->in_force(
-      *node.host, request->tenant(), [&node, request, next = std::move(next)](auto found) {
+      *node.host, request->tenant(), [&node, request, role, next = std::move(next)](auto found) {
         if (!found) return next(tl::unexpected(found.error()));
         if (!*found)
           return next(fail(Code::kConstitutionMissing,
@@ -21,18 +53,19 @@ void read_governance(const Node& node, const RequestPtr& request,
         const std::string& token = request->identity.constitution_hash;
         if (!token.empty() && token != g.constitution.hash())
           return next(fail(Code::kUnauthenticated, "Constitution hash mismatch"));
-        node.host->read(actors::tenant_key(request->tenant()),
-                        [&node, g = std::move(g), next](Result<StateView> view) mutable {
-                          if (!view) return next(tl::unexpected(view.error()));
-                          g.settings = settings_for(node, *view);
-                          next(std::move(g));
-                        });
+        node.host->read(
+            actors::tenant_key(request->tenant()),
+            [&node, request, role, g = std::move(g), next](Result<StateView> view) mutable {
+              if (!view) return next(tl::unexpected(view.error()));
+              g.settings = settings_for(node, *view);
+              read_models(node, request, role, std::move(g), next);
+            });
       });
 }
 
-void with_governance(const Node& node, const RequestPtr& request, const http::Responder& responder,
-                     std::function<void(Governance)> next) {
-  read_governance(node, request, [responder, next = std::move(next)](Result<Governance> g) {
+void with_governance(const Node& node, const RequestPtr& request, const std::string& role,
+                     const http::Responder& responder, std::function<void(Governance)> next) {
+  read_governance(node, request, role, [responder, next = std::move(next)](Result<Governance> g) {
     if (g) return next(std::move(*g));
     responder.send(problem_of(g.error()));
   });

@@ -1,9 +1,11 @@
-// What every governed request is judged under: the tenant's settings and the constitution in force.
+// What every governed request is judged under and asked of: the tenant's settings, the constitution
+// in force, the models of its profile.
 #pragma once
 
 #include <functional>
 
 #include "runtime/api/submit.h"
+#include "soma/v1/model.pb.h"
 #include "soma/v1/policy.pb.h"
 
 namespace soma::runtime::api {
@@ -11,14 +13,17 @@ namespace soma::runtime::api {
 struct Governance {
   v1::TenantSettings settings;
   v1::ConstitutionInForce constitution;
+  v1::ModelPlan models;  // empty: the node's own
 };
 
-// Reads both, then `next`. Refused with 403 constitution_missing where no constitution is in force:
-// nothing runs ungoverned. kUnauthenticated where the token was issued under another one.
-void read_governance(const Node& node, const RequestPtr& request,
+// Reads all, then `next`. `role`: of the tenant's default profile, whose models are asked ("chat",
+// "embedding"); empty where the caller names a model. Refused with 403 constitution_missing where
+// no constitution is in force: nothing runs ungoverned. kUnauthenticated where the token was issued
+// under another one.
+void read_governance(const Node& node, const RequestPtr& request, const std::string& role,
                      std::function<void(Result<Governance>)> next);
 // The same, with the refusal answered.
-void with_governance(const Node& node, const RequestPtr& request, const http::Responder& responder,
-                     std::function<void(Governance)> next);
+void with_governance(const Node& node, const RequestPtr& request, const std::string& role,
+                     const http::Responder& responder, std::function<void(Governance)> next);
 
 }  // namespace soma::runtime::api

@@ -112,8 +112,11 @@ namespace {
 void prepare(const Node& node, const RequestPtr& request, v1::ModelRequest model_request,
              const std::string& action, const std::string& prefix,
              std::function<void(Result<Submission>)> next) {
+  const std::string role = !model_request.model().empty()        ? ""
+                           : model_request.mode() == "embedding" ? "embedding"
+                                                                 : "chat";
   read_governance(
-      node, request,
+      node, request, role,
       [&node, request, model_request = std::move(model_request), action, prefix,
        next = std::move(next)](Result<Governance> governance) mutable {
         if (!governance) return next(tl::unexpected(governance.error()));
@@ -124,6 +127,11 @@ void prepare(const Node& node, const RequestPtr& request, v1::ModelRequest model
         *c->mutable_policy() =
             policy_input(*request, action, action == "slm.embed" ? "slm:embed" : "slm:infer");
         *c->mutable_request() = std::move(model_request);
+        if (const auto& plan = governance->models; !plan.primary().empty()) {
+          c->mutable_request()->set_model(plan.primary());
+          *c->mutable_request()->mutable_fallbacks() = plan.fallbacks();
+          c->mutable_request()->set_profile(plan.profile());
+        }
         c->mutable_request()->set_deadline_ms(node.clock->now_ms() + kDeadlineMs);
         const std::string id = command_id_of(*request);
         next(make_submission(*request,

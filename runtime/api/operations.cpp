@@ -1,8 +1,9 @@
-// What an operator looks after: parked actors, effects, snapshots, recorded decisions.
+// What an operator looks after: parked actors, snapshots, recorded decisions.
 #include <algorithm>
 #include <boost/json/array.hpp>
 
 #include "runtime/api/actors.h"
+#include "runtime/api/effect_routes.h"
 #include "runtime/api/journal_views.h"
 #include "runtime/api/submit.h"
 #include "runtime/api/views.h"
@@ -17,35 +18,6 @@ namespace {
 
 constexpr std::int64_t kListDefault = 50;
 constexpr std::size_t kMostMentions = 16;  // frames that name one decision
-
-json::object effect(const Host::PendingEffect& e) {
-  return {{"effect_id", e.effect.effect_id},      {"kind", e.effect.kind},
-          {"attempt", e.effect.attempt},          {"state", e.state},
-          {"since", views::iso_time(e.since_ms)}, {"actor", to_string(e.actor)}};
-}
-
-json::object effect_details(const Host::PendingEffect& e) {
-  json::object out = effect(e);
-  static constexpr const char* kClasses[] = {"idempotent", "probeable", "at_most_once"};
-  out["class"] = kClasses[static_cast<std::size_t>(e.effect.effect_class)];
-  const auto time = [](std::int64_t ms) {
-    return ms > 0 ? json::value(views::iso_time(ms)) : json::value(nullptr);
-  };
-  out["not_before"] = time(e.effect.not_before_ms);
-  out["deadline"] = time(e.effect.deadline_ms);
-  out["request_bytes"] = e.effect.request.size();
-  return out;
-}
-
-void show_effect(const Node& node, const RequestPtr& r, const Responder& responder) {
-  for (const auto& e : node.host->pending_effects())
-    if (e.actor.tenant == r->tenant() && e.effect.effect_id == r->param("id"))
-      return responder.send(http::json_response(200, effect_details(e)));
-  responder.fail({Code::kNotFound,
-                  "no effect of this id is pending; a finished one is in its "
-                  "actor's history",
-                  {}});
-}
 
 json::object parked(const Host::ParkedActor& p) {
   json::object out = views::actor(p.actor);
@@ -234,24 +206,6 @@ Result<json::object> explain_decision(Journal& journal, const actors::Catalog& c
 void register_operations(http::Router& router, const Node& node) {
   const http::Field limit{.name = "limit", .type = FieldType::kInt, .min = 1, .max = 200};
   router.add({.method = "GET",
-              .pattern = "/v1/admin/effects",
-              .capability = "admin:read",
-              .summary = "Pending effects of the caller's tenant",
-              .tag = "operations"},
-             [&node](auto r, auto responder) {
-               json::array items;
-               for (const auto& e : node.host->pending_effects())
-                 if (e.actor.tenant == r->tenant()) items.push_back(effect(e));
-               responder.send(http::json_response(
-                   200, json::object{{"items", std::move(items)}, {"next_cursor", nullptr}}));
-             });
-  router.add({.method = "GET",
-              .pattern = "/v1/admin/effects/{id}",
-              .capability = "admin:read",
-              .summary = "One pending effect",
-              .tag = "operations"},
-             [&node](auto r, auto responder) { show_effect(node, r, responder); });
-  router.add({.method = "GET",
               .pattern = "/v1/admin/snapshots",
               .capability = "admin:read",
               .summary = "Snapshots of the caller's actors",
@@ -300,6 +254,7 @@ void register_operations(http::Router& router, const Node& node) {
                });
              });
   register_parked(router, node);
+  register_effects(router, node);
 }
 
 }  // namespace soma::runtime::api

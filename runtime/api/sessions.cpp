@@ -39,7 +39,8 @@ bool killed(const Node& node, const Responder& responder) {
 
 void start(const Node& node, const RequestPtr& r, const Responder& responder) {
   if (killed(node, responder)) return;
-  with_governance(node, r, responder, [&node, r, responder](Governance governance) {
+  const std::string role = text_member(r->json, "model").empty() ? "chat" : "";
+  with_governance(node, r, role, responder, [&node, r, responder](Governance governance) {
     v1::SessionCommand command;
     auto* c = command.mutable_start_session();
     const auto& body = r->json.get_object();
@@ -58,6 +59,7 @@ void start(const Node& node, const RequestPtr& r, const Responder& responder) {
             v.is_string() ? std::string(v.get_string()) : json_text(v);
     *c->mutable_settings() = std::move(governance.settings);
     *c->mutable_constitution() = std::move(governance.constitution);
+    *c->mutable_models() = std::move(governance.models);
     *c->mutable_policy() = policy_input(*r, "session.turn", "session:start");
     const std::string id = command_id_of(*r);
     submit(
@@ -68,12 +70,13 @@ void start(const Node& node, const RequestPtr& r, const Responder& responder) {
 }
 
 void send_message(const Node& node, const RequestPtr& r, const Responder& responder) {
-  with_governance(node, r, responder, [&node, r, responder](Governance governance) {
+  with_governance(node, r, "chat", responder, [&node, r, responder](Governance governance) {
     v1::SessionCommand command;
     auto* c = command.mutable_send_message();
     c->set_content(text_member(r->json, "content"));
     *c->mutable_settings() = std::move(governance.settings);
     *c->mutable_constitution() = std::move(governance.constitution);
+    *c->mutable_models() = std::move(governance.models);
     *c->mutable_policy() = policy_input(*r, "session.turn", "session:start");
     submit(node, r, responder, make_submission(*r, session_key(*r), command, command_id_of(*r)),
            accepted_session);

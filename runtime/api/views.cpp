@@ -75,7 +75,10 @@ json::object session(const v1::SessionState& s) {
   std::string model = s.model();  // asked for, until one has answered
   for (const auto& t : s.turns()) {
     turns.push_back(turn(t));
-    if (!t.model().empty()) model = t.model();
+    if (!t.model().empty())
+      model = t.model();
+    else if (!t.models().primary().empty())
+      model = t.models().primary();  // by the tenant's profile, until one has answered
   }
   json::object metadata;
   for (const auto& [k, v] : s.metadata()) metadata[k] = v;

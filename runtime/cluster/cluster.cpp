@@ -68,13 +68,19 @@ void Cluster::tell(PartitionId partition, v1::ClusterRelay item) {
   peers_->relay(owner->address, std::move(item));
 }
 
-Host& Cluster::serve(PartitionHost& local, OnFrame on_foreign) {
+Host& Cluster::serve(PartitionHost& local, TokenHub& tokens, OnFrame on_foreign) {
   local_ = &local;
+  tokens_ = std::make_unique<TokenRelay>(
+      tokens, clock_, address_,
+      [this](const std::string& address, v1::ClusterRelay item) {
+        peers_->relay(address, std::move(item));
+      },
+      [this] { return directory_.addresses(options_.node_id); });
   on_foreign_ = std::move(on_foreign);
   ClusterHost::Parts parts{&local,  &directory_,      peers_.get(),          &catalog_,
                            &clock_, options_.node_id, log_.partition_count()};
   host_ = std::make_unique<ClusterHost>(std::move(parts));
-  server_->serve(&local);
+  server_->serve(&local, tokens_.get());
   follower_ = std::make_unique<JournalFollower>(
       log_, [this](const events::ValidFrame& frame) { took(frame); }, JournalFollower::From::kLog);
   reconcile_later();
@@ -118,6 +124,7 @@ void Cluster::reconcile_later() {
     std::lock_guard lock(life->mutex);
     if (!life->cluster) return;
     life->cluster->reconcile();
+    life->cluster->tokens_->tick();
     life->cluster->reconcile_later();
   });
 }

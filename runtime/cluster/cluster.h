@@ -36,7 +36,7 @@ class Cluster {
   HostParts::Shared shared();                              // for the host
   // From now on other nodes are answered, and the journal is followed. The host for all routes.
   using OnFrame = std::function<void(const events::ValidFrame&)>;  // what others committed
-  Host& serve(PartitionHost& local, OnFrame on_foreign);
+  Host& serve(PartitionHost& local, TokenHub& tokens, OnFrame on_foreign);
   using Join =
       std::function<Result<std::unique_ptr<events::Membership>>(events::Membership::OnChange)>;
   Status join(const Join& join);
@@ -60,6 +60,7 @@ class Cluster {
   std::string address_;
   Directory directory_;
   std::unique_ptr<Peers> peers_;
+  std::unique_ptr<TokenRelay> tokens_;
   std::unique_ptr<ClusterServer> server_;
   PartitionHost* local_ = nullptr;
   OnFrame on_foreign_;

@@ -4,7 +4,9 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
+#include <vector>
 
 #include "events/frames.h"
 
@@ -32,6 +34,15 @@ class Directory {
     auto it = owners_.find(partition);
     if (it == owners_.end()) return {};
     return it->second;
+  }
+
+  // Where the owners of partitions are, but for this node.
+  std::vector<std::string> addresses(const std::string& but_node_id) const {
+    std::set<std::string> found;
+    std::lock_guard lock(mutex_);
+    for (const auto& [partition, owner] : owners_)
+      if (owner.node_id != but_node_id && !owner.address.empty()) found.insert(owner.address);
+    return {found.begin(), found.end()};
   }
 
  private:

@@ -158,6 +158,14 @@ void ClusterServer::handle(const std::shared_ptr<http::Request>& request,
       });
     case v1::ClusterCall::kRelays:
       for (auto& item : *call->mutable_relays()->mutable_items()) {
+        if (item.has_watch()) {
+          tokens_.load()->took(item.watch());
+          continue;
+        }
+        if (item.has_token()) {
+          tokens_.load()->took(item.token());
+          continue;
+        }
         if (item.source() >= partitions_ || item.target() >= partitions_) continue;
         const PartitionId source{item.source()}, target{item.target()};
         if (item.has_send())

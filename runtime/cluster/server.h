@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "runtime/cluster/token_relay.h"
 #include "runtime/host/host.h"
 #include "runtime/host/worker.h"
 #include "runtime/http/server.h"
@@ -17,7 +18,10 @@ class ClusterServer {
   // `listen` as of http::ServerOptions.
   static Result<std::unique_ptr<ClusterServer>> start(const std::string& listen, std::string secret,
                                                       Clock& clock, std::uint32_t partitions);
-  void serve(PartitionHost* host) { host_ = host; }
+  void serve(PartitionHost* host, TokenRelay* tokens) {
+    tokens_ = tokens;
+    host_ = host;
+  }
   std::string address(const std::string& host) const;  // HOST:PORT, with this server's port
   void stop() {
     server_->stop(0);
@@ -32,6 +36,7 @@ class ClusterServer {
   const std::string secret_;
   Clock& clock_;
   const std::uint32_t partitions_;
+  std::atomic<TokenRelay*> tokens_{nullptr};
   std::atomic<PartitionHost*> host_{nullptr};
   Worker slow_;  // for what reads the log
   http::Router router_;

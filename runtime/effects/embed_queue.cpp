@@ -140,6 +140,7 @@ void EmbedQueue::ended(const std::string& key, const SlmEndpoint& endpoint, Batc
                        const HttpEnd& end) {
   auto parsed = answered(end) ? parse_embeddings(end.body, batch.size())
                               : Result<v1::EmbedResult>(tl::unexpected(failure(end)));
+  if (!parsed) parsed = tl::unexpected(without_key(std::move(parsed.error()), endpoint.api_key));
   bool shared = false;
   for (const auto& piece : batch) shared |= piece.work != batch.front().work;
   const bool again = !parsed && shared && (refused(end) || answered(end));

@@ -1,6 +1,9 @@
 // How requests to a model server begin and why they fail.
 #include "runtime/effects/model_call.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "runtime/effects/chat_stream.h"
 
 namespace soma::runtime {
@@ -32,6 +35,27 @@ Error failure(const HttpEnd& end) {
   Error e = http_failure(end.status, end.body);
   e.retry_after_ms = end.retry_after_ms;
   return e;
+}
+
+Error without_key(Error error, std::string_view api_key) {
+  constexpr std::size_t kPiece = 8;
+  const std::size_t piece = std::min(kPiece, api_key.size());
+  const std::string said = std::exchange(error.message, {});
+  std::size_t shown = 0;  // up to here it is in the message
+  for (std::size_t at = 0; piece > 0 && at + piece <= said.size();) {
+    if (api_key.find(std::string_view(said).substr(at, piece)) == api_key.npos) {
+      ++at;
+      continue;
+    }
+    std::size_t end = at + piece;
+    while (end < said.size() &&
+           api_key.find(std::string_view(said).substr(end - piece + 1, piece)) != api_key.npos)
+      ++end;
+    error.message.append(said, shown, at - shown).append("***");
+    shown = at = end;
+  }
+  error.message.append(said, shown);
+  return error;
 }
 
 bool answered(const HttpEnd& end) {

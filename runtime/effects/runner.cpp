@@ -87,7 +87,9 @@ class Runner final : public EffectRunner {
         p_->chat_endpoint, [parts = p_, open, request](Result<SlmEndpoint> endpoint) {
           if (!endpoint) {
             measure(*parts, *open, "chat", {}, &endpoint.error());
-            return open->end(tl::unexpected(endpoint.error()));
+            Error error = endpoint.error();
+            if (error.code == Code::kModelUnavailable) error.code = Code::kUnavailable;  // not sent
+            return open->end(tl::unexpected(std::move(error)));
           }
           const std::string& id = request.call_id();
           const std::uint32_t attempt = open->job.effect.attempt;

@@ -20,6 +20,13 @@ std::string header_safe(std::string text) {
   return text;
 }
 
+// Nothing was sent where no connection came about: kUnavailable tells that from a call that broke.
+Error chat_failure(const HttpEnd& end) {
+  Error error = failure(end);
+  if (end.kind == HttpEnd::Kind::kUnreachable) error.code = Code::kUnavailable;
+  return error;
+}
+
 class CurlClient final : public SlmClient {
  public:
   CurlClient() : loop_(kMaxQueued), embeddings_(std::make_shared<EmbedQueue>(loop_)) {}
@@ -48,10 +55,12 @@ class CurlClient final : public SlmClient {
       }
       return HttpCall::Next::kStop;
     };
-    call->on_end = [stream, done = std::move(on_answer)](const HttpEnd& end) {
-      if (answered(end) || end.kind == HttpEnd::Kind::kRefused)
-        return done(stream->finish(end.took_ms));
-      done(tl::unexpected(failure(end)));
+    call->on_end = [stream, done = std::move(on_answer), key = e.api_key](const HttpEnd& end) {
+      const bool whole = answered(end) || end.kind == HttpEnd::Kind::kRefused;
+      auto answer = whole ? stream->finish(end.took_ms)
+                          : Result<v1::ModelAnswer>(tl::unexpected(chat_failure(end)));
+      if (!answer) answer = tl::unexpected(without_key(std::move(answer.error()), key));
+      done(std::move(answer));
     };
     loop_.start(std::move(call));
   }
@@ -70,8 +79,8 @@ class CurlClient final : public SlmClient {
     auto call = new_call(e, "/models");
     call->post = false;
     call->max_body = 1 << 20;
-    call->on_end = [done = std::move(done)](const HttpEnd& end) {
-      if (!answered(end)) return done(tl::unexpected(failure(end)));
+    call->on_end = [done = std::move(done), key = e.api_key](const HttpEnd& end) {
+      if (!answered(end)) return done(tl::unexpected(without_key(failure(end), key)));
       boost::system::error_code bad;
       const auto v = boost::json::parse(end.body, bad);
       const auto* data = bad ? nullptr : member(v, "data");

@@ -32,7 +32,8 @@ struct SlmEndpoint {
 // Thread-safe. A stream counts as an answer only when it ended properly: finish_reason seen and
 // [DONE] received. Anything else is an error: kModelUnavailable, kRateLimited (with
 // retry_after_ms), kDeadlineExceeded or kOverloaded (retryable), kCancelled, kTooLarge, or
-// kInvalidArgument (the server refused the request).
+// kInvalidArgument (the server refused the request). A chat that was never sent, as no connection
+// came about or the node is stopping, is kUnavailable (retryable).
 class SlmClient {
  public:
   using OnToken = std::function<void(std::uint32_t index, const std::string& text)>;

@@ -23,6 +23,22 @@ struct TokenHub::Call {
   std::vector<std::shared_ptr<Entry>> listeners;
   int telling = 0;  // depth of loops over `listeners`
 
+  void restart(std::uint32_t as_attempt) {
+    attempt = as_attempt;
+    next_index = 0;
+    bytes = 0;
+    tokens.clear();
+  }
+  void add(const Token& token) {
+    ++next_index;
+    // Only a gapless beginning is worth keeping: once over the limit, nothing more is.
+    if (tokens.size() == token.index && token.index < kMaxTokensPerCall &&
+        bytes + token.text.size() <= kMaxBytesPerCall) {
+      bytes += token.text.size();
+      tokens.push_back(token);
+    }
+    tell(token);
+  }
   void tell(const Token& token) {
     ++telling;
     const std::size_t count = listeners.size();
@@ -80,10 +96,7 @@ TokenHub::~TokenHub() = default;
 void TokenHub::begin(const std::string& call_id, std::uint32_t attempt) {
   table_->with(call_id, [&](const std::shared_ptr<Call>& c) {
     c->running = true;
-    c->attempt = attempt;
-    c->next_index = 0;
-    c->bytes = 0;
-    c->tokens.clear();
+    c->restart(attempt);
   });
 }
 
@@ -93,15 +106,16 @@ void TokenHub::publish(const std::string& call_id, std::uint32_t attempt, std::u
   if (!c) return;
   std::lock_guard lock(c->mutex);
   if (!c->running || attempt != c->attempt || index != c->next_index) return;
-  ++c->next_index;
-  const Token token{attempt, index, text};
-  // Only a gapless beginning is worth keeping: once over the limit, nothing more is.
-  if (c->tokens.size() == index && index < kMaxTokensPerCall &&
-      c->bytes + text.size() <= kMaxBytesPerCall) {
-    c->bytes += text.size();
-    c->tokens.push_back(token);
-  }
-  c->tell(token);
+  c->add(Token{attempt, index, text});
+}
+
+void TokenHub::take(const std::string& call_id, const Token& token) {
+  auto c = table_->find(call_id);
+  if (!c) return;
+  std::lock_guard lock(c->mutex);
+  if (c->running || token.attempt < c->attempt) return;  // it runs here now, or has begun again
+  if (token.attempt > c->attempt) c->restart(token.attempt);
+  if (token.index == c->next_index) c->add(token);
 }
 
 void TokenHub::finish(const std::string& call_id) {
@@ -113,6 +127,13 @@ void TokenHub::finish(const std::string& call_id) {
 }
 
 TokenHub::Subscription TokenHub::subscribe(const std::string& call_id, Listener listener) {
+  Subscription here = subscribe_here(call_id, std::move(listener));
+  if (!elsewhere_) return here;
+  Subscription there = elsewhere_(call_id);
+  return Subscription(nullptr, [here, there](void*) {});
+}
+
+TokenHub::Subscription TokenHub::subscribe_here(const std::string& call_id, Listener listener) {
   auto entry = std::make_shared<Call::Entry>(Call::Entry{std::move(listener), true});
   std::shared_ptr<Call> call;
   table_->with(call_id, [&](const std::shared_ptr<Call>& c) {

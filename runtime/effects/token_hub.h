@@ -36,8 +36,17 @@ class TokenHub {
                const std::string& text);
   void finish(const std::string& call_id);  // nobody listens: forgotten at once
   // First what has come so far of the attempt that runs, then what comes, until the subscription is
-  // destroyed. It may be destroyed after the hub.
+  // destroyed. It may be destroyed after the hub. Wherever the call runs, where `elsewhere` is set.
   [[nodiscard]] Subscription subscribe(const std::string& call_id, Listener listener);
+  // The same of a call that runs in this process.
+  [[nodiscard]] Subscription subscribe_here(const std::string& call_id, Listener listener);
+
+  // For several processes. Called for each subscription, what it returns is kept as long as that:
+  // meanwhile tokens of other processes come by take(). Set before the first subscription.
+  using Elsewhere = std::function<Subscription(const std::string& call_id)>;
+  void set_elsewhere(Elsewhere elsewhere) { elsewhere_ = std::move(elsewhere); }
+  // A token of a call that runs in another process; dropped where nobody listens, or out of turn.
+  void take(const std::string& call_id, const Token& token);
 
   std::size_t calls() const;  // running or listened to
 
@@ -45,6 +54,7 @@ class TokenHub {
   struct Call;
   struct Table;
   std::shared_ptr<Table> table_;
+  Elsewhere elsewhere_;
 };
 
 }  // namespace soma::runtime

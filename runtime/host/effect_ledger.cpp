@@ -21,7 +21,15 @@ EffectLedger::Change EffectLedger::update(const ActorKey& actor,
   std::map<std::string, Item> next;
   for (auto& effect : effects) {
     auto old = it->second.find(effect.effect_id);
-    if (old != it->second.end() && old->second.effect.attempt == effect.attempt) {
+    const bool same = old != it->second.end() && old->second.effect.attempt == effect.attempt;
+    if (!effect.unknown.empty()) {  // shown, never run
+      const std::int64_t since_ms =
+          same && old->second.state == State::kUnknown ? old->second.since_ms : now_ms;
+      const std::string id = effect.effect_id;
+      next[id] = {std::move(effect), State::kUnknown, since_ms};
+      continue;
+    }
+    if (same) {
       next.insert(it->second.extract(old));
       continue;
     }

@@ -12,7 +12,7 @@ namespace soma::runtime {
 // Of one partition. A value; no I/O.
 class EffectLedger {
  public:
-  enum class State : std::uint8_t { kPending, kRunning, kReported };
+  enum class State : std::uint8_t { kPending, kRunning, kReported, kUnknown };
   struct Item {
     actors::Effect effect;
     State state = State::kPending;

@@ -31,6 +31,7 @@ void Partition::submit(Submission submission, Host::OnAccepted done) {
   if (queued_.fetch_add(1, std::memory_order_relaxed) >= w_.parts.limits.queue_per_partition) {
     queued_.fetch_sub(1, std::memory_order_relaxed);
     w_.metrics->overloads.fetch_add(1, std::memory_order_relaxed);
+    if (planted(Bug::kFullQueueDrops)) return;
     w_.metrics->refuse(Code::kOverloaded);
     return done(fail(Code::kOverloaded, "the partition's queue is full; try again shortly"));
   }
@@ -346,7 +347,9 @@ std::vector<Host::PendingEffect> Partition::pending_effects() const {
     for (const auto& [id, item] : items) {
       if (out.size() >= kMaxShownEffects) return out;
       out.push_back({key, item.effect,
-                     item.state == EffectLedger::State::kRunning ? "running" : "pending",
+                     item.state == EffectLedger::State::kRunning   ? "running"
+                     : item.state == EffectLedger::State::kUnknown ? "unknown"
+                                                                   : "pending",
                      item.since_ms});
     }
   return out;

@@ -92,7 +92,9 @@ void Partition::run_effect(const ActorKey& actor, const std::string& effect_id,
 
 void Partition::report(const ActorKey& actor, v1::EffectOutcome outcome) {
   auto* item = ledger_.find(actor, outcome.effect_id(), outcome.attempt());
-  if (!item || item->state == EffectLedger::State::kReported) return;  // cancelled meanwhile
+  if (!item || item->state == EffectLedger::State::kReported ||
+      item->state == EffectLedger::State::kUnknown)
+    return;  // cancelled meanwhile, or left to a person
   {
     std::lock_guard lock(ledger_mutex_);
     item->state = EffectLedger::State::kReported;

@@ -30,6 +30,7 @@ struct StrictHandler {
   std::string name;                                    // parts of the member name so far
   std::string number;                                  // parts of the number so far
   const char* reason = nullptr;
+  std::size_t max_members = JsonLimits{}.max_members;
 
   bool refuse(error_code& ec, const char* why) {
     reason = why;
@@ -63,6 +64,7 @@ struct StrictHandler {
     const bool fresh = names.back().insert(std::move(name)).second;
     name.clear();
     if (!fresh) return refuse(ec, "a member name stands twice in one object");
+    if (names.back().size() > max_members) return refuse(ec, "an object has too many members");
     stack.push_key(s);
     return true;
   }
@@ -139,6 +141,7 @@ Result<json::value> parse_json_strict(std::string_view text, const JsonLimits& l
   options.max_depth = limits.max_depth;
   json::basic_parser<StrictHandler> parser(options);
   parser.handler().stack.reset();
+  parser.handler().max_members = limits.max_members;
   error_code error;
   const std::size_t used = parser.write_some(false, text.data(), text.size(), error);
   if (error) return malformed(used, sentence(error, parser.handler().reason));

@@ -28,6 +28,7 @@
 #include "runtime/node/integrators.h"
 #include "runtime/node/journal.h"
 #include "runtime/node/node_id.h"
+#include "runtime/query/route.h"
 #include "runtime/snapshots/rocks_store.h"
 #include "runtime/telemetry/log.h"
 #include "schemas/json/json_text.h"
@@ -283,7 +284,7 @@ class Node {
     api_.host = host_.get();
     if (cluster_)
       api_.host = &cluster_->serve(
-          *host_, [this](const events::ValidFrame& frame) { guards_.follow(frame); });
+          *host_, tokens_, [this](const events::ValidFrame& frame) { guards_.follow(frame); });
     frames_ = std::make_unique<FrameHub>(*api_.host);
     return {};
   }
@@ -334,6 +335,8 @@ class Node {
           clock_.get(), c_.data_dir, [this] { return audit_->key(); }});
       n.erasures = erasures_.get();
     }
+    n.trusted_producers = c_.kafka_trusted_producers;
+    n.signs_heads = c_.audit_head_interval_s > 0;
     n.position_wait_ms = static_cast<std::int64_t>(c_.position_wait_ms);
     api::register_sessions(router_, n);
     api::register_inference(router_, n);
@@ -346,6 +349,7 @@ class Node {
     api::register_kill_switch(router_, n);
     api::register_actors(router_, n);
     api::register_journal(router_, n);
+    query::register_sql(router_, n);
     api::register_operations(router_, n);
     api::register_constitution(router_, n);
     api::register_approvals(router_, n);

@@ -10,6 +10,14 @@ namespace {
 constexpr std::int64_t kPatienceUs = 5'000'000;        // then the client asks again
 constexpr std::int64_t kNoAnswerAtAllUs = 90'000'000;  // then the host has forgotten it
 
+v1::Principal principal_of(const Op& op) {
+  v1::Principal p;
+  if (op.subject.empty()) return p;
+  p.set_subject(op.subject);
+  p.set_tenant(op.actor.tenant);
+  return p;
+}
+
 bool settles(const Error& error) { return code_disposition(error.code) == Disposition::kReply; }
 
 std::string outcome(const Result<runtime::Accepted>& r) {
@@ -51,7 +59,48 @@ void Clients::issue(std::size_t client) {
   command->id = command->op.actor.tenant + ":key-" + std::to_string(++issued_);
   all_.push_back(command);
   ++open_;
+  if (command->op.reads) return prepare(client, command);
   send(client, command, false);
+}
+
+void Clients::close(Workload* workload, Op op) {
+  auto command = std::make_shared<Command>();
+  command->workload = workload;
+  command->op = std::move(op);
+  command->id = command->op.actor.tenant + ":key-" + std::to_string(++issued_);
+  all_.push_back(command);
+  ++open_;
+  send(0, command, false);
+}
+
+// What the command needs is read at the process that will get it, until that answers.
+void Clients::prepare(std::size_t client, const std::shared_ptr<Command>& command) {
+  auto done = std::make_shared<bool>(false);
+  const auto again = [this, client, command, done] {
+    if (std::exchange(*done, true)) return;
+    ground_.time.after(rng_.between(1'000, 50'000),
+                       [this, client, command] { prepare(client, command); });
+  };
+  Process* process = pick_();
+  if (!process) return again();
+  process->host().read(*command->op.reads, [this, client, command, done, again,
+                                            life = process->shared_life()](
+                                               Result<runtime::StateView> view) {
+    if (*done || !life->enter()) return;
+    if (!view) return again();
+    *done = true;
+    auto made = view->state ? command->op.with_read(*view->state) : std::nullopt;
+    ground_.time.after(rng_.between(10, 20'000), [this, client, command, made = std::move(made)] {
+      if (made) {
+        command->op.command = *made;
+        return send(client, command, false);
+      }
+      command->dropped = true;
+      --open_;
+      think(client);
+    });
+  });
+  ground_.time.after(kPatienceUs, again);
 }
 
 void Clients::read(std::size_t client) {
@@ -81,7 +130,13 @@ void Clients::send(std::size_t client, const std::shared_ptr<Command>& command, 
   const int copies = ground_.faults.draw(Fault::kDoubleSubmit) ? 2 : 1;
   for (int i = 0; i < copies; ++i)
     process->host().submit(
-        {command->op.actor, command->op.command, command->id, "hash of " + command->id, {}, {}, {}},
+        {command->op.actor,
+         command->op.command,
+         command->id,
+         "hash of " + command->id,
+         principal_of(command->op),
+         {},
+         {}},
         [this, client, attempt](Result<runtime::Accepted> r) { answer(client, attempt, r); });
   watch(attempt);
   ground_.time.after(kPatienceUs, [this, client, attempt] {
@@ -91,6 +146,7 @@ void Clients::send(std::size_t client, const std::shared_ptr<Command>& command, 
 
 // A process that runs and never answers has lost the request.
 void Clients::watch(const std::shared_ptr<Attempt>& attempt) {
+  sent_.push_back(attempt);
   const std::int64_t began = ground_.time.now_us();
   ground_.time.after(kNoAnswerAtAllUs, [this, attempt, began] {
     if (!attempt->answered && attempt->life->alive && attempt->life->paused_until_us < began)
@@ -173,8 +229,16 @@ void Clients::died(const Life* life) {
     });
 }
 
+void Clients::check_answered() {
+  for (const auto& attempt : sent_)
+    if (!attempt->answered && attempt->life->alive)
+      return oracle_.complain("I17", {},
+                              attempt->life->name + " never answered " + attempt->command->id);
+}
+
 void Clients::finish() {
   for (const auto& command : all_) {
+    if (command->dropped) continue;
     if (command->accepted && !oracle_.holds(command->id))
       oracle_.complain("I3", command->accepted->position,
                        command->id + " was acknowledged and is lost");

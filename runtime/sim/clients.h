@@ -30,6 +30,9 @@ class Clients {
   std::uint64_t acknowledged() const { return acknowledged_; }
   std::uint64_t issued() const { return issued_; }
   std::set<ActorKey> take_parked() { return std::exchange(parked_, {}); }  // since asked last
+  void close(Workload* workload, Op op);  // one more, though no new ones are issued
+  // When all is settled and a while has passed: a running process owes nobody an answer.
+  void check_answered();
   void finish();  // every acknowledgement against the log
 
  private:
@@ -40,6 +43,7 @@ class Clients {
     std::optional<runtime::Accepted> accepted;
     std::optional<Error> refused;
     std::uint32_t tries = 0;
+    bool dropped = false;  // what it needed to read was not there: never sent
   };
   struct Attempt {
     std::shared_ptr<Command> command;
@@ -52,6 +56,7 @@ class Clients {
   void think(std::size_t client);
   void issue(std::size_t client);
   void read(std::size_t client);
+  void prepare(std::size_t client, const std::shared_ptr<Command>& command);
   void send(std::size_t client, const std::shared_ptr<Command>& command, bool echo);
   void later(std::size_t client, const std::shared_ptr<Command>& command, bool echo);
   void answer(std::size_t client, const std::shared_ptr<Attempt>& attempt,
@@ -72,6 +77,7 @@ class Clients {
   std::size_t open_ = 0;
   std::vector<std::shared_ptr<Command>> all_;
   std::vector<std::pair<std::size_t, std::shared_ptr<Attempt>>> attempts_;  // not ended
+  std::vector<std::shared_ptr<Attempt>> sent_;
   std::set<ActorKey> parked_;           // actors that answered so
   std::map<ActorKey, Sequence> acked_;  // highest sequence told of each actor
 };

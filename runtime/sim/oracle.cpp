@@ -71,6 +71,7 @@ void Oracle::catch_up(PartitionId partition) {
 
 void Oracle::take(Lane& lane, const events::ValidFrame& valid) {
   ++frames_;
+  decided_ += static_cast<std::uint64_t>(valid.frame->entries_size());
   lane.valid[valid.position.offset] = valid.frame->entries_size() > 0;
   if (valid.frame->has_claim()) {
     if (!lane.owner.empty() && lane.owner != valid.frame->claim().node_id())
@@ -178,7 +179,8 @@ std::vector<std::string> Oracle::pending_effects(std::int64_t wall_ms) const {
   std::vector<std::string> out;
   for (const auto& [key, actor] : journal_.actors())
     for (const auto& effect : actor.type->effects(key, *actor.state))
-      if (effect.not_before_ms <= wall_ms) out.push_back(intent(key, effect));
+      if (effect.unknown.empty() && effect.not_before_ms <= wall_ms)
+        out.push_back(intent(key, effect));
   return out;
 }
 

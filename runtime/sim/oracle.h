@@ -49,6 +49,7 @@ class Oracle {
   void on_frame(OnFrame listener) { listeners_.push_back(std::move(listener)); }
   std::uint64_t frames() const { return frames_; }
   std::uint64_t voided() const { return voided_; }
+  std::uint64_t decided() const { return decided_; }  // commands, of clients and of actors
   // I13: bytes that turn in the stored records are found.
   void check_rot(Rng rng);
 
@@ -80,7 +81,7 @@ class Oracle {
   std::map<ActorKey, std::map<std::uint64_t, std::string>> states_;  // digest by sequence
   std::set<std::string> intents_;                                    // every effect ever called for
   std::vector<OnFrame> listeners_;
-  std::uint64_t frames_ = 0, voided_ = 0;
+  std::uint64_t frames_ = 0, voided_ = 0, decided_ = 0;
 };
 
 }  // namespace soma::sim

@@ -13,7 +13,13 @@ constexpr std::int64_t kSecond = 1'000'000;
 constexpr std::int64_t kHourMs = 3'600'000;
 constexpr std::int64_t kMaxOffsetMs = 20 * kHourMs;  // below the time for which retries are known
 constexpr std::int64_t kSettleUs = 60 * kSecond;
-constexpr std::size_t kMaxLives = 2;
+constexpr std::int64_t kLongestBackOffMs = 600'000;  // what waits longer is ended by its workload
+constexpr std::int64_t kQuietUs = 5 * kSecond;       // then whatever was on its way has come
+constexpr std::size_t kMaxLives = 3;                 // at most one a machine
+
+std::unique_ptr<actors::Catalog> catalog_of(const Options& options) {
+  return options.catalog ? options.catalog() : actors::standard_catalog();
+}
 
 std::uint32_t partitions_of(std::uint64_t seed) {
   Rng rng(seed, "partitions");
@@ -26,12 +32,12 @@ World::World(const Options& options)
     : ground_(options.seed, options.print),
       rng_(options.seed, "world"),
       steps_wanted_(options.steps),
-      catalog_(actors::standard_catalog()),
-      buggy_catalog_(make_buggy_catalog([this] { return buggy_; })),
+      catalog_(catalog_of(options)),
+      buggy_catalog_(make_buggy_catalog(catalog_of(options), [this] { return buggy_; })),
       log_(events::SimOptions{partitions_of(options.seed)}),
       oracle_(ground_, log_, *catalog_),
       outside_(ground_, oracle_) {
-  for (const char* name : {"a", "b"})
+  for (const char* name : {"a", "b", "c"})
     machines_.push_back(std::make_unique<Machine>(Machine{name, SimStore(ground_, name)}));
   choose_shape();
 }
@@ -60,6 +66,10 @@ void World::choose_shape() {
   if (rng.chance(700'000)) workloads_.push_back(make_timers());
   if (rng.chance(700'000)) workloads_.push_back(make_sessions());
   if (rng.chance(500'000)) workloads_.push_back(make_poison());
+  if (rng.chance(400'000)) workloads_.push_back(make_approvals());
+  if (rng.chance(400'000)) workloads_.push_back(make_budgets());
+  if (rng.chance(400'000)) workloads_.push_back(make_locks());
+  if (rng.chance(400'000)) workloads_.push_back(make_constitutions());
   std::vector<Workload*> all;
   for (auto& w : workloads_) {
     all.push_back(w.get());
@@ -89,6 +99,15 @@ void World::start_on(std::size_t machine) {
   parts.disk = &machines_[machine]->disk;
   parts.name = machines_[machine]->name + std::to_string(++lives_);
   if (auto p = Process::start(parts)) processes_.push_back(std::move(p));
+}
+
+std::size_t World::free_machine() {
+  std::vector<std::size_t> free;
+  for (std::size_t m = 0; m < machines_.size(); ++m)
+    if (std::none_of(processes_.begin(), processes_.end(),
+                     [&](const auto& p) { return p->life().name.starts_with(machines_[m]->name); }))
+      free.push_back(m);
+  return rng_.pick(free);
 }
 
 void World::kill(Process& process, const char* why) {
@@ -157,7 +176,7 @@ void World::strike() {
     if (processes_.size() >= kMaxLives)
       kill(*processes_.front(), "replaced");
     else if (!processes_.empty())
-      start_on(processes_.front()->life().name[0] == 'a' ? 1 : 0);
+      start_on(free_machine());
   }
   if (f.draw(Fault::kClockForward))
     jump(rng_.between(1, rng_.chance(500'000) ? 5'000 : 10 * kHourMs));
@@ -242,11 +261,14 @@ void World::liveness() {
   }
   jump(max_offset_ms_ - ground_.wall_offset_ms);
   const std::int64_t began = ground_.time.now_us();
-  std::int64_t deadline = began + kSettleUs + oracle_.latest_wait_ms() * 1000;
+  const std::int64_t deadline =
+      began + kSettleUs + std::min(oracle_.latest_wait_ms(), kLongestBackOffMs) * 1000;
   for (std::int64_t look = began; !failed();) {
     if (ground_.time.now_us() >= look) {
       if (settled()) break;
       look = ground_.time.now_us() + kSecond / 10;
+      for (auto& w : workloads_)
+        while (auto op = w->closing(oracle_)) clients_->close(w.get(), std::move(*op));
     }
     if (ground_.time.now_us() > deadline) {
       for (const auto& left : oracle_.pending_effects(INT64_MAX))
@@ -261,6 +283,10 @@ void World::liveness() {
     if (!step()) break;
   }
   settled_us_ = ground_.time.now_us() - began;
+  const std::int64_t quiet = ground_.time.now_us() + kQuietUs;
+  while (!failed() && ground_.time.now_us() < quiet && step()) {
+  }
+  clients_->check_answered();
 }
 
 // Every actor as the host shows it, from memory, snapshots and log, then from the log alone.
@@ -295,7 +321,9 @@ void World::final_reads() {
     for (int i = 0; i < 2'000'000 && left > 0 && !failed(); ++i)
       if (!step()) break;
     if (left > 0) return oracle_.complain("I17", {}, std::to_string(left) + " reads got no answer");
-    if (!p->host().pending_effects().empty())
+    const auto left_over = p->host().pending_effects();
+    if (std::any_of(left_over.begin(), left_over.end(),
+                    [](const auto& e) { return e.effect.unknown.empty(); }))
       oracle_.complain("I16", {}, "an effect is shown as pending that no state calls for");
     oracle_.observed_all(p->cursor());
   }
@@ -318,6 +346,7 @@ Report World::run() {
   r.acknowledged = clients_->acknowledged();
   r.frames = oracle_.frames();
   r.voided = oracle_.voided();
+  r.decided = oracle_.decided();
   r.events = oracle_.journal().events();
   r.lives = lives_;
   r.settled_us = settled_us_;

@@ -15,6 +15,8 @@ struct Options {
   std::uint64_t seed = 1;
   std::uint64_t steps = 20'000;  // of the safety phase
   Trace::Print print;            // every line of the trace
+  // The actors, for the host and the checks alike; none: the standard ones. For planted bugs.
+  std::function<std::unique_ptr<actors::Catalog>()> catalog;
 };
 
 struct Report {
@@ -22,6 +24,7 @@ struct Report {
   std::uint64_t steps = 0;
   std::int64_t simulated_us = 0;
   std::uint64_t commands = 0, acknowledged = 0, frames = 0, voided = 0, events = 0;
+  std::uint64_t decided = 0;  // commands in valid frames, those that actors sent too
   std::uint64_t lives = 0;
   std::int64_t settled_us = 0;  // how long the liveness phase took
   std::map<std::string, std::uint64_t> faults;
@@ -49,6 +52,7 @@ class World {
   bool step();    // false: nothing can happen any more
   void strike();  // faults that befall processes
   void start_on(std::size_t machine);
+  std::size_t free_machine();  // one on which nothing runs
   void reap();
   void kill(Process& process, const char* why);
   Process* pick();

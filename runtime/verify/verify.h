@@ -20,7 +20,6 @@ struct VerifyOptions {
   bool single_writer = true;
   const StateStore* snapshots = nullptr;  // opened before the log, so that it is never ahead of it
   std::size_t most_findings = 1;          // reading ends there
-  std::function<bool(const checks::Finding&)> counts;  // findings to keep; all when empty
   // Told now and then; false ends the reading.
   std::function<bool(std::uint64_t records_done, std::uint64_t records)> on_progress;
 };

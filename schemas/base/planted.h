@@ -18,6 +18,8 @@ enum class Bug : unsigned char {
   kObserverGap,          // I10: frames found in the log on recovery are not shown
   kOutboxForgotten,      // I7: recovery forgets sends that had not arrived
   kAtMostOnceRunsAgain,  // I16: recovery runs at-most-once effects anew
+  kFullQueueDrops,       // I17: what finds the queue full is dropped without an answer
+  kStoreErrorIgnored,    // I8: a checkpoint that could not be written counts as written
 };
 
 #ifdef SOMA_CANARY

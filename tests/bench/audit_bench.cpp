@@ -1,4 +1,5 @@
-// G6: how long the audit of many records takes: the bundle written, then checked.
+// G6: how long the audit of many records takes: the bundle written, then checked. With --keep its log
+// and its bundle stay, for what tries them further (audit_test.py --records).
 #include <unistd.h>
 
 #include <boost/json/serialize.hpp>
@@ -86,6 +87,7 @@ Status measure(const std::string& folder, std::size_t count) {
     return fail(Code::kCorrupt, report.ok() ? "records are missing" : report.bad->detail);
   std::printf("%s\n", boost::json::serialize(boost::json::object{{"bench", "audit"},
                                                                  {"records", count},
+                                                                 {"key", key->id},
                                                                  {"bundle_bytes", made->bytes},
                                                                  {"export_s", export_s},
                                                                  {"verify_s", verify_s}})
@@ -102,11 +104,17 @@ Status measure(const std::string& folder, std::size_t count) {
 int main(int argc, char** argv) {
   const std::size_t count =
       argc > 1 ? std::strtoul(argv[1], nullptr, 10) / 100 * 100 : std::size_t{1'000'000};
-  const auto folder =
-      std::filesystem::temp_directory_path() / ("soma-audit-bench-" + std::to_string(::getpid()));
+  const bool keep = argc == 4 && std::string(argv[2]) == "--keep";
+  if (argc > 2 && !keep) {
+    std::fprintf(stderr, "usage: audit_bench [RECORDS [--keep FOLDER]]\n");
+    return 2;
+  }
+  const auto folder = keep ? std::filesystem::path(argv[3])
+                           : std::filesystem::temp_directory_path() /
+                                 ("soma-audit-bench-" + std::to_string(::getpid()));
   std::filesystem::create_directories(folder);
   const auto ok = soma::measure(folder.string(), count);
-  std::filesystem::remove_all(folder);
+  if (!keep) std::filesystem::remove_all(folder);
   if (!ok) std::fprintf(stderr, "audit_bench: %s\n", ok.error().message.c_str());
   return ok ? 0 : 1;
 }

@@ -67,6 +67,9 @@ class Changed final : public ActorType {
   std::string outcome_command(const v1::EffectOutcome& o) const override {
     return real_->outcome_command(o);
   }
+  std::optional<std::string> resolve_command(const v1::ResolveEffect& decision) const override {
+    return real_->resolve_command(decision);
+  }
   const std::string& schema_hash() const override { return real_->schema_hash(); }
 
   Result<ErasedDecision> decide(const ActorKey& self, const Message& state, const Message& command,

@@ -61,7 +61,76 @@ def why(data):
     check(not explained["allow"] and "risk_above_maximum" in explained["reason_codes"], explained)
     check(explained["rules"] == ["maximum_risk is 0.5, the risk 0.6"], explained["rules"])
     check(explained["constitution_version"] == "2026-1" and explained["event_id"] and explained["position"], explained)
+    outcome = explained.pop("outcome")
+    check(outcome["error"]["code"] == "policy_denied" and outcome["event"] == "turn.failed" and outcome["event_id"], outcome)
     check(good(data, "policy", "explain", explained["decision_id"]) == explained, "the same by its own id")
+
+
+def explained(data, decision):
+    """What every explanation holds: decision, inputs, constitution, event."""
+    e = good(data, "policy", "explain", decision)
+    check(e["input"] and e["reasons"] and e["threshold"] and e["event_id"] and e["position"] and e["actor"] and e["principal"], e)
+    return e
+
+
+def every_kind_of_denial(data):
+    """One command answers for each: arithmetic, the hard budget rule, a spent budget, kill switch, the mode."""
+    low = good(data, "policy", "evaluate", "--risk", "0.4", "--confidence", "0.3")
+    e = explained(data, low["decision_id"])
+    check(not e.get("allow") and abs(e["score"] - 0.56) < 1e-9 and e["threshold"] == 0.7, e)
+    check((e["input"]["risk_score"], e["input"]["confidence"]) == (0.4, 0.3), e["input"])
+    check(e["constitution_version"] == "2026-1" and "risk contribution: 0.24" in e["reasons"], e)
+    # The mode: what a developer's threshold lets in, production's does not.
+    middle = ("policy", "evaluate", "--risk", "0.2", "--confidence", "0.6")
+    check(good(data, *middle)["allow"], "in a developer mode")
+    good(data, "settings", "set", "deployment_mode=production")
+    e = explained(data, good(data, *middle)["decision_id"])
+    check(not e.get("allow") and e["threshold"] == 0.8 and "threshold: 0.80" in e["reasons"], e)
+    e = explained(data, good(data, "policy", "evaluate", "--risk", "0", "--confidence", "1", "--budget", "5", "--remaining", "0")["decision_id"])
+    check(not e.get("allow") and "budget_exhausted" in e["reason_codes"] and e["input"]["has_budget_remaining"], e)
+    # A budget that is spent: the decision allowed it, the outcome says what did not.
+    good(data, "settings", "set", "deployment_mode=developer-light", 'budgets=[{"scope":"user","unit":"requests","hard":0,"window":"day"}]')
+    session = good(data, "session", "start", "Say something")["session_id"]
+    harness.wait_until("it is refused", 20, lambda: good(data, "session", "show", session)["status"] == "failed")
+    e = explained(data, session)
+    check(e["allow"] and e["outcome"]["error"]["code"] == "budget_exhausted" and e["outcome"]["event"] == "turn.failed", e)
+    check("0 left" in e["outcome"]["error"]["message"] and "resets at" in e["outcome"]["error"]["message"], e["outcome"])
+    check(e["outcome"]["event_id"] and e["outcome"]["position"], e["outcome"])
+    verdicts = {row["check"]: row for row in lines(data, "policy", "explain")}
+    check(verdicts["budget"]["verdict"] == "refuses" and "resets at" in verdicts["budget"]["why"], verdicts)
+    good(data, "settings", "set", "budgets=[]")
+    verdicts = {row["check"]: row for row in lines(data, "policy", "explain")}
+    check({v["verdict"] for v in verdicts.values()} == {"lets in"}, verdicts)
+    check("2026-1" in verdicts["constitution"]["why"] and verdicts["constitution"]["constitution_hash"], verdicts)
+    # The kill switch: no decision was made, so nothing has an id; the command without one says it.
+    with open(os.path.join(data, "run", "endpoints.json"), encoding="utf-8") as f:
+        url = json.load(f)["http"]
+    client = harness.Client(url)
+    client.call("POST", "/v1/admin/kill-switch", {"enabled": True, "reason": "a leak"})
+    bad(data, 1, "session", "start", "Say something")
+    switch = {row["check"]: row for row in lines(data, "policy", "explain")}["kill_switch"]
+    check(switch["verdict"] == "refuses" and "a leak" in switch["why"] and "developer" in switch["why"], switch)
+    check(switch["event_id"] and switch["position"], switch)
+    client.call("POST", "/v1/admin/kill-switch", {"enabled": False, "reason": "mended"})
+    client.call("POST", "/v1/training/start", {"tenant_id": "demo", "requested_by": "developer"})
+    refused = bad(data, 8, "settings", "mode", "test")
+    check("training_closed" in refused["message"], refused)
+    client.call("POST", "/v1/training/stop", {"tenant_id": "demo", "requested_by": "developer"})
+
+
+def without_a_constitution():
+    with Upstream() as upstream, Folder() as folder:
+        node = folder.node(*upstream.flags, "--mode", "test").wait_ready(30)
+        code, token, err = soma("auth", "token", "--sub", "ana", "--cap", "*", data=node.data)
+        check(code == 0, err)
+        ana = ("--token", token.strip())
+        bad(node.data, 5, *ana, "session", "start", "Say something")
+        row = {r["check"]: r for r in lines(node.data, *ana, "policy", "explain")}["constitution"]
+        check(row["verdict"] == "refuses" and "none signed" in row["why"], row)
+        decision = good(node.data, *ana, "policy", "evaluate", "--risk", "0")["decision_id"]
+        e = good(node.data, *ana, "policy", "explain", decision)
+        check(not e.get("allow") and "constitution_missing" in e["reason_codes"] and e["event_id"], e)
+        node.terminate()
 
 
 def rules_are_tried(data):
@@ -90,12 +159,13 @@ def second_keys(data):
 
 
 def settings(data):
+    before = good(data, "settings", "get")["version"]
     good(data, "settings", "set", "display_name=One", "policy.threshold=0.75", "budgets_tokens=90000")
     good(data, "tenant", "set", "--display-name", "Two")
     now = good(data, "settings", "get")
     check((now["display_name"], now["policy"]["threshold"], now["budgets_tokens"]) == ("Two", 0.75, 90000), now)
-    check(good(data, "settings", "rollback", "1")["display_name"] == "One", "rolled back")
-    check([v["version"] for v in lines(data, "settings", "history")] == [3, 2, 1], "history")
+    check(good(data, "settings", "rollback", str(before + 1))["display_name"] == "One", "rolled back")
+    check([v["version"] for v in lines(data, "settings", "history")][:3] == [before + 3, before + 2, before + 1], "history")
     check(good(data, "tenant", "usage")["budgets_tokens"] == 90000, "usage")
     check(good(data, "settings", "mode")["mode"] == "developer-light", "mode")
     check(good(data, "settings", "mode", "test", "--dry-run")["dry_run"], "dry run")
@@ -109,10 +179,12 @@ def run():
         node = folder.node(*upstream.flags, "--memory-listen", "off", "--constitution-trusted-keys", SIGNER.public).wait_ready(30)
         constitutions(node.data)
         why(node.data)
+        every_kind_of_denial(node.data)
         rules_are_tried(node.data)
         second_keys(node.data)
         settings(node.data)
         node.terminate()
+    without_a_constitution()
 
 
 harness.main(run)

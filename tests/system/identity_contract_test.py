@@ -3,10 +3,11 @@
 import base64
 import json
 import tempfile
+import time
 
 from constitution import Signer
 from contract import case, equal, problem, run
-from harness import check, soma, wait_until
+from harness import check, gate, soma, wait_until
 
 FOLDER = tempfile.TemporaryDirectory()
 SIGNER = Signer(FOLDER.name)
@@ -126,6 +127,38 @@ def a_revoked_token_is_out_at_once_and_after_a_crash(w):
     out(second)
     types = [e["type"] for e in w.ok("GET", "/v1/audit/events?type=token.revoked", headers=ana).json["items"]]
     equal(len(types), 2, "one event each")
+
+
+@case
+def open_streams_end_with_the_right_to_them(w):
+    ana = as_(w)
+    session = w.ok("POST", "/v1/sessions/start", {"prompt": "x"}, 202, headers=ana).json["session_id"]
+    path = f"/v1/sessions/{session}/"
+    events, sockets = issue(w, "dora", ["session:read"]), issue(w, "dora", ["session:read"])
+    other = issue(w, "emil", ["session:read"])
+    stream, kept = (w.stream(path + "stream?follow=true", bearer(t)) for t in (events, other))
+    socket = w.socket(path + "ws?follow=true", bearer(sockets))
+    ticket = w.ok("POST", "/v1/tokens/ticket", headers=bearer(sockets)).json["ticket"]
+    ticketed = w.socket(path + f"ws?follow=true&ticket={ticket}")
+    equal((stream.status, kept.status, socket.status, ticketed.status), (200, 200, 101, 101), "open")
+    for token, ends in ((events, [stream]), (sockets, [socket, ticketed])):
+        w.ok("POST", "/v1/tokens/revoke", {"jti": token["jti"]}, headers=ana)
+        began, last = time.monotonic(), []
+        for one in ends:
+            for message in one:
+                last = message
+            took = time.monotonic() - began
+            name, data = (last[1], json.loads(last[2])) if one is stream else (last["event"], last["data"])
+            equal((name, data["error"]["message"]), ("error", "Invalid token"), "what is told last")
+            gate("revocation cuts a stream", f"{took:.2f} s", "1 s", took <= 1.0)
+    # Another's goes on: what happens next is seen, until its user is deactivated.
+    w.ok("POST", f"/v1/sessions/{session}/messages", {"content": "more"}, 202, headers=ana)
+    seen = []
+    for _, name, data in kept:
+        seen.append(name)
+        if name == "session.completed" and seen.count(name) == 2:
+            w.ok("PUT", "/v1/users/emil", {"user_id": "emil", "active": False}, headers=ana)
+    equal(seen[-1], "error", "a deactivated user's stream ends")
 
 
 @case

@@ -5,13 +5,43 @@ usage: kafka_cluster_test.py [--requests N]. N are acknowledged before each faul
 """
 
 import argparse
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import harness
 from cluster import NAMES, Cluster, replay, settle
-from harness import check, gate
+from contract import Stream
+from harness import Client, check, gate
 from workload import Workload
 
 PATIENCE_S = 30  # a client's; a takeover takes the session's 6 s and a recovery
+
+
+def live_tokens(url, session):
+    """Tokens of a session's stream until its end, each with how long before the end it came."""
+    found, ended = [], None
+    for _, name, data in Stream(url, f"/v1/sessions/{session}/stream"):
+        if name == "token":
+            found.append((json.loads(data)["text"], time.monotonic()))
+        elif name == "session.completed":
+            ended = time.monotonic()
+    check(ended, f"{url}: the stream of {session} ended without its session")
+    return [text for text, _ in found], [ended - at for _, at in found]
+
+
+def tokens_at_every_node(cluster, upstream):
+    """Whichever node a client asks: it hears each token once, in order, while the model speaks."""
+    words = [f"w{n} " for n in range(12)]
+    upstream.script({"tokens": words, "token_delay_ms": 250})
+    started = Client(cluster.urls()[0]).call("POST", "/v1/sessions/start", {"prompt": "speak slowly"}, "slow")
+    check(started.status == 202, f"{started.status} {started.body}")
+    with ThreadPoolExecutor(len(cluster.urls())) as pool:
+        streams = list(pool.map(lambda url: live_tokens(url, started.json["session_id"]), cluster.urls()))
+    for url, (texts, before_end) in zip(cluster.urls(), streams):
+        check(texts == words, f"{url}: tokens {texts}")
+        check(before_end[0] > 1, f"{url}: the first token came {before_end[0]:.1f} s before the end: not live")
+    upstream.script({"otherwise": {"echo": True}})
 
 
 def run():
@@ -24,6 +54,7 @@ def run():
         for name in ("b", "c"):
             cluster.start(name).wait_ready(60)
         cluster.wait_spread()
+        tokens_at_every_node(cluster, upstream)
         load = Workload(folder.path + "/acknowledged.log", clients=6, patience_s=PATIENCE_S, timeout_s=5)
 
         load.start(*cluster.urls())

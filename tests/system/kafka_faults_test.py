@@ -134,7 +134,7 @@ def run():
     parser.add_argument("--minutes", type=float, default=0)
     parser.add_argument("--away", type=float, default=15)
     parser.add_argument("--timeline")
-    parser.add_argument("--only", help="one fault, by its name in this file")
+    parser.add_argument("--only", help="these faults, by their names in this file, with commas")
     args = parser.parse_args()
     with harness.Brokers(args.brokers, gates=len(NAMES)) as brokers, harness.Upstream() as upstream, harness.Folder() as folder:
         gates = [Gate(way["ports"]) for way in brokers.gates]
@@ -156,7 +156,7 @@ def run():
             if not left:
                 if done and time.monotonic() >= until:
                     break
-                left = [f for f in faults.faults() if args.only in (None, f.__name__)]
+                left = [f for f in faults.faults() if not args.only or f.__name__ in args.only.split(",")]
                 random.shuffle(left)
             elif done and args.minutes and time.monotonic() >= until:
                 break

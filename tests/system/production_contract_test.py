@@ -1,10 +1,15 @@
 """The production mode: tokens, tenants apart, unknown fields refused, nobody anonymous."""
 
+import base64
+import json
+import os
+import subprocess
 import tempfile
 
+import harness
 from constitution import Signer
 from contract import case, equal, problem, run
-from harness import check, soma, wait_until
+from harness import Client, check, soma, wait_until
 
 FOLDER = tempfile.TemporaryDirectory()
 SIGNER = Signer(FOLDER.name)
@@ -13,8 +18,6 @@ ENV = {"SOMAGENT_DEPLOYMENT_MODE": "production"}
 
 
 def token(w, tenant, capabilities, person="ana"):
-    import os
-
     os.environ.update(ENV)
     code, out, err = soma("auth", "token", "--tenant", tenant, "--sub", person, "--cap", capabilities, data=w.node.data)
     check(code == 0, f"soma auth token: {code} {err}")
@@ -31,6 +34,18 @@ def nobody_is_anonymous(w):
     problem(w.call("POST", "/v1/sessions/start", {"prompt": "x"}), 401, detail="Missing bearer token")
     w.ok("GET", "/health")
     w.ok("GET", "/openapi.json")
+
+
+@case
+def metrics_have_a_door_of_their_own(w):
+    url = w.node.ready_line["metrics"]
+    check(url and url != w.url, w.node.ready_line)
+    door = Client(url)
+    shown = door.call("GET", "/metrics")
+    equal(shown.status, 200, "no token is needed")
+    check("soma_" in shown.body and "# TYPE" in shown.body, shown.body[:200])
+    for method, path in (("GET", "/v1/sessions"), ("GET", "/v1/tenants"), ("POST", "/v1/sessions/start"), ("GET", "/openapi.json")):
+        equal(door.call(method, path, {} if method == "POST" else None).status, 404, f"{path} is not behind it")
 
 
 @case
@@ -101,6 +116,60 @@ def tenants_never_see_each_other(w):
 
 
 @case
+def a_session_end_to_end(w):
+    """Constitution by a real key pair, real tokens, a second person, one effect, and an audit that a stranger can check."""
+    rights = "session:*,approval:*,policy:*,constitution:read,audit:*,memory:*"
+    ana, bob = ({"Authorization": "Bearer " + token(w, "acme", rights, name)} for name in ("ana", "bob"))
+    calls, key = w.upstream_chats(), {"Idempotency-Key": "end-to-end"}
+    body = {"prompt": "Pay the invoice", "metadata": {"requires_human": True}}
+    session = w.ok("POST", "/v1/sessions/start", body, 202, headers={**ana, **key}).json["session_id"]
+    path = f"/v1/sessions/{session}"
+    equal(w.ok("GET", path, headers=ana).json["status"], "waiting_approval", "parked")
+    approval = next(a for a in w.ok("GET", "/v1/approvals?status=pending", headers=bob).json["items"] if a.get("session_id") == session)
+    decide = f"/v1/approvals/{approval['approval_id']}/approve"
+    problem(w.call("POST", decide, {}, headers=ana), 403, "forbidden")
+    equal(w.upstream_chats(), calls, "nothing runs before the second key")
+    equal(w.ok("POST", decide, {"reason": "checked"}, headers=bob).json["decided_by"], "bob", "approved")
+    problem(w.call("POST", decide, {}, headers=bob), 409)
+
+    def ended():
+        state = w.ok("GET", path, headers=ana).json
+        return state if state["status"] == "completed" else None
+
+    state = wait_until("it ends", 20, ended)
+    again = w.ok("POST", "/v1/sessions/start", body, 202, headers={**ana, **key})
+    equal((again.json["session_id"], again.headers.get("Idempotent-Replayed")), (session, "true"), "the same request again")
+    types = [e["type"] for e in w.ok("GET", path + "/events?limit=200", headers=ana).json["items"]]
+    equal([types.count(t) for t in ("approval.requested", "approval.granted", "model.requested", "model.answered", "turn.completed")],
+          [1] * 5, "once each")
+    equal(w.upstream_chats(), calls + 1, "the effect ran once")
+    decision = w.ok("GET", f"/v1/decisions/{state['turns'][0]['decision_id']}", headers=ana).json
+    in_force = w.ok("GET", "/v1/constitution", headers=ana).json
+    equal((decision["constitution_hash"], decision["constitution_version"]), (in_force["hash"], in_force["version"]), "under which rules")
+    equal(in_force["hash"], SIGNER.bundle("v0", {})["hash"], "those that were signed")
+    # Exported, and checked by the program that an auditor builds from few files; any changed byte is found.
+    bundle = w.ok("POST", "/v1/audit/export", headers=ana).body.encode()
+    key = w.ok("POST", "/v1/audit/head", headers=ana).json["key"]
+
+    def judge(data):
+        done = subprocess.run([os.path.join(harness.BUILD, "tools", "soma-verify"), "-", "--key", key, "--json"], input=data,
+                              capture_output=True, check=False)
+        return done.returncode, json.loads(done.stdout)
+
+    code, verdict = judge(bundle)
+    check(code == 0 and verdict["ok"], f"soma-verify: {code} {verdict}")
+    lines = bundle.split(b"\n")
+    records = [json.loads(line)["entry"] for line in lines if b'"entry"' in line]
+    held = b"".join(base64.urlsafe_b64decode(r + "=" * (-len(r) % 4)) for r in records)
+    for text in (session, approval["approval_id"], decision["decision_id"], in_force["hash"]):
+        check(text.encode() in held, f"{text} is not in the bundle")
+    at = bundle.index(records[len(records) // 2].encode()) + 40
+    other = b"A" if bundle[at:at + 1] != b"A" else b"B"
+    code, verdict = judge(bundle[:at] + other + bundle[at + 1:])
+    equal((code, verdict["ok"]), (9, False), "a changed byte")
+
+
+@case
 def production_asks_for_more(w):
     everything = bearer(w)
     body = {"action_id": "a", "capability": "c", "risk_score": 0.2, "confidence": 0.6, "budget_required": 0}
@@ -111,4 +180,4 @@ def production_asks_for_more(w):
     equal((broke["allow"], "budget_exhausted" in broke["reason_codes"]), (False, True), "no budget")
 
 
-run("--constitution-trusted-keys", SIGNER.public, env=ENV)
+run("--constitution-trusted-keys", SIGNER.public, "--metrics-listen", "127.0.0.1:0", env=ENV)

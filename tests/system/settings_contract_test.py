@@ -1,12 +1,13 @@
 """Settings, limits, budgets, modes and locks, as an outside client meets them."""
 
+import json
 import tempfile
 import threading
 import time
 
 from constitution import Signer
 from contract import case, equal, problem, run
-from harness import Client, check, gate, soma, wait_until
+from harness import BROKEN, Client, check, gate, soma, wait_until
 
 FOLDER = tempfile.TemporaryDirectory()
 SIGNER = Signer(FOLDER.name)
@@ -154,6 +155,61 @@ def a_budget_is_not_exceeded_by_many_at_once(w):
 
 
 @case
+def a_budget_is_exact_over_kill_9(w):
+    settings(w, "crash", budgets=[{"scope": "tenant", "unit": "requests", "hard": 1000, "window": "total"},
+                                  {"scope": "user", "unit": "tokens", "hard": 1_000_000, "window": "day"}])
+    token = as_(w, "crash")
+    for _ in range(3):
+        w.script(delay_ms=20)
+        clients = [threading.Thread(target=ask_until_gone, args=(w.url, token)) for _ in range(4)]
+        for c in clients:
+            c.start()
+        wait_until("calls are under way", 20, lambda: w.upstream_chats() > 0 and usage_of(w, token)["reserved_tokens"] > 0)
+        w.node.kill()
+        for c in clients:
+            c.join()
+        w.__init__(w.folder.node(*w.flags, env=w.env).wait_ready(30), w.upstream)
+    usage = wait_until("nothing is under way", 30, lambda: settled(w, token))
+    told = [e["data"] for e in every_event(w, token, "budget.settled")]
+    equal(usage["spent_tokens"], sum(int(e["used_tokens"]) for e in told), "spent is what was settled")
+    requests, tokens = usage["budgets"]
+    equal((requests["used"], requests["reserved"]), (len(told), 0), "requests")
+    equal((tokens["used"], tokens["reserved"]), (usage["spent_tokens"], 0), "tokens")
+    answered = every_event(w, token, "inference.answered")
+    equal(len(told), len(answered), "each answer is settled once")
+    ends = len(told) + len(every_event(w, token, "budget.released"))
+    equal(len(every_event(w, token, "budget.reserved")), ends, "each reservation has one end")
+
+
+def ask_until_gone(url, token):
+    client = Client(url)
+    try:
+        while True:
+            client.call("POST", "/v1/infer_sync", {"prompt": "x"}, headers=token)
+    except BROKEN:
+        pass  # the node was killed
+
+
+def usage_of(w, token):
+    return w.ok("GET", "/v1/tenants/crash/usage", headers=token).json
+
+
+def settled(w, token):
+    usage = usage_of(w, token)
+    return usage if usage["reserved_tokens"] == 0 else None
+
+
+def every_event(w, token, kind):
+    items, cursor = [], ""
+    while True:
+        page = w.ok("GET", f"/v1/audit/events?type={kind}&limit=200{cursor}", headers=token).json
+        items += page["items"]
+        if not page["next_cursor"]:
+            return items
+        cursor = f"&cursor={page['next_cursor']}"
+
+
+@case
 def a_session_has_a_budget_of_its_own(w):
     settings(w, "talk", budgets=[{"scope": "session", "unit": "requests", "hard": 1}])
     t = as_(w, "talk")
@@ -191,6 +247,52 @@ def model_profiles_and_notification_preferences_are_kept(w):
     for channel in ({"channel": "pigeon"}, {"channel": "email"}, {"channel": "sms"}, {"channel": "webhook", "url": "ftp://x"}):
         problem(w.call("PUT", path, {"channels": [channel]}, headers=t), 422)
     problem(w.call("PUT", path + "?user_id=ana", {"user_id": "bob"}, headers=t), 422, loc=["body", "user_id"])
+
+
+def asked(w, last):
+    """The models of the last requests to the model server, the oldest first; the memory's own ask for `default`."""
+    seen = Client(w.upstream.base_url.removesuffix("/v1")).call("GET", "/control/requests").json
+    return [m for m in (json.loads(r["body"])["model"] for r in seen) if m != "default"][-last:]
+
+
+def fallbacks(w, tenant):
+    items = w.ok("GET", "/v1/audit/events?type=model.fallback.used", headers=as_(w, tenant)).json["items"]
+    check(all(e["topic"] == "model.fallback.used" for e in items), items)
+    return [(e["data"]["primary"], e["data"]["model"], e["data"]["profile"]) for e in items]
+
+
+@case
+def a_profile_chooses_the_model_and_who_answers_for_it(w):
+    t = as_(w, "pick")
+    down = {"status": 503, "text": "no"}
+    w.ok("PUT", "/v1/tenants/pick/model-profiles", {"chat": {"primary": "big", "fallbacks": ["small"]},
+                                                    "embedding": {"primary": "wide", "fallbacks": ["narrow"]}}, headers=t)
+    w.script()
+    w.ok("POST", "/v1/infer_sync", {"prompt": "x"}, headers=t)
+    w.ok("POST", "/v1/infer_sync", {"prompt": "x", "model": "mine"}, headers=t)
+    w.ok("POST", "/v1/chat/completions", {"messages": [{"role": "user", "content": "x"}]}, headers=t)
+    equal(asked(w, 3), ["big", "mine", "big"], "the profile's unless one is named")
+    equal(fallbacks(w, "pick"), [], "nobody stood in")
+    # The first model is down: the next one answers, and that is told.
+    w.upstream.script({"next": [down], "otherwise": {}})
+    w.ok("POST", "/v1/infer_sync", {"prompt": "y"}, headers=t)
+    equal(asked(w, 2), ["big", "small"], "in turn")
+    w.upstream.script({"next": [down], "otherwise": {}})
+    session = w.ok("POST", "/v1/sessions/start", {"prompt": "z"}, 202, headers=t).json["session_id"]
+    equal(wait_until("it ends", 20, lambda: ended(w, session, t))["status"], "completed", "the session")
+    w.upstream.script({"next": [down], "otherwise": {}})
+    w.ok("POST", "/v1/embedding", {"text": "x"}, headers=t)
+    equal(asked(w, 2), ["wide", "narrow"], "embedding")
+    equal(sorted(fallbacks(w, "pick")), [("big", "small", "default")] * 2 + [("wide", "narrow", "default")], "told")
+    # A model that is named has nobody to stand in for it.
+    w.upstream.script({"next": [{"status": 400, "text": "no such model"}], "otherwise": {}})
+    check(w.call("POST", "/v1/infer_sync", {"prompt": "x", "model": "mine"}, headers=t).status != 200, "refused")
+    # Another profile becomes the default by a setting.
+    w.ok("PUT", "/v1/tenants/pick/model-profiles", {"name": "fast", "chat": "small"}, headers=t)
+    settings(w, "pick", default_model_profile="fast")
+    w.ok("POST", f"/v1/sessions/{session}/messages", {"content": "more"}, 202, headers=t)
+    wait_until("it ends", 20, lambda: ended(w, session, t))
+    equal(asked(w, 1), ["small"], "the next turn of a session follows")
 
 
 @case

@@ -5,7 +5,7 @@ import html
 import time
 
 COLOURS = {"a": "#4269d0", "b": "#efb118", "c": "#3ca951"}
-WIDTH, LEFT, ROW, TOP = 1200, 120, 18, 34
+WIDTH, LEFT, ROW, TOP = 1200, 120, 18, 60
 PLOT = 160  # height of the latencies' part
 
 
@@ -38,17 +38,17 @@ class Timeline:
         longest = max([s for _, s in self.requests] + [1.0])
         out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" font-size="11">',
                f'<rect width="{WIDTH}" height="{height}" fill="white"/>']
-        for began, end, text in self.spans:
+        for number, (began, end, text) in enumerate(self.spans):
             out.append(f'<rect x="{x(began):.1f}" y="{TOP - 4}" width="{max(1.0, (end - began) * scale):.1f}" '
                        f'height="{base - TOP + 4}" fill="#ff725c" fill-opacity="0.13"/>')
-            out.append(f'<text x="{x(began) + 2:.1f}" y="{TOP - 10}" fill="#b3402c">{html.escape(text)}</text>')
+            out.append(f'<text x="{x(began) + 2:.1f}" y="{TOP - 10 - 13 * (number % 3)}" fill="#b3402c">{html.escape(text)}</text>')
         for row, partition in enumerate(rows):
             y = TOP + row * ROW
             out.append(f'<text x="{LEFT - 8}" y="{y + 12}" text-anchor="end">partition {partition}</text>')
             owned = [(t, n) for t, n in claims[partition]]
             for i, (t, node) in enumerate(owned):
-                until = owned[i + 1][0] if i + 1 < len(owned) else ends
-                if until > self.began:
+                until = min(ends, owned[i + 1][0]) if i + 1 < len(owned) else ends
+                if until > self.began and t < ends:
                     out.append(f'<rect x="{x(t):.1f}" y="{y}" width="{max(1.0, x(until) - x(t) - 1):.1f}" height="{ROW - 3}" '
                                f'fill="{COLOURS.get(node, "#999")}"/>')
         for i, (name, colour) in enumerate(COLOURS.items()):

@@ -18,7 +18,7 @@ namespace security = runtime::security;
 namespace {
 
 struct Flags {
-  std::string file, key, version, id, reason, status, scope = "tenant", mode;
+  std::string file, key, version, id, reason, status, scope = "tenant", mode, to, prompt;
   std::vector<std::string> values;
   std::uint64_t number = 0;
 };
@@ -170,6 +170,28 @@ void add_approval(CLI::App& app, Context& context, const Wrap& run, const FlagsP
     command->add_option("approval", f->id, "Approval id")->required();
     command->add_option("--reason", f->reason, "Recorded with the decision")->type_name("TEXT");
   }
+  const auto post = [&context, f](const char* what, json::object body) {
+    return context.show(
+        context.call("POST", "/v1/approvals/" + url_encoded(f->id) + "/" + what, std::move(body)));
+  };
+  auto* delegates =
+      add_verb(*group, context, run, "delegate", "Name the person who alone may decide",
+               Effect::kWrite, "soma approval delegate APPROVAL_ID --to carol", [f, post] {
+                 return post("delegate", {{"to", f->to}, {"reason", f->reason}});
+               });
+  delegates->add_option("approval", f->id, "Approval id")->required();
+  delegates->add_option("--to", f->to, "Who decides")->required()->type_name("PERSON");
+  delegates->add_option("--reason", f->reason, "Recorded with it")->type_name("TEXT");
+  auto* edits = add_verb(
+      *group, context, run, "edit",
+      "Another prompt for the turn that waits: a new action, approved by another", Effect::kWrite,
+      "soma approval edit APPROVAL_ID --prompt 'Pay 10, not 100'", [f, post] {
+        return post("edit", {{"content", f->prompt}});
+      });
+  edits->add_option("approval", f->id, "Approval id")->required();
+  edits->add_option("--prompt", f->prompt, "What the model is asked instead")
+      ->required()
+      ->type_name("TEXT");
 }
 
 Result<std::string> own_path(const Context& c) {

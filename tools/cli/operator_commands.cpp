@@ -11,6 +11,7 @@
 #include "tools/cli/progress.h"
 #include "tools/cli/support_bundle.h"
 #include "tools/cli/verbs.h"
+#include "tools/offline/redrive_try.h"
 
 namespace soma::cli {
 
@@ -22,8 +23,8 @@ namespace {
 constexpr int kBetweenLooksMs = 200;
 
 struct Flags {
-  std::string id, type, out;
-  bool fix = false, no_wait = false;
+  std::string id, type, out, outcome, reason;
+  bool fix = false, no_wait = false, try_only = false;
 };
 
 int status(const Context& c) {
@@ -116,6 +117,27 @@ void add_projections(CLI::App& app, Context& context, const Wrap& run,
            });
 }
 
+void add_resolve(CLI::App& group, Context& context, const Wrap& run,
+                 const std::shared_ptr<Flags>& f) {
+  auto* resolve = add_verb(
+      group, context, run, "resolve", "Settle an effect whose outcome is unknown, for good",
+      Effect::kWrite, "soma effects resolve EFFECT_ID --outcome done --reason \"seen at the bank\"",
+      [&context, f] {
+        return context.show(
+            context.call("POST", "/v1/admin/effects/" + url_encoded(f->id) + "/resolve",
+                         json::object{{"outcome", f->outcome}, {"reason", f->reason}}));
+      });
+  resolve->add_option("effect", f->id, "Effect id")->required();
+  resolve
+      ->add_option("--outcome", f->outcome,
+                   "done: it took effect; failed: it did not; retry: it did not, run it again")
+      ->required()
+      ->check(CLI::IsMember({"done", "failed", "retry"}));
+  resolve->add_option("--reason", f->reason, "How you know; recorded with your name")
+      ->required()
+      ->type_name("TEXT");
+}
+
 void add_effects(CLI::App& app, Context& context, const Wrap& run,
                  const std::shared_ptr<Flags>& f) {
   auto* group = add_group(app, "effects", "Outside work: model calls, timers, embeddings");
@@ -133,6 +155,7 @@ void add_effects(CLI::App& app, Context& context, const Wrap& run,
            })
       ->add_option("effect", f->id, "Effect id")
       ->required();
+  add_resolve(*group, context, run, f);
 }
 
 // "TENANT/TYPE/ID" or "TYPE/ID" as the end of a route.
@@ -158,20 +181,31 @@ void add_dlq(CLI::App& app, Context& context, const Wrap& run, const std::shared
   add_list_options(*list, context);
   add_watch_option(*list, context);
   const auto of_actor = [&](const char* name, const char* summary, Effect effect,
-                            const char* example, const char* method, const char* tail) {
-    add_verb(*group, context, run, name, summary, effect, example,
-             [&context, f, method, tail] {
-               auto route = parked_route(f->id);
-               if (!route) return context.fail(route.error());
-               return context.show(context.call(method, *route + tail));
-             })
-        ->add_option("actor", f->id, "TENANT/TYPE/ID, or TYPE/ID")
-        ->required();
+                            const char* example, std::function<int()> body) {
+    auto* command = add_verb(*group, context, run, name, summary, effect, example, std::move(body));
+    command->add_option("actor", f->id, "TENANT/TYPE/ID, or TYPE/ID")->required();
+    return command;
+  };
+  const auto call = [&context, f](const char* method, const char* tail) {
+    auto route = parked_route(f->id);
+    if (!route) return context.fail(route.error());
+    return context.show(context.call(method, *route + tail));
   };
   of_actor("show", "One parked actor and its commands", Effect::kRead,
-           "soma dlq show demo/session/SESSION_ID", "GET", "");
-  of_actor("redrive", "Decide a parked actor's commands again, in order", Effect::kWrite,
-           "soma dlq redrive demo/session/SESSION_ID", "POST", "/redrive");
+           "soma dlq show demo/session/SESSION_ID", [call] { return call("GET", ""); });
+  auto* redrive = of_actor(
+      "redrive", "Decide a parked actor's commands again, in order", Effect::kWrite,
+      "soma dlq redrive demo/session/SESSION_ID", [&context, f, call] {
+        if (f->try_only) return try_redrive(context, f->id);
+        if (!context.kafka.empty())
+          return context.fail({Code::kInvalidArgument, "--kafka is for --try alone", "--kafka"},
+                              "name the node with --server");
+        return call("POST", "/redrive");
+      });
+  redrive->add_flag("--try", f->try_only,
+                    "Only show what this build makes of them, on a copy of the state; reads the "
+                    "journal, changes nothing");
+  add_kafka_options(*redrive, context);
 }
 
 int drop_on_node(const Context& c, const Flags& f) {

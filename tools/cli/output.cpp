@@ -83,6 +83,7 @@ int exit_code_of(Code code) {
       return 4;
     case Code::kForbidden:
     case Code::kPolicyDenied:
+    case Code::kConstitutionMissing:
       return 5;
     case Code::kRateLimited:
     case Code::kBudgetExhausted:

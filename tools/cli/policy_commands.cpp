@@ -6,6 +6,7 @@
 
 #include "actors/policy/judge.h"
 #include "runtime/security/constitution_bundle.h"
+#include "tools/cli/explain.h"
 #include "tools/cli/verbs.h"
 
 namespace soma::cli {
@@ -26,20 +27,6 @@ int evaluate(const Context& c, const Flags& f) {
                     {"budget_required", f.budget}, {"requires_human", f.requires_human}};
   if (f.remaining >= 0) body["budget_remaining"] = f.remaining;
   return c.show(c.call("POST", "/v1/evaluate", body));
-}
-
-// A decision's id, or a session's: then the decision of its last turn.
-int explain(const Context& c, const Flags& f) {
-  std::string id = f.id;
-  if (!id.starts_with("dec_")) {
-    auto session = c.call("GET", "/v1/sessions/" + url_encoded(id));
-    if (!session) return c.fail(session.error());
-    const auto* turns = member(*session, "turns");
-    if (!turns || !turns->is_array() || turns->get_array().empty())
-      return c.fail({Code::kNotFound, "the session has no turn, so no decision", {}});
-    id = text_of(turns->get_array().back(), "decision_id");
-  }
-  return c.show(c.read("/v1/decisions/" + url_encoded(id)));
 }
 
 double number(const json::object& o, const char* name, double fallback) {
@@ -170,9 +157,10 @@ void add_policy_commands(CLI::App& app, Context& context, const Wrap& run) {
   add_verb(*policy, context, run, "explain",
            "Why something was allowed or denied: inputs, score, rules, constitution, event",
            Effect::kRead, "soma policy explain dec_0123456789abcdef01234567",
-           [&context, f] { return explain(context, *f); })
-      ->add_option("decision", f->id, "Decision id; or a session's, for its last turn")
-      ->required();
+           [&context, f] { return explain(context, f->id); })
+      ->add_option(
+          "decision", f->id,
+          "Decision id; a session's, for its last turn; absent: what refuses a session now");
   auto* tests =
       add_verb(*policy, context, run, "test", "Judge cases as the node would, and record nothing",
                Effect::kRead, "soma policy test cases.json --constitution document.json",

@@ -28,17 +28,18 @@ std::string progress_bar(const std::string& what, std::uint64_t done, std::uint6
 Progress::Progress(std::string what, std::uint64_t total)
     : what_(std::move(what)), total_(total), terminal_(::isatty(2) != 0) {}
 
-void Progress::at(std::uint64_t done, std::uint64_t total) {
+void Progress::at(std::uint64_t done, std::uint64_t total, const std::string& extra) {
   total_ = total;
   const auto now = Clock::now();
   if (now - began_ < kQuiet || now - shown_ < (terminal_ ? Clock::duration(kRedraw) : kLine))
     return;
   shown_ = now;
   drawn_ = true;
+  const std::string text = progress_bar(what_, done, total) + (extra.empty() ? "" : "  " + extra);
   if (terminal_)
-    std::cerr << "\r" << progress_bar(what_, done, total) << "\x1b[K" << std::flush;
+    std::cerr << "\r" << text << "\x1b[K" << std::flush;
   else
-    std::cerr << progress_bar(what_, done, total) << std::endl;
+    std::cerr << text << std::endl;
 }
 
 void Progress::end() {

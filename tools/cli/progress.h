@@ -12,7 +12,8 @@ class Progress {
  public:
   Progress(std::string what, std::uint64_t total);  // total 0: not known
   ~Progress() { end(); }
-  void at(std::uint64_t done, std::uint64_t total);
+  // `extra` stands behind the bar: "120000 events/s".
+  void at(std::uint64_t done, std::uint64_t total, const std::string& extra = {});
   void at(std::uint64_t done) { at(done, total_); }
   void end();  // takes the bar away
 

@@ -20,6 +20,7 @@ namespace {
 struct Flags {
   std::string id, other, text, model, persona, status, reason, at, out;
   std::vector<std::string> metadata;
+  std::int64_t sequence = 0;
   bool follow = false, wait = false, trace = false;
 };
 
@@ -142,6 +143,17 @@ void add_writes(CLI::App& session, Context& context, const Wrap& run,
                });
   cancel->add_option("id", f->id, "Session id")->required();
   cancel->add_option("--reason", f->reason, "Recorded with it")->type_name("TEXT");
+  auto* fork =
+      add_verb(session, context, run, "fork", "A new session with this one's history up to a place",
+               Effect::kWrite, "soma session fork SESSION_ID --at 7", [&context, f] {
+                 json::object body;
+                 if (f->sequence > 0) body["at_sequence"] = f->sequence;
+                 return context.show(context.call("POST", route(f->id) + "/fork", std::move(body)));
+               });
+  fork->add_option("id", f->id, "Session id")->required();
+  fork->add_option("--at", f->sequence, "Up to this event (default: all of them)")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 53))
+      ->type_name("SEQUENCE");
 }
 
 void add_reads(CLI::App& session, Context& context, const Wrap& run,
@@ -208,7 +220,6 @@ void add_reads(CLI::App& session, Context& context, const Wrap& run,
       ->type_name("FILE");
   other->add_option("--settings", w->settings, "File with other settings of the tenant")
       ->type_name("FILE");
-  add_kafka_options(*other, context);
   with_id("export", "A session's state and events, a line of JSON each",
           "soma session export SESSION_ID --out session.ndjson",
           [&context, f] { return export_session(context, f->id, f->out); })
@@ -227,6 +238,7 @@ void add_session_commands(CLI::App& app, Context& context, const Wrap& run) {
   chat->add_option("--model", options->model, "Another than the tenant's")->type_name("MODEL");
   auto f = std::make_shared<Flags>();
   auto* session = add_group(app, "session", "Conversations, each of them governed and recorded");
+  add_kafka_options(*session, context);
   add_writes(*session, context, run, f);
   add_reads(*session, context, run, f);
 }

@@ -3,14 +3,14 @@
 
 #include <CLI/CLI.hpp>
 #include <boost/json.hpp>
-#include <chrono>
 #include <filesystem>
 #include <iostream>
+#include <tuple>
 
-#include "runtime/sim/world.h"
 #include "runtime/telemetry/log.h"
 #include "schemas/json/json_text.h"
 #include "tools/cli/commands.h"
+#include "tools/sim/batch.h"
 
 namespace soma::cli {
 
@@ -21,34 +21,9 @@ namespace {
 struct RunOptions {
   std::uint64_t seed = 0;
   std::string seeds;
-  std::uint64_t steps = 20'000;
-  double budget_s = 0;
-  bool trace = false;
+  simulate::Batch batch;
+  bool report = false;
 };
-
-json::object to_json(const sim::Report& r) {
-  json::object faults;
-  for (const auto& [name, count] : r.faults) faults[name] = count;
-  json::object out{{"seed", r.seed},
-                   {"steps", r.steps},
-                   {"simulated_hours", static_cast<double>(r.simulated_us) / 3.6e9},
-                   {"lives", r.lives},
-                   {"commands", r.commands},
-                   {"acknowledged", r.acknowledged},
-                   {"events", r.events},
-                   {"frames", r.frames},
-                   {"voided", r.voided},
-                   {"settled_s", static_cast<double>(r.settled_us) / 1e6},
-                   {"faults", std::move(faults)},
-                   {"trace", r.trace_hash},
-                   {"ok", !r.violation}};
-  if (r.violation)
-    out["violation"] = {{"invariant", r.violation->invariant},
-                        {"step", r.violation_step},
-                        {"position", to_string(r.violation->at)},
-                        {"what", r.violation->what}};
-  return out;
-}
 
 Result<std::pair<std::uint64_t, std::uint64_t>> range_of(const RunOptions& o) {
   if (o.seeds.empty()) return std::pair{o.seed, o.seed};
@@ -67,26 +42,20 @@ int run_seeds(const Context& context, const RunOptions& o) {
   auto range = range_of(o);
   if (!range) return context.fail(range.error());
   runtime::configure_logging({runtime::LogLevel::kOff, runtime::LogOptions::Format::kText});
-  const auto began = std::chrono::steady_clock::now();
-  bool ok = true;
-  for (std::uint64_t seed = range->first; seed <= range->second; ++seed) {
-    sim::Options options;
-    options.seed = seed;
-    options.steps = o.steps;
-    if (o.trace) options.print = [](const std::string& line) { std::cerr << line << "\n"; };
-    const sim::Report report = sim::run(options);
-    std::cout << json_text(to_json(report)) << std::endl;
-    if (report.violation) {
-      ok = false;
-      if (!o.trace)
-        std::cerr << "soma: seed " << seed << " violates " << report.violation->invariant
-                  << "; see how: soma sim run --seed " << seed << " --steps " << o.steps
-                  << " --trace\n";
-    }
-    const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - began;
-    if (o.budget_s > 0 && spent.count() >= o.budget_s) break;
-  }
-  return ok ? 0 : exit_code_of(Code::kCorrupt);
+  simulate::Batch batch = o.batch;
+  std::tie(batch.first, batch.last) = *range;
+  auto totals = simulate::run_batch(batch, [&](const json::object& line) {
+    const bool ok = line.at("ok").as_bool();
+    if (!o.report || !ok) std::cout << json_text(line) << std::endl;
+    if (!ok && !batch.trace)
+      std::cerr << "soma: seed " << line.at("seed") << " violates "
+                << std::string(line.at("violation").at("invariant").as_string())
+                << "; see how: soma sim run --seed " << line.at("seed") << " --steps "
+                << batch.steps << " --trace\n";
+  });
+  if (!totals) return context.fail(totals.error());
+  if (o.report) std::cout << json_text(simulate::to_json(*totals)) << std::endl;
+  return totals->failed == 0 ? 0 : exit_code_of(Code::kCorrupt);
 }
 
 // The planted bugs are not in this binary: another one, built beside it for tests, holds them.
@@ -116,10 +85,15 @@ void add_sim_commands(CLI::App& app, Context& context, const Wrap& run) {
   seeds->footer("Example: soma sim run --seeds 1..200 --steps 20000");
   auto* seed = seeds->add_option("--seed", o->seed, "One seed");
   seeds->add_option("--seeds", o->seeds, "A..B, both included")->excludes(seed);
-  seeds->add_option("--steps", o->steps, "Steps with faults, before all must settle")
+  seeds->add_option("--steps", o->batch.steps, "Steps with faults, before all must settle")
       ->check(CLI::Range(1, 1'000'000'000));
-  seeds->add_option("--budget", o->budget_s, "Stop after so many seconds of real time");
-  seeds->add_flag("--trace", o->trace, "Every line of the trace on stderr");
+  seeds->add_option("--budget", o->batch.budget_s, "Stop after so many seconds of real time");
+  seeds->add_option("--hours", o->batch.hours, "Stop after so many cluster-hours");
+  seeds->add_option("--jobs", o->batch.jobs, "Processes beside each other")
+      ->check(CLI::Range(1, 64));
+  seeds->add_flag("--report", o->report,
+                  "One line of totals, with each fault's count, and lines of failed worlds only");
+  seeds->add_flag("--trace", o->batch.trace, "Every line of the trace on stderr");
   seeds->callback(run([&context, o] { return run_seeds(context, *o); }));
   auto binary = std::make_shared<std::string>();
   auto* canaries =

@@ -116,7 +116,9 @@ class Tracer {
   std::map<std::string, std::size_t> by_event_, by_command_;
 };
 
-Result<json::array> frames_of(const Context& c, const std::string& from, std::uint64_t last) {
+// `partial`: whether the session goes on behind what was read.
+Result<json::array> frames_of(const Context& c, const std::string& from, std::uint64_t last,
+                              bool& partial) {
   json::array all;
   std::string cursor = from;
   const auto partition = from.substr(0, from.find('/'));
@@ -131,6 +133,7 @@ Result<json::array> frames_of(const Context& c, const std::string& from, std::ui
     }
     cursor = text_of(*page, "next_cursor");
   }
+  partial = !cursor.empty();
   return all;
 }
 
@@ -194,11 +197,15 @@ int show_trace(const Context& c, const std::string& id) {
   const auto last = parse_position(text_of(*now, "position"));
   const auto& items = first->at("items").as_array();
   if (items.empty() || !last) return c.fail({Code::kNotFound, "the session has no events", {}});
-  auto frames = frames_of(c, text_of(items[0], "position"), last->offset.value);
+  bool partial = false;
+  auto frames = frames_of(c, text_of(items[0], "position"), last->offset.value, partial);
   if (!frames) return c.fail(frames.error());
+  if (partial)
+    c.note("the trace ends after " + std::to_string(kMostFrames) +
+           " frames of the partition; what came later is not shown");
   const json::array roots = trace_of(*frames, text_of(items[0], "actor"));
   if (!c.table()) {
-    c.print(json::object{{"session", id}, {"trace", roots}});
+    c.print(json::object{{"session", id}, {"trace", roots}, {"partial", partial}});
     return 0;
   }
   std::cout << text_of(items[0], "actor") << "\n";

@@ -2,6 +2,7 @@
 #include "tools/cli/verbs.h"
 
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -9,6 +10,10 @@
 #include <cmath>
 #include <iostream>
 #include <memory>
+#include <sstream>
+
+#include "tools/cli/interrupt.h"
+#include "tools/term/screen.h"
 
 namespace soma::cli {
 
@@ -16,14 +21,34 @@ namespace {
 
 constexpr double kWatchSeconds = 2;
 
-// Once, or again and again until Ctrl-C ends the process.
+std::size_t terminal_rows() {
+  winsize size{};
+  return ::ioctl(1, TIOCGWINSZ, &size) == 0 ? size.ws_row : 0;
+}
+
+// What `body` prints, drawn where its last picture stands.
+int drawn(const std::function<int()>& body, bool first) {
+  std::ostringstream picture;
+  auto* const terminal = std::cout.rdbuf(picture.rdbuf());
+  const int code = body();
+  std::cout.rdbuf(terminal);
+  if (code == 0 && !interrupted())
+    std::cout << redrawn(picture.str(), terminal_rows(), first) << std::flush;
+  return code;
+}
+
+// Again and again until Ctrl-C, which ends it well: exit 0. A terminal's table is redrawn in place;
+// elsewhere new lines are appended.
 int watched(const Context& c, const std::function<int()>& body) {
-  for (;;) {
-    if (c.watch_s > 0 && c.table()) std::cout << "\x1b[H\x1b[2J\x1b[3J";
-    const int code = body();
+  hear_interrupts();
+  const bool in_place = c.table() && ::isatty(1) != 0;
+  for (bool first = true;; first = false) {
+    const int code = in_place ? drawn(body, first) : body();
     std::cout.flush();
-    if (c.watch_s <= 0 || code != 0) return code;
+    if (interrupted()) return 0;
+    if (code != 0) return code;
     ::poll(nullptr, 0, static_cast<int>(c.watch_s * 1000));
+    if (interrupted()) return 0;
   }
 }
 
@@ -79,7 +104,7 @@ CLI::App* add_local_verb(CLI::App& parent, Context& context, const Wrap& run, co
       return context.fail(
           {Code::kInvalidArgument, "this cannot be undone and was not confirmed", {}},
           "say --yes, or answer y on a terminal");
-    return watched(context, body);
+    return context.watch_s > 0 ? watched(context, body) : body();
   }));
   return command;
 }

@@ -2,7 +2,7 @@
 
 # libboost-dev is 1.74 there: the version is named. No kafka or java: a broker is the user's own.
 build_packages="g++ cmake ninja-build ccache mold pkg-config libcaf-dev librdkafka-dev librocksdb-dev
-  libpq-dev libprotobuf-dev protobuf-compiler prometheus-cpp-dev libspdlog-dev libgtest-dev
+  libpq-dev libsqlite3-dev libprotobuf-dev protobuf-compiler prometheus-cpp-dev libspdlog-dev libgtest-dev
   libgmock-dev libbenchmark-dev libboost1.81-dev libboost-json1.81-dev libboost-url1.81-dev
   libcurl4-openssl-dev libyaml-cpp-dev libcli11-dev libssl-dev libhnswlib-dev libexpected-dev
   libzstd-dev libedit-dev libjemalloc-dev"

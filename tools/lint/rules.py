@@ -30,6 +30,7 @@ THIRD_PARTY = {
     "prometheus/": ("runtime/telemetry/",),
     "spdlog/": ("runtime/telemetry/",),
     "fmt/": ("runtime/telemetry/",),
+    "sqlite3.h": ("runtime/query/",),
     "yaml-cpp/": ("runtime/config/",),
     "CLI/": ("tools/",),
     "gtest/": ("tests/",),

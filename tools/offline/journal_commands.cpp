@@ -12,6 +12,7 @@
 #include "tools/cli/verbs.h"
 #include "tools/offline/export.h"
 #include "tools/offline/migrate.h"
+#include "tools/offline/sql_command.h"
 #include "tools/term/diff.h"
 
 namespace soma::cli {
@@ -156,6 +157,7 @@ void add_log(CLI::App& app, Context& context, const Wrap& run, const std::shared
       ->check(CLI::Range(1, 200))
       ->type_name("N");
   add_watch_option(*tail, context);
+  add_sql_verb(*log, context, run);
   auto* get = add_verb(*log, context, run, "get", "One frame, decoded", Effect::kRead,
                        "soma log get 3/17 -o yaml",
                        [&context, f] { return log_get(context, f->position); });

@@ -1,15 +1,14 @@
-// soma verify and soma replay.
+// soma verify.
 #include <CLI/CLI.hpp>
 #include <boost/json.hpp>
 #include <iostream>
 
-#include "runtime/api/journal_views.h"
 #include "schemas/json/json_text.h"
 #include "tools/cli/discovery.h"
 #include "tools/cli/progress.h"
 #include "tools/cli/verbs.h"
-#include "tools/offline/compare_build.h"
 #include "tools/offline/folder.h"
+#include "tools/offline/replay_command.h"
 #include "tools/offline/verify_folder.h"
 
 namespace soma::cli {
@@ -18,13 +17,8 @@ namespace json = boost::json;
 
 namespace {
 
-constexpr std::size_t kMostDivergences = 100;
-constexpr int kReplayDiffers = 64;
-
 struct Flags {
   bool deep = false;
-  bool steps = false;
-  std::string from, to, actor, ends, other_build;
 };
 
 // A remote node reads its own journal and tells how it goes.
@@ -111,62 +105,6 @@ int verify(const Context& c, const Flags& f) {
   return show(c, *report);
 }
 
-// Decides everything again, since a state needs all that came before; shows what lies in the range.
-int replay(const Context& c, const Flags& f) {
-  if (f.steps) return print_steps(c, f.ends);
-  if (!f.other_build.empty()) return compare_build(c, f.other_build);
-  auto from = runtime::views::parse_at(f.from), to = runtime::views::parse_at(f.to);
-  if (!from || from->sequence || !to || to->sequence)
-    return c.fail({Code::kInvalidArgument,
-                   "--from and --to take a position as 3/17, or a UTC time as 2026-01-31T10:00:00Z",
-                   "--from"});
-  runtime::VerifyOptions o;
-  o.decide_again = true;
-  o.most_findings = kMostDivergences;
-  o.counts = [&](const checks::Finding& finding) {
-    const auto within = [&](const std::optional<Position>& p, bool lower) {
-      if (!p || finding.at.partition != p->partition) return !p.has_value();
-      return lower ? finding.at.offset >= p->offset : finding.at.offset <= p->offset;
-    };
-    return within(from->position, true) && within(to->position, false) &&
-           (f.actor.empty() || finding.what.find(f.actor) != std::string::npos);
-  };
-  auto report = verify_source(c, o);
-  if (!report) return c.fail(report.error());
-  (*report)["decided_again"] = true;
-  json::array all =
-      report->contains("findings") ? report->at("findings").as_array() : json::array{};
-  bool damaged = report->at("first_bad").is_object() && all.empty();
-  json::array divergences;
-  for (const auto& finding : all) {
-    const auto at = runtime::views::parse_iso_time(text_of(finding, "time"));
-    if ((from->time_ms && at && *at < *from->time_ms) || (to->time_ms && at && *at > *to->time_ms))
-      continue;
-    if (text_of(finding, "invariant") == "I14")
-      divergences.push_back(finding);
-    else
-      damaged = true;
-  }
-  report->erase("findings");
-  (*report)["divergences"] = divergences;
-  if (damaged) return show(c, *report);
-  if (c.table()) {
-    std::cout << verified_summary(*report);
-    if (!divergences.empty())
-      c.print_list(divergences, {"partition", "frame", "reason"}, {"file", "offset"});
-  } else {
-    c.print(*report);
-  }
-  if (divergences.empty()) return 0;
-  c.fail(
-      {Code::kConflict,
-       std::to_string(divergences.size()) + " recorded decisions come out otherwise in this build",
-       {}},
-      "look at the first with `soma log get PARTITION/FRAME`; do not deploy this build on these "
-      "data");
-  return kReplayDiffers;
-}
-
 }  // namespace
 
 void add_verify_commands(CLI::App& app, Context& context, const Wrap& run) {
@@ -178,22 +116,7 @@ void add_verify_commands(CLI::App& app, Context& context, const Wrap& run) {
                [&context, f] { return verify(context, *f); });
   add_kafka_options(*command, context);
   command->add_flag("--deep", f->deep, "Decide everything again and compare");
-  auto* again = add_verb(
-      app, context, run, "replay",
-      "Decide and fold the whole journal again, and show where this build differs", Effect::kRead,
-      "soma replay --actor demo/session/SESSION_ID", [&context, f] { return replay(context, *f); });
-  add_kafka_options(*again, context);
-  again->add_option("--from", f->from, "Show only from this position or UTC time on")
-      ->type_name("AT");
-  again->add_option("--to", f->to, "Show only up to it")->type_name("AT");
-  again
-      ->add_option("--compare-build", f->other_build,
-                   "Compare with what this other soma makes of the journal; 64 when it differs")
-      ->type_name("PATH");
-  again->add_flag("--steps", f->steps, "Print what this build makes of each command, with digests");
-  again->add_option("--ends", f->ends, "Of --steps: an offset a partition, as 12,34")
-      ->type_name("OFFSETS");
-  again->add_option("--actor", f->actor, "Show only this one")->type_name("TENANT/TYPE/ID");
+  add_replay_verb(app, context, run);
 }
 
 }  // namespace soma::cli

@@ -4,7 +4,7 @@
 
 #include "actors/memory/memory.h"
 #include "actors/tenant/tenant.h"
-#include "runtime/sim/workload.h"
+#include "runtime/sim/workloads/governed.h"
 #include "soma/v1/inference.pb.h"
 #include "soma/v1/session.pb.h"
 
@@ -14,31 +14,9 @@ namespace {
 
 constexpr std::uint64_t kTenants = 3;
 
-v1::PolicyInput policy(Rng& rng) {
-  v1::PolicyInput p;
-  p.set_action_id("simulated");
-  p.set_capability("session.write");
-  p.set_risk_score(rng.chance(60'000) ? 1.0 : 0.1);
-  p.set_confidence(0.9);
-  return p;
-}
-
-v1::TenantSettings settings(std::int64_t budget) {
-  v1::TenantSettings s;
-  s.set_deployment_mode("developer-light");
-  s.set_budgets_tokens(budget);
-  return s;
-}
+v1::PolicyInput policy(Rng& rng) { return policy_input(rng.chance(60'000) ? 1.0 : 0.1); }
 
 constexpr const char* kConstitution = "simulated";  // in force, and without rules
-
-template <typename Command>
-Op make(ActorKey actor, const Command& command) {
-  Op op;
-  op.actor = std::move(actor);
-  op.command = actors::deterministic_bytes(command);
-  return op;
-}
 
 class Sessions final : public Workload {
  public:
@@ -50,8 +28,8 @@ class Sessions final : public Workload {
     if (what < 4) {
       v1::TenantCommand c;
       *c.mutable_put_settings()->mutable_settings() =
-          settings(rng.chance(200'000) ? 4'000 : 50'000'000);
-      return make(actors::tenant_key(tenant), c);
+          tenant_settings(rng.chance(200'000) ? 4'000 : 50'000'000);
+      return make_op(actors::tenant_key(tenant), c);
     }
     if (what < 20) return inference(rng, tenant);
     if (what < 36) return memory(rng, tenant);
@@ -117,41 +95,41 @@ class Sessions final : public Workload {
       id = "session-" + std::to_string(++made_);
       c.mutable_start_session()->set_user("user");
       c.mutable_start_session()->set_prompt("question " + std::to_string(rng.below(1000)));
-      *c.mutable_start_session()->mutable_settings() = settings(1);
+      *c.mutable_start_session()->mutable_settings() = tenant_settings(1);
       *c.mutable_start_session()->mutable_policy() = policy(rng);
       c.mutable_start_session()->mutable_constitution()->set_hash(kConstitution);
       (*c.mutable_start_session()->mutable_metadata())["a"] = "1";
       (*c.mutable_start_session()->mutable_metadata())["b"] = "2";
       tenants_.push_back(tenant);
-      return make({tenant, "session", id, {}}, c);
+      return make_op({tenant, "session", id, {}}, c);
     }
     const std::uint64_t n = rng.below(made_);
     id = "session-" + std::to_string(n + 1);
     if (what < 88) {
       c.mutable_send_message()->set_content("and then?");
-      *c.mutable_send_message()->mutable_settings() = settings(1);
+      *c.mutable_send_message()->mutable_settings() = tenant_settings(1);
       *c.mutable_send_message()->mutable_policy() = policy(rng);
       c.mutable_send_message()->mutable_constitution()->set_hash(kConstitution);
     } else {
       c.mutable_cancel_session()->set_reason("simulated");
     }
-    return make({tenants_[n], "session", id, {}}, c);
+    return make_op({tenants_[n], "session", id, {}}, c);
   }
 
   Op inference(Rng& rng, const std::string& tenant) {
     v1::InferenceCommand c;
     if (rng.chance(150'000) && calls_ > 0) {
       c.mutable_cancel_inference()->set_reason("simulated");
-      return make({tenant, "inference", "call-" + std::to_string(1 + rng.below(calls_)), {}}, c);
+      return make_op({tenant, "inference", "call-" + std::to_string(1 + rng.below(calls_)), {}}, c);
     }
     auto* start = c.mutable_start_inference();
     auto* m = start->mutable_request()->add_messages();
     m->set_role("user");
     m->set_content("say " + std::to_string(rng.below(1000)));
-    *start->mutable_settings() = settings(1);
+    *start->mutable_settings() = tenant_settings(1);
     *start->mutable_policy() = policy(rng);
     start->mutable_constitution()->set_hash(kConstitution);
-    return make({tenant, "inference", "call-" + std::to_string(++calls_), {}}, c);
+    return make_op({tenant, "inference", "call-" + std::to_string(++calls_), {}}, c);
   }
 
   Op memory(Rng& rng, const std::string& tenant) {
@@ -166,7 +144,7 @@ class Sessions final : public Workload {
       fact->set_importance(0.5);
       fact->set_created_ms(static_cast<std::int64_t>(++facts_));
     }
-    return make(actors::memory_key(tenant, id), c);
+    return make_op(actors::memory_key(tenant, id), c);
   }
 
   std::uint64_t made_ = 0, calls_ = 0, facts_ = 0;

@@ -48,6 +48,36 @@ TEST(Inference, ADenialCallsNobody) {
   EXPECT_EQ(call.state().error().code(), "policy_denied");
 }
 
+TEST(Inference, AnEmbeddingFallsBackToTheNextModelOfTheProfile) {
+  Inference call(kCall);
+  call.when(
+      "start_inference { request { mode: 'embedding' model: 'big' fallbacks: 'small' profile: 'p' "
+      "messages { content: 'hi' } } settings { deployment_mode: 'test' } constitution { hash: 'c' "
+      "} "
+      "policy { confidence: 0.9 risk_score: 0.1 } }");
+  granted(call);
+  const auto outcome = [&](const std::string& what) {
+    const auto effect = call.effects().at(0);
+    call.when("effect_outcome { effect_id: '" + effect.effect_id +
+              "' attempt: " + std::to_string(effect.attempt) + " " + what + " }");
+    v1::EmbedRequest request;
+    if (!call.effects().empty()) EXPECT_TRUE(request.ParseFromString(call.effects()[0].request));
+    return request.model();
+  };
+  EXPECT_EQ(outcome("failure { code: 'model_unavailable' retryable: true }"), "small");
+  EXPECT_EQ(call.effects()[0].not_before_ms, 1000) << "at once";
+  EXPECT_EQ(outcome("failure { code: 'model_unavailable' retryable: true }"), "small");
+  v1::InferenceCommand done;
+  done.mutable_effect_outcome()->set_effect_id(call.effects()[0].effect_id);
+  done.mutable_effect_outcome()->set_attempt(3);
+  v1::EmbedResult result;
+  result.add_embeddings()->add_values(1);
+  done.mutable_effect_outcome()->set_result(result.SerializeAsString());
+  call.when(done).then({"model.fallback.used", "inference.embedded"});
+  EXPECT_EQ(call.event(0).fallback_used().primary(), "big");
+  EXPECT_EQ(call.event(0).fallback_used().model(), "small");
+}
+
 TEST(Inference, EmptyAndHugeInputsAreRefused) {
   Inference(kCall).when("start_inference { request { } }").refused(Code::kInvalidArgument);
   Inference(kCall)

@@ -50,6 +50,54 @@ TEST(Model, ASlotIsTakenAndGivenOn) {
   pool.when(outcome("a", 1, message<v1::ModelAnswer>("finish_reason: 'stop'"))).then({});  // late
 }
 
+TEST(Model, TheNextModelOfAProfileIsAskedAtOnceAndItsAnswerIsTold) {
+  Pool pool(kPool);
+  pool.when(call("a", "model: 'big' fallbacks: 'middle' fallbacks: 'small' profile: 'default'"));
+  pool.when(failure("a", 1, "code: 'model_unavailable' retryable: true retry_after_ms: 9000"))
+      .then({"call.started"});
+  EXPECT_EQ(told(pool).call_progress().attempt(), 2u);
+  v1::ModelRequest asked;
+  ASSERT_TRUE(asked.ParseFromString(pool.effects().at(0).request));
+  EXPECT_EQ(asked.model(), "middle");
+  EXPECT_LE(pool.effects()[0].not_before_ms, 1000) << "another model is not waited for";
+  pool.when(failure("a", 2, "code: 'rate_limited' retryable: true")).then({"call.started"});
+  // The last one is tried as often as an only one.
+  for (std::uint32_t attempt = 3; attempt < 6; ++attempt)
+    pool.when(failure("a", attempt, "code: 'model_unavailable' retryable: true"))
+        .then({"call.started"});
+  pool.when(outcome("a", 6, message<v1::ModelAnswer>("output: 'hi' finish_reason: 'stop'")))
+      .then({"call.answered", "model.fallback.used"});
+  EXPECT_EQ(told(pool).call_succeeded().answer().fallback_of(), "big");
+  const auto& used = pool.event(1).fallback_used();
+  EXPECT_EQ(used.primary() + " " + used.model() + " " + used.profile(), "big small default");
+}
+
+TEST(Model, TheFirstModelsOwnAnswerIsNoFallback) {
+  Pool pool(kPool);
+  pool.when(call("a", "model: 'big' fallbacks: 'small'"));
+  pool.when(failure("a", 1, "code: 'interrupted' retryable: true")).then({"call.started"});
+  pool.when(failure("a", 2, "code: 'invalid_argument'")).then({"call.failed"});
+  Pool other(kPool);
+  other.when(call("b", "model: 'big' fallbacks: 'small'"));
+  other.when(outcome("b", 1, message<v1::ModelAnswer>("output: 'hi' finish_reason: 'stop'")))
+      .then({"call.answered"});
+}
+
+TEST(Model, ACallThatCannotStartIsToldAtOnceToWhoWaitsInItsOwnWay) {
+  const std::string refused = "code: 'unavailable' message: 'refused' retryable: true";
+  Pool pool(kPool);
+  pool.when(call("a", "report_unstarted: true"));
+  pool.when(failure("a", 1, refused)).then({"call.failed"});
+  EXPECT_TRUE(told(pool).call_died().not_started());
+  EXPECT_EQ(told(pool).call_died().failure().code(), "model_unavailable");
+  // One that broke off later has begun: it is tried again, and is no longer unstarted.
+  pool.when(call("b", "report_unstarted: true"));
+  pool.when(failure("b", 1, "code: 'model_unavailable' retryable: true")).then({"call.started"});
+  // Others are tried again.
+  pool.when(call("c"));
+  pool.when(failure("c", 1, refused)).then({"call.started"});
+}
+
 TEST(Model, BeyondItsQueueItRefuses) {
   Pool pool(kPool, {"pool_configured { slots: 1 queue_limit: 1 }"});
   pool.when(call("a"));

@@ -84,6 +84,35 @@ TEST(Session, AFurtherTurnSeesTheEarlierOnes) {
   EXPECT_EQ(messages.at(2).content(), "hi");
 }
 
+TEST(Session, TheProfileOfTheTurnChoosesTheModelUnlessTheSessionNamesOne) {
+  const std::string plan = " models { primary: 'big' fallbacks: 'small' profile: 'default' }";
+  const auto asked = [](Session& s) {
+    granted(s);
+    recalled(s);
+    v1::ModelCommand ask;
+    EXPECT_TRUE(ask.ParseFromString(s.sends().at(0).command));
+    return ask.request_call().request();
+  };
+  Session s(kSession);
+  s.when("start_session { prompt: 'hello'" + kSettings + kPolicy + plan + " }");
+  auto request = asked(s);
+  EXPECT_EQ(s.sends().at(0).to, pool_key("demo", "big", 3));
+  EXPECT_EQ(request.model() + " " + request.fallbacks(0) + " " + request.profile(),
+            "big small default");
+  answered(s);
+  // The next turn follows the profile as it is then.
+  s.when("send_message { content: 'more'" + kSettings + kPolicy + " models { primary: 'new' } }");
+  request = asked(s);
+  EXPECT_EQ(request.model(), "new");
+  EXPECT_TRUE(request.fallbacks().empty());
+  s.when("cancel_session {}").then({"session.cancelled"});
+  EXPECT_EQ(s.sends().at(0).to, pool_key("demo", "new", 3)) << "the call is where it was asked for";
+  Session named(kSession);
+  named.when("start_session { prompt: 'hello' model: 'mine'" + kSettings + kPolicy + plan + " }");
+  EXPECT_EQ(asked(named).model(), "mine");
+  EXPECT_FALSE(named.state().turns(0).has_models());
+}
+
 TEST(Session, BadStartsAreRefusedByName) {
   Session(kSession)
       .when("start_session { prompt: '' }")

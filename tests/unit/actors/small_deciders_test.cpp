@@ -36,7 +36,35 @@ TEST(Counter, TimersAndCallsArePendingUntilReported) {
   counter.when("effect_outcome { effect_id: 'x' attempt: 1 unknown: 'crash' }")
       .then({"counter.call.settled"});
   EXPECT_EQ(counter.event(0).call_settled().outcome(), "unknown");
+  ASSERT_EQ(counter.effects().size(), 1u);
+  EXPECT_FALSE(counter.effects()[0].unknown.empty());
+  counter.when("call_out { call_id: 'x' }").refused(Code::kConflict, "call_id");
+}
+
+TEST(Counter, APersonSettlesAnUnknownCallOnce) {
+  Given<CounterDecider> counter(kCounter, {"call_placed { call_id: 'x' }"});
+  const std::string done = "resolve_effect { effect_id: 'x' outcome: SETTLEMENT_DONE reason: 'r' }";
+  counter.when(done).refused(Code::kConflict, "effect_id");  // it may still be running
+  counter.when("effect_outcome { effect_id: 'x' attempt: 1 unknown: 'crash' }");
+  counter.when("resolve_effect { effect_id: 'x' reason: 'r' }")
+      .refused(Code::kInvalidArgument, "outcome");
+  counter.when("resolve_effect { effect_id: 'x' outcome: SETTLEMENT_DONE }")
+      .refused(Code::kInvalidArgument, "reason");
+  counter.when(done).then({"counter.call.resolved"});
+  EXPECT_EQ(counter.event(0).call_resolved().resolved_by(), "ana");
+  EXPECT_EQ(counter.event(0).call_resolved().at_ms(), 1000);
   EXPECT_TRUE(counter.effects().empty());
+  counter.when(done).refused(Code::kConflict, "effect_id");
+}
+
+TEST(Counter, ASettledRetryIsANewAttempt) {
+  Given<CounterDecider> counter(kCounter, {"call_placed { call_id: 'x' }"});
+  counter.when("effect_outcome { effect_id: 'x' attempt: 1 unknown: 'crash' }");
+  counter.when("resolve_effect { effect_id: 'x' outcome: SETTLEMENT_RETRY reason: 'not there' }")
+      .then({"counter.call.resolved"});
+  ASSERT_EQ(counter.effects().size(), 1u);
+  EXPECT_TRUE(counter.effects()[0].unknown.empty());
+  EXPECT_EQ(counter.effects()[0].attempt, 2u);
 }
 
 TEST(Idempotency, AKeyStandsForOneRequest) {

@@ -18,6 +18,7 @@ class ClusterOfTwo : public HostFixture {
  protected:
   struct Member {
     std::unique_ptr<StateStore> store = make_memory_store();
+    TokenHub tokens;
     std::unique_ptr<Cluster> cluster;
     std::unique_ptr<PartitionHost> local;
     Host* host = nullptr;
@@ -54,7 +55,8 @@ class ClusterOfTwo : public HostFixture {
     auto local = start_host(std::move(parts));
     ASSERT_TRUE(local) << local.error().message;
     m.local = std::move(*local);
-    m.host = &m.cluster->serve(*m.local, [&m](const events::ValidFrame&) { ++m.foreign; });
+    m.host =
+        &m.cluster->serve(*m.local, m.tokens, [&m](const events::ValidFrame&) { ++m.foreign; });
   }
   PartitionId partition(const std::string& id) const {
     return partition_of(counter(id), log_->partition_count());
@@ -118,6 +120,50 @@ TEST_F(ClusterOfTwo, EveryNodeAnswersForEveryActor) {
   ASSERT_EQ(history->size(), 1u);
   EXPECT_EQ(history->front().context.command_id(), "demo:1");
   while (b_.foreign == 0) std::this_thread::yield();  // its streams hear of it
+}
+
+// What a stream at one node is told of a call that runs at another, each token as
+// attempt.index:text.
+struct Heard {
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::vector<std::string> tokens;
+
+  TokenHub::Listener listener() {
+    return [this](const TokenHub::Token& t) {
+      std::lock_guard lock(mutex);
+      tokens.push_back(std::to_string(t.attempt) + "." + std::to_string(t.index) + ":" + t.text);
+      changed.notify_all();
+    };
+  }
+  std::vector<std::string> until(std::size_t count) {
+    std::unique_lock lock(mutex);
+    changed.wait_for(lock, std::chrono::seconds(20), [&] { return tokens.size() >= count; });
+    return tokens;
+  }
+};
+
+TEST_F(ClusterOfTwo, TokensReachStreamsAtEveryNode) {
+  open(a_, "x");
+  while (add(*b_.host, "x", 1, "demo:1").has_value() == false) std::this_thread::yield();
+  Heard at_b, at_a;
+  a_.tokens.begin("call-1", 1);
+  a_.tokens.publish("call-1", 1, 0, "one ");
+  // Subscribed in the middle: what came before is told too, and each once.
+  auto far = b_.tokens.subscribe("call-1", at_b.listener());
+  auto near = a_.tokens.subscribe("call-1", at_a.listener());
+  ASSERT_EQ(at_b.until(1).size(), 1u);
+  a_.tokens.publish("call-1", 1, 1, "two ");
+  ASSERT_EQ(at_b.until(2).size(), 2u);
+  a_.tokens.begin("call-1", 2);
+  a_.tokens.publish("call-1", 2, 0, "again");
+  const std::vector<std::string> all{"1.0:one ", "1.1:two ", "2.0:again"};
+  EXPECT_EQ(at_b.until(3), all);
+  EXPECT_EQ(at_a.until(3), all);
+  a_.tokens.finish("call-1");
+  near.reset();
+  far.reset();
+  EXPECT_EQ(b_.tokens.calls(), 0u);
 }
 
 TEST_F(ClusterOfTwo, ARequestFollowsItsPartition) {

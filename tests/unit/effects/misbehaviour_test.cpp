@@ -101,7 +101,7 @@ TEST_F(SlmTest, NobodyListens) {
   auto answer = chat(request("c"))->wait();
   ::close(fd);
   ASSERT_FALSE(answer);
-  EXPECT_EQ(answer.error().code, Code::kModelUnavailable);
+  EXPECT_EQ(answer.error().code, Code::kUnavailable);
 }
 
 TEST_F(SlmTest, OnlyHttpIsSpoken) {
@@ -142,6 +142,21 @@ TEST_F(SlmTest, BadEmbeddingsAreTypedErrors) {
     auto r = embed({"a", "b"});
     ASSERT_FALSE(r) << script;
     EXPECT_EQ(r.error().code, Code::kModelUnavailable) << script << r.error().message;
+  }
+}
+
+TEST_F(SlmTest, AKeyThatTheServerRepeatsIsNotPassedOn) {
+  endpoint.api_key = "sk-secret-0123456789abcdef";
+  for (int status : {400, 500}) {
+    Behaviour b;
+    b.status = status;
+    b.text = "Bad key sk-secret-0123456789abcdef, ends in 89abcdef; key of account 17";
+    upstream->otherwise(b);
+    const auto answer = chat(request("call-" + std::to_string(status)))->wait();
+    ASSERT_FALSE(answer.has_value());
+    EXPECT_NE(answer.error().message.find("Bad key ***, ends in ***; key of account 17"),
+              std::string::npos)
+        << answer.error().message;
   }
 }
 

@@ -46,6 +46,8 @@ TEST_F(KafkaFaults, FiftyFatalProducersLoseAndDoubleNothing) {
   EXPECT_GE(load.claims(), 50u);
   EXPECT_EQ(judge(*log, kP, load.acknowledged()).problem, "");
   EXPECT_TRUE(log->health());
+  std::printf("GATE R13 %llu clients rebuilt\n",
+              static_cast<unsigned long long>(log->figures().rebuilt));
 }
 
 TEST_F(KafkaFaults, LeadersMoveUnderLoad) {

@@ -96,6 +96,47 @@ TEST(Approvals, WhatCannotStartIsPendingAgainWithTheError) {
   EXPECT_TRUE(register_.when(decide("a", true), "bob", 4));
 }
 
+TEST(Approvals, WhatIsNoLongerKeptIsDecidedAgainstSoThatNobodyWaitsForEver) {
+  Actor<ApprovalsDecider> register_{approvals_key("acme"), {}};
+  v1::ApprovalsCommand failed;
+  failed.mutable_approval_failed()->set_approval_id("long ago");
+  failed.mutable_approval_failed()->set_action_hash("hash");
+  failed.mutable_approval_failed()->mutable_requester()->set_type("session");
+  const auto answered = register_.when(failed, "soma", 3);
+  ASSERT_TRUE(answered);
+  ASSERT_EQ(answered->sends.size(), 1u);
+  v1::SessionCommand told;
+  ASSERT_TRUE(told.ParseFromString(answered->sends[0].command));
+  EXPECT_FALSE(told.approval_decided().approved());
+}
+
+v1::ApprovalsCommand delegate(const std::string& id, const std::string& to) {
+  v1::ApprovalsCommand c;
+  c.mutable_delegate_approval()->set_approval_id(id);
+  c.mutable_delegate_approval()->set_to(to);
+  return c;
+}
+
+TEST(Approvals, ADelegateAloneDecides) {
+  Actor<ApprovalsDecider> register_{approvals_key("acme"), {}};
+  ASSERT_TRUE(register_.when(request("a"), "ada", 1));
+  EXPECT_EQ(register_.when(delegate("a", "bob"), "ada", 2).error().code, Code::kForbidden)
+      << "who asked does not choose the judge";
+  EXPECT_EQ(register_.when(delegate("a", "ada"), "bob", 2).error().field, "body.to");
+  EXPECT_EQ(register_.when(delegate("a", ""), "bob", 2).error().field, "body.to");
+  EXPECT_EQ(register_.when(delegate("z", "eve"), "bob", 2).error().code, Code::kNotFound);
+  ASSERT_EQ(register_.when(delegate("a", "carol"), "bob", 2)->events.size(), 1u);
+  EXPECT_TRUE(register_.when(delegate("a", "carol"), "bob", 3)->events.empty()) << "the same again";
+  EXPECT_EQ(register_.when(decide("a", true), "bob", 3).error().code, Code::kForbidden);
+  EXPECT_EQ(register_.when(delegate("a", "eve"), "dan", 3).error().code, Code::kForbidden);
+  ASSERT_TRUE(register_.when(delegate("a", "dan"), "carol", 4)) << "passed on";
+  ASSERT_TRUE(register_.when(delegate("a", "carol"), "carol", 5)) << "and taken back";
+  const auto approved = register_.when(decide("a", true), "carol", 6);
+  ASSERT_TRUE(approved) << approved.error().message;
+  EXPECT_EQ(register_.state.approvals().at("a").decided_by(), "carol");
+  EXPECT_EQ(register_.when(delegate("a", "eve"), "carol", 7).error().code, Code::kConflict);
+}
+
 class WaitingTurn : public testing::Test {
  protected:
   void SetUp() override {
@@ -145,6 +186,126 @@ TEST_F(WaitingTurn, ARejectionOrAnApprovalOfSomethingElseEndsIt) {
   EXPECT_EQ(copy.state.error().code(), "approval_rejected");
   ASSERT_TRUE(session.when(decided(true, "of another action"), "bob", 2));
   EXPECT_EQ(session.state.status(), v1::FAILED);
+}
+
+// The approved turn up to its model call, and the call dead before it began.
+class UnstartedTurn : public WaitingTurn {
+ protected:
+  void SetUp() override {
+    WaitingTurn::SetUp();
+    run_to_call(2);
+  }
+  const v1::Turn& turn() const { return session.state.turns(0); }
+  void run_to_call(std::int64_t now_ms) {
+    ASSERT_TRUE(session.when(decided(true, hash()), "bob", now_ms));
+    v1::SessionCommand granted;
+    granted.mutable_budget_granted()->set_reservation_id(turn().reservation_id());
+    ASSERT_TRUE(session.when(granted, "soma", now_ms));
+    v1::SessionCommand recalled;
+    recalled.mutable_effect_outcome()->set_effect_id("recall:" + turn().reservation_id());
+    recalled.mutable_effect_outcome()->set_attempt(1);
+    recalled.mutable_effect_outcome()->set_result("");
+    const auto asked = session.when(recalled, "soma", now_ms);
+    ASSERT_TRUE(asked);
+    v1::ModelCommand call;
+    ASSERT_TRUE(call.ParseFromString(asked->sends.at(0).command));
+    EXPECT_TRUE(call.request_call().request().report_unstarted());
+  }
+  Result<SessionDecider::Decided> dead(bool not_started, std::int64_t now_ms) {
+    v1::SessionCommand c;
+    c.mutable_call_died()->set_call_id(turn().call_id());
+    c.mutable_call_died()->mutable_failure()->set_code("model_unavailable");
+    c.mutable_call_died()->set_not_started(not_started);
+    return session.when(c, "soma", now_ms);
+  }
+};
+
+TEST_F(UnstartedTurn, WaitsAgainUnderTheSameApprovalAndRunsWhenApprovedAgain) {
+  const std::string approval = turn().approval_id(), first_call = turn().call_id();
+  const auto reopened = dead(true, 3);
+  ASSERT_TRUE(reopened);
+  ASSERT_EQ(reopened->events.size(), 1u);
+  EXPECT_EQ(SessionDecider::event_type(reopened->events[0]), "turn.reopened");
+  EXPECT_EQ(session.state.status(), v1::WAITING_APPROVAL);
+  EXPECT_EQ(turn().stage(), v1::AWAITING_APPROVAL);
+  EXPECT_EQ(turn().approval_id(), approval);
+  EXPECT_EQ(turn().error().code(), "model_unavailable");
+  EXPECT_EQ(turn().approved_by(), "");
+  ASSERT_EQ(reopened->sends.size(), 2u);
+  EXPECT_EQ(reopened->sends[0].to.type, "tenant") << "the budget goes back";
+  v1::ApprovalsCommand told;
+  ASSERT_TRUE(told.ParseFromString(reopened->sends[1].command));
+  EXPECT_EQ(told.approval_failed().approval_id(), approval);
+  EXPECT_TRUE(dead(true, 3)->events.empty()) << "once";
+  run_to_call(4);
+  EXPECT_NE(turn().call_id(), first_call);
+  EXPECT_FALSE(turn().has_error());
+}
+
+TEST_F(UnstartedTurn, WhatHadBegunFails) {
+  ASSERT_TRUE(dead(false, 3));
+  EXPECT_EQ(session.state.status(), v1::FAILED);
+}
+
+class EditedTurn : public WaitingTurn {
+ protected:
+  Result<SessionDecider::Decided> edit(const std::string& content, const std::string& who,
+                                       const std::string& approval, double maximum_risk = 1) {
+    v1::SessionCommand c;
+    c.mutable_edit_turn()->set_approval_id(approval);
+    c.mutable_edit_turn()->set_content(content);
+    c.mutable_edit_turn()->mutable_settings()->set_deployment_mode("test");
+    c.mutable_edit_turn()->mutable_constitution()->set_hash("newer");
+    c.mutable_edit_turn()->mutable_constitution()->mutable_rules()->set_maximum_risk(maximum_risk);
+    return session.when(c, who, 2);
+  }
+  std::string approval() const { return session.state.turns(0).approval_id(); }
+};
+
+TEST_F(EditedTurn, IsANewActionThatItsEditorMayNotApprove) {
+  const std::string old = approval(), old_hash = hash();
+  EXPECT_EQ(edit("", "bob", old).error().field, "body.content");
+  EXPECT_EQ(edit("pay the bill", "bob", old).error().code, Code::kInvalidArgument);
+  EXPECT_EQ(edit("x", "bob", "another").error().code, Code::kConflict);
+  const auto edited = edit("pay half the bill", "bob", old);
+  ASSERT_TRUE(edited) << edited.error().message;
+  EXPECT_EQ(session.state.status(), v1::WAITING_APPROVAL);
+  EXPECT_EQ(session.state.turns(0).prompt(), "pay half the bill");
+  EXPECT_EQ(session.state.turns(0).edited_by(), "bob");
+  EXPECT_EQ(session.state.turns(0).requested_by(), "ada") << "whose budget it is";
+  EXPECT_EQ(session.state.constitution_hash(), "newer");
+  EXPECT_NE(approval(), old);
+  EXPECT_NE(hash(), old_hash);
+  // The register's part, as it would be told.
+  Actor<ApprovalsDecider> register_{approvals_key("acme"), {}};
+  v1::ApprovalsCommand first;
+  ASSERT_TRUE(first.ParseFromString(started->sends.at(0).command));
+  ASSERT_TRUE(register_.when(first, "ada", 1));
+  ASSERT_EQ(edited->sends.size(), 2u);
+  for (const auto& send : edited->sends) {
+    v1::ApprovalsCommand told;
+    ASSERT_TRUE(told.ParseFromString(send.command));
+    ASSERT_TRUE(register_.when(told, "soma", 2));
+  }
+  const auto& kept = register_.state.approvals();
+  EXPECT_EQ(kept.at(old).status(), v1::EXPIRED);
+  EXPECT_EQ(kept.at(old).replaced_by(), approval());
+  EXPECT_EQ(kept.at(approval()).replaces(), old);
+  EXPECT_EQ(kept.at(approval()).requested_by(), "bob");
+  EXPECT_EQ(register_.when(decide(old, true), "eve", 3).error().code, Code::kConflict);
+  EXPECT_EQ(register_.when(decide(approval(), true), "bob", 3).error().code, Code::kForbidden);
+  EXPECT_TRUE(register_.when(decide(approval(), true), "ada", 3)) << "two people, one text";
+  // An approval of the text before does nothing any more.
+  auto late = decided(true, old_hash);
+  late.mutable_approval_decided()->set_approval_id(old);
+  EXPECT_TRUE(session.when(late, "eve", 4)->events.empty());
+}
+
+TEST_F(EditedTurn, IsJudgedAnew) {
+  const auto edited = edit("pay twice", "bob", approval(), 0.01);
+  ASSERT_TRUE(edited) << edited.error().message;
+  EXPECT_EQ(session.state.status(), v1::FAILED);
+  EXPECT_EQ(session.state.error().code(), "policy_denied");
 }
 
 TEST_F(WaitingTurn, CancellingWithdrawsTheRequest) {

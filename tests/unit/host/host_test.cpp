@@ -171,6 +171,23 @@ TEST_F(HostFixture, EffectRunsOnceAndAnAtMostOnceOneIsUnknownAfterACrash) {
   v1::CounterEvent last;
   ASSERT_TRUE(last.ParseFromString(history->back().event.payload()));
   EXPECT_EQ(last.call_settled().outcome(), "unknown");
+  // Shown until a person settles it, across further restarts too, and never run meanwhile.
+  restart();
+  state("a");
+  auto shown = host_->pending_effects();
+  while (shown.empty()) shown = host_->pending_effects();
+  ASSERT_EQ(shown.size(), 1u);
+  EXPECT_EQ(shown[0].state, "unknown");
+  EXPECT_EQ(runner_.count("lost"), 1);
+  runner_.silent = false;
+  c.mutable_resolve_effect()->set_effect_id("lost");
+  c.mutable_resolve_effect()->set_outcome(v1::SETTLEMENT_RETRY);
+  c.mutable_resolve_effect()->set_reason("the other side has no trace of it");
+  ASSERT_TRUE(submit(counter("a"), c, "c3"));
+  eventually("a", [](const auto& s) { return s.calls_size() == 0; });
+  EXPECT_EQ(runner_.count("lost"), 2);
+  EXPECT_TRUE(host_->pending_effects().empty());
+  EXPECT_EQ(submit(counter("a"), c, "c4").error().code, Code::kConflict);
 }
 
 TEST_F(HostFixture, PoisonParksOnlyItsActor) {

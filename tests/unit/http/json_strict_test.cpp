@@ -74,6 +74,18 @@ TEST(JsonStrict, NumbersAreTheNearestDoubles) {
   for (std::size_t i = 0; i < 6; ++i) EXPECT_EQ(value->at(i).as_double(), expected[i]) << i;
 }
 
+TEST(JsonStrict, MembersOfOneObjectAreLimited) {
+  const auto object = [](int members) {
+    std::string text = "{";
+    for (int i = 0; i < members; ++i) text += (i ? ",\"k" : "\"k") + std::to_string(i) + "\":1";
+    return text + "}";
+  };
+  EXPECT_TRUE(parse_json_strict("[" + object(10'000) + "," + object(3) + "]").has_value());
+  const auto value = parse_json_strict("[" + object(10'001) + "]");
+  ASSERT_FALSE(value.has_value());
+  EXPECT_EQ(value.error().code, Code::kMalformed);
+}
+
 TEST(JsonStrict, SizeLimit) {
   const auto value = parse_json_strict("[1,2,3]", {.max_bytes = 6});
   ASSERT_FALSE(value.has_value());

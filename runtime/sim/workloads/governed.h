@@ -1,0 +1,49 @@
+// What workloads of governed work have in common.
+#pragma once
+
+#include "actors/actor_type.h"
+#include "runtime/sim/workload.h"
+#include "soma/v1/policy.pb.h"
+#include "soma/v1/tenant.pb.h"
+
+namespace soma::sim {
+
+template <typename Command>
+Op make_op(ActorKey actor, const Command& command, std::string subject = {}) {
+  Op op;
+  op.actor = std::move(actor);
+  op.command = actors::deterministic_bytes(command);
+  op.subject = std::move(subject);
+  return op;
+}
+
+// Allowed by every weight and threshold, unless `risk` is 1.
+inline v1::PolicyInput policy_input(double risk = 0.1) {
+  v1::PolicyInput p;
+  p.set_action_id("simulated");
+  p.set_capability("session.write");
+  p.set_risk_score(risk);
+  p.set_confidence(0.9);
+  return p;
+}
+
+inline v1::TenantSettings tenant_settings(std::int64_t budget) {
+  v1::TenantSettings s;
+  s.set_deployment_mode("developer-light");
+  s.set_budgets_tokens(budget);
+  return s;
+}
+
+// The frame's events of one type of message, with the entry and its actor.
+template <typename Event, typename Visit>
+void each_event(const events::ValidFrame& valid, std::string_view type, Visit visit) {
+  for (const auto& entry : valid.frame->entries()) {
+    if (entry.actor().type() != type) continue;
+    for (const auto& recorded : entry.events()) {
+      Event e;
+      if (e.ParseFromString(recorded.payload())) visit(entry, actors::to_key(entry.actor()), e);
+    }
+  }
+}
+
+}  // namespace soma::sim

@@ -1,0 +1,158 @@
+"""Runs gates: each command once, then the figures of all gates that read it. Usage: see tools/gates."""
+
+import glob
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import time
+
+import page
+import table
+
+ROOT = table.ROOT
+OUT = os.path.join(ROOT, "build", "gates")
+LIMIT_S = {"T1": 1800, "T2": 6 * 3600}
+# What the drivers under tests/ start.
+DRIVERS_NEED = ("soma", "soma-verify", "scripted_upstream", "journal_commands", "sync_recorder", "changed_soma")
+ENVIRONMENT = {"SOMA_SIM_SEED_FILE": os.path.join(ROOT, "tests", "simulation", "seeds.txt"),
+               "SOMA_BUILD": os.path.join(ROOT, "build", "release")}
+
+
+def say(text):
+    print(f"gates: {text}", file=sys.stderr, flush=True)
+
+
+def split(command):
+    """(environment, argv) of a row's command."""
+    words, env = shlex.split(command), dict(ENVIRONMENT)
+    while re.match(r"[A-Z_]+=", words[0]):
+        name, _, value = words.pop(0).partition("=")
+        env[name] = value
+    if words[0].endswith(".py"):
+        words = [sys.executable, "-B", *words]
+    return env, words
+
+
+def targets(rows):
+    """What to build for them."""
+    wanted = set()
+    for gate in rows:
+        _, words = split(gate.command)
+        if words[0] == sys.executable:
+            wanted.update(DRIVERS_NEED)
+        elif words[0] == "ctest":
+            wanted.update(os.path.splitext(os.path.basename(f))[0] for f in glob.glob(os.path.join(ROOT, "tests/fuzz/*_fuzz.cpp")))
+        elif words[0].startswith("build/release/"):
+            wanted.add(os.path.basename(words[0]))
+    return sorted(wanted)
+
+
+def run(command, limit_s):
+    """(output of both streams, None or why it counts as failed, seconds)."""
+    env, words = split(command)
+    began = time.monotonic()
+    try:
+        done = subprocess.run(words, cwd=ROOT, env={**os.environ, **env}, stdin=subprocess.DEVNULL, text=True,
+                              errors="replace", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=limit_s, check=False)
+        failed = {0: None, 77: "skipped: something it needs is missing"}.get(done.returncode, f"exit {done.returncode}")
+        output = done.stdout
+    except subprocess.TimeoutExpired as late:
+        output, failed = (late.stdout or b"").decode(errors="replace"), f"not done within {limit_s} s"
+    except OSError as error:
+        output, failed = "", str(error)
+    return output, failed, time.monotonic() - began
+
+
+def judge(gate, output, failed):
+    """A row of the result."""
+    figure = gate.figure(output)
+    passed = figure is not None and not failed and gate.meets(figure)
+    return {"id": gate.id, "tier": gate.tier, "what": gate.what, "bar": gate.bar, "full": gate.full, "command": gate.command,
+            "measured": figure, "unit": gate.unit(), "verdict": "PASS" if passed else "FAIL",
+            "why": failed or (None if figure is not None else "printed no figure")}
+
+
+def todo(gate):
+    return {"id": gate.id, "tier": gate.tier, "what": gate.what, "bar": gate.bar, "full": gate.full, "command": gate.command,
+            "measured": None, "unit": "", "verdict": "T2" if gate.command else "TODO", "why": None}
+
+
+def number(figure):
+    return "none" if figure is None else f"{figure:.6g}" if figure != int(figure) else str(int(figure))
+
+
+def line(result, gate):
+    return f"GATE {result['id']} {number(result['measured'])} {gate.short_bar()} {result['verdict']}"
+
+
+def measure(rows, tier):
+    """Results in the rows' order; each line is printed as soon as it is known."""
+    os.makedirs(os.path.join(OUT, "logs"), exist_ok=True)
+    results, ran = [], {}
+    for gate in rows:
+        if not gate.command or (tier == "T1" and gate.tier == "T2"):
+            results.append(todo(gate))
+        else:
+            if gate.command not in ran:
+                say(f"{gate.id}: {gate.command}")
+                ran[gate.command] = run(gate.command, LIMIT_S[tier])
+                with open(os.path.join(OUT, "logs", gate.id + ".log"), "w", encoding="utf-8") as f:
+                    f.write(ran[gate.command][0])
+            output, failed, seconds = ran[gate.command]
+            result = judge(gate, output, failed)
+            result["seconds"] = round(seconds, 1)
+            result["when"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+            if result["verdict"] == "FAIL":
+                say(f"{gate.id} {result['why'] or 'misses its bar'}; its output: build/gates/logs/")
+            results.append(result)
+        print(line(results[-1], gate), flush=True)
+    return results
+
+
+def about(tier):
+    commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False)
+    with open("/proc/cpuinfo", encoding="utf-8") as f:
+        cpu = next((l.split(":", 1)[1].strip() for l in f if l.startswith("model name")), "unknown processor")
+    return {"tier": tier, "commit": commit.stdout.strip(), "machine": f"{os.cpu_count()} x {cpu}, Linux {os.uname().release}",
+            "load": round(os.getloadavg()[0], 1), "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+
+
+def main(words):
+    options = {w for w in words if w.startswith("-")}
+    if options & {"-h", "--help"}:
+        os.execvp("sed", ["sed", "-n", r"2,/^[^#]/{/^#/s/^# \{0,1\}//p}", os.path.join(ROOT, "tools", "gates")])
+    if options - {"--no-build", "--list"}:
+        raise ValueError(f"unknown option {sorted(options)[0]} (see tools/gates --help)")
+    names = [w for w in words if not w.startswith("-")]
+    tier = next((n for n in names if n in ("T1", "T2")), "T1")
+    ids = [n for n in names if n not in ("T1", "T2")]
+    rows = table.chosen(table.load(), tier, ids)
+    if "--list" in options:
+        for g in rows:
+            print("\t".join((g.id, g.tier if g.command else "TODO", g.what, g.bar, g.command)))
+        return 0
+    runs = [g for g in rows if g.command and (tier == "T2" or g.tier == "T1")]
+    if "--no-build" not in options and runs:
+        built = subprocess.run([os.path.join(ROOT, "tools", "build"), *targets(runs)], stdout=sys.stderr, check=False)
+        if built.returncode:
+            return built.returncode
+    report, began = about(tier), time.monotonic()
+    report["gates"] = measure(rows, tier)
+    report["seconds"] = round(time.monotonic() - began)
+    name = "chosen" if ids else tier.lower()
+    with open(os.path.join(OUT, name + ".json"), "w", encoding="utf-8") as f:
+        json.dump(report, f, indent=1)
+    if not ids:
+        page.write(report, os.path.join(ROOT, "docs", "gates.md" if tier == "T1" else "gates_t2.md"))
+    return 1 if any(g["verdict"] == "FAIL" for g in report["gates"]) else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except ValueError as error:
+        say(f"error: {error}")
+        sys.exit(2)

@@ -1,0 +1,46 @@
+"""The gates can fail: a row whose figure misses its bar, is not printed, or comes from a run that ends badly."""
+
+import sys
+
+import run
+import table
+
+
+def gate(bar, reads=r"GATE X1 ([\d.,]+)", command="unused"):
+    return table.Gate("X1", "T1", "", bar, "", reads, command)
+
+
+def verdict(bar, output, failed=None, reads=r"GATE X1 ([\d.,]+)"):
+    return run.judge(gate(bar, reads), output, failed)["verdict"]
+
+
+CASES = [
+    ("meets >=", verdict(">= 100 points", "GATE X1 100 points"), "PASS"),
+    ("misses >=", verdict(">= 100 points", "GATE X1 8 points"), "FAIL"),
+    ("meets <=", verdict("<= 0.1 s", "GATE X1 0.1"), "PASS"),
+    ("misses <=", verdict("<= 0.1 s", "GATE X1 0.11"), "FAIL"),
+    ("equal", verdict("= 0 hits", "GATE X1 0"), "PASS"),
+    ("not equal", verdict("= 0 hits", "GATE X1 1"), "FAIL"),
+    ("no figure", verdict("<= 5 s", "nothing here"), "FAIL"),
+    ("ended badly", verdict(">= 1 points", "GATE X1 100", "exit 1"), "FAIL"),
+    ("the last counts", verdict(">= 2 points", "GATE X1 1\nGATE X1 2"), "PASS"),
+    ("the worst counts", verdict("<= 2 s", "GATE X1 3\nGATE X1 2", reads=r"max:X1 ([\d.]+)"), "FAIL"),
+    ("lines are counted", verdict(">= 3 bugs", "OK\nOK\n", reads=r"count:^OK"), "FAIL"),
+    ("thousands", verdict(">= 1000 x", "GATE X1 1,000"), "PASS"),
+    ("a missing program", run.judge(gate(">= 1 x", command="build/none"), *run.run("build/none", 5)[:2])["verdict"], "FAIL"),
+    ("skipped", run.run("sh -c 'exit 77'", 5)[1] is None, False),
+    ("too late", run.run("sleep 5", 0.1)[1] is None, False),
+]
+
+
+def main():
+    wrong = [f"{name}: {got}, not {wanted}" for name, got, wanted in CASES if got != wanted]
+    table.load()
+    for problem in wrong:
+        print(f"tools/gate: {problem}")
+    print(f"gates: {len(CASES)} verdicts, {len(wrong)} wrong")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
