@@ -2,6 +2,8 @@
 #include "events/frames.h"
 
 #include <google/protobuf/arena.h>
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
 
 #include <algorithm>
 
@@ -35,7 +37,8 @@ std::shared_ptr<v1::Frame> new_frame(std::size_t stored_bytes) {
 
 }  // namespace
 
-Result<std::shared_ptr<const v1::Frame>> decode_frame(std::string_view bytes) {
+Result<std::shared_ptr<const v1::Frame>> decode_frame(std::string_view bytes,
+                                                      const Sealer* sealer) {
   auto frame = new_frame(bytes.size());
   if (bytes.size() > kMaxStoredRecordBytes)
     return fail(Code::kCorrupt, "record is larger than any frame");
@@ -46,19 +49,56 @@ Result<std::shared_ptr<const v1::Frame>> decode_frame(std::string_view bytes) {
   if (frame->epoch() == 0) return fail(Code::kCorrupt, "frame without an epoch");
   if ((frame->number() == 0) != frame->has_claim())
     return fail(Code::kCorrupt, "frame 0 must be a claim, and only it");
+  if (sealer)
+    for (auto& entry : *frame->mutable_entries())
+      if (entry.sealed_size() > 0)
+        if (auto opened = sealer->open(entry); !opened) return tl::unexpected(opened.error());
   return std::shared_ptr<const v1::Frame>(std::move(frame));
 }
 
 std::string encode_frame(const v1::Frame& frame) { return frame.SerializeAsString(); }
 
+// The same bytes as without a sealer, but for the entries that it changes.
+Result<std::string> encode_frame(const v1::Frame& frame, const Sealer* sealer) {
+  const auto personal = [&](const v1::Entry& e) { return sealer->personal(e.actor().type()); };
+  if (!sealer || std::none_of(frame.entries().begin(), frame.entries().end(), personal))
+    return encode_frame(frame);
+  v1::Frame head, tail;  // what stands before the entries, and behind them
+  head.set_format(frame.format());
+  head.set_partition(frame.partition());
+  head.set_epoch(frame.epoch());
+  head.set_number(frame.number());
+  head.set_previous_hash(frame.previous_hash());
+  head.set_time_ms(frame.time_ms());
+  *head.mutable_touched() = frame.touched();
+  *tail.mutable_inputs() = frame.inputs();
+  std::string out = head.SerializeAsString();
+  google::protobuf::io::StringOutputStream stream(&out);
+  google::protobuf::io::CodedOutputStream coded(&stream);
+  for (const auto& entry : frame.entries()) {
+    std::string bytes = entry.SerializeAsString();
+    if (personal(entry))
+      if (auto sealed = sealer->seal(entry, bytes); !sealed) return tl::unexpected(sealed.error());
+    coded.WriteTag(v1::Frame::kEntriesFieldNumber << 3 | 2);
+    coded.WriteVarint32(static_cast<std::uint32_t>(bytes.size()));
+    coded.WriteString(bytes);
+  }
+  coded.WriteString(tail.SerializeAsString());
+  coded.Trim();
+  return out;
+}
+
 FrameReader::FrameReader(const Log& log, PartitionId partition)
-    : log_(log), partition_(partition) {}
+    : log_(log), sealer_(log.sealer()), partition_(partition) {}
 
 FrameReader::FrameReader(const Log& log, PartitionId partition, Fence fence, Offset next)
-    : log_(log), partition_(partition), at_{next, std::move(fence), {}, {}} {}
+    : log_(log),
+      sealer_(log.sealer()),
+      partition_(partition),
+      at_{next, std::move(fence), {}, {}} {}
 
 FrameReader::FrameReader(const Log& log, PartitionId partition, Bookmark from)
-    : log_(log), partition_(partition), at_(std::move(from)) {}
+    : log_(log), sealer_(log.sealer()), partition_(partition), at_(std::move(from)) {}
 
 Result<std::vector<ValidFrame>> FrameReader::next(std::size_t max_bytes) {
   std::vector<ValidFrame> out;
@@ -71,7 +111,7 @@ Result<std::vector<ValidFrame>> FrameReader::next(std::size_t max_bytes) {
     if (!records) return tl::unexpected(records.error());
     if (records->empty()) return out;
     for (auto& record : *records) {
-      auto frame = decode_frame(record.bytes);
+      auto frame = decode_frame(record.bytes, sealer_);
       if (!frame) return fail(frame.error().code, at(record.offset) + frame.error().message);
       if ((*frame)->partition() != partition_.value)
         return fail(Code::kCorrupt, at(record.offset) + "a frame of partition " +
@@ -95,7 +135,7 @@ Result<ValidFrame> read_frame_at(const Log& log, Position position) {
   if (!records) return tl::unexpected(records.error());
   if (records->empty() || records->front().offset != position.offset)
     return fail(Code::kNotFound, "no record at position " + to_string(position));
-  auto frame = decode_frame(records->front().bytes);
+  auto frame = decode_frame(records->front().bytes, log.sealer());
   if (!frame)
     return fail(frame.error().code,
                 "position " + to_string(position) + ": " + frame.error().message);

@@ -11,6 +11,7 @@
 #include "events/bookmark.h"
 #include "events/fence.h"
 #include "events/log.h"
+#include "events/sealer.h"
 
 namespace soma::events {
 
@@ -23,8 +24,12 @@ struct ValidFrame {
 inline constexpr std::size_t kMaxRecordBytes =
     900 * 1024;  // what one frame may take; Kafka's default fits it
 
-// Decodes stored bytes. kCorrupt when they are not a Frame of a known format.
-Result<std::shared_ptr<const v1::Frame>> decode_frame(std::string_view bytes);
+// Decodes stored bytes. kCorrupt when they are not a Frame of a known format. Without a sealer the
+// frame is as stored.
+Result<std::shared_ptr<const v1::Frame>> decode_frame(std::string_view bytes,
+                                                      const Sealer* sealer = nullptr);
+// The bytes to store. Fails only with a sealer.
+Result<std::string> encode_frame(const v1::Frame& frame, const Sealer* sealer);
 std::string encode_frame(const v1::Frame& frame);
 
 // Valid frames of one partition from the start of the log, or from a saved fence. Not thread-safe.
@@ -40,6 +45,8 @@ class FrameReader {
   // The next valid frames; empty at the end of the durable log. Undecodable record: kCorrupt with
   // position.
   Result<std::vector<ValidFrame>> next(std::size_t max_bytes = 4 << 20);
+  // Frames as they are stored, personal data sealed: what hashes and exports are made of.
+  void as_stored() { sealer_ = nullptr; }
   const Fence& fence() const { return at_.fence; }
   PartitionId partition() const { return partition_; }
   Offset next_offset() const { return at_.next; }
@@ -47,6 +54,7 @@ class FrameReader {
   std::uint64_t voided() const { return voided_; }  // records read and found void or duplicate
  private:
   const Log& log_;
+  const Sealer* sealer_;
   PartitionId partition_;
   Bookmark at_;
   std::uint64_t voided_ = 0;
@@ -76,8 +84,9 @@ class FrameWriter {
       Log& log, FrameReader& reader, v1::Claim claim, std::int64_t now_ms,
       const std::function<void(const ValidFrame&)>& between);
 
-  // Fills format, partition, epoch, number, previous_hash; appends. kTooLarge is returned at once
-  // through on_outcome, before anything was written, and leaves the writer alive.
+  // Fills format, partition, epoch, number, previous_hash; appends, sealed by the log's sealer.
+  // kTooLarge, and the sealer's failures, are returned at once through on_outcome, before anything
+  // was written, and leave the writer alive.
   void append(v1::Frame frame, OnOutcome on_outcome);
 
   Epoch epoch() const;

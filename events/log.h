@@ -14,6 +14,8 @@
 
 namespace soma::events {
 
+class Sealer;
+
 // What became of one append. A failure is never a "no": the record may be in the log, so the owner
 // drops the partition and recovers by reading.
 struct AppendReport {
@@ -60,6 +62,14 @@ class Log {
   virtual bool pump() { return false; }
   // True while appends can be taken; else why not (read-only after EIO, disk full, closed).
   virtual Status health() const = 0;
+
+  // Who seals personal data of what is written to and read from this log; set before it is used.
+  // Nobody: all is stored as it is, and what is stored sealed stays so.
+  void seal_with(std::shared_ptr<const Sealer> sealer) { sealer_ = std::move(sealer); }
+  const Sealer* sealer() const { return sealer_.get(); }
+
+ private:
+  std::shared_ptr<const Sealer> sealer_;
 };
 
 }  // namespace soma::events

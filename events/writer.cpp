@@ -62,6 +62,7 @@ bool FrameWriter::Shared::follows(const InFlight& item) {
 // Where the record stands, if the fence lets it stand.
 Result<Position> FrameWriter::Shared::find(const InFlight& item) {
   FrameReader gap(log, partition, proven, proven_offset.next());
+  gap.as_stored();
   for (;;) {
     auto frames = gap.next();
     if (!frames) return tl::unexpected(frames.error());
@@ -248,8 +249,12 @@ void FrameWriter::append(v1::Frame frame, OnOutcome on_outcome) {
     std::lock_guard lock(s.mutex);
     frame.set_number(s.number.value + 1);
     frame.set_previous_hash(s.head);
-    bytes = encode_frame(frame);
-    if (bytes.size() > kMaxRecordBytes) {
+    auto encoded = encode_frame(frame, s.log.sealer());
+    if (encoded) bytes = std::move(*encoded);
+    if (!encoded) {
+      refused = Outcome{};
+      refused->error = encoded.error();
+    } else if (bytes.size() > kMaxRecordBytes) {
       refused = Outcome{};
       refused->error = {Code::kTooLarge,
                         "frame of " + std::to_string(bytes.size()) + " bytes; at most " +

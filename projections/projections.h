@@ -110,6 +110,12 @@ class Projections {
   // start_rebuild, and its end. The node's threads should not call it.
   virtual Status rebuild() = 0;
 
+  // All that the database ever held of us goes, and rows are made again from the log. A private
+  // cluster is removed with its files, its log and its WAL; of a given database the tables are
+  // dropped, while WAL, replicas and backups are its operator's. Returns when the views are back;
+  // true: nothing of before is left. kDeadlineExceeded.
+  virtual Result<bool> start_over(std::int64_t timeout_ms) = 0;
+
   // SHA-256 over all rows, whatever their order.
   virtual Result<std::string> digest() = 0;
   // Of one actor: what was taken from it, as kept beside its rows. kNotFound: nothing was.

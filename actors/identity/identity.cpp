@@ -124,6 +124,19 @@ Decided rotated(const v1::NoteKeyRotation& c, const v1::Context& context) {
   return d;
 }
 
+// A repetition tells the same; the certificates are kept beside the log.
+Decided erased(const v1::NoteErasure& c, const v1::Context& context) {
+  Decided d;
+  auto* e = d.events.emplace_back().mutable_subject_erased();
+  e->set_erasure_id(c.erasure_id());
+  e->set_subject_hash(c.subject_hash());
+  e->set_reason(c.reason());
+  e->set_erased_by(context.principal().subject());
+  e->set_at_ms(context.now_ms());
+  d.reply.set_changed(true);
+  return d;
+}
+
 void drop_expired(v1::IdentityState& s, std::int64_t now_ms) {
   auto& revoked = *s.mutable_revoked();
   for (auto it = revoked.begin(); it != revoked.end();) {
@@ -152,6 +165,8 @@ Result<Decided> IdentityDecider::decide(const ActorKey&, const State& s, const C
       return revoke(s, c.revoke_token(), context);
     case Command::kNoteKeyRotation:
       return rotated(c.note_key_rotation(), context);
+    case Command::kNoteErasure:
+      return erased(c.note_erasure(), context);
     case Command::kEffectOutcome:
       return Decided{};  // it has no effects
     case Command::KIND_NOT_SET:
@@ -171,6 +186,7 @@ void IdentityDecider::evolve(State& s, const Event& e) {
       return;
     case Event::kTokenIssued:
     case Event::kKeyRotated:
+    case Event::kSubjectErased:
       return;  // told to auditors; nothing depends on it
     case Event::KIND_NOT_SET:
       return;
@@ -189,6 +205,8 @@ std::string IdentityDecider::event_type(const Event& e) {
       return "token.revoked";
     case Event::kKeyRotated:
       return "token.key_rotated";
+    case Event::kSubjectErased:
+      return "subject.erased";
     case Event::KIND_NOT_SET:
       break;
   }

@@ -71,6 +71,7 @@ Result<Decided> start(const ActorKey& self, const v1::InferenceState& s,
   *started->mutable_request() = c.request();
   started->mutable_request()->set_call_id(derive_id(context, "call"));
   *started->mutable_request()->mutable_caller() = to_ref(self);
+  if (!context.data_subject().empty()) started->mutable_request()->set_user(context.data_subject());
   started->mutable_request()->mutable_sampling()->set_max_tokens(max_tokens);
   *started->mutable_decision() = *decision;
   started->set_at_ms(context.now_ms());

@@ -127,6 +127,7 @@ Result<Decided> answered(const v1::ModelState& state, const v1::RunningCall& cal
   Decided d;
   d.reply.set_call_id(answer.call_id());
   answer.set_attempt(call.attempt());
+  if (!call.request().user().empty()) answer.set_user(call.request().user());
   answer.set_fallback_of(call.primary());
   *d.events.emplace_back().mutable_call_answered()->mutable_answer() = answer;
   if (!call.primary().empty()) {

@@ -2,6 +2,7 @@
 #include "actors/session/session.h"
 
 #include <algorithm>
+#include <set>
 
 #include "actors/actor_type.h"
 #include "actors/approvals/approvals.h"
@@ -266,6 +267,18 @@ Result<Decided> denied(const v1::SessionState& s, const v1::BudgetDenied& c,
   return d;
 }
 
+// Whose data goes out. What the system message quotes of others is theirs as well.
+void name_subjects(v1::ModelRequest& request, const v1::MemoryRecalled& recalled,
+                   const v1::Context& context) {
+  if (context.data_subject().empty()) return;
+  request.set_user(context.data_subject());
+  std::set<std::string> users{context.data_subject()};
+  for (const auto& memory : recalled.memories())
+    if (!memory.user().empty()) users.insert(memory.user());
+  if (users.size() < 2) return;
+  for (const auto& user : users) request.mutable_messages(0)->add_users(user);
+}
+
 // What was recalled is recorded, and in the same decision the model is asked.
 void ask_model(Decided& d, const ActorKey& self, const v1::SessionState& before,
                const v1::MemoryRecalled& recalled, const v1::Context& context) {
@@ -294,6 +307,7 @@ void ask_model(Decided& d, const ActorKey& self, const v1::SessionState& before,
   }
   request->set_report_unstarted(!turn.approved_by().empty());
   for (const auto& m : prompt.messages) *request->add_messages() = m;
+  name_subjects(*request, recalled, context);
   *request->mutable_sampling() = requested->sampling();
   *request->mutable_caller() = to_ref(self);
   request->set_mode("chat");

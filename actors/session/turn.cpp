@@ -103,6 +103,7 @@ void ask_person(Decided& d, const ActorKey& self, const ParkedAction& action,
   *a->mutable_requester() = to_ref(self);
   a->set_summary(action.prompt.substr(0, kSummaryBytes));
   a->set_replaces(action.replaces);
+  if (!context.data_subject().empty()) a->set_user(context.data_subject());
   d.sends.push_back({approvals_key(self.tenant), deterministic_bytes(c)});
 }
 

@@ -85,6 +85,13 @@ class Cluster final : public PrivateCluster {
     return started;
   }
 
+  void discard() override {
+    stop_server();
+    std::error_code ignored;
+    for (const char* folder : {"/cluster", "/unusable"}) fs::remove_all(home_ + folder, ignored);
+    fs::remove(log_, ignored);
+  }
+
   bool running() const override { return child_ > 0 && alive_; }
   int pid() const override { return running() ? child_ : 0; }
   std::string url() const override {

@@ -21,6 +21,8 @@ class PrivateCluster {
   // PostgreSQL is not installed; kLocked: another process runs this cluster; kIo says what failed
   // and where its log is.
   virtual Status ensure() = 0;
+  // Stops it and removes all its files, and what was logged; ensure() makes another.
+  virtual void discard() = 0;
   virtual bool running() const = 0;
   virtual int pid() const = 0;           // of the postmaster; 0: not running
   virtual std::string url() const = 0;   // libpq connection string; empty before ensure()

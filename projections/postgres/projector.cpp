@@ -68,11 +68,12 @@ void Projector::set_problem(std::string problem) {
 
 bool Projector::idle(std::chrono::milliseconds at_most, bool linger) {
   std::unique_lock lock(mutex_);
-  changed_.wait_for(lock, at_most, [&] { return work_ || stopping_ || rebuild_wanted_; });
+  changed_.wait_for(lock, at_most,
+                    [&] { return work_ || stopping_ || rebuild_wanted_ || over_wanted_; });
   if (linger && waiting_ == 0 && !stopping_ && !rebuild_wanted_)
     changed_.wait_for(lock, kLinger, [&] { return stopping_ || waiting_ > 0; });
   work_ = false;
-  return !stopping_;
+  return !stopping_ && !over_wanted_;
 }
 
 void Projector::run() {
@@ -81,10 +82,16 @@ void Projector::run() {
   for (;;) {
     const auto began = Clock::now();
     auto ended = connect_and_follow();
+    bool over = false;
     {
       std::lock_guard lock(mutex_);
       if (stopping_) break;
-      ++failures_;
+      over = over_wanted_;
+      if (!over) ++failures_;
+    }
+    if (over) {
+      discard_cluster();
+      continue;
     }
     const std::string problem = ended ? "the connection ended" : ended.error().message;
     set_problem(problem);
@@ -92,13 +99,27 @@ void Projector::run() {
     told = problem;
     if (Clock::now() - began > 5s) back_off = 100ms;  // it worked for a while
     std::unique_lock lock(mutex_);
-    changed_.wait_for(lock, back_off, [&] { return stopping_; });
+    changed_.wait_for(lock, back_off, [&] { return stopping_ || over_wanted_; });
     if (stopping_) break;
     back_off = std::min(back_off * 2, kMaxBackOff);
   }
   rebuild_.reset();
   readers_.set_url({});
   cluster_.reset();
+}
+
+// Readers and a rebuild that runs lose their connections, and begin again with the new cluster.
+void Projector::discard_cluster() {
+  rebuild_.reset();
+  readers_.set_url({});
+  cluster_->discard();
+  std::lock_guard lock(mutex_);
+  over_wanted_ = false;
+  shown_ = false;
+  rebuild_shown_.running = false;
+  problem_ = "the views are being made anew";
+  reached_.clear();
+  ++overs_done_;
 }
 
 Status Projector::connect_and_follow() {
@@ -114,7 +135,7 @@ Status Projector::connect_and_follow() {
   const auto db = std::move(*opened);
   {
     std::lock_guard lock(mutex_);
-    if (stopping_) return {};
+    if (stopping_ || over_wanted_) return {};
     writing_ = db.get();
   }
   Status out = prepare_writer(*db);

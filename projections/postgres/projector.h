@@ -29,6 +29,7 @@ class Projector final : public Projections {
   Report report() const override;
   Status start_rebuild(const std::string& reason) override;
   Status rebuild() override;
+  Result<bool> start_over(std::int64_t timeout_ms) override;
   Result<std::string> digest() override;
   Result<std::string> actor_digest(const std::string& tenant, const std::string& type,
                                    const std::string& id) override;
@@ -46,6 +47,7 @@ class Projector final : public Projections {
   Status tend_rebuild(Db& db, Feeder& feeder);
   Status take_over(Db& db, Feeder& feeder);
   void rebuild_ended(const Error* error);
+  void discard_cluster();
   bool idle(std::chrono::milliseconds at_most, bool linger);  // false: stopping
   void publish(const Cursors& cursors);
   void set_problem(std::string problem);
@@ -72,6 +74,8 @@ class Projector final : public Projections {
   std::uint64_t failures_ = 0;
   std::map<PartitionId, Offset> reached_;
   bool rebuild_wanted_ = false;
+  bool over_wanted_ = false;  // the private cluster is to be made anew
+  std::uint64_t overs_done_ = 0;
   Report::Rebuild rebuild_shown_;
   Clock::time_point rebuild_began_;
   std::unique_ptr<Rebuild> rebuild_;

@@ -32,6 +32,23 @@ Result<T> Projector::read(std::int64_t timeout_ms, const std::function<Result<T>
               "the views' database cannot be reached; commands go on, lists come back with it");
 }
 
+Result<bool> Projector::start_over(std::int64_t timeout_ms) {
+  if (!cluster_ && !options_.postgres_url.empty()) {
+    auto done = rebuild();
+    return done ? Result<bool>(false) : tl::unexpected(done.error());
+  }
+  std::unique_lock lock(mutex_);
+  const auto before = overs_done_;
+  over_wanted_ = true;
+  if (writing_) writing_->interrupt();
+  changed_.notify_all();
+  const bool made = moved_.wait_for(lock, std::chrono::milliseconds(timeout_ms), [&] {
+    return stopping_ || (overs_done_ > before && shown_ && problem_.empty());
+  });
+  if (made && !stopping_) return true;
+  return fail(Code::kDeadlineExceeded, "the views were not made anew in time: " + problem_);
+}
+
 bool Projector::wait_ready(std::int64_t timeout_ms) {
   std::unique_lock lock(mutex_);
   return moved_.wait_for(lock, std::chrono::milliseconds(timeout_ms), [&] {

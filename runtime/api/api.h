@@ -33,6 +33,9 @@ class Tickets;
 namespace soma::runtime::audit {
 class Keeper;
 }
+namespace soma::runtime::erasure {
+class Erasures;
+}
 
 namespace soma::runtime::api {
 
@@ -75,6 +78,7 @@ struct Node {
   security::Tickets* tickets = nullptr;
   const KillSwitch* kill_switch = nullptr;
   audit::Keeper* audit = nullptr;
+  erasure::Erasures* erasures = nullptr;  // null: on a cluster
   // As configured, for the guardrails of modes.
   bool trusted_producers = false;     // records of topics are taken without a token
   bool signs_heads = false;           // of the audit, by itself
@@ -85,6 +89,7 @@ void register_sessions(http::Router& router, const Node& node);
 void register_inference(http::Router& router, const Node& node);
 void register_audit(http::Router& router, const Node& node);
 void register_audit_proofs(http::Router& router, const Node& node);
+void register_erasures(http::Router& router, const Node& node);
 void register_chat(http::Router& router, const Node& node);
 void register_memories(http::Router& router, const Node& node);
 // With settings, preferences, users, mode, training locks and speech.

@@ -75,6 +75,7 @@ Status write_records(const events::Log& log, const Trees& all, Lines& out,
   std::uint64_t done = 0;
   for (const auto& head : all.head.partitions) {
     events::FrameReader reader(log, head.partition);
+    reader.as_stored();
     std::uint64_t index = 0;
     while (index < head.records && out.status) {
       auto frames = reader.next();

@@ -20,7 +20,7 @@ Keeper::Keeper(const events::Log& log, SigningKey key, std::string data_dir,
       interval_ms_(interval_ms),
       clock_(clock) {
   for (std::uint32_t p = 0; p < log_.partition_count(); ++p)
-    readers_.push_back(std::make_unique<events::FrameReader>(log_, PartitionId{p}));
+    readers_.emplace_back(std::make_unique<events::FrameReader>(log_, PartitionId{p}))->as_stored();
   if (interval_ms_ > 0) thread_ = std::thread([this] { run(); });
 }
 

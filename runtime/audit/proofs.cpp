@@ -19,6 +19,7 @@ Result<Trees> read_trees(const events::Log& log, const std::string& tenant, std:
   std::uint64_t total = 0;
   for (std::uint32_t p = 0; p < log.partition_count(); ++p) {
     events::FrameReader reader(log, PartitionId{p});
+    reader.as_stored();
     std::uint64_t index = 0;
     for (const Offset end = log.end(PartitionId{p}); reader.next_offset() < end;) {
       auto frames = reader.next();

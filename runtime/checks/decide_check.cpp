@@ -23,7 +23,8 @@ std::string difference(const actors::ErasedDecision& now, const v1::Entry& then)
 }  // namespace
 
 void DecideCheck::entry(const EntryView& view, Findings& findings) {
-  if (!view.entry.parked().empty()) return;
+  // What was decided on is no longer there; that it was erased is told by counts.
+  if (!view.entry.parked().empty() || view.erased) return;
   const auto complain = [&](const std::string& what) {
     findings.push_back({"I14", view.frame.position,
                         to_string(view.actor) + ": decide of " + view.entry.context().command_id() +

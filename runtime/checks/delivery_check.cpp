@@ -30,7 +30,8 @@ void DeliveryCheck::sent(const EntryView& view, const v1::Send& send, Findings& 
   link.sent = send.number();
   auto early = link.unknown.find(send.number());
   if (early == link.unknown.end()) {
-    link.open[send.number()] = {send.command_id(), to, send.command()};
+    link.open[send.number()] = {send.command_id(), to, send.command(),
+                                view.entry.sealed_size() > 0};
     return;
   }
   if (early->second != send.command_id())
@@ -59,7 +60,8 @@ void DeliveryCheck::applied(const EntryView& view, Findings& findings) {
     return;
   }
   if (open->second.command_id != id || !(open->second.to == view.actor) ||
-      open->second.command != view.entry.command())
+      (open->second.command != view.entry.command() && !open->second.erased &&
+       view.entry.sealed_size() == 0))
     findings.push_back({"I7", view.frame.position,
                         "applied " + id + " where " + open->second.command_id + " was sent"});
   link.open.erase(open);

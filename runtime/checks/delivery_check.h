@@ -24,6 +24,7 @@ class DeliveryCheck final : public EntryCheck {
     std::string command_id;
     ActorKey to;
     std::string command;
+    bool erased = false;  // so that the command is not what was sent
   };
   struct Link {
     std::uint64_t sent = 0, applied = 0;

@@ -14,6 +14,7 @@ struct EntryView {
   const ActorKey& actor;
   const actors::ActorType& type;
   const actors::Message& state;  // before the entry
+  bool erased = false;  // personal data is gone from the entry, or from what made the state
 };
 
 // Entries of one partition come in order; partitions may interleave as they were written.

@@ -42,7 +42,9 @@ void JournalChecks::take(const events::ValidFrame& valid, Findings& findings) {
     if (partition_of(key, options_.partition_count) != valid.position.partition)
       findings.push_back(
           {"I6", valid.position, to_string(key) + " does not belong to this partition"});
-    const EntryView view{valid, entry, key, *actor.type, *actor.state};
+    erased_ += entry.sealed_size() > 0;
+    actor.erased |= entry.sealed_size() > 0;
+    const EntryView view{valid, entry, key, *actor.type, *actor.state, actor.erased};
     for (auto& check : checks_) check->entry(view, findings);
     fold(valid, entry, key, actor, findings);
     if (options_.on_state && entry.events_size() > 0)

@@ -30,6 +30,7 @@ class JournalChecks {
     std::unique_ptr<actors::Message> state;
     Sequence sequence;
     const actors::ActorType* type = nullptr;
+    bool erased = false;  // personal data is gone from some of its entries
   };
   const std::map<ActorKey, Folded>& actors() const { return actors_; }
   const Folded* find(const ActorKey& actor) const;
@@ -37,6 +38,7 @@ class JournalChecks {
   const ParkCheck& park() const { return *park_; }
   std::uint64_t events() const { return events_; }
   std::uint64_t commands() const { return commands_; }
+  std::uint64_t erased() const { return erased_; }  // entries that lack personal data
 
  private:
   void fold(const events::ValidFrame& frame, const v1::Entry& entry, const ActorKey& key,
@@ -48,7 +50,7 @@ class JournalChecks {
   DeliveryCheck* delivery_ = nullptr;
   ParkCheck* park_ = nullptr;
   std::map<ActorKey, Folded> actors_;
-  std::uint64_t events_ = 0, commands_ = 0;
+  std::uint64_t events_ = 0, commands_ = 0, erased_ = 0;
 };
 
 }  // namespace soma::checks

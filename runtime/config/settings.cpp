@@ -98,6 +98,10 @@ std::vector<Setting> places() {
       text(secret(row("cluster.secret", "",
                       "Shared secret of the cluster's nodes, at least 32 bytes")),
            &Config::cluster_secret),
+      text(secret(row("privacy.master_key", "",
+                      "Key under which the keys of persons' data are kept, 64 hexadecimal digits; "
+                      "none: made at first start, in the data folder's vault")),
+           &Config::privacy_master_key),
       url(in_file(renamed(row("postgres.url", "",
                               "PostgreSQL to use; none: a private one in the data folder", "URL"),
                           "--postgres")),

@@ -10,6 +10,25 @@ namespace soma::runtime {
 namespace {
 // What a single entry may take; a frame holds at least one.
 constexpr std::size_t kMaxEntryBytes = events::kMaxRecordBytes - 16 * 1024;
+constexpr std::size_t kMostSealingTakes = 16;
+
+// By how much the entry grows when it is stored; measured, as it depends on every value.
+std::size_t sealing_takes(const events::Sealer& sealer, const v1::Entry& decided,
+                          const v1::Context& context, const std::string& command,
+                          const std::vector<actors::OutSend>& sends) {
+  v1::Entry whole = decided;
+  *whole.mutable_context() = context;
+  whole.set_command(command);
+  for (const auto& send : sends) {
+    auto* s = whole.add_sends();
+    *s->mutable_to() = actors::to_ref(send.to);
+    s->set_command(send.command);
+  }
+  std::string bytes = whole.SerializeAsString();
+  const std::size_t before = bytes.size();
+  if (!sealer.seal(whole, bytes)) return 0;  // the writer will meet and tell the same
+  return bytes.size() - std::min(before, bytes.size());
+}
 }  // namespace
 
 std::string event_id(const ActorKey& actor, Sequence sequence) {
@@ -19,7 +38,7 @@ std::string event_id(const ActorKey& actor, Sequence sequence) {
 Entity::Entity(ActorKey key, const actors::ActorType& type, std::shared_ptr<Executor> executor)
     : key_(std::move(key)), type_(type), executor_(std::move(executor)), state_(type.new_state()) {}
 
-Decided Entity::decide(v1::Context& context, std::string& command) {
+Decided Entity::decide(v1::Context& context, std::string& command, const events::Sealer* sealer) {
   Decided out;
   out.sequence = sequence_;
   if (broken) {
@@ -36,6 +55,8 @@ Decided Entity::decide(v1::Context& context, std::string& command) {
                      "the command does not parse as a " + parsed->GetTypeName(), "command"};
     return out;
   }
+  if (sealer && !sealer->personal(type_.name())) sealer = nullptr;
+  if (sealer) sealer->attribute(actors::to_ref(key_), *state_, command, context);
   Result<actors::ErasedDecision> decision;
   try {
     decision = type_.decide(key_, *state_, *parsed, context);
@@ -63,6 +84,10 @@ Decided Entity::decide(v1::Context& context, std::string& command) {
   }
   std::size_t size = entry->ByteSizeLong() + context.ByteSizeLong() + command.size() + 64;
   for (const auto& send : decision->sends) size += send.command.size() + 256;
+  // Sealing adds to each value; in the worst case, of many tiny ones, it takes several times as
+  // much.
+  if (sealer && size > kMaxEntryBytes / kMostSealingTakes)
+    size += sealing_takes(*sealer, *entry, context, command, decision->sends);
   if (size > kMaxEntryBytes) {  // before evolve, so nothing is half done
     out.rejection = {Code::kTooLarge,
                      "the command and its events take " + std::to_string(size) +

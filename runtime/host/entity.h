@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "actors/actor_type.h"
+#include "events/sealer.h"
 #include "runtime/host/executor.h"
 #include "soma/v1/frame.pb.h"
 
@@ -31,7 +32,9 @@ class Entity {
   Entity(ActorKey key, const actors::ActorType& type, std::shared_ptr<Executor> executor);
 
   // Context and command have moved into the entry if there is one; else they are as they were.
-  Decided decide(v1::Context& context, std::string& command);
+  // `sealer` names the data subject in the context; null: nobody does.
+  Decided decide(v1::Context& context, std::string& command,
+                 const events::Sealer* sealer = nullptr);
   // An event as recorded; kCorrupt when it does not follow the last one or does not parse.
   Status apply(const v1::RecordedEvent& event);
   Status restore(Sequence sequence, const std::string& state);

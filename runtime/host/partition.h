@@ -35,7 +35,7 @@ inline constexpr char kDiskFull[] =
 // Lives on its own executor: every method but the posting ones runs there. Owned by the host;
 // outlived by tasks through shared_from_this.
 // Why a partition recovers: StateStore::generation() rose.
-inline constexpr char kStoreLost[] = "the snapshot store was damaged and began anew";
+inline constexpr char kStoreLost[] = "the snapshot store began anew";
 
 class Partition : public std::enable_shared_from_this<Partition> {
  public:

@@ -103,7 +103,8 @@ void Partition::dispatch(Input input) {
         out.restored_effects = target->type().effects(target->key(), target->state());
     }
     if (decides) {
-      Decided d = target->decide(work->input.context, work->input.command);
+      Decided d =
+          target->decide(work->input.context, work->input.command, self->w_.parts.log->sealer());
       d.restored = out.restored;
       d.restored_effects = std::move(out.restored_effects);
       out = std::move(d);

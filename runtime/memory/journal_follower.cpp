@@ -101,7 +101,7 @@ JournalFollower::Progress JournalFollower::progress() const {
 void JournalFollower::took(std::uint32_t partition) {
   {
     std::lock_guard lock(mutex_);
-    next_[partition] = marks_[partition].next;
+    if (!clear_) next_[partition] = marks_[partition].next;  // else it is to be read again
   }
   moved_.notify_all();
 }
@@ -140,10 +140,42 @@ Status JournalFollower::offer(const events::ValidFrame& frame) {
   return {};
 }
 
+void JournalFollower::start_over(std::function<void()> clear) {
+  {
+    std::lock_guard lock(mutex_);
+    clear_ = std::move(clear);
+    queue_.clear();
+    for (auto& [p, next] : next_) {
+      at_start_[p] = log_.end(PartitionId{p});
+      next = Offset{};
+    }
+  }
+  changed_.notify_all();
+}
+
+// Frames that came meanwhile are read from the log with the rest.
+void JournalFollower::forget() {
+  std::function<void()> clear;
+  {
+    std::lock_guard lock(mutex_);
+    clear.swap(clear_);
+    if (!clear) return;
+    queue_.clear();
+    for (auto& [p, next] : next_) next = Offset{};
+  }
+  clear();
+  marks_.clear();
+}
+
 void JournalFollower::run() {
   bool look = true;  // at first, and whenever nothing came for a while
   for (;;) {
     Status ok;
+    {
+      std::lock_guard lock(mutex_);
+      look |= clear_ != nullptr;
+    }
+    forget();
     for (const auto& [p, end] : at_start_)
       if (look && ok) ok = read_log(p, log_.end(PartitionId{p}));
     std::deque<events::ValidFrame> frames;
@@ -153,9 +185,10 @@ void JournalFollower::run() {
     {
       std::unique_lock lock(mutex_);
       problem_ = ok ? "" : ok.error().message;
-      look = !changed_.wait_for(lock, kLook,
-                                [&] { return !queue_.empty() || !grown_.empty() || stopping_; });
+      look = !changed_.wait_for(
+          lock, kLook, [&] { return !queue_.empty() || !grown_.empty() || stopping_ || clear_; });
       if (stopping_) return;
+      if (clear_) continue;
       frames.swap(queue_);
       observed = observed_;
       overflow = std::exchange(overflow_, false);

@@ -40,6 +40,9 @@ class JournalFollower {
     std::string problem;                 // why it cannot go on; it tries again
   };
   Progress progress() const;
+  // Forgets all: `clear` is called on the follower's thread, and the log is taken from its start.
+  // settle() then waits for all that the log holds now.
+  void start_over(std::function<void()> clear);
   void stop();  // waits end, false; nothing more is taken
 
  private:
@@ -52,6 +55,7 @@ class JournalFollower {
 
   const events::Log& log_;
   const Take take_;
+  void forget();
   std::map<std::uint32_t, events::Bookmark> marks_;  // the thread's
   mutable std::mutex mutex_;
   mutable std::condition_variable changed_, moved_;
@@ -63,6 +67,7 @@ class JournalFollower {
   std::set<std::uint32_t> grown_;
   bool overflow_ = false, stopping_ = false;
   std::string problem_;
+  std::function<void()> clear_;  // wanted: to start over
   std::thread thread_;
 };
 

@@ -204,6 +204,15 @@ void MemoryIndex::follow(const events::Log& log, bool shared) {
       shared ? JournalFollower::From::kLog : JournalFollower::From::kHostAndLog);
 }
 
+bool MemoryIndex::start_over(std::int64_t timeout_ms) {
+  if (!impl_->follower) return false;
+  impl_->follower->start_over([impl = impl_.get()] {
+    std::unique_lock lock(impl->mutex);
+    impl->tenants.clear();
+  });
+  return impl_->follower->settle(timeout_ms);
+}
+
 void MemoryIndex::stop() {
   if (impl_->follower) impl_->follower->stop();
   impl_->waiter.reset();
@@ -323,6 +332,7 @@ v1::RecallResult MemoryIndex::recall(const Query& query) const {
                                                : "lexical");
     m->set_coord(fact->second.coord());
     m->set_payload_json(fact->second.payload_json());
+    m->set_user(fact->second.user());
   }
   return out;
 }

@@ -45,6 +45,9 @@ class MemoryIndex {
   // `shared`: other nodes write to it too; then frames come from the log alone.
   void follow(const events::Log& log, bool shared = false);
   void stop();  // no waits and no following any more; before what recalls call back into goes
+  // Forgets all and follows the log from its start; true when it has caught up in time. Meanwhile
+  // recalls find less. Only when following.
+  bool start_over(std::int64_t timeout_ms);
   // Folds the whole journal, here and now.
   Status rebuild(const events::Log& log);
   // Calls back with true once all that was written before the call, and `at_least`, can be found;

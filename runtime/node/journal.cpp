@@ -86,6 +86,20 @@ Result<std::unique_ptr<events::Log>> open_cluster_journal(const Config& c) {
   return std::unique_ptr<events::Log>(std::move(*log));
 }
 
+Result<std::shared_ptr<privacy::VaultSealer>> seal_journal(const Config& c,
+                                                           const actors::Catalog& catalog,
+                                                           bool clustered, events::Log& log) {
+  const bool seals = !clustered && c.kafka_brokers.empty();
+  auto sealer = privacy::open_sealer(catalog, c.data_dir, c.privacy_master_key, !seals);
+  if (seals) {
+    if (sealer) log.seal_with(*sealer);
+    return sealer;
+  }
+  if (!sealer && sealer.error().code != Code::kNotFound) return sealer;
+  log.seal_with(std::make_shared<privacy::OpeningSealer>(sealer ? *sealer : nullptr));
+  return nullptr;
+}
+
 Result<std::unique_ptr<events::Log>> open_journal_readonly(const Config& c) {
   auto log = events::open_kafka_log_readonly(kafka_options(c));
   if (!log) return tl::unexpected(log.error());

@@ -6,6 +6,7 @@
 #include "events/kafka/membership.h"
 #include "events/log.h"
 #include "runtime/config/config.h"
+#include "runtime/privacy/seal.h"
 
 namespace soma::runtime {
 
@@ -17,6 +18,13 @@ Result<std::unique_ptr<events::Log>> open_journal(const config::Config& config);
 
 // The journal's topic on Kafka, made if it is missing, tied to no folder: for tools that fill it.
 Result<std::unique_ptr<events::Log>> open_cluster_journal(const config::Config& config);
+
+// Personal data of what is written from now on is sealed with the data folder's keys. Null on
+// Kafka: there a key would have to be destroyed on every node, so nothing is sealed; what was
+// sealed before the journal was moved there is opened with the folder's vault.
+Result<std::shared_ptr<privacy::VaultSealer>> seal_journal(const config::Config& config,
+                                                           const actors::Catalog& catalog,
+                                                           bool clustered, events::Log& log);
 
 // The journal's topic on Kafka for tools beside running nodes; appends are refused.
 Result<std::unique_ptr<events::Log>> open_journal_readonly(const config::Config& config);

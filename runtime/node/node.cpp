@@ -22,6 +22,7 @@
 #include "runtime/audit/keeper.h"
 #include "runtime/cluster/cluster.h"
 #include "runtime/effects/local_model.h"
+#include "runtime/erasure/erasures.h"
 #include "runtime/host/system_clock.h"
 #include "runtime/node/first_constitution.h"
 #include "runtime/node/integrators.h"
@@ -91,6 +92,7 @@ class Node {
     memory_server_.reset();
     metrics_server_.reset();
     worker_.stop();
+    erasures_.reset();
     if (slm_) slm_->stop();
     frames_.reset();
     if (cluster_) cluster_->close();
@@ -109,7 +111,7 @@ class Node {
       if (auto ok = load_first_constitution(*api_.host, c_.data_dir); !ok) return ok;
     integration_ = start_integrators(c_, *log_, *catalog_, metrics_, *host_, *door_);
     projections_->wait_ready(c_.postgres_url.empty() ? kWaitForOwnViewsMs : kWaitForViewsMs);
-    return {};
+    return erasures_ ? erasures_->resume() : Status{};  // it takes what serves away for a moment
   }
 
   Status announce() {
@@ -143,6 +145,7 @@ class Node {
     }
     if (host_ && !host_->drain(drain_ms / 4))
       log_warn("not everything ended in time; the log has it");
+    erasures_.reset();  // ends between two steps; the next start goes on
     memory_.stop();
     projections_->shut_down();  // so that what runs on the workers ends
     std::error_code ignored;
@@ -161,6 +164,9 @@ class Node {
     auto log = open_journal(c_);
     if (!log) return tl::unexpected(log.error());
     log_ = std::move(*log);
+    auto sealer = seal_journal(c_, *catalog_, clustered_, *log_);
+    if (!sealer) return tl::unexpected(sealer.error());
+    sealer_ = std::move(*sealer);
     auto store = open_rocks_store((fs::path(c_.data_dir) / "snapshots").string());
     if (!store) return tl::unexpected(store.error());
     if (store->recreated) log_warn("the snapshot store was damaged and is rebuilt from the log");
@@ -323,6 +329,12 @@ class Node {
     if (!keeper) return tl::unexpected(keeper.error());
     audit_ = std::move(*keeper);
     n.audit = audit_.get();
+    if (sealer_) {
+      erasures_ = std::make_unique<erasure::Erasures>(erasure::Parts{
+          log_.get(), sealer_, host_.get(), store_.get(), &memory_, projections_.get(),
+          clock_.get(), c_.data_dir, [this] { return audit_->key(); }});
+      n.erasures = erasures_.get();
+    }
     n.trusted_producers = c_.kafka_trusted_producers;
     n.signs_heads = c_.audit_head_interval_s > 0;
     n.position_wait_ms = static_cast<std::int64_t>(c_.position_wait_ms);
@@ -332,6 +344,7 @@ class Node {
     api::register_governance(router_, n);
     api::register_audit(router_, n);
     api::register_audit_proofs(router_, n);
+    api::register_erasures(router_, n);
     api::register_tokens(router_, n);
     api::register_kill_switch(router_, n);
     api::register_actors(router_, n);
@@ -393,6 +406,7 @@ class Node {
   std::unique_ptr<actors::Catalog> catalog_ = actors::standard_catalog();
   std::unique_ptr<Clock> clock_ = make_system_clock();
   Deadlines deadlines_{*clock_};
+  std::shared_ptr<privacy::VaultSealer> sealer_;  // none on a cluster
   std::unique_ptr<events::Log> log_;
   std::unique_ptr<StateStore> store_;
   api::Guards guards_{c_.mode, c_.kill_switch};
@@ -409,6 +423,7 @@ class Node {
   std::unique_ptr<FrameHub> frames_;
   std::unique_ptr<Journal> journal_;
   std::unique_ptr<audit::Keeper> audit_;
+  std::unique_ptr<erasure::Erasures> erasures_;
   Worker slow_;  // ends before what it reads
   http::Router router_, metrics_router_;
   api::Node api_;

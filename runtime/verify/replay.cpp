@@ -56,6 +56,7 @@ class PartitionReplay {
     const actors::ActorType* type = nullptr;
     std::unique_ptr<actors::Message> state, event;
     std::uint64_t sequence = 0;
+    bool erased = false;  // some of its entries lack personal data: not decided again
   };
 
   static Status another_journal() {
@@ -77,6 +78,7 @@ class PartitionReplay {
       actor.state = actor.type->new_state();
       actor.event = actor.type->new_event();
     }
+    actor.erased |= entry.sealed_size() > 0;
     if (again) {
       ++done_.commands;
       done_.events += static_cast<std::uint64_t>(entry.events_size());
@@ -100,7 +102,7 @@ class PartitionReplay {
               const Actor& actor) {
     if (options_.wanted && !options_.wanted(key, frame.position, frame.frame->time_ms())) return;
     checks::Findings found;
-    check_.entry({frame, entry, key, *actor.type, *actor.state}, found);
+    check_.entry({frame, entry, key, *actor.type, *actor.state, actor.erased}, found);
     if (found.empty()) return;
     auto [it, first] = done_.divergences.try_emplace(key);
     if (first) it->second = {frame.position, actor.sequence, found.front().what, 0};

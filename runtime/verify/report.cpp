@@ -32,6 +32,7 @@ json::object to_json(const VerifyReport& r) {
            r.findings.empty() ? json::value(nullptr) : json::value(to_json(r.findings.front()))},
           {"commands", r.commands},
           {"voided", r.voided},
+          {"erased", r.erased},
           {"snapshots", r.snapshots},
           {"snapshots_of_other_schemas", r.snapshots_other},
           {"heads", std::move(heads)}};

@@ -40,6 +40,7 @@ class Verification {
     for (std::uint32_t p = 0; p < log_.partition_count() && !over(); ++p) partition(PartitionId{p});
     report_.events = checks_.events();
     report_.commands = checks_.commands();
+    report_.erased = checks_.erased();
     report_.actors = checks_.actors().size();
     return std::move(report_);
   }
@@ -87,7 +88,7 @@ class Verification {
   }
 
   void take_record(Position at, const std::string& bytes) {
-    auto frame = events::decode_frame(bytes);
+    auto frame = events::decode_frame(bytes, log_.sealer());
     if (!frame) return complain("I13", at, frame.error().message);
     if ((*frame)->partition() != at.partition.value)
       return complain("I13", at, "a frame of partition " + std::to_string((*frame)->partition()));

@@ -26,6 +26,7 @@ BODIES = {
     ("POST", "/v1/approvals/{id}/edit"): {"content": "x"},
     ("POST", "/v1/tenants/{id}/rollback"): {"version": 1},
     ("POST", "/v1/admin/effects/{id}/resolve"): {"outcome": "done", "reason": "seen"},
+    ("POST", "/v1/tenants/{id}/erase-subject"): {"subject": "nobody here"},
 }
 # What is never ours to try on a node whose answers the other cases need.
 NOT_TRIED = {("POST", "/v1/settings/mode"), ("POST", "/v1/admin/kill-switch"), ("POST", "/v1/tokens/rotate"),
@@ -167,7 +168,7 @@ def another_tenants_is_a_missing_one(w):
         rival = token(w, "rival", capability)
         answers = []
         for name in (theirs, none):
-            at = re.sub(r"\{(id|tenant|event_id)\}", name, path).replace("{type}", "session")
+            at = re.sub(r"\{(id|tenant|event_id|erasure_id)\}", name, path).replace("{type}", "session")
             status, body = call(w, method, at, rival, BODIES.get((method, path)))
             answers.append((status, body.replace(name, "ID")))
         if (method, path) in MAKES:  # the rival's own, new

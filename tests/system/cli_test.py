@@ -65,7 +65,7 @@ NAMED = """dev node demo doctor status version completion chat auth/token auth/w
   actor/types actor/list actor/show actor/history actor/state actor/diff log/stat log/tail log/get log/partitions
   log/export verify replay projections/list projections/lag projections/rebuild projections/verify effects/list
   effects/show snapshots/list snapshots/drop dlq/list dlq/show dlq/redrive policy/evaluate policy/explain
-  policy/test policy/diff policy/rules/show policy/rules/load policy/rules/validate auth/rotate auth/revoke tenant/list tenant/usage constitution/show constitution/validate constitution/sign
+  policy/test policy/diff policy/rules/show policy/rules/load policy/rules/validate auth/rotate auth/revoke tenant/list tenant/usage tenant/erase-subject tenant/erasures constitution/show constitution/validate constitution/sign
   constitution/load constitution/history constitution/checksum approval/list approval/show approval/approve
   approval/reject approval/watch settings/get settings/set settings/history settings/rollback settings/mode
   memory/remember memory/recall slm/models slm/infer slm/embed tenant/show tenant/set generate/completion

@@ -60,6 +60,8 @@ class Recorded:
             taken = index + 1
             path = os.path.join(self.folder.path, f"image-{number}")
             disk.image(os.path.join(path, "log"), random.choice(chances))
+            # A key is synced before anything is sealed with it, so a cut takes none that the log needs.
+            shutil.copytree(os.path.join(self.folder.data, "keys"), os.path.join(path, "keys"))
             yield path, everything[index][0]
             shutil.rmtree(path)
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Secrets: canaries go in wherever a secret may come in, and are looked for in all that a node writes and answers: logs at
 the finest level, metrics, answers, events, the data folder with PostgreSQL's files, the support bundle. As they are, in
-base64, in hex, reversed, and in pieces of eight bytes. A marker in a prompt must be found, else nothing was looked at.
+base64, in hex, reversed, and in pieces of eight bytes. A marker in a key must be found, else nothing was looked at.
 """
 
 import base64
@@ -174,7 +174,7 @@ def run():
         node = folder.node(*upstream.flags, "--log-level", "debug", "--http-access-log", "all", env=env).wait_ready()
         with open(os.path.join(folder.path, "answers"), "w", encoding="utf-8") as kept:
             talk = Talk(node.url, canaries, kept)
-            check(talk.call("POST", "/v1/sessions/start", {"prompt": marker}).status == 202, "the marker")
+            check(talk.call("POST", "/v1/sessions/start", {"prompt": marker}, key=marker).status == 202, "the marker")
             through_headers(talk)
             through_addresses(talk)
             through_bodies(talk)
@@ -191,7 +191,7 @@ def run():
         again = folder.node(*upstream.flags, env=env).wait_ready()
         check(again.terminate()[0] == 0, "exit code")
         seen = sweep(folder.path, {marker[:16]: "marker"})
-        check(seen, "the sweep does not find the marker of a prompt: it would not find a canary")
+        check(seen, "the sweep does not find the marker in a key: it would not find a canary")
         hits = sweep(folder.path, canaries.patterns())
         for where, piece in sorted(hits.items()):
             files = subprocess.run(["grep", "-ralF", piece, folder.path], capture_output=True, text=True, check=False).stdout

@@ -4,6 +4,7 @@
 #include <iostream>
 
 #include "schemas/json/json_text.h"
+#include "tools/cli/privacy_commands.h"
 #include "tools/cli/verbs.h"
 
 namespace soma::cli {
@@ -165,6 +166,7 @@ void add_tenant(CLI::App& app, Context& context, const Wrap& run, const std::sha
       ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 53))
       ->type_name("TOKENS");
   set->add_option("--model-profile", f->profile, "Default model profile")->type_name("NAME");
+  add_privacy_verbs(*tenant, context, run);
 }
 
 }  // namespace

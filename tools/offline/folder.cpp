@@ -15,6 +15,7 @@
 #include "runtime/api/views.h"
 #include "runtime/config/config.h"
 #include "runtime/node/journal.h"
+#include "runtime/privacy/seal.h"
 #include "runtime/snapshots/rocks_store.h"
 
 namespace soma::cli::offline {
@@ -81,6 +82,20 @@ json::object page(json::array all, const std::map<std::string, std::string>& q) 
 
 }  // namespace
 
+namespace {
+
+// With the folder's keys, where it has some; without, sealed data is shown as erased data is.
+Status unseal(events::Log& log, const std::string& folder) {
+  auto config = runtime::config::load_config({{"--data-dir", folder}});
+  const std::string master = config ? config->privacy_master_key : std::string();
+  auto sealer = runtime::privacy::open_sealer(*actors::standard_catalog(), folder, master, true);
+  if (sealer) log.seal_with(*sealer);
+  return sealer || sealer.error().code == Code::kNotFound ? Status{}
+                                                          : tl::unexpected(sealer.error());
+}
+
+}  // namespace
+
 Result<std::unique_ptr<events::Log>> open_log(const std::string& folder) {
   const std::string path = folder + "/log";
   if (!std::filesystem::is_directory(path))
@@ -88,6 +103,8 @@ Result<std::unique_ptr<events::Log>> open_log(const std::string& folder) {
   for (int look = 1;; ++look) {
     const bool live = events::lock_holder(path).has_value();
     auto log = events::open_embedded_log_readonly(path);
+    if (log)
+      if (auto ok = unseal(**log, folder); !ok) return tl::unexpected(ok.error());
     if (log || log.error().code != Code::kCorrupt || look == kLooks) return log;
     // A node that starts or writes at this moment may show a round in part.
     if (!live && !events::lock_holder(path)) return log;

@@ -144,6 +144,8 @@ std::string verified_summary(const json::object& r) {
   if (!r.at("ok").as_bool()) out.erase(out.find('\n') + 1);
   if (r.at("ok").as_bool() && again)
     out += "decisions  " + number("commands") + " decided again with the same result\n";
+  if (r.at("ok").as_bool() && number("erased") != "0")
+    out += "erased     " + number("erased") + " commands without their personal data\n";
   if (r.at("ok").as_bool() && number("snapshots") != "0")
     out += "snapshots  " + number("snapshots") + " equal what the events make\n";
   if (const auto& bad = r.at("first_bad"); bad.is_object()) {

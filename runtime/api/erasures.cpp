@@ -1,0 +1,95 @@
+// Erasing a person's data, and what was certified of it.
+#include "runtime/erasure/erasures.h"
+
+#include <boost/json.hpp>
+
+#include "runtime/api/submit.h"
+
+namespace soma::runtime::api {
+
+namespace json = boost::json;
+using http::Responder;
+
+namespace {
+
+constexpr std::size_t kMaxSubject = 256, kMaxReason = 1000;
+
+// False, and answered, where there is nothing to erase by.
+bool possible(const Node& node, const RequestPtr& r, const Responder& responder) {
+  if (r->param("id") != r->tenant()) {
+    responder.fail({Code::kNotFound, "Tenant not found", {}});
+    return false;
+  }
+  if (node.erasures) return true;
+  responder.fail({Code::kNotSupported,
+                  "a cluster does not seal personal data yet, so nothing can be erased from its "
+                  "log; docs/privacy.md says what to do",
+                  {}});
+  return false;
+}
+
+void erase(const Node& node, const RequestPtr& r, const Responder& responder) {
+  if (!possible(node, r, responder)) return;
+  const std::string subject = text_member(r->json, "subject");
+  if (subject == "soma" || subject.starts_with('$') || subject.starts_with("erased-"))
+    return responder.fail({Code::kInvalidArgument, "this names no person", "body.subject"});
+  node.worker->post([&node, r, responder, subject] {
+    auto id = node.erasures->begin(r->principal, subject, text_member(r->json, "reason"));
+    if (!id) return responder.send(problem_of(id.error()));
+    responder.send(
+        http::json_response(202, json::object{{"erasure_id", *id}, {"status", "running"}}));
+  });
+}
+
+void list(const Node& node, const RequestPtr& r, const Responder& responder,
+          const std::string& wanted) {
+  if (!possible(node, r, responder)) return;
+  node.slow->post([&node, r, responder, wanted] {
+    auto all = node.erasures->of(r->tenant());
+    if (!all) return responder.send(problem_of(all.error()));
+    if (wanted.empty()) {
+      json::array items(all->begin(), all->end());
+      return responder.send(http::json_response(
+          200, json::object{{"items", std::move(items)}, {"next_cursor", nullptr}}));
+    }
+    for (auto& one : *all)
+      if (one.at("erasure_id").as_string() == wanted)
+        return responder.send(http::json_response(200, std::move(one)));
+    responder.fail({Code::kNotFound, "Erasure not found", {}});
+  });
+}
+
+}  // namespace
+
+void register_erasures(http::Router& router, const Node& node) {
+  router.add(
+      {.method = "POST",
+       .pattern = "/v1/tenants/{id}/erase-subject",
+       .capability = "privacy:erase",
+       .summary = "Destroy the key of a person's data; it cannot be undone",
+       .tag = "privacy",
+       .request = http::make_schema(
+           "EraseSubject",
+           {{.name = "subject", .required = true, .min_length = 1, .max_length = kMaxSubject},
+            {.name = "reason",
+             .description = "Kept in the log and the certificate: name nobody in it",
+             .max_length = kMaxReason}}),
+       .idempotent_write = true},
+      [&node](auto r, auto responder) { erase(node, r, responder); });
+  router.add({.method = "GET",
+              .pattern = "/v1/tenants/{id}/erasures",
+              .capability = "privacy:read",
+              .summary = "Certificates of erasures, the newest first, and those under way",
+              .tag = "privacy"},
+             [&node](auto r, auto responder) { list(node, r, responder, {}); });
+  router.add({.method = "GET",
+              .pattern = "/v1/tenants/{id}/erasures/{erasure_id}",
+              .capability = "privacy:read",
+              .summary = "One erasure: how it stands, or its certificate",
+              .tag = "privacy"},
+             [&node](auto r, auto responder) {
+               list(node, r, responder, std::string(r->param("erasure_id")));
+             });
+}
+
+}  // namespace soma::runtime::api

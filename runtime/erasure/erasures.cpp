@@ -1,0 +1,255 @@
+// The steps, each of which may be done again.
+#include "runtime/erasure/erasures.h"
+
+#include <algorithm>
+#include <boost/json.hpp>
+#include <chrono>
+#include <filesystem>
+#include <future>
+#include <thread>
+
+#include "actors/identity/identity.h"
+#include "events/entry_owner.h"
+#include "runtime/audit/heads.h"
+#include "runtime/host/entity.h"
+#include "runtime/privacy/cipher.h"
+#include "runtime/privacy/pieces.h"
+#include "runtime/telemetry/log.h"
+#include "schemas/base/sha256.h"
+#include "schemas/base/times.h"
+#include "soma/v1/identity.pb.h"
+
+namespace soma::runtime::erasure {
+
+namespace fs = std::filesystem;
+namespace json = boost::json;
+
+namespace {
+
+constexpr char kDocument[] = "soma-erasure";
+constexpr std::int64_t kStoresMs = 10 * 60 * 1000;  // to read the log again for one store
+constexpr auto kPoll = std::chrono::milliseconds(20);
+constexpr auto kAgain = std::chrono::milliseconds(1000);  // after a step failed
+
+v1::Principal principal_of(const Pending& p) {
+  v1::Principal by;
+  by.set_subject(p.requested_by);
+  by.set_tenant(p.tenant);
+  return by;
+}
+
+json::array strings(const std::vector<std::string>& all) {
+  return json::array(all.begin(), all.end());
+}
+
+}  // namespace
+
+Erasures::Erasures(Parts parts) : p_(std::move(parts)), records_(p_.sealer->vault().folder()) {}
+
+Erasures::~Erasures() {
+  stopping_ = true;
+  worker_.stop();
+}
+
+Result<std::string> Erasures::begin(const v1::Principal& by, const std::string& subject,
+                                    const std::string& reason) {
+  Pending p;
+  p.id = "era_" + hex(privacy::random_bytes(12));
+  p.tenant = by.tenant();
+  p.subject = subject;
+  p.reason = reason;
+  p.requested_by = by.subject();
+  p.key_id = p_.sealer->vault().id_of(p.tenant, subject).value_or("");
+  p.salt = hex(privacy::random_bytes(16));
+  p.requested_ms = p_.clock->now_ms();
+  {
+    std::lock_guard lock(mutex_);
+    if (auto ok = records_.begin(p); !ok) return tl::unexpected(ok.error());
+  }
+  worker_.post([this, p] { run(p); });
+  return p.id;
+}
+
+Status Erasures::resume() {
+  std::lock_guard lock(mutex_);
+  auto left = records_.pending();
+  if (!left) return tl::unexpected(left.error());
+  for (const auto& p : *left) worker_.post([this, p] { run(p); });
+  return {};
+}
+
+Result<std::vector<json::object>> Erasures::of(const std::string& tenant) const {
+  std::lock_guard lock(mutex_);
+  auto pending = records_.pending();
+  if (!pending) return tl::unexpected(pending.error());
+  std::vector<json::object> out;
+  for (const auto& p : *pending)
+    if (p.tenant == tenant)
+      out.push_back({{"erasure_id", p.id},
+                     {"status", "running"},
+                     {"requested_at", iso_time(p.requested_ms)},
+                     {"problem", problem_.empty() ? json::value(nullptr) : json::value(problem_)}});
+  for (auto& done : records_.certificates(tenant)) out.push_back(std::move(done));
+  return out;
+}
+
+// Until it is done: an erasure that was asked for is never given up.
+void Erasures::run(const Pending& pending) {
+  auto& vault = p_.sealer->vault();
+  const auto whose = {pending.subject, std::string(privacy::kUnknown)};
+  for (const auto& subject : whose) vault.begin_erasure(pending.tenant, subject);
+  while (!stopping()) {
+    auto certificate = erase(pending);
+    Status kept;
+    if (certificate) {
+      std::lock_guard lock(mutex_);
+      kept = records_.finish(pending, *certificate);
+      if (kept) problem_.clear();
+    }
+    if (certificate && kept) {
+      for (const auto& subject : whose) vault.end_erasure(pending.tenant, subject);
+      return log_info("subject erased", {{"erasure_id", pending.id}, {"tenant", pending.tenant}});
+    }
+    const std::string why = certificate ? kept.error().message : certificate.error().message;
+    {
+      std::lock_guard lock(mutex_);
+      problem_ = why;
+    }
+    log_error("erasure goes on", {{"erasure_id", pending.id}, {"reason", why}});
+    for (auto waited = kPoll; waited < kAgain && !stopping(); waited += kPoll)
+      std::this_thread::sleep_for(kPoll);
+  }
+}
+
+Result<json::object> Erasures::erase(const Pending& pending) {
+  auto recorded = record(pending);
+  if (!recorded) return tl::unexpected(recorded.error());
+  auto keys = p_.sealer->vault().destroy(pending.tenant, pending.subject);
+  if (!keys) return tl::unexpected(keys.error());
+  auto unknown = p_.sealer->vault().destroy(pending.tenant, privacy::kUnknown);
+  if (!unknown) return tl::unexpected(unknown.error());
+  keys->insert(keys->end(), unknown->begin(), unknown->end());
+  if (!pending.key_id.empty() &&
+      std::find(keys->begin(), keys->end(), pending.key_id) == keys->end())
+    keys->push_back(pending.key_id);
+  // From here on nothing can be read from the log. What was read before goes.
+  if (auto ok = drop_states(); !ok) return tl::unexpected(ok.error());
+  if (!p_.memory->start_over(kStoresMs))
+    return fail(Code::kDeadlineExceeded, "the memory index was not made anew in time");
+  json::object stores{{"log", "what is sealed under the destroyed keys cannot be opened"},
+                      {"snapshots", "removed; made anew from the log"},
+                      {"memory_index", "made anew from the log"},
+                      {"postgres", "none"}};
+  if (p_.projections) {
+    auto whole = p_.projections->start_over(kStoresMs);
+    if (!whole) return tl::unexpected(whole.error());
+    stores["postgres"] = *whole ? "private cluster removed with its files; made anew from the log"
+                                : "tables made anew from the log; WAL, replicas and backups of "
+                                  "this server are its operator's to clear";
+  }
+  auto counts = count(pending, *keys);
+  if (!counts) return tl::unexpected(counts.error());
+  auto key = p_.key();
+  if (!key) return tl::unexpected(key.error());
+  json::object out{{"soma_erasure", 1},
+                   {"erasure_id", pending.id},
+                   {"status", "done"},
+                   {"tenant", pending.tenant},
+                   {"subject_hash", pending.subject_hash()},
+                   {"salt", pending.salt},
+                   {"reason", pending.reason},
+                   {"requested_at", iso_time(pending.requested_ms)},
+                   {"erased_at", iso_time(p_.clock->now_ms())},
+                   {"key_ids", strings(*keys)},
+                   {"event_id", event_id(actors::identity_key(pending.tenant), recorded->sequence)},
+                   {"position", to_string(recorded->position)},
+                   {"complete", counts->in_clear == 0},
+                   {"sealed_entries", counts->sealed},
+                   {"clear_values", counts->in_clear},
+                   {"first_clear", counts->first_clear.empty() ? json::value(nullptr)
+                                                               : json::value(counts->first_clear)},
+                   {"entries_naming_the_subject", counts->named},
+                   {"stores", std::move(stores)}};
+  auto jws = audit::sign_document(*key, kDocument, out);
+  if (!jws) return tl::unexpected(jws.error());
+  out["certificate"] = std::move(*jws);
+  return out;
+}
+
+// The same command id each time: recorded once.
+Result<Accepted> Erasures::record(const Pending& pending) {
+  v1::IdentityCommand command;
+  auto* note = command.mutable_note_erasure();
+  note->set_erasure_id(pending.id);
+  note->set_subject_hash(pending.subject_hash());
+  note->set_reason(pending.reason);
+  Submission s;
+  s.actor = actors::identity_key(pending.tenant);
+  s.command = actors::deterministic_bytes(command);
+  s.command_id = pending.tenant + ":" + pending.id;
+  s.principal = principal_of(pending);
+  auto answer = std::make_shared<std::promise<Result<Accepted>>>();
+  auto got = answer->get_future();
+  p_.host->submit(std::move(s), [answer](Result<Accepted> r) { answer->set_value(std::move(r)); });
+  while (got.wait_for(kPoll) != std::future_status::ready)
+    if (stopping()) return fail(Code::kCancelled, "the node is stopping");
+  return got.get();
+}
+
+// The store's loss makes every partition drop its memory and read the log again.
+Status Erasures::drop_states() {
+  const auto before = p_.host->status();
+  if (auto ok = p_.store->drop_all(); !ok) return ok;
+  std::error_code error;
+  fs::remove_all(p_.data_dir + "/snapshots.damaged", error);
+  for (const auto& p : before)  // a round of each partition, so that it notices at once
+    p_.host->read({"$erasure", "counter", "none", "#" + std::to_string(p.partition.value)},
+                  [](Result<StateView>) {});
+  const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(kStoresMs);
+  while (!stopping() && std::chrono::steady_clock::now() < until) {
+    const auto now = p_.host->status();
+    bool all = now.size() == before.size();
+    for (std::size_t i = 0; all && i < now.size(); ++i)
+      all = now[i].serving && now[i].epoch > before[i].epoch;
+    if (all) return {};
+    std::this_thread::sleep_for(kPoll);
+  }
+  return fail(Code::kDeadlineExceeded, "not every partition was read again in time");
+}
+
+Result<Erasures::Counts> Erasures::count(const Pending& pending,
+                                         const std::vector<std::string>& keys) const {
+  Counts out;
+  const auto ours = [&](const v1::Sealed& sealed) {
+    for (const auto& id : sealed.key_ids())
+      if (std::find(keys.begin(), keys.end(), id) != keys.end()) return true;
+    return false;
+  };
+  for (std::uint32_t p = 0; p < p_.log->partition_count(); ++p) {
+    events::FrameReader reader(*p_.log, PartitionId{p});
+    reader.as_stored();
+    for (const Offset end = p_.log->end(PartitionId{p}); reader.next_offset() < end;) {
+      if (stopping()) return fail(Code::kCancelled, "the node is stopping");
+      auto frames = reader.next();
+      if (!frames) return tl::unexpected(frames.error());
+      if (frames->empty()) break;
+      for (const auto& frame : *frames)
+        for (const auto& entry : frame.frame->entries()) {
+          if (events::tenant_of(entry) != pending.tenant) continue;
+          out.sealed += std::any_of(entry.sealed().begin(), entry.sealed().end(), ours);
+          if (!p_.sealer->personal(entry.actor().type())) {
+            out.named += entry.context().principal().subject() == pending.subject;
+            continue;
+          }
+          const auto clear = p_.sealer->in_clear(entry);
+          const auto it = clear.find(pending.subject);
+          if (it == clear.end()) continue;
+          out.in_clear += it->second;
+          if (out.first_clear.empty()) out.first_clear = to_string(frame.position);
+        }
+    }
+  }
+  return out;
+}
+
+}  // namespace soma::runtime::erasure
