@@ -27,6 +27,7 @@
 #include "runtime/node/first_constitution.h"
 #include "runtime/node/integrators.h"
 #include "runtime/node/journal.h"
+#include "runtime/node/local_endpoint.h"
 #include "runtime/node/node_id.h"
 #include "runtime/query/route.h"
 #include "runtime/snapshots/rocks_store.h"
@@ -194,34 +195,6 @@ class Node {
     return guards_.open(std::move(o), std::move(*trusted), std::move(in_developer_modes));
   }
 
-  // Where chat or embeddings go: a remote upstream, a local child, or an error that says why
-  // nowhere.
-  Result<SlmClient::Resolve> local(const std::string& setting, const std::string& file,
-                                   bool embedding, std::unique_ptr<LocalModel>& slot) {
-    if (setting == "off")
-      return SlmClient::Resolve([] {
-        return Result<SlmEndpoint>(
-            fail(Code::kModelUnavailable, "no model is configured for this"));
-      });
-    LocalModelOptions o;
-    const fs::path cache = model_cache_folder();
-    o.server = (cache / "bin" / "llama-server").string();
-    o.model = setting == "auto" ? (cache / "models" / file).string() : setting;
-    o.name = fs::path(o.model).stem().string();
-    o.embedding = embedding;
-    o.log_file =
-        (fs::path(c_.data_dir) / "run" / (embedding ? "embedding.log" : "model.log")).string();
-    auto model = LocalModel::start(std::move(o));
-    if (!model) {
-      log_warn("no local model", {{"reason", model.error().message}});
-      return SlmClient::Resolve([e = model.error()] {
-        return Result<SlmEndpoint>(fail(Code::kModelUnavailable, e.message));
-      });
-    }
-    slot = std::move(*model);
-    return SlmClient::Resolve([&slot] { return slot->endpoint(); });
-  }
-
   Status open_models() {
     slm_ = SlmClient::create();
     SlmEndpoint remote;
@@ -230,11 +203,10 @@ class Node {
     remote.model = c_.slm_openai_model.empty() ? "default" : c_.slm_openai_model;
     const bool has_remote = !remote.base_url.empty();
     const auto to_remote = [remote] { return Result<SlmEndpoint>(remote); };
-    auto chat = has_remote
-                    ? Result<SlmClient::Resolve>(to_remote)
-                    : local(c_.slm_local, "smollm2-135m-instruct-q4_1.gguf", false, chat_model_);
+    auto chat =
+        has_remote ? Result<SlmClient::Resolve>(to_remote) : local_endpoint(c_, false, chat_model_);
     if (!chat) return tl::unexpected(chat.error());
-    auto embed = local(c_.slm_embedding, "all-minilm-l6-v2-f16.gguf", true, embedding_model_);
+    auto embed = local_endpoint(c_, true, embedding_model_);
     if (!embed) return tl::unexpected(embed.error());
     effects_->client = slm_.get();
     effects_->tokens = &tokens_;
