@@ -20,15 +20,15 @@ PRINT = "--print" in sys.argv  # what the rows should be
 
 # What the answers of a node hold that verbs look into before they ask for more.
 ANSWER = {"items": [], "next_cursor": None, "tenant_id": "demo", "subject": "ana", "valid": True, "document": {}, "version": 1,
-          "session_id": "ses_x", "status": "completed", "turns": [{"turn": 1, "decision_id": "dec_x", "status": "completed"}],
+          "session_id": "ses_x", "status": "completed", "turns": [{"turn": 1, "erasure_id": "ers_x", "decision_id": "dec_x", "status": "completed"}],
           "event_id": "e", "tree_size": 1, "position": "0/1", "events": [], "state": {}, "results": [], "budgets": [], "sequence": 1,
-          "enabled": True, "reason": "", "changed_by": "ana", "mode": "test", "turn": 1, "rebuild": {"done": 0, "failed": 0, "frames_read": 0, "frames_total": 0, "running": False}}
+          "enabled": True, "reason": "", "changed_by": "ana", "mode": "test", "turn": 1, "erasure_id": "ers_x", "rebuild": {"done": 0, "failed": 0, "frames_read": 0, "frames_total": 0, "running": False}}
 ANY_TOKEN = {"authenticated", "public"}  # named only where nothing else is needed
 # Started by itself they would run a node, a simulation, a benchmark or brokers' clients: nothing of a node's routes.
 NOT_RUN = {"dev", "node", "demo", "bench counter", "bench session", "bench infer", "sim run", "sim canaries", "sim shrink", "sim corpus",
            "kafka topics", "kafka lag", "kafka peek"}
 # These go on asking: ended once they have asked for so many things.
-WAITS = {"chat": 2, "approval watch": 1, "session tail": 1, "log tail": 1, "projections rebuild": 2}
+WAITS = {"chat": 2, "tenant erase-subject": 2, "approval watch": 1, "session tail": 1, "log tail": 1, "projections rebuild": 2}
 # Arguments where words will not do, and each way a verb may ask.
 ARGUMENTS = {
     "policy explain": [[], ["dec_x"], ["ses_x"]],
@@ -48,6 +48,8 @@ ARGUMENTS = {
     "effects resolve": [["x", "--outcome", "done", "--reason", "seen"]],
     "log import": [["--from", "none", "--kafka", "127.0.0.1:1"]],
     "log sql": [["select 1"]],
+    "policy diff": [["CEDAR", "CEDAR"]],
+    "policy rules load": [["CEDAR"]],
 }
 
 
@@ -149,12 +151,15 @@ def run():
         file = os.path.join(folder, "file.json")
         with open(file, "w", encoding="utf-8") as f:
             json.dump({"rules": {}, "cases": []}, f)
+        cedar = os.path.join(folder, "rules.cedar")
+        with open(cedar, "w", encoding="utf-8") as f:
+            f.write("@id(\"none\") forbid(principal, action, resource) unless { true };\n")
         for verb, node in sorted(tree.items()):
             if verb in NOT_RUN:
                 continue
             needed = set()
             for arguments in ARGUMENTS.get(verb, words(node, file)):
-                arguments = [file if a == "FILE" else a for a in arguments]
+                arguments = [{"FILE": file, "CEDAR": cedar}.get(a, a) for a in arguments]
                 if any("--yes" in o["names"] for o in node["options"]):
                     arguments = [*arguments, "--yes"]
                 asked, err = asks(url, folder, verb, arguments)
