@@ -1,5 +1,5 @@
-// G6: how long the audit of many records takes: the bundle written, then checked. With --keep its log
-// and its bundle stay, for what tries them further (audit_test.py --records).
+// G6: how long the audit of many records takes: the bundle written, then checked. With --keep its
+// log and its bundle stay, for what tries them further (audit_test.py --records).
 #include <unistd.h>
 
 #include <boost/json/serialize.hpp>
