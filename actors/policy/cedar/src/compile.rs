@@ -9,6 +9,9 @@ use std::str::FromStr;
 pub const MAX_BYTES: usize = 256 * 1024;
 pub const MAX_RULES: usize = 2_000;
 const MAX_ISSUES: usize = 100;
+const MAX_RULE_BYTES: usize = 4 * 1024;
+const MAX_DEPTH: usize = 32; // of brackets
+const STACK: usize = 256 * 1024 * 1024; // reserved, not used: Cedar's compiler recurses
 const MAX_ID: usize = 64;
 const MAX_REASON: usize = 200;
 
@@ -208,9 +211,40 @@ fn build(policies: Vec<Policy>) -> Option<Compiled> {
     Some(out)
 }
 
+/// Where a rule is too long or its brackets too deep: Cedar recurses over both.
+fn excess(text: &str) -> Option<usize> {
+    let (mut depth, mut start, mut quoted, mut i) = (0usize, 0usize, false, 0usize);
+    let bytes = text.as_bytes();
+    while i < bytes.len() {
+        match bytes[i] {
+            b'\\' if quoted => i += 1,
+            b'"' => quoted = !quoted,
+            _ if quoted => {}
+            b'/' if bytes.get(i + 1) == Some(&b'/') => {
+                let line = bytes[i..].iter().position(|b| *b == b'\n').unwrap_or(bytes.len() - i);
+                start += line; // comments do not count
+                i += line;
+            }
+            b'(' | b'[' | b'{' => depth += 1,
+            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            b';' => start = i,
+            _ => {}
+        }
+        if depth > MAX_DEPTH || (i > start && i - start > MAX_RULE_BYTES) {
+            return Some(i.min(text.len()));
+        }
+        i += 1;
+    }
+    None
+}
+
 fn parse(text: &str, places: &Places) -> Result<PolicySet, Vec<Issue>> {
     if text.len() > MAX_BYTES {
         return Err(vec![places.issue(0, format!("the rules are over {} KiB", MAX_BYTES / 1024))]);
+    }
+    if let Some(at) = excess(text) {
+        let message = format!("a rule is over {} KiB or {MAX_DEPTH} brackets deep", MAX_RULE_BYTES / 1024);
+        return Err(vec![places.issue(at, message)]);
     }
     let set = PolicySet::from_str(text).map_err(|errors| {
         let mut issues = vec![places.of(&errors)];
@@ -229,6 +263,17 @@ fn parse(text: &str, places: &Places) -> Result<PolicySet, Vec<Issue>> {
 }
 
 pub fn compile(text: &str) -> Result<Compiled, Vec<Issue>> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK);
+        let compiled = thread.spawn_scoped(scope, || compile_here(text)).map(|t| t.join());
+        match compiled {
+            Ok(Ok(result)) => result,
+            _ => Err(vec![Places::new(text).issue(0, "the rules cannot be compiled".to_string())]),
+        }
+    })
+}
+
+fn compile_here(text: &str) -> Result<Compiled, Vec<Issue>> {
     let places = Places::new(text);
     let policies = in_order(&parse(text, &places)?);
     let mut issues = Vec::new();
