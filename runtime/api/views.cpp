@@ -100,14 +100,15 @@ json::object session(const v1::SessionState& s) {
 }
 
 json::object decision(const v1::PolicyDecision& d) {
-  return {{"score", shown(d.score())},
-          {"allow", d.allow()},
-          {"threshold", d.threshold()},
-          {"reasons", strings(d.reasons())},
-          {"reason_codes", strings(d.reason_codes())},
-          {"constitution_hash", d.constitution_hash()},
-          {"rules_hash", d.rules_hash()},
-          {"decision_id", d.decision_id()}};
+  json::object out{{"score", shown(d.score())},
+                   {"allow", d.allow()},
+                   {"threshold", d.threshold()},
+                   {"reasons", strings(d.reasons())},
+                   {"reason_codes", strings(d.reason_codes())},
+                   {"constitution_hash", d.constitution_hash()},
+                   {"decision_id", d.decision_id()}};
+  if (!d.rules_hash().empty()) out["rules_hash"] = d.rules_hash();
+  return out;
 }
 
 namespace {

@@ -160,7 +160,7 @@ def watches(folder, url):
     try:
         for words, seen in ((("session", "list"), "SESSION_ID"), (("status",), "PARTITION"), (("log", "owners"), "OWNER"),
                             (("effects", "list"), "EFFECT_ID"), (("dlq", "list"), "ACTOR"), (("approval", "list"), "APPROVAL_ID"),
-                            (("projections", "lag"), "lag")):
+                            (("projections", "lag"), "lag_frames")):
             term.type(f"clear; {harness.SOMA} {' '.join(words)} --watch 0.2; echo ended with $?")
             term.sees(seen)
             term.key("C-c")
