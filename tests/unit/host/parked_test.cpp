@@ -59,8 +59,9 @@ TEST_F(Parked, IsShownRedrivenOnceAndNotAgainAfterACrash) {
   EXPECT_EQ(before[0].commands[0].context.command_id(), "late");
   ASSERT_TRUE(host_->redrive(counter("p")));
   eventually("p", [](const auto& s) { return s.value() == 5; });
-  while (!parked().empty()) std::this_thread::yield();  // the list follows the frame; ctest ends this
-  restart();  // the log holds the command twice: parked, then decided
+  while (!parked().empty())
+    std::this_thread::yield();  // the list follows the frame; ctest ends this
+  restart();                    // the log holds the command twice: parked, then decided
   EXPECT_TRUE(parked().empty());
   EXPECT_EQ(state("p").value(), 5);
   EXPECT_FALSE(host_->redrive(counter("p")));
