@@ -130,6 +130,23 @@ Result<std::vector<ValidFrame>> FrameReader::next(std::size_t max_bytes) {
   return out;
 }
 
+Status each_frame(const Log& log, const std::function<Result<bool>(const ValidFrame&)>& visit) {
+  for (std::uint32_t p = 0; p < log.partition_count(); ++p) {
+    FrameReader reader(log, PartitionId{p});
+    for (;;) {
+      auto frames = reader.next();
+      if (!frames) return tl::unexpected(frames.error());
+      if (frames->empty()) break;
+      for (const auto& frame : *frames) {
+        const auto more = visit(frame);
+        if (!more) return tl::unexpected(more.error());
+        if (!*more) return {};
+      }
+    }
+  }
+  return {};
+}
+
 Result<ValidFrame> read_frame_at(const Log& log, Position position) {
   auto records = log.read(position.partition, position.offset, 1);
   if (!records) return tl::unexpected(records.error());

@@ -60,6 +60,9 @@ class FrameReader {
   std::uint64_t voided_ = 0;
 };
 
+// The valid frames of a whole log, partition by partition, until `visit` says false or fails.
+Status each_frame(const Log& log, const std::function<Result<bool>(const ValidFrame&)>& visit);
+
 // One frame, decoded, at a position known to be valid.
 Result<ValidFrame> read_frame_at(const Log& log, Position position);
 

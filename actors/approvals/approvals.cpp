@@ -213,6 +213,21 @@ ActorKey approvals_key(const std::string& tenant) {
   return {tenant, "approvals", "register", tenant};
 }
 
+v1::Approval approval_for(const ActorKey& self, const v1::Context& context, std::int64_t open_ms) {
+  v1::Approval a;
+  a.set_approval_id(derive_id(context, "apr"));
+  a.set_requested_by(context.principal().subject());
+  a.set_expires_ms(context.now_ms() + open_ms);
+  *a.mutable_requester() = to_ref(self);
+  return a;
+}
+
+OutSend ask(const ActorKey& self, const v1::Approval& approval) {
+  v1::ApprovalsCommand command;
+  *command.mutable_request_approval()->mutable_approval() = approval;
+  return {approvals_key(self.tenant), deterministic_bytes(command)};
+}
+
 Result<Decided> ApprovalsDecider::decide(const ActorKey&, const State& s, const Command& c,
                                          const v1::Context& context) {
   switch (c.kind_case()) {

@@ -3,6 +3,7 @@
 
 #include "actors/actor_type.h"
 #include "actors/approvals/approvals.h"
+#include "actors/two_keys.h"
 #include "schemas/base/sha256.h"
 #include "soma/v1/approval.pb.h"
 
@@ -12,14 +13,8 @@ namespace {
 
 using Decided = ConstitutionDecider::Decided;
 constexpr int kMaxPast = 1000;
-constexpr std::int64_t kApprovalMs = 7LL * 24 * 3600 * 1000;
 
-Decided unchanged(const v1::ConstitutionState& s) {
-  Decided d;
-  if (s.has_active()) *d.reply.mutable_active() = s.active();
-  d.reply.set_approval_id(s.approval_id());
-  return d;
-}
+Decided unchanged(const v1::ConstitutionState& s) { return two_keys::unchanged<Decided>(s); }
 
 v1::Constitution numbered(const v1::ConstitutionState& s, v1::Constitution c,
                           const v1::Context& context) {
@@ -48,20 +43,15 @@ Status check_forward(const v1::ConstitutionState& s, const v1::Constitution& c) 
 
 void ask_second_key(Decided& d, const ActorKey& self, const v1::Constitution& c,
                     const v1::Context& context) {
-  v1::ApprovalsCommand command;
-  auto* a = command.mutable_request_approval()->mutable_approval();
-  a->set_approval_id(derive_id(context, "apr"));
-  a->set_action("constitution.load");
-  a->set_action_hash(sha256_hex(deterministic_bytes(c)));
-  a->set_requested_by(context.principal().subject());
-  a->set_expires_ms(context.now_ms() + kApprovalMs);
-  *a->mutable_requester() = to_ref(self);
-  a->set_summary("Constitution " + c.version() + " with hash " + c.hash());
-  d.sends.push_back({approvals_key(self.tenant), deterministic_bytes(command)});
+  v1::Approval a = approval_for(self, context, two_keys::kOpenMs);
+  a.set_action("constitution.load");
+  a.set_action_hash(sha256_hex(deterministic_bytes(c)));
+  a.set_summary("Constitution " + c.version() + " with hash " + c.hash());
+  d.sends.push_back(ask(self, a));
   auto* proposed = d.events.emplace_back().mutable_proposed();
   *proposed->mutable_constitution() = c;
-  proposed->set_approval_id(a->approval_id());
-  d.reply.set_approval_id(a->approval_id());
+  proposed->set_approval_id(a.approval_id());
+  d.reply.set_approval_id(a.approval_id());
 }
 
 Result<Decided> load(const ActorKey& self, const v1::ConstitutionState& s,
@@ -88,20 +78,10 @@ Result<Decided> load(const ActorKey& self, const v1::ConstitutionState& s,
 
 Result<Decided> approved(const v1::ConstitutionState& s, const v1::ConstitutionApproved& c) {
   Decided d = unchanged(s);
-  if (!s.has_proposed() || s.approval_id() != c.approval_id()) return d;  // withdrawn meanwhile
+  if (!two_keys::waits_for(s, c.approval_id())) return d;  // withdrawn meanwhile
   auto* updated = d.events.emplace_back().mutable_updated();
   *updated->mutable_constitution() = s.proposed();
   updated->set_approved_by(c.approved_by());
-  return d;
-}
-
-Result<Decided> rejected(const v1::ConstitutionState& s, const v1::ConstitutionRejected& c) {
-  Decided d = unchanged(s);
-  if (!s.has_proposed() || s.approval_id() != c.approval_id()) return d;
-  auto* withdrawn = d.events.emplace_back().mutable_withdrawn();
-  withdrawn->set_approval_id(c.approval_id());
-  withdrawn->set_by(c.rejected_by());
-  withdrawn->set_reason(c.reason());
   return d;
 }
 
@@ -128,7 +108,7 @@ Result<Decided> ConstitutionDecider::decide(const ActorKey& self, const State& s
     case Command::kApproved:
       return approved(s, c.approved());
     case Command::kRejected:
-      return rejected(s, c.rejected());
+      return two_keys::rejected<Decided>(s, c.rejected());
     case Command::kEffectOutcome:
       return unchanged(s);  // it has no effects
     case Command::KIND_NOT_SET:

@@ -86,25 +86,20 @@ struct ParkedAction {
 
 void ask_person(Decided& d, const ActorKey& self, const ParkedAction& action,
                 const v1::PolicyDecision& decision, const v1::Context& context) {
+  v1::Approval a = approval_for(self, context, action.may_take_ms);
   auto* asked = d.events.emplace_back().mutable_approval_requested();
   asked->set_turn(action.turn);
-  asked->set_approval_id(derive_id(context, "apr"));
+  asked->set_approval_id(a.approval_id());
   asked->set_action_hash(
       sha256_hex(to_string(self) + "\n" + action.bytes + "\n" + deterministic_bytes(decision)));
   asked->set_at_ms(context.now_ms());
-  v1::ApprovalsCommand c;
-  auto* a = c.mutable_request_approval()->mutable_approval();
-  a->set_approval_id(asked->approval_id());
-  a->set_action("session.turn");
-  a->set_action_hash(asked->action_hash());
-  a->set_requested_by(context.principal().subject());
-  a->set_session_id(self.id);
-  a->set_expires_ms(context.now_ms() + action.may_take_ms);
-  *a->mutable_requester() = to_ref(self);
-  a->set_summary(action.prompt.substr(0, kSummaryBytes));
-  a->set_replaces(action.replaces);
-  if (!context.data_subject().empty()) a->set_user(context.data_subject());
-  d.sends.push_back({approvals_key(self.tenant), deterministic_bytes(c)});
+  a.set_action("session.turn");
+  a.set_action_hash(asked->action_hash());
+  a.set_session_id(self.id);
+  a.set_summary(action.prompt.substr(0, kSummaryBytes));
+  a.set_replaces(action.replaces);
+  if (!context.data_subject().empty()) a.set_user(context.data_subject());
+  d.sends.push_back(ask(self, a));
 }
 
 // A failed check names the constitution, so that its reader knows whose rule it was.

@@ -257,16 +257,10 @@ MemoryIndex::Stats MemoryIndex::stats() const {
 }
 
 Status MemoryIndex::rebuild(const events::Log& log) {
-  for (std::uint32_t p = 0; p < log.partition_count(); ++p) {
-    events::FrameReader reader(log, PartitionId{p});
-    for (;;) {
-      auto frames = reader.next();
-      if (!frames) return tl::unexpected(frames.error());
-      if (frames->empty()) break;
-      for (const auto& frame : *frames) impl_->take(frame);
-    }
-  }
-  return {};
+  return events::each_frame(log, [&](const events::ValidFrame& frame) {
+    impl_->take(frame);
+    return true;
+  });
 }
 
 v1::RecallResult MemoryIndex::recall(const Query& query) const {

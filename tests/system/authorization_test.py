@@ -7,18 +7,17 @@ import os
 import re
 import tempfile
 
+import contract
 from constitution import Signer
-from contract import case, equal, problem, run
-from harness import ROOT, check, soma, wait_until
+from contract import case, equal, run
+from harness import ROOT, check, wait_until
 
 FOLDER = tempfile.TemporaryDirectory()
 SIGNER = Signer(FOLDER.name)
 MATRIX = os.path.join(ROOT, "runtime", "api", "authorization.tsv")
-TOKENS = {}
 
 # Bodies that a route would take, where it needs one: so that what refuses is the right, not the schema.
 BODIES = {
-    ("POST", "/v1/admin/effects/{id}/resolve"): {"outcome": "done", "reason": "x"},
     ("POST", "/v1/log/sql"): {"query": "select 1 as x"},
     ("POST", "/v1/sessions/{id}/messages"): {"content": "x"},
     ("POST", "/v1/sessions/{id}/fork"): {"at_sequence": 1},
@@ -34,12 +33,7 @@ NOT_TRIED = {("POST", "/v1/settings/mode"), ("POST", "/v1/admin/kill-switch"), (
 
 
 def token(w, tenant, capabilities="*", person="ana"):
-    key = (tenant, capabilities, person)
-    if key not in TOKENS:
-        code, out, err = soma("auth", "token", "--tenant", tenant, "--sub", person, "--cap", capabilities, data=w.node.data)
-        check(code == 0, f"soma auth token: {code} {err}")
-        TOKENS[key] = {"Authorization": "Bearer " + out.strip()}
-    return TOKENS[key]
+    return contract.as_(w, person, tenant, capabilities)
 
 
 def matrix():

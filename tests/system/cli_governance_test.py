@@ -6,7 +6,7 @@ import tempfile
 
 import harness
 from constitution import Signer
-from harness import Folder, Upstream, check, soma
+from harness import Folder, Upstream, check, soma, soma_error as bad, soma_lines as lines
 
 FOLDER = tempfile.TemporaryDirectory()
 SIGNER = Signer(FOLDER.name)
@@ -20,21 +20,8 @@ def file(name, value):
 
 
 def good(data, *args):
-    code, out, err = soma(*args, "-o", "json", data=data)
-    check(code == 0, f"soma {' '.join(args)}: exit {code}\n{out}{err}")
-    return json.loads(out) if out.strip() else None
-
-
-def lines(data, *args):
-    code, out, err = soma(*args, "-o", "json", data=data)
-    check(code == 0, f"soma {' '.join(args)}: exit {code}\n{out}{err}")
-    return [json.loads(line) for line in out.splitlines()]
-
-
-def bad(data, code, *args):
-    got, out, err = soma(*args, "-o", "json", data=data)
-    check(got == code, f"soma {' '.join(args)}: exit {got}, not {code}\n{out}{err}")
-    return json.loads(err.splitlines()[-1])["error"]
+    answers = lines(data, *args)
+    return answers[0] if answers else None
 
 
 def constitutions(data):

@@ -11,6 +11,7 @@ import time
 import traceback
 import urllib.parse
 
+import harness
 from harness import BROKEN, Client, Failure, Folder, Upstream, check
 
 CASES = []
@@ -49,12 +50,23 @@ def problem(answer, status, code=None, detail=None, loc=None):
     return body
 
 
+def as_(w, person="ana", tenant="acme", capabilities="*"):
+    """Headers with a token of the node's own authority."""
+    key = (person, tenant, capabilities)
+    if key not in w.tokens:
+        code, out, err = harness.soma("auth", "token", "--tenant", tenant, "--sub", person, "--cap", capabilities,
+                                      data=w.node.data)
+        check(code == 0, f"soma auth token: {code} {err}")
+        w.tokens[key] = {"Authorization": "Bearer " + out.strip()}
+    return w.tokens[key]
+
+
 class World:
     """A node, its model and clients of it."""
 
     def __init__(self, node, upstream):
         self.node, self.upstream, self.url = node, upstream, node.url
-        self.client = Client(self.url)
+        self.client, self.tokens = Client(self.url), {}
 
     def call(self, *args, **named):
         return self.client.call(*args, **named)

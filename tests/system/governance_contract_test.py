@@ -2,23 +2,18 @@
 
 import tempfile
 
+import contract
 from constitution import Signer
 from contract import case, equal, problem, run
-from harness import check, soma
+from harness import check
 
 FOLDER = tempfile.TemporaryDirectory()
 SIGNER = Signer(FOLDER.name)
 EVERYTHING = "session:*,policy:*,memory:*,slm:*,tenant:*,audit:*,token:*,constitution:*,approval:*"
-TOKENS = {}
 
 
 def as_(w, person, tenant="acme", capabilities=EVERYTHING):
-    key = (person, tenant, capabilities)
-    if key not in TOKENS:
-        code, out, err = soma("auth", "token", "--tenant", tenant, "--sub", person, "--cap", capabilities, data=w.node.data)
-        check(code == 0, f"soma auth token: {code} {err}")
-        TOKENS[key] = {"Authorization": "Bearer " + out.strip()}
-    return TOKENS[key]
+    return contract.as_(w, person, tenant, capabilities)
 
 
 @case

@@ -259,6 +259,20 @@ def soma(*args, data=None, timeout=120):
     return done.returncode, done.stdout, done.stderr
 
 
+def soma_lines(data, *args):
+    """The lines of JSON with which a command succeeds."""
+    code, out, err = soma(*args, "-o", "json", data=data)
+    check(code == 0, f"soma {' '.join(args)}: exit {code}\n{out}{err}")
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def soma_error(data, code, *args):
+    """The error with which a command fails."""
+    got, out, err = soma(*args, "-o", "json", data=data)
+    check(got == code, f"soma {' '.join(args)}: exit {got}, not {code}\n{out}{err}")
+    return json.loads(err.splitlines()[-1])["error"]
+
+
 def verify_deep(data):
     code, out, err = soma("verify", "--deep", data=data)
     check(code == 0, f"soma verify --deep: exit {code}\n{out}{err}")

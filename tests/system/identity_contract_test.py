@@ -6,21 +6,11 @@ import tempfile
 import time
 
 from constitution import Signer
-from contract import case, equal, problem, run
-from harness import check, gate, soma, wait_until
+from contract import as_, case, equal, problem, run
+from harness import check, gate, soma
 
 FOLDER = tempfile.TemporaryDirectory()
 SIGNER = Signer(FOLDER.name)
-TOKENS = {}
-
-
-def as_(w, person="ana", tenant="acme", capabilities="*"):
-    key = (person, tenant, capabilities)
-    if key not in TOKENS:
-        code, out, err = soma("auth", "token", "--tenant", tenant, "--sub", person, "--cap", capabilities, data=w.node.data)
-        check(code == 0, f"soma auth token: {code} {err}")
-        TOKENS[key] = {"Authorization": "Bearer " + out.strip()}
-    return TOKENS[key]
 
 
 def bearer(answer):
@@ -193,7 +183,7 @@ def keys_rotate_and_old_tokens_end_by_themselves_or_at_once(w):
     for token in (old, new):
         w.ok("GET", "/v1/tenants/acme", headers=bearer(token))
     w.ok("POST", "/v1/tokens/rotate", {"at_once": True}, headers=ana)
-    TOKENS.clear()
+    w.tokens.clear()
     equal(len(w.ok("GET", "/.well-known/jwks.json").json["keys"]), 1, "one key")
     for token in (old, new):
         problem(w.call("GET", "/v1/tenants/acme", headers=bearer(token)), 401, detail="Invalid token")

@@ -27,19 +27,13 @@ int main(int argc, char** argv) {
     return std::cerr << "usage: journal_commands LOG_FOLDER | --kafka BROKERS\n", 2;
   auto log = open(argc, argv);
   if (!log) return std::cerr << log.error().message << "\n", 9;
-  for (std::uint32_t p = 0; p < (*log)->partition_count(); ++p) {
-    events::FrameReader reader(**log, PartitionId{p});
-    for (;;) {
-      auto frames = reader.next();
-      if (!frames) return std::cerr << frames.error().message << "\n", 9;
-      if (frames->empty()) break;
-      for (const auto& frame : *frames)
-        for (const auto& entry : frame.frame->entries())
-          if (entry.context().causation_id().empty())
-            std::cout << to_string(frame.position) << "\t"
-                      << to_string(actors::to_key(entry.actor())) << "\t"
-                      << entry.context().command_id() << "\n";
-    }
-  }
+  const auto ok = events::each_frame(**log, [](const events::ValidFrame& frame) {
+    for (const auto& entry : frame.frame->entries())
+      if (entry.context().causation_id().empty())
+        std::cout << to_string(frame.position) << "\t" << to_string(actors::to_key(entry.actor()))
+                  << "\t" << entry.context().command_id() << "\n";
+    return true;
+  });
+  if (!ok) return std::cerr << ok.error().message << "\n", 9;
   return 0;
 }

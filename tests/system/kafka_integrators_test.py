@@ -9,7 +9,6 @@ usage: kafka_integrators_test.py [--records N]
 
 import argparse
 import json
-import time
 
 import harness
 from harness import check, gate

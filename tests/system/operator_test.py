@@ -13,7 +13,7 @@ import time
 
 import cli_test
 import harness
-from harness import check, soma, wait_until
+from harness import check, soma, soma_error as bad, soma_lines as good, wait_until
 
 PLANT = os.path.join(harness.BUILD, "tests", "system", "plant_entries")
 
@@ -21,18 +21,6 @@ PLANT = os.path.join(harness.BUILD, "tests", "system", "plant_entries")
 def plant(data, *words):
     done = subprocess.run([PLANT, os.path.join(data, "log"), *words], capture_output=True, text=True, check=False)
     check(done.returncode == 0, f"plant_entries {words}: {done.stderr}")
-
-
-def good(data, *args):
-    code, out, err = soma(*args, "-o", "json", data=data)
-    check(code == 0, f"soma {' '.join(args)}: exit {code}\n{out}{err}")
-    return [json.loads(line) for line in out.splitlines()]
-
-
-def bad(data, code, *args):
-    got, out, err = soma(*args, "-o", "json", data=data)
-    check(got == code, f"soma {' '.join(args)}: exit {got}, not {code}\n{out}{err}")
-    return json.loads(err.splitlines()[-1])["error"]
 
 
 def settles(data, url):

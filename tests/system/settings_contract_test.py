@@ -6,27 +6,17 @@ import threading
 import time
 
 from constitution import Signer
-from contract import case, equal, problem, run
-from harness import BROKEN, Client, check, gate, soma, wait_until
+from contract import as_, case, equal, problem, run
+from harness import BROKEN, Client, check, gate, wait_until
 
 FOLDER = tempfile.TemporaryDirectory()
 SIGNER = Signer(FOLDER.name)
-TOKENS = {}
 MODE = "developer-light"
-
-
-def as_(w, tenant="acme", person="ana", capabilities="*"):
-    key = (tenant, person, capabilities)
-    if key not in TOKENS:
-        code, out, err = soma("auth", "token", "--tenant", tenant, "--sub", person, "--cap", capabilities, data=w.node.data)
-        check(code == 0, f"soma auth token: {code} {err}")
-        TOKENS[key] = {"Authorization": "Bearer " + out.strip()}
-    return TOKENS[key]
 
 
 def settings(w, tenant, **change):
     """PUTs the settings of a tenant: a million tokens in all unless said otherwise."""
-    return w.ok("PUT", f"/v1/tenants/{tenant}", {"budgets_tokens": 1_000_000, **change}, headers=as_(w, tenant))
+    return w.ok("PUT", f"/v1/tenants/{tenant}", {"budgets_tokens": 1_000_000, **change}, headers=as_(w, tenant=tenant))
 
 
 @case
@@ -55,7 +45,7 @@ def settings_have_versions_a_history_and_a_way_back(w):
 @case
 def weights_and_thresholds_are_settings(w):
     body = {"action_id": "a", "capability": "c", "risk_score": 0.5, "confidence": 0.5, "budget_required": 0}
-    t = as_(w, "weights")
+    t = as_(w, tenant="weights")
     equal((w.ok("POST", "/v1/evaluate", body, headers=t).json["score"]), 0.6, "0.2 + 0.2 + 0.2")
     settings(w, "weights", policy={"confidence_weight": 0.8, "threshold": 0.75, "human_penalty": 0.5})
     judged = w.ok("POST", "/v1/evaluate", {**body, "requires_human": True}, headers=t).json
@@ -68,7 +58,7 @@ def weights_and_thresholds_are_settings(w):
 def a_tenants_own_mode_only_makes_it_stricter(w):
     settings(w, "strict", deployment_mode="production")
     body = {"action_id": "a", "capability": "c", "risk_score": 0.2, "confidence": 0.6, "budget_required": 0}
-    answer = w.ok("POST", "/v1/evaluate", body, headers=as_(w, "strict")).json
+    answer = w.ok("POST", "/v1/evaluate", body, headers=as_(w, tenant="strict")).json
     equal((answer["threshold"], answer["allow"]), (0.8, False), "production's threshold")
 
 
@@ -90,24 +80,24 @@ def allowed(w, token, seconds):
 def requests_are_limited_per_tenant_and_per_user(w):
     settings(w, "busy", rate_limits={"tenant": {"requests": 100, "seconds": 2}})
     # 100 in any 2 s: at once, then again as those leave the window, at about 2 s and 4 s.
-    good, waits, wanted = *allowed(w, as_(w, "busy"), 5.0), 300
+    good, waits, wanted = *allowed(w, as_(w, tenant="busy"), 5.0), 300
     check(waits and min(waits) >= 1, "Retry-After")
     gate("S5 rate limit", f"{good} of {wanted}", "5 %", abs(good - wanted) <= 0.05 * wanted)
-    settings_of = as_(w, "each")
+    settings_of = as_(w, tenant="each")
     w.ok("PUT", "/v1/tenants/each", {"rate_limits": {"user": {"requests": 3, "seconds": 60}}}, headers=settings_of)
     for _ in range(3):
-        w.ok("GET", "/v1/whoami", headers=as_(w, "each", "bob"))
-    problem(w.call("GET", "/v1/whoami", headers=as_(w, "each", "bob")), 429, "rate_limited")
-    w.ok("GET", "/v1/whoami", headers=as_(w, "each", "carl"))
+        w.ok("GET", "/v1/whoami", headers=as_(w, "bob", "each"))
+    problem(w.call("GET", "/v1/whoami", headers=as_(w, "bob", "each")), 429, "rate_limited")
+    w.ok("GET", "/v1/whoami", headers=as_(w, "carl", "each"))
     settings(w, "odd", rate_limits={"users": {"requests": 1, "seconds": 60}})  # no such limit: ignored, not another one
     for _ in range(2):
-        w.ok("GET", "/v1/whoami", headers=as_(w, "odd", "bob"))
-    w.ok("GET", "/v1/whoami", headers=as_(w, "acme"))
+        w.ok("GET", "/v1/whoami", headers=as_(w, "bob", "odd"))
+    w.ok("GET", "/v1/whoami", headers=as_(w, tenant="acme"))
 
 
 @case
 def a_budget_says_what_is_left_and_when_it_resets(w):
-    t = as_(w, "poor")
+    t = as_(w, tenant="poor")
     settings(w, "poor", budgets=[{"scope": "user", "unit": "requests", "hard": 2, "soft": 1, "window": "day",
                                   "timezone": "Asia/Tokyo"}])
     for _ in range(2):
@@ -119,7 +109,7 @@ def a_budget_says_what_is_left_and_when_it_resets(w):
     session = w.ok("POST", "/v1/sessions/start", {"prompt": "x"}, 202, headers=t).json["session_id"]
     state = wait_until("the session ends", 20, lambda: ended(w, session, t))
     equal((state["status"], state["error"]["code"]), ("failed", "budget_exhausted"), "a session says the same")
-    w.ok("POST", "/v1/infer_sync", {"prompt": "x"}, headers=as_(w, "poor", "bob"))
+    w.ok("POST", "/v1/infer_sync", {"prompt": "x"}, headers=as_(w, "bob", "poor"))
     used = w.ok("GET", "/v1/tenants/poor/usage", headers=t).json["budgets"][0]
     equal((used["used"], used["remaining"], used["resets_at"][11:]), (2, 0, "15:00:00.000Z"), "usage")
     told = w.ok("GET", "/v1/audit/events?type=budget.soft_limit_passed", headers=t).json["items"]
@@ -136,7 +126,7 @@ def ended(w, session, token):
 @case
 def a_budget_is_not_exceeded_by_many_at_once(w):
     settings(w, "rush", budgets=[{"scope": "tenant", "unit": "requests", "hard": 10, "window": "total"}])
-    token, statuses, lock = as_(w, "rush"), [], threading.Lock()
+    token, statuses, lock = as_(w, tenant="rush"), [], threading.Lock()
 
     def work():
         client = Client(w.url)
@@ -158,7 +148,7 @@ def a_budget_is_not_exceeded_by_many_at_once(w):
 def a_budget_is_exact_over_kill_9(w):
     settings(w, "crash", budgets=[{"scope": "tenant", "unit": "requests", "hard": 1000, "window": "total"},
                                   {"scope": "user", "unit": "tokens", "hard": 1_000_000, "window": "day"}])
-    token = as_(w, "crash")
+    token = as_(w, tenant="crash")
     for _ in range(3):
         w.script(delay_ms=20)
         clients = [threading.Thread(target=ask_until_gone, args=(w.url, token)) for _ in range(4)]
@@ -212,7 +202,7 @@ def every_event(w, token, kind):
 @case
 def a_session_has_a_budget_of_its_own(w):
     settings(w, "talk", budgets=[{"scope": "session", "unit": "requests", "hard": 1}])
-    t = as_(w, "talk")
+    t = as_(w, tenant="talk")
     session = w.ok("POST", "/v1/sessions/start", {"prompt": "x"}, 202, headers=t).json["session_id"]
     equal(wait_until("it ends", 20, lambda: ended(w, session, t))["status"], "completed", "the first turn")
     w.ok("POST", f"/v1/sessions/{session}/messages", {"content": "more"}, 202, headers=t)
@@ -222,7 +212,7 @@ def a_session_has_a_budget_of_its_own(w):
 
 @case
 def model_profiles_and_notification_preferences_are_kept(w):
-    t = as_(w, "prefs")
+    t = as_(w, tenant="prefs")
     path = "/v1/tenants/prefs/model-profiles"
     equal(w.ok("GET", path, headers=t).json["chat"], None, "none yet")
     body = {"name": "default", "chat": {"primary": "big", "fallbacks": ["small"]}, "embedding": "minilm"}
@@ -234,7 +224,7 @@ def model_profiles_and_notification_preferences_are_kept(w):
     equal(w.ok("GET", path, headers=t).json["chat"], body["chat"], "the default is as it was")
     problem(w.call("PUT", path + "?name=fast", {"name": "slow"}, headers=t), 422, loc=["body", "name"])
     problem(w.call("PUT", path, {"chat": 7}, headers=t), 422)
-    problem(w.call("GET", path, headers=as_(w, "rival")), 404)
+    problem(w.call("GET", path, headers=as_(w, tenant="rival")), 404)
     path = "/v1/tenants/prefs/notification-preferences"
     quiet = {"timezone": "Europe/Berlin", "start": "22:00", "end": "06:30", "days": [1, 7]}
     email = {"channel": "email", "enabled": True, "severity_threshold": "error", "address": "a@b.example"}
@@ -256,14 +246,14 @@ def asked(w, last):
 
 
 def fallbacks(w, tenant):
-    items = w.ok("GET", "/v1/audit/events?type=model.fallback.used", headers=as_(w, tenant)).json["items"]
+    items = w.ok("GET", "/v1/audit/events?type=model.fallback.used", headers=as_(w, tenant=tenant)).json["items"]
     check(all(e["topic"] == "model.fallback.used" for e in items), items)
     return [(e["data"]["primary"], e["data"]["model"], e["data"]["profile"]) for e in items]
 
 
 @case
 def a_profile_chooses_the_model_and_who_answers_for_it(w):
-    t = as_(w, "pick")
+    t = as_(w, tenant="pick")
     down = {"status": 503, "text": "no"}
     w.ok("PUT", "/v1/tenants/pick/model-profiles", {"chat": {"primary": "big", "fallbacks": ["small"]},
                                                     "embedding": {"primary": "wide", "fallbacks": ["narrow"]}}, headers=t)
@@ -310,7 +300,7 @@ def speech_says_that_nobody_speaks(w):
 
 @case
 def training_is_locked_by_one_who_alone_unlocks(w):
-    ana, bob = as_(w, "gym"), as_(w, "gym", "bob")
+    ana, bob = as_(w, tenant="gym"), as_(w, "bob", "gym")
     mine, his = ({"tenant_id": "gym", "requested_by": name} for name in ("ana", "bob"))
     locked = w.ok("POST", "/v1/training/start", mine, headers=ana).json
     equal((locked["tenant_id"], locked["locked"], locked["locked_by"]), ("gym", True, "ana"), "locked")
@@ -320,7 +310,7 @@ def training_is_locked_by_one_who_alone_unlocks(w):
     problem(w.call("POST", "/v1/training/stop", his, headers=bob), 403)
     problem(w.call("POST", "/v1/training/start", {"requested_by": "ana"}, headers=ana), 422)
     for path in ("/v1/training/gym", "/v1/training/none"):
-        problem(w.call("GET", path, headers=as_(w, "rival")), 404)
+        problem(w.call("GET", path, headers=as_(w, tenant="rival")), 404)
     problem(w.call("POST", "/v1/training/stop", {**mine, "tenant_id": "acme"}, headers=ana), 404)
     equal(w.ok("GET", "/v1/training/gym", headers=bob).json, locked, "read")
     refused = problem(w.call("POST", "/v1/settings/mode", {"mode": "test"}, headers=ana), 409, "conflict")

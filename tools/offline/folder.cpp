@@ -193,24 +193,10 @@ Result<json::value> Folder::get(const std::string& path_and_query) {
   return fail(Code::kUnavailable, "this needs a running node; " + folder_ + " has none");
 }
 
-Status Folder::each_frame(const std::function<bool(const events::ValidFrame&)>& visit) {
-  for (std::uint32_t p = 0; p < log_->partition_count(); ++p) {
-    events::FrameReader reader(*log_, PartitionId{p});
-    for (;;) {
-      auto batch = reader.next();
-      if (!batch) return tl::unexpected(batch.error());
-      if (batch->empty()) break;
-      for (const auto& frame : *batch)
-        if (!visit(frame)) return {};
-    }
-  }
-  return {};
-}
-
 Result<ActorKey> Folder::find(const std::string& tenant, const std::string& type,
                               const std::string& id) {
   std::set<ActorKey> found;
-  auto ok = each_frame([&](const events::ValidFrame& f) {
+  auto ok = events::each_frame(*log_, [&](const events::ValidFrame& f) {
     for (const auto& t : f.frame->touched())
       if (t.events() > 0 && t.actor().type() == type && t.actor().id() == id &&
           (tenant.empty() || t.actor().tenant() == tenant))
@@ -249,7 +235,7 @@ Status Folder::each_event(
 Result<json::value> Folder::actors(const Query& q) {
   std::map<ActorKey, std::pair<std::uint32_t, std::uint64_t>> found;  // partition, events
   const std::string type = value(q, "type"), tenant = value(q, "tenant");
-  auto ok = each_frame([&](const events::ValidFrame& f) {
+  auto ok = events::each_frame(*log_, [&](const events::ValidFrame& f) {
     for (const auto& t : f.frame->touched())
       if (t.events() > 0 && (type.empty() || t.actor().type() == type) &&
           (tenant.empty() || t.actor().tenant() == tenant)) {
@@ -327,7 +313,7 @@ Result<json::value> Folder::session(const std::string& id) {
 Result<json::value> Folder::sessions(const Query& q) {
   std::map<ActorKey, views::Fold> folds;
   const auto* type = catalog_->find("session");
-  auto ok = each_frame([&](const events::ValidFrame& f) {
+  auto ok = events::each_frame(*log_, [&](const events::ValidFrame& f) {
     for (const auto& e : f.frame->entries())
       if (e.actor().type() == "session" && e.events_size() > 0) {
         auto& fold = folds.try_emplace(actors::to_key(e.actor()), *type).first->second;

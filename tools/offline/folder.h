@@ -59,7 +59,6 @@ class Folder {
   Status each_event(
       const ActorKey& key,
       const std::function<bool(const v1::RecordedEvent&, const v1::Context&, Position)>& visit);
-  Status each_frame(const std::function<bool(const events::ValidFrame&)>& visit);
 
   const std::string folder_;
   std::unique_ptr<runtime::StateStore> store_;  // null: none; opened first, so never ahead

@@ -61,18 +61,13 @@ Status take(const actors::Catalog& catalog, const v1::Entry& entry, Found& out) 
 Result<Found> find(const events::Log& log, const actors::Catalog& catalog,
                    const std::string& name) {
   Found out;
-  for (std::uint32_t p = 0; p < log.partition_count(); ++p) {
-    events::FrameReader reader(log, PartitionId{p});
-    for (;;) {
-      auto frames = reader.next();
-      if (!frames) return tl::unexpected(frames.error());
-      if (frames->empty()) break;
-      for (const auto& frame : *frames)
-        for (const auto& entry : frame.frame->entries())
-          if (is_named(entry.actor(), name))
-            if (auto ok = take(catalog, entry, out); !ok) return tl::unexpected(ok.error());
-    }
-  }
+  const auto look = [&](const events::ValidFrame& frame) -> Result<bool> {
+    for (const auto& entry : frame.frame->entries())
+      if (is_named(entry.actor(), name))
+        if (auto ok = take(catalog, entry, out); !ok) return tl::unexpected(ok.error());
+    return true;
+  };
+  if (auto ok = events::each_frame(log, look); !ok) return tl::unexpected(ok.error());
   if (out.key.type.empty()) return soma::fail(Code::kNotFound, "the journal has no actor " + name);
   if (out.waiting.empty())
     return soma::fail(Code::kNotFound, "no commands are parked for this actor");

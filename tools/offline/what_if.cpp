@@ -151,23 +151,18 @@ struct Recorded {
 
 Result<Recorded> entries_of(const events::Log& log, const std::string& id) {
   Recorded out;
-  for (std::uint32_t p = 0; p < log.partition_count(); ++p) {
-    events::FrameReader reader(log, PartitionId{p});
-    for (;;) {
-      auto frames = reader.next();
-      if (!frames) return tl::unexpected(frames.error());
-      if (frames->empty()) break;
-      for (const auto& frame : *frames)
-        for (const auto& e : frame.frame->entries()) {
-          if (e.actor().type() != "session" || e.actor().id() != id) continue;
-          const ActorKey key = actors::to_key(e.actor());
-          if (out.entries.empty()) out.key = key;
-          if (key.tenant != out.key.tenant)
-            return soma::fail(Code::kConflict, "two tenants have a session " + id);
-          out.entries.push_back(e);
-        }
+  const auto take = [&](const events::ValidFrame& frame) -> Result<bool> {
+    for (const auto& e : frame.frame->entries()) {
+      if (e.actor().type() != "session" || e.actor().id() != id) continue;
+      const ActorKey key = actors::to_key(e.actor());
+      if (out.entries.empty()) out.key = key;
+      if (key.tenant != out.key.tenant)
+        return soma::fail(Code::kConflict, "two tenants have a session " + id);
+      out.entries.push_back(e);
     }
-  }
+    return true;
+  };
+  if (auto ok = events::each_frame(log, take); !ok) return tl::unexpected(ok.error());
   if (out.entries.empty()) return soma::fail(Code::kNotFound, "there is no session " + id);
   return out;
 }

@@ -9,26 +9,9 @@
 #include "actors/identity/identity.h"
 #include "runtime/api/admission.h"
 #include "soma/v1/constitution.pb.h"
+#include "tests/support/hand_clock.h"
 
 namespace soma::runtime::api {
-
-// Time passes when the test says so.
-struct HandClock final : Clock {
-  std::int64_t now_ms() const override { return now; }
-  void call_at(std::int64_t at_ms, std::function<void()> wake) override {
-    alarms.emplace(at_ms, std::move(wake));
-  }
-  void pass(std::int64_t ms) {
-    for (const auto until = now + ms; now < until; ++now)
-      while (!alarms.empty() && alarms.begin()->first <= now) {
-        auto wake = std::move(alarms.begin()->second);
-        alarms.erase(alarms.begin());
-        wake();
-      }
-  }
-  std::int64_t now = 1'000'000;
-  std::multimap<std::int64_t, std::function<void()>> alarms;
-};
 
 // A host whose reads are answered when the test says so, from states that it sets.
 class ReadHost : public Host {

@@ -3,27 +3,12 @@
 
 #include <gtest/gtest.h>
 
-#include <map>
+#include <memory>
+
+#include "tests/support/hand_clock.h"
 
 namespace soma::runtime {
 namespace {
-
-struct HandClock final : Clock {
-  std::int64_t now_ms() const override { return now; }
-  void call_at(std::int64_t at_ms, std::function<void()> wake) override {
-    alarms.emplace(at_ms, std::move(wake));
-  }
-  void pass(std::int64_t ms) {
-    for (const auto until = now + ms; now < until; ++now)
-      while (!alarms.empty() && alarms.begin()->first <= now) {
-        auto wake = std::move(alarms.begin()->second);
-        alarms.erase(alarms.begin());
-        wake();
-      }
-  }
-  std::int64_t now = 1000;
-  std::multimap<std::int64_t, std::function<void()>> alarms;
-};
 
 TEST(Deadlines, RingOnceAndNotEarly) {
   HandClock clock;
