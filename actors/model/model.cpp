@@ -111,7 +111,8 @@ Result<Decided> cancel(const v1::ModelState& state, const v1::CancelCall& comman
 // Whether a provider's answer is an answer for this caller, else why not.
 v1::Failure judge(const v1::ModelRequest& request, const v1::ModelAnswer& answer) {
   v1::Failure failure;
-  if (answer.finish_reason() == "stop" ||
+  const bool tools = request.tools_size() > 0 && answer.tool_calls_size() > 0;
+  if (answer.finish_reason() == "stop" || (answer.finish_reason() == "tool_calls" && tools) ||
       (answer.finish_reason() == "length" && request.allow_length()))
     return failure;
   failure.set_code("incomplete_answer");

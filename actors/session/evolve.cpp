@@ -1,5 +1,6 @@
 // What each event makes of a session, and the events' public names.
 #include "actors/session/session.h"
+#include "actors/session/tools.h"
 
 namespace soma::actors {
 
@@ -27,6 +28,11 @@ void started(v1::SessionState& s, const v1::SessionStarted& e) {
   touch(s, e.at_ms());
 }
 
+void decided(v1::SessionState& s, const v1::PolicyDecided& e) {
+  if (!e.tool_call_id().empty()) return;  // the call itself says what became of it
+  if (auto* t = turn(s, e.turn())) *t->mutable_decision() = e.decision();
+}
+
 void recalled(v1::SessionState& s, const v1::MemoryRecalled& e) {
   if (auto* t = turn(s, e.turn())) {
     *t->mutable_memories() = e.memories();
@@ -37,10 +43,11 @@ void recalled(v1::SessionState& s, const v1::MemoryRecalled& e) {
 
 void answered(v1::SessionState& s, const v1::ModelAnswered& e) {
   if (auto* t = turn(s, e.turn())) {
-    t->set_answer(e.answer().output());
     t->set_model(e.answer().model());
     t->set_attempt(e.answer().attempt());
-    *t->mutable_usage() = e.answer().usage();
+    *t->mutable_usage() = usage_with(*t, e.answer());
+    if (asks_for_tools(*t, e.answer())) return fold_tool_answer(*t, e.answer());
+    t->set_answer(e.answer().output());
   }
 }
 
@@ -48,6 +55,7 @@ void ended(v1::SessionState& s, std::uint32_t number, v1::TurnStage stage, std::
   if (auto* t = turn(s, number)) {
     t->set_stage(stage);
     t->set_finished_ms(at_ms);
+    abandon_calls(*t);
   }
   touch(s, at_ms);
 }
@@ -59,6 +67,7 @@ void turn_started(v1::SessionState& s, const v1::TurnStarted& e) {
   t->set_started_ms(e.at_ms());
   t->set_requested_by(e.requested_by());
   if (e.has_models()) *t->mutable_models() = e.models();
+  if (e.has_tools()) *t->mutable_tools() = e.tools();
   *s.mutable_constitution() = e.constitution();
   s.set_constitution_hash(e.constitution().hash());
   s.set_status(v1::RUNNING);
@@ -125,9 +134,7 @@ void SessionDecider::evolve(State& s, const Event& e) {
     case Event::kTurnStarted:
       return turn_started(s, e.turn_started());
     case Event::kPolicyDecided:
-      if (auto* t = turn(s, e.policy_decided().turn()))
-        *t->mutable_decision() = e.policy_decided().decision();
-      return;
+      return decided(s, e.policy_decided());
     case Event::kBudgetRequested:
       if (auto* t = turn(s, e.budget_requested().turn())) {
         t->set_stage(v1::RESERVING);
@@ -136,7 +143,8 @@ void SessionDecider::evolve(State& s, const Event& e) {
       }
       return;
     case Event::kBudgetReserved:
-      if (auto* t = turn(s, e.budget_reserved().turn())) t->set_stage(v1::RECALLING);
+      if (auto* t = turn(s, e.budget_reserved().turn()))
+        t->set_stage(t->tool_rounds_size() > 0 ? v1::CALLING : v1::RECALLING);
       return;
     case Event::kMemoryRecalled:
       return recalled(s, e.memory_recalled());
@@ -186,6 +194,13 @@ void SessionDecider::evolve(State& s, const Event& e) {
     case Event::kTurnReopened:
     case Event::kTurnEdited:
       return second_key(s, e);
+    case Event::kToolCallRequested:
+    case Event::kToolCallDenied:
+    case Event::kToolApprovalRequested:
+    case Event::kToolCallAnswered:
+    case Event::kToolsAwaited:
+    case Event::kToolsSettled:
+      return evolve_tools(s, e);
     case Event::KIND_NOT_SET:
       return;
   }
@@ -235,6 +250,18 @@ std::string SessionDecider::event_type(const Event& e) {
       return "turn.reopened";
     case Event::kTurnEdited:
       return "turn.edited";
+    case Event::kToolCallRequested:
+      return "tool.call.requested";
+    case Event::kToolCallDenied:
+      return "tool.call.denied";
+    case Event::kToolApprovalRequested:
+      return "tool.approval.requested";
+    case Event::kToolCallAnswered:
+      return "tool.call.answered";
+    case Event::kToolsAwaited:
+      return "tools.awaited";
+    case Event::kToolsSettled:
+      return "tools.settled";
     case Event::KIND_NOT_SET:
       break;
   }

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "actors/session/tools.h"
 #include "schemas/base/sha256.h"
 
 namespace soma::actors {
@@ -21,13 +22,6 @@ v1::ChatMessage message(const std::string& role, const std::string& content) {
   return m;
 }
 
-// Cut at a character boundary of UTF-8.
-std::string cut(const std::string& text, std::size_t bytes) {
-  if (text.size() <= bytes) return text;
-  while (bytes > 0 && (static_cast<unsigned char>(text[bytes]) & 0xC0) == 0x80) --bytes;
-  return text.substr(0, bytes);
-}
-
 std::string system_text(const v1::SessionState& state, const v1::Turn& turn,
                         std::vector<std::string>& used) {
   std::string text = state.persona().empty()
@@ -35,19 +29,55 @@ std::string system_text(const v1::SessionState& state, const v1::Turn& turn,
                          : state.persona();
   for (const auto& memory : turn.memories()) {
     text += used.empty() ? "\nWhat you remember:\n- " : "\n- ";
-    text += cut(memory.text(), kMaxMemoryBytes);
+    text += cut_text(memory.text(), kMaxMemoryBytes);
     used.push_back(memory.memory_id());
   }
   return text;
 }
 
+// What the model asked for under our ids, and what became of each call.
+void add_round(std::vector<v1::ChatMessage>& messages, const v1::ToolRound& round) {
+  v1::ChatMessage asked = message("assistant", round.said());
+  for (const auto& call : round.calls()) {
+    auto* c = asked.add_tool_calls();
+    c->set_id(call.call_id());
+    c->set_name(call.name());
+    c->set_arguments(call.arguments());
+  }
+  messages.push_back(std::move(asked));
+  for (const auto& call : round.calls()) {
+    v1::ChatMessage result =
+        message("tool", call.status() == v1::CALL_DENIED ? "denied: " + call.denial().message()
+                        : call.is_error()                ? "error: " + call.output()
+                                                         : call.output());
+    result.set_tool_call_id(call.call_id());
+    messages.push_back(std::move(result));
+  }
+}
+
+// As before there were tools where a message has none.
+std::string hashed(const v1::ChatMessage& m) {
+  std::string out = m.role() + "\n" + std::to_string(m.content().size()) + "\n" + m.content();
+  if (!m.tool_call_id().empty()) out += "\nfor " + m.tool_call_id();
+  for (const auto& c : m.tool_calls())
+    out += "\ncall " + c.id() + " " + std::to_string(c.name().size()) + " " + c.name() + " " +
+           std::to_string(c.arguments().size()) + " " + c.arguments();
+  return out;
+}
+
 }  // namespace
+
+std::string cut_text(const std::string& text, std::size_t bytes) {
+  if (text.size() <= bytes) return text;
+  while (bytes > 0 && (static_cast<unsigned char>(text[bytes]) & 0xC0) == 0x80) --bytes;
+  return text.substr(0, bytes);
+}
 
 AssembledPrompt assemble_prompt(const v1::SessionState& state, std::uint32_t number) {
   AssembledPrompt out;
   const v1::Turn& turn = state.turns(static_cast<int>(number) - 1);
   const std::string system = system_text(state, turn, out.from_memories);
-  std::size_t bytes = system.size() + turn.prompt().size();
+  std::size_t bytes = system.size() + turn.prompt().size() + tool_bytes(turn);
   std::vector<const v1::Turn*> earlier;
   for (int i = static_cast<int>(number) - 2; i >= 0; --i) {
     const v1::Turn& t = state.turns(i);
@@ -63,9 +93,12 @@ AssembledPrompt assemble_prompt(const v1::SessionState& state, std::uint32_t num
     out.from_turns.push_back((*it)->turn());
   }
   out.messages.push_back(message("user", turn.prompt()));
+  for (const auto& round : turn.tool_rounds()) add_round(out.messages, round);
   std::string all;
-  for (const auto& m : out.messages)
-    all += m.role() + "\n" + std::to_string(m.content().size()) + "\n" + m.content();
+  for (const auto& m : out.messages) all += hashed(m);
+  for (const auto& tool : turn.tools().tools())
+    all += "\ntool " + tool.tool().name() + " " + sha256_hex(tool.tool().description()) + " " +
+           sha256_hex(tool.tool().parameters_json());
   out.input_hash = sha256_hex(all);
   return out;
 }

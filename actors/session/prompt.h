@@ -12,6 +12,9 @@ inline constexpr std::size_t kMaxContextBytes =
     12'000;  // of assembled messages, about 4,000 tokens
 inline constexpr std::uint32_t kDefaultMaxTokens = 256;
 
+// At most `bytes` of the text, cut at a character boundary of UTF-8.
+std::string cut_text(const std::string& text, std::size_t bytes);
+
 struct AssembledPrompt {
   std::vector<v1::ChatMessage> messages;
   std::vector<std::uint32_t> from_turns;  // earlier turns that fitted, oldest first
@@ -19,7 +22,8 @@ struct AssembledPrompt {
   std::string input_hash;  // hex SHA-256 of the messages
 };
 
-// For the turn `turn` (from 1), which must have been recalled for. Older turns are left out first.
+// For the turn `turn` (from 1), which must have been recalled for; with what its tools were asked
+// for and gave. Older turns are left out first.
 AssembledPrompt assemble_prompt(const v1::SessionState& state, std::uint32_t turn);
 
 // Tokens to reserve before anything is known: a pessimistic estimate of the input, plus the

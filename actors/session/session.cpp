@@ -9,6 +9,7 @@
 #include "actors/memory/memory.h"
 #include "actors/model/model.h"
 #include "actors/session/prompt.h"
+#include "actors/session/tools.h"
 #include "actors/session/turn.h"
 #include "actors/tenant/budget.h"
 #include "actors/tenant/tenant.h"
@@ -35,7 +36,8 @@ const std::string& model_of(const v1::SessionState& s, const v1::Turn& t) {
 }
 bool in_progress(const v1::Turn* t) {
   return t && (t->stage() == v1::AWAITING_APPROVAL || t->stage() == v1::RESERVING ||
-               t->stage() == v1::RECALLING || t->stage() == v1::CALLING);
+               t->stage() == v1::RECALLING || t->stage() == v1::CALLING ||
+               t->stage() == v1::AWAITING_TOOLS);
 }
 
 Decided replying(const v1::SessionState& s, const std::string& id, v1::SessionStatus status,
@@ -45,10 +47,6 @@ Decided replying(const v1::SessionState& s, const std::string& id, v1::SessionSt
   d.reply.set_status(status);
   d.reply.set_turn(turn);
   return d;
-}
-
-Decided no_change(const v1::SessionState& s) {
-  return replying(s, s.session_id(), s.status(), static_cast<std::uint32_t>(s.turns_size()));
 }
 
 Status check_prompt(const std::string& prompt, const char* field) {
@@ -70,6 +68,7 @@ Result<Decided> start(const ActorKey& self, const v1::SessionState& s, const v1:
   if (auto ok = check_prompt(c.prompt(), "body.prompt"); !ok) return tl::unexpected(ok.error());
   if (c.metadata_size() > kMaxMetadata)
     return fail(Code::kInvalidArgument, "metadata may have at most 64 entries", "body.metadata");
+  if (auto ok = check_tools(c.tools()); !ok) return tl::unexpected(ok.error());
   Decided d = replying(s, self.id, v1::ACCEPTED, 1);
   auto* started = d.events.emplace_back().mutable_session_started();
   started->set_session_id(self.id);
@@ -83,8 +82,9 @@ Result<Decided> start(const ActorKey& self, const v1::SessionState& s, const v1:
   *started->mutable_settings() = c.settings();
   v1::SessionState fresh;
   SessionDecider::evolve(fresh, d.events.back());
-  if (auto ok = begin_turn(d, self, fresh, c.prompt(), c.policy(),
-                           {c.settings(), c.constitution(), c.models(), c.rules()}, context);
+  if (auto ok =
+          begin_turn(d, self, fresh, c.prompt(), c.policy(),
+                     {c.settings(), c.constitution(), c.models(), c.rules(), c.tools()}, context);
       !ok)
     return tl::unexpected(ok.error());
   d.reply.set_status(status_after(d));
@@ -97,12 +97,14 @@ Result<Decided> send(const ActorKey& self, const v1::SessionState& s, const v1::
   if (auto ok = check_prompt(c.content(), "body.content"); !ok) return tl::unexpected(ok.error());
   if (in_progress(current(s)))
     return fail(Code::kConflict, "a turn of this session is in progress");
+  if (auto ok = check_tools(c.tools()); !ok) return tl::unexpected(ok.error());
   if (s.turns_size() >= kMaxTurns)
     return fail(Code::kConflict, "the session has 10000 turns, the most there may be");
   Decided d = replying(s, self.id, v1::ACCEPTED, static_cast<std::uint32_t>(s.turns_size() + 1));
   d.events.emplace_back().mutable_session_continued()->set_at_ms(context.now_ms());
-  if (auto ok = begin_turn(d, self, s, c.content(), c.policy(),
-                           {c.settings(), c.constitution(), c.models(), c.rules()}, context);
+  if (auto ok =
+          begin_turn(d, self, s, c.content(), c.policy(),
+                     {c.settings(), c.constitution(), c.models(), c.rules(), c.tools()}, context);
       !ok)
     return tl::unexpected(ok.error());
   d.reply.set_status(status_after(d));
@@ -134,6 +136,7 @@ Result<Decided> cancel(const v1::SessionState& s, const v1::CancelSession& c,
     withdraw.mutable_withdraw_approval()->set_reason("session cancelled");
     d.sends.push_back({approvals_key(s.tenant_id()), deterministic_bytes(withdraw)});
   }
+  withdraw_calls(d, s, *t, "session cancelled");
   return d;
 }
 
@@ -217,6 +220,7 @@ Result<Decided> edit(const ActorKey& self, const v1::SessionState& s, const v1::
 
 Result<Decided> person_decided(const ActorKey& self, const v1::SessionState& s,
                                const v1::SessionApprovalDecided& c, const v1::Context& context) {
+  if (tool_waits_for(s, c.approval_id())) return tool_person_decided(self, s, c, context);
   const v1::Turn* t = current(s);
   Decided d = no_change(s);
   if (!t || t->stage() != v1::AWAITING_APPROVAL || t->approval_id() != c.approval_id()) return d;
@@ -234,26 +238,9 @@ Result<Decided> person_decided(const ActorKey& self, const v1::SessionState& s,
   approved->set_approval_id(c.approval_id());
   approved->set_approved_by(c.decided_by());
   approved->set_at_ms(context.now_ms());
-  ask_budget(d, self, t->turn(), estimate_tokens(s, t->prompt(), max_tokens_of(s)),
-             t->requested_by(), context);
-  return d;
-}
-
-Result<Decided> granted(const v1::SessionState& s, const v1::BudgetGranted& c) {
-  const v1::Turn* t = current(s);
-  Decided d = no_change(s);
-  if (!t || t->reservation_id() != c.reservation_id() || t->stage() != v1::RESERVING) {
-    // The turn ended while the tenant decided; what it granted goes back.
-    v1::TenantCommand back;
-    back.mutable_release_budget()->set_reservation_id(c.reservation_id());
-    back.mutable_release_budget()->set_reason("the turn had ended");
-    send_to_tenant(d, s.tenant_id(), back);
-    return d;
-  }
-  auto* reserved = d.events.emplace_back().mutable_budget_reserved();
-  reserved->set_turn(t->turn());
-  reserved->set_tokens(c.tokens());
-  reserved->set_remaining_tokens(c.remaining_tokens());
+  ask_budget(d, self, t->turn(),
+             estimate_tokens(s, t->prompt(), max_tokens_of(s)) + tool_tokens(*t), t->requested_by(),
+             context);
   return d;
 }
 
@@ -268,28 +255,27 @@ Result<Decided> denied(const v1::SessionState& s, const v1::BudgetDenied& c,
 }
 
 // Whose data goes out. What the system message quotes of others is theirs as well.
-void name_subjects(v1::ModelRequest& request, const v1::MemoryRecalled& recalled,
-                   const v1::Context& context) {
+void name_subjects(v1::ModelRequest& request, const v1::Turn& turn, const v1::Context& context) {
   if (context.data_subject().empty()) return;
   request.set_user(context.data_subject());
   std::set<std::string> users{context.data_subject()};
-  for (const auto& memory : recalled.memories())
+  for (const auto& memory : turn.memories())
     if (!memory.user().empty()) users.insert(memory.user());
   if (users.size() < 2) return;
   for (const auto& user : users) request.mutable_messages(0)->add_users(user);
 }
 
-// What was recalled is recorded, and in the same decision the model is asked.
+// What was just decided (recalled, or paid for again) is the last event; the model is asked in the
+// same decision.
 void ask_model(Decided& d, const ActorKey& self, const v1::SessionState& before,
-               const v1::MemoryRecalled& recalled, const v1::Context& context) {
-  *d.events.emplace_back().mutable_memory_recalled() = recalled;
+               const v1::Context& context) {
   v1::SessionState s = before;
   SessionDecider::evolve(s, d.events.back());
-  const AssembledPrompt prompt = assemble_prompt(s, recalled.turn());
+  const v1::Turn& turn = *current(s);
+  const AssembledPrompt prompt = assemble_prompt(s, turn.turn());
   auto* requested = d.events.emplace_back().mutable_model_requested();
-  requested->set_turn(recalled.turn());
+  requested->set_turn(turn.turn());
   requested->set_call_id(derive_id(context, "call"));
-  const v1::Turn& turn = s.turns(static_cast<int>(recalled.turn()) - 1);
   requested->set_model(model_of(s, turn));
   requested->mutable_sampling()->set_max_tokens(max_tokens_of(s));
   requested->mutable_sampling()->set_temperature(0);
@@ -305,15 +291,37 @@ void ask_model(Decided& d, const ActorKey& self, const v1::SessionState& before,
     *request->mutable_fallbacks() = turn.models().fallbacks();
     request->set_profile(turn.models().profile());
   }
-  request->set_report_unstarted(!turn.approved_by().empty());
+  // Once tools have run the turn cannot begin again.
+  request->set_report_unstarted(!turn.approved_by().empty() && turn.tool_rounds().empty());
   for (const auto& m : prompt.messages) *request->add_messages() = m;
-  name_subjects(*request, recalled, context);
+  for (const auto& tool : turn.tools().tools()) *request->add_tools() = tool.tool();
+  name_subjects(*request, turn, context);
   *request->mutable_sampling() = requested->sampling();
   *request->mutable_caller() = to_ref(self);
   request->set_mode("chat");
   request->set_deadline_ms(context.now_ms() + kCallDeadlineMs);
   d.sends.push_back(
       {pool_key(s.tenant_id(), requested->model(), context.partition()), deterministic_bytes(c)});
+}
+
+Result<Decided> granted(const ActorKey& self, const v1::SessionState& s, const v1::BudgetGranted& c,
+                        const v1::Context& context) {
+  const v1::Turn* t = current(s);
+  Decided d = no_change(s);
+  if (!t || t->reservation_id() != c.reservation_id() || t->stage() != v1::RESERVING) {
+    // The turn ended while the tenant decided; what it granted goes back.
+    v1::TenantCommand back;
+    back.mutable_release_budget()->set_reservation_id(c.reservation_id());
+    back.mutable_release_budget()->set_reason("the turn had ended");
+    send_to_tenant(d, s.tenant_id(), back);
+    return d;
+  }
+  auto* reserved = d.events.emplace_back().mutable_budget_reserved();
+  reserved->set_turn(t->turn());
+  reserved->set_tokens(c.tokens());
+  reserved->set_remaining_tokens(c.remaining_tokens());
+  if (t->tool_rounds_size() > 0) ask_model(d, self, s, context);  // what was recalled stands
+  return d;
 }
 
 Result<Decided> recalled(const ActorKey& self, const v1::SessionState& s,
@@ -331,7 +339,8 @@ Result<Decided> recalled(const ActorKey& self, const v1::SessionState& s,
     event.set_index_position(result.index_position());
     event.set_degraded(result.degraded());
     event.set_degraded_reason(result.degraded_reason());
-    ask_model(d, self, s, event, context);
+    *d.events.emplace_back().mutable_memory_recalled() = event;
+    ask_model(d, self, s, context);
     return d;
   }
   const v1::Failure f =
@@ -346,7 +355,8 @@ Result<Decided> recalled(const ActorKey& self, const v1::SessionState& s,
   }
   event.set_degraded(true);  // a turn without memory is answered, and says so
   event.set_degraded_reason(f.message());
-  ask_model(d, self, s, event, context);
+  *d.events.emplace_back().mutable_memory_recalled() = event;
+  ask_model(d, self, s, context);
   return d;
 }
 
@@ -365,6 +375,7 @@ Result<Decided> answered(const ActorKey& self, const v1::SessionState& s,
   const v1::Turn* t = current(s);
   Decided d = no_change(s);
   if (!t || t->call_id() != answer.call_id() || t->stage() != v1::CALLING) return d;
+  if (asks_for_tools(*t, answer)) return tools_asked(self, s, answer, context);
   auto* event = d.events.emplace_back().mutable_model_answered();
   event->set_turn(t->turn());
   *event->mutable_answer() = answer;
@@ -380,7 +391,7 @@ Result<Decided> answered(const ActorKey& self, const v1::SessionState& s,
   fact->set_created_ms(context.now_ms());
   auto* done = d.events.emplace_back().mutable_turn_completed();
   done->set_turn(t->turn());
-  *done->mutable_usage() = answer.usage();
+  *done->mutable_usage() = usage_with(*t, answer);
   done->set_at_ms(context.now_ms());
   done->set_memory_id(fact->memory_id());
   d.events.emplace_back().mutable_session_completed()->set_at_ms(context.now_ms());
@@ -399,7 +410,7 @@ Result<Decided> died(const ActorKey& self, const v1::SessionState& s, const v1::
   const v1::Turn* t = current(s);
   Decided d = no_change(s);
   if (!t || t->call_id() != c.call_id() || t->stage() != v1::CALLING) return d;
-  if (c.not_started() && !t->approved_by().empty()) {
+  if (c.not_started() && !t->approved_by().empty() && t->tool_rounds().empty()) {
     reopen_turn(d, self, s, *t, c.failure(), context);
     return d;
   }
@@ -424,7 +435,7 @@ Result<Decided> SessionDecider::decide(const ActorKey& self, const State& s, con
     case Command::kForkSession:
       return fork(self, s, c.fork_session(), context);
     case Command::kBudgetGranted:
-      return granted(s, c.budget_granted());
+      return granted(self, s, c.budget_granted(), context);
     case Command::kBudgetDenied:
       return denied(s, c.budget_denied(), context);
     case Command::kCallProgress:
@@ -437,7 +448,11 @@ Result<Decided> SessionDecider::decide(const ActorKey& self, const State& s, con
       return edit(self, s, c.edit_turn(), context);
     case Command::kApprovalDecided:
       return person_decided(self, s, c.approval_decided(), context);
+    case Command::kSubmitToolResult:
+      return tool_result(self, s, c.submit_tool_result(), context);
     case Command::kEffectOutcome:
+      if (c.effect_outcome().effect_id().starts_with("tools:"))
+        return tools_overdue(s, c.effect_outcome(), context);
       return recalled(self, s, c.effect_outcome(), context);
     case Command::KIND_NOT_SET:
       break;
@@ -447,6 +462,7 @@ Result<Decided> SessionDecider::decide(const ActorKey& self, const State& s, con
 
 std::vector<Effect> SessionDecider::effects(const ActorKey& self, const State& s) {
   const v1::Turn* t = current(s);
+  if (t && t->stage() == v1::AWAITING_TOOLS) return tool_effects(*t);
   if (!t || t->stage() != v1::RECALLING) return {};
   v1::RecallRequest request;
   request.set_tenant(self.tenant);

@@ -8,6 +8,7 @@
 #include "actors/approvals/approvals.h"
 #include "actors/policy/judge.h"
 #include "actors/session/prompt.h"
+#include "actors/session/tools.h"
 #include "actors/tenant/budget.h"
 #include "actors/tenant/tenant.h"
 #include "schemas/base/sha256.h"
@@ -15,6 +16,31 @@
 namespace soma::actors {
 
 using Decided = SessionDecider::Decided;
+
+SessionDecider::Decided no_change(const v1::SessionState& s) {
+  SessionDecider::Decided d;
+  d.reply.set_session_id(s.session_id());
+  d.reply.set_status(s.status());
+  d.reply.set_turn(static_cast<std::uint32_t>(s.turns_size()));
+  return d;
+}
+
+std::int64_t approval_ms_of(const v1::SessionState& s) {
+  const auto it = s.metadata().find("approval_seconds");
+  constexpr std::int64_t kApprovalSeconds = 24LL * 3600;
+  constexpr std::int64_t kMaxApprovalSeconds = 30LL * 24 * 3600;
+  std::int64_t n = 0;
+  if (it != s.metadata().end())
+    std::from_chars(it->second.data(), it->second.data() + it->second.size(), n);
+  return 1000 * (n < 1 ? kApprovalSeconds : std::min(n, kMaxApprovalSeconds));
+}
+
+std::int64_t used_tokens(const v1::SessionState& s) {
+  std::uint64_t used = 0;
+  for (const auto& turn : s.turns())
+    used += turn.usage().prompt_tokens() + turn.usage().completion_tokens();
+  return static_cast<std::int64_t>(used);
+}
 
 v1::Failure failure(std::string code, std::string message) {
   v1::Failure f;
@@ -62,19 +88,7 @@ void ask_budget(Decided& d, const ActorKey& self, std::uint32_t turn, std::int64
 
 namespace {
 
-constexpr std::int64_t kApprovalSeconds = 24LL * 3600;
-constexpr std::int64_t kMaxApprovalSeconds = 30LL * 24 * 3600;
 constexpr std::size_t kSummaryBytes = 500;  // of the prompt, in what a person reads
-
-// How long a person may take: the session's metadata "approval_seconds", 1 second to 30 days; a day
-// when absent or unreadable.
-std::int64_t approval_ms_of(const v1::SessionState& s) {
-  const auto it = s.metadata().find("approval_seconds");
-  std::int64_t n = 0;
-  if (it != s.metadata().end())
-    std::from_chars(it->second.data(), it->second.data() + it->second.size(), n);
-  return 1000 * (n < 1 ? kApprovalSeconds : std::min(n, kMaxApprovalSeconds));
-}
 
 // What is approved: exactly this prompt of this session under this decision.
 struct ParkedAction {
@@ -113,13 +127,6 @@ v1::Failure denial(const v1::PolicyDecision& decision) {
           (decision.constitution_hash().empty() ? "none" : decision.constitution_hash()));
 }
 
-std::int64_t used_tokens(const v1::SessionState& s) {
-  std::uint64_t used = 0;
-  for (const auto& turn : s.turns())
-    used += turn.usage().prompt_tokens() + turn.usage().completion_tokens();
-  return static_cast<std::int64_t>(used);
-}
-
 // The decision on a prompt of this session; recorded by the caller.
 Result<v1::PolicyDecision> judge_turn(v1::PolicyInput policy, std::int64_t tokens,
                                       const v1::TenantSettings& settings,
@@ -139,7 +146,9 @@ Result<v1::PolicyDecision> judge_turn(v1::PolicyInput policy, std::int64_t token
 Status begin_turn(Decided& d, const ActorKey& self, const v1::SessionState& s,
                   const std::string& prompt, v1::PolicyInput policy, const TurnTerms& terms,
                   const v1::Context& context) {
-  const std::int64_t tokens = estimate_tokens(s, prompt, max_tokens_of(s));
+  v1::Turn offered;
+  *offered.mutable_tools() = terms.tools;
+  const std::int64_t tokens = estimate_tokens(s, prompt, max_tokens_of(s)) + tool_tokens(offered);
   const auto decision = judge_turn(std::move(policy), tokens, terms.settings, terms.constitution,
                                    terms.rules, self, s, context);
   if (!decision) return tl::unexpected(decision.error());
@@ -150,6 +159,11 @@ Status begin_turn(Decided& d, const ActorKey& self, const v1::SessionState& s,
   *turn.mutable_constitution() = terms.constitution;
   turn.set_requested_by(context.principal().subject());
   if (s.model().empty() && !terms.models.primary().empty()) *turn.mutable_models() = terms.models;
+  if (terms.tools.tools_size() > 0) {
+    *turn.mutable_tools() = terms.tools;
+    *turn.mutable_tools()->mutable_settings() = terms.settings;
+    *turn.mutable_tools()->mutable_principal() = context.principal();
+  }
   *d.events.emplace_back().mutable_turn_started() = turn;
   auto* decided = d.events.emplace_back().mutable_policy_decided();
   decided->set_turn(turn.turn());
@@ -191,7 +205,7 @@ void reopen_turn(Decided& d, const ActorKey& self, const v1::SessionState& s, co
 
 Status edit_turn(Decided& d, const ActorKey& self, const v1::SessionState& s, const v1::Turn& t,
                  const v1::EditTurn& edit, const v1::Context& context) {
-  const std::int64_t tokens = estimate_tokens(s, edit.content(), max_tokens_of(s));
+  const std::int64_t tokens = estimate_tokens(s, edit.content(), max_tokens_of(s)) + tool_tokens(t);
   const auto decision = judge_turn(t.decision().input(), tokens, edit.settings(),
                                    edit.constitution(), edit.rules(), self, s, context);
   if (!decision) return tl::unexpected(decision.error());
@@ -209,10 +223,11 @@ Status edit_turn(Decided& d, const ActorKey& self, const v1::SessionState& s, co
   v1::ApprovalsCommand close;
   close.mutable_withdraw_approval()->set_approval_id(t.approval_id());
   if (decision->needs_approval() || decision->allow()) {  // an edit is never its own second key
-    ask_person(
-        d, self,
-        {t.turn(), edit.content(), deterministic_bytes(edited), approval_ms_of(s), t.approval_id()},
-        *decision, context);
+    ask_person(d, self,
+               {t.turn(), edit.content(),
+                deterministic_bytes(edited) + (t.has_tools() ? deterministic_bytes(t.tools()) : ""),
+                approval_ms_of(s), t.approval_id()},
+               *decision, context);
     close.mutable_withdraw_approval()->set_replaced_by(
         d.events.back().approval_requested().approval_id());
   } else {

@@ -7,6 +7,12 @@
 
 namespace soma::actors {
 
+// Nothing happened: the session as it stands.
+SessionDecider::Decided no_change(const v1::SessionState& s);
+// How long a person may take: the session's metadata "approval_seconds", 1 second to 30 days; a day
+// when absent or unreadable.
+std::int64_t approval_ms_of(const v1::SessionState& s);
+std::int64_t used_tokens(const v1::SessionState& s);  // of all turns
 v1::Failure failure(std::string code, std::string message);
 void send_to_tenant(SessionDecider::Decided& d, const std::string& tenant,
                     const v1::TenantCommand& command);
@@ -24,6 +30,7 @@ struct TurnTerms {
   const v1::ConstitutionInForce& constitution;
   const v1::ModelPlan& models;
   const v1::RulesInForce& rules;
+  const v1::TurnTools& tools;
 };
 
 // Turn started, policy decided, and then: refused, parked for a person, or budget asked for.

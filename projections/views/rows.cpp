@@ -166,6 +166,11 @@ class Reader {
           static_cast<std::int64_t>(e.model_answered().answer().usage().prompt_tokens());
       c.completion_tokens =
           static_cast<std::int64_t>(e.model_answered().answer().usage().completion_tokens());
+    } else if (e.has_tools_awaited()) {
+      c.status =
+          e.tools_awaited().status() == v1::WAITING_TOOLS ? "waiting_tools" : "waiting_approval";
+    } else if (e.has_tools_settled()) {
+      c.status = "running";
     } else if (e.has_session_completed()) {
       c.status = "completed";
       c.error_code = c.error_message = "";

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <boost/json/array.hpp>
 
+#include "actors/session/tools.h"
 #include "runtime/api/governed.h"
 #include "runtime/api/views.h"
 #include "soma/v1/session.pb.h"
@@ -174,6 +175,7 @@ void edit(const Node& node, const RequestPtr& r, const Responder& responder) {
 }
 
 bool waits_for(const v1::SessionState& session, const std::string& approval_id) {
+  if (actors::tool_waits_for(session, approval_id)) return true;
   return std::any_of(session.turns().begin(), session.turns().end(), [&](const v1::Turn& turn) {
     return turn.stage() == v1::AWAITING_APPROVAL && turn.approval_id() == approval_id;
   });

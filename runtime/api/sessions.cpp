@@ -5,6 +5,7 @@
 #include "runtime/api/governed.h"
 #include "runtime/api/kill_switch.h"
 #include "runtime/api/session_stream.h"
+#include "runtime/api/session_tools.h"
 #include "runtime/api/submit.h"
 #include "runtime/api/views.h"
 #include "schemas/json/json_text.h"
@@ -57,6 +58,8 @@ void start(const Node& node, const RequestPtr& r, const Responder& responder) {
       for (const auto& [k, v] : metadata->get_object())
         (*c->mutable_metadata())[std::string(k)] =
             v.is_string() ? std::string(v.get_string()) : json_text(v);
+    if (auto tools = tools_of(*r, governance); !tools.tools().empty())
+      *c->mutable_tools() = std::move(tools);
     *c->mutable_settings() = std::move(governance.settings);
     *c->mutable_constitution() = std::move(governance.constitution);
     *c->mutable_models() = std::move(governance.models);
@@ -75,6 +78,8 @@ void send_message(const Node& node, const RequestPtr& r, const Responder& respon
     v1::SessionCommand command;
     auto* c = command.mutable_send_message();
     c->set_content(text_member(r->json, "content"));
+    if (auto tools = tools_of(*r, governance); !tools.tools().empty())
+      *c->mutable_tools() = std::move(tools);
     *c->mutable_settings() = std::move(governance.settings);
     *c->mutable_constitution() = std::move(governance.constitution);
     *c->mutable_models() = std::move(governance.models);
@@ -216,9 +221,9 @@ http::Response status_of(const Accepted& a) {
 void register_reads(http::Router& router, const Node& node) {
   const Field limit = limit_field(), cursor{.name = "cursor", .max_length = 200};
   const Field sequence{.name = "cursor", .type = FieldType::kInt, .min = 0};
-  const Field status{
-      .name = "status",
-      .one_of = {"accepted", "running", "waiting_approval", "completed", "failed", "cancelled"}};
+  const Field status{.name = "status",
+                     .one_of = {"accepted", "running", "waiting_approval", "waiting_tools",
+                                "completed", "failed", "cancelled"}};
 
   router.add({.method = "GET",
               .pattern = "/v1/sessions",
@@ -292,12 +297,14 @@ void register_writes(http::Router& router, const Node& node) {
                        {.name = "persona", .max_length = 8192},
                        {.name = "model", .max_length = 200},
                        {.name = "capsule_id"},
+                       tools_field(),
                        {.name = "metadata",
                         .type = FieldType::kObject,
                         .description = "max_tokens, risk_score, confidence, and your own"}});
   const auto message = http::make_schema(
       "SessionMessage",
       {{.name = "content", .required = true, .min_length = 1, .max_length = 65536},
+       tools_field(),
        {.name = "metadata", .type = FieldType::kObject}});
   const auto cancel = http::make_schema("SessionCancel", {{.name = "reason", .max_length = 1000}});
 

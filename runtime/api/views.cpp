@@ -45,6 +45,46 @@ json::object usage(const v1::TokenUsage& u) {
           {"total_tokens", u.prompt_tokens() + u.completion_tokens()}};
 }
 
+const char* call_status(v1::ToolCallStatus status) {
+  switch (status) {
+    case v1::CALL_DENIED:
+      return "denied";
+    case v1::CALL_AWAITS_APPROVAL:
+      return "waiting_approval";
+    case v1::CALL_REQUESTED:
+      return "requested";
+    case v1::CALL_ANSWERED:
+      return "answered";
+    default:
+      return "abandoned";
+  }
+}
+
+json::object tool_call(const v1::ToolCall& c, int round) {
+  json::object out{{"call_id", c.call_id()},
+                   {"round", round},
+                   {"name", c.name()},
+                   {"arguments", c.arguments()},
+                   {"status", call_status(c.status())},
+                   {"decision_id", c.decision_id()}};
+  if (!c.approval_id().empty()) out["approval_id"] = c.approval_id();
+  if (!c.approved_by().empty()) out["approved_by"] = c.approved_by();
+  if (c.has_denial()) out["error"] = failure(c.denial());
+  if (c.status() == v1::CALL_ANSWERED) {
+    out["output"] = c.output();
+    out["is_error"] = c.is_error();
+  }
+  return out;
+}
+
+// Of every round, oldest first.
+json::array tool_calls(const v1::Turn& t) {
+  json::array out;
+  for (int i = 0; i < t.tool_rounds_size(); ++i)
+    for (const auto& call : t.tool_rounds(i).calls()) out.push_back(tool_call(call, i + 1));
+  return out;
+}
+
 json::object turn(const v1::Turn& t) {
   json::array memories;
   for (const auto& m : t.memories())
@@ -57,6 +97,7 @@ json::object turn(const v1::Turn& t) {
                    {"memories", std::move(memories)},
                    {"usage", t.has_usage() ? json::value(usage(t.usage())) : json::value(nullptr)}};
   if (t.has_error()) out["error"] = failure(t.error());
+  if (t.tool_rounds_size() > 0) out["tool_calls"] = tool_calls(t);
   return out;
 }
 
@@ -73,8 +114,12 @@ json::array strings(const google::protobuf::RepeatedPtrField<std::string>& list)
 json::object session(const v1::SessionState& s) {
   json::array turns;
   std::string model = s.model();  // asked for, until one has answered
+  json::array pending;
   for (const auto& t : s.turns()) {
     turns.push_back(turn(t));
+    for (int i = 0; i < t.tool_rounds_size(); ++i)
+      for (const auto& call : t.tool_rounds(i).calls())
+        if (call.status() == v1::CALL_REQUESTED) pending.push_back(tool_call(call, i + 1));
     if (!t.model().empty())
       model = t.model();
     else if (!t.models().primary().empty())
@@ -93,6 +138,7 @@ json::object session(const v1::SessionState& s) {
                    {"metadata", std::move(metadata)},
                    {"turns", std::move(turns)}};
   if (s.has_error()) out["error"] = failure(s.error());
+  if (!pending.empty()) out["pending_tool_calls"] = std::move(pending);
   if (!s.forked_from().empty())
     out["forked_from"] =
         json::object{{"session_id", s.forked_from()}, {"at_sequence", s.forked_at()}};

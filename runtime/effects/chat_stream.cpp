@@ -4,6 +4,7 @@
 #include <boost/json.hpp>
 
 #include "runtime/effects/json_reading.h"
+#include "runtime/effects/tool_calls.h"
 #include "schemas/json/json_text.h"
 
 namespace soma::runtime {
@@ -44,12 +45,12 @@ Error stream_failure(const json::value& e) {
 
 std::string chat_body(const v1::ModelRequest& request, const std::string& model) {
   json::array messages;
-  for (const auto& m : request.messages())
-    messages.push_back({{"role", m.role()}, {"content", m.content()}});
+  for (const auto& m : request.messages()) messages.push_back(message_json(m));
   json::object body{{"model", model},
                     {"messages", std::move(messages)},
                     {"stream", true},
                     {"stream_options", {{"include_usage", true}}}};
+  if (request.tools_size() > 0) body["tools"] = tools_json(request);
   const auto& s = request.sampling();
   if (s.max_tokens()) body["max_tokens"] = s.max_tokens();
   if (s.has_temperature()) body["temperature"] = s.temperature();
@@ -126,6 +127,14 @@ void ChatStream::choice(const void* json_value) {
       if (name[0] == 'r' && !text->get_string().empty()) answer_.set_refusal(true);
       append(text->get_string());
     }
+    if (const auto* calls = member(*delta, "tool_calls");
+        calls && !calls->is_null() && request_.tools_size() > 0) {
+      if (!answer_.finish_reason().empty())
+        return bad(Code::kModelUnavailable,
+                   "the model server sent a tool call after its finish_reason");
+      if (const std::string wrong = take_tool_calls(answer_, *calls); !wrong.empty())
+        return bad(Code::kModelUnavailable, "the model server sent " + wrong);
+    }
   }
   const auto* reason = member(c, "finish_reason");
   if (!reason || reason->is_null()) return;
@@ -184,9 +193,11 @@ Result<v1::ModelAnswer> ChatStream::finish(std::int64_t latency_ms) {
   if (!answer_.has_usage()) {  // nothing is free: about three bytes a token, and a token a chunk
     std::size_t bytes = 0;
     for (const auto& m : request_.messages()) bytes += m.content().size() + 12;
+    std::size_t asked = 0;
+    for (const auto& c : answer_.tool_calls()) asked += c.name().size() + c.arguments().size();
     answer_.mutable_usage()->set_prompt_tokens(bytes / 3 + 1);
     answer_.mutable_usage()->set_completion_tokens(
-        std::max<std::size_t>(index_, answer_.output().size() / 3));
+        std::max<std::size_t>(index_, answer_.output().size() / 3) + asked / 3);
     answer_.mutable_usage()->set_estimated(true);
   }
   return std::move(answer_);

@@ -82,6 +82,31 @@ json::object usage(const Asked& asked, std::size_t completion) {
           {"total_tokens", asked.prompt_tokens + completion}};
 }
 
+std::string finish_of(const Behaviour& b) {
+  return b.tool_calls.empty() || b.finish_reason != "stop" ? b.finish_reason : "tool_calls";
+}
+
+// As deltas: the name whole, the arguments in pieces.
+std::vector<json::object> call_deltas(const Behaviour& b) {
+  constexpr std::size_t kPiece = 7;
+  std::vector<json::object> out;
+  const auto add = [&](std::size_t index, json::object call) {
+    call["index"] = index;
+    out.push_back({{"tool_calls", json::array{std::move(call)}}});
+  };
+  for (std::size_t i = 0; i < b.tool_calls.size(); ++i) {
+    const auto space = b.tool_calls[i].find(' ');
+    const std::string arguments =
+        space == std::string::npos ? "" : b.tool_calls[i].substr(space + 1);
+    add(i, {{"id", "call_script"},
+            {"type", "function"},
+            {"function", {{"name", b.tool_calls[i].substr(0, space)}, {"arguments", ""}}}});
+    for (std::size_t at = 0; at < arguments.size(); at += kPiece)
+      add(i, {{"function", {{"arguments", arguments.substr(at, kPiece)}}}});
+  }
+  return out;
+}
+
 Plan whole_plan(const Behaviour& b, const Asked& asked, const std::vector<std::string>& tokens) {
   std::string text;
   for (const auto& t : tokens) text += t;
@@ -136,8 +161,8 @@ Plan chat_plan(const Behaviour& b, const std::string& request_body) {
     if (i < tokens.size())
       add(plan, b.token_delay_ms, event(frame(asked.model, {{"content", tokens[i]}}, nullptr)));
   }
-  if (!b.finish_reason.empty())
-    add(plan, 0, event(frame(asked.model, {}, b.finish_reason.c_str())));
+  for (const auto& delta : call_deltas(b)) add(plan, 0, event(frame(asked.model, delta, nullptr)));
+  if (!b.finish_reason.empty()) add(plan, 0, event(frame(asked.model, {}, finish_of(b).c_str())));
   for (int i = 0; i < b.late_text; ++i)
     add(plan, 0, event(frame(asked.model, {{"content", "late"}}, nullptr)));
   if (b.usage)

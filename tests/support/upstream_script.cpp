@@ -26,6 +26,7 @@ const std::map<std::string_view, Field>& fields() {
       {"tokens", &Behaviour::tokens},
       {"text", &Behaviour::text},
       {"finish_reason", &Behaviour::finish_reason},
+      {"tool_calls", &Behaviour::tool_calls},
       {"usage", &Behaviour::usage},
       {"done", &Behaviour::done},
       {"streams", &Behaviour::streams},

@@ -21,6 +21,9 @@ struct Behaviour {
   std::vector<std::string> tokens = {"Hello", " from", " the", " script", "."};
   std::string text;                    // of an error
   std::string finish_reason = "stop";  // empty: none is sent
+  // "NAME ARGUMENTS" each; streamed in fragments of 7 bytes, and where given they end the answer
+  // with finish_reason "tool_calls" unless that is said.
+  std::vector<std::string> tool_calls;
   bool usage = true;
   bool done = true;          // [DONE]
   bool streams = true;       // false: plain JSON, whatever was asked for

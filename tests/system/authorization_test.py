@@ -21,6 +21,7 @@ BODIES = {
     ("POST", "/v1/log/sql"): {"query": "select 1 as x"},
     ("POST", "/v1/sessions/{id}/messages"): {"content": "x"},
     ("POST", "/v1/sessions/{id}/fork"): {"at_sequence": 1},
+    ("POST", "/v1/sessions/{id}/tools/{call_id}"): {"output": "x"},
     ("POST", "/v1/approvals/{id}/delegate"): {"to": "zoe"},
     ("POST", "/v1/approvals/{id}/edit"): {"content": "x"},
     ("POST", "/v1/tenants/{id}/rollback"): {"version": 1},
@@ -162,7 +163,7 @@ def another_tenants_is_a_missing_one(w):
         rival = token(w, "rival", capability)
         answers = []
         for name in (theirs, none):
-            at = re.sub(r"\{(id|tenant|event_id|erasure_id)\}", name, path).replace("{type}", "session")
+            at = re.sub(r"\{(id|tenant|event_id|erasure_id|call_id)\}", name, path).replace("{type}", "session")
             status, body = call(w, method, at, rival, BODIES.get((method, path)))
             answers.append((status, body.replace(name, "ID")))
         if (method, path) in MAKES:  # the rival's own, new

@@ -1,7 +1,9 @@
 // soma session … and soma chat.
 #include <CLI/CLI.hpp>
 #include <boost/json.hpp>
+#include <fstream>
 #include <iostream>
+#include <iterator>
 
 #include "tools/cli/chat.h"
 #include "tools/cli/trace.h"
@@ -18,10 +20,10 @@ namespace json = boost::json;
 namespace {
 
 struct Flags {
-  std::string id, other, text, model, persona, status, reason, at, out;
+  std::string id, other, text, model, persona, status, reason, at, out, tools, call;
   std::vector<std::string> metadata;
   std::int64_t sequence = 0;
-  bool follow = false, wait = false, trace = false;
+  bool follow = false, wait = false, trace = false, failed = false;
 };
 
 std::string route(const std::string& id) { return "/v1/sessions/" + url_encoded(id); }
@@ -60,8 +62,41 @@ int tail(const Context& c, const std::string& id, bool follow) {
   return ok ? 0 : c.fail(ok.error());
 }
 
+// A file with a list of tools, in OpenAI's form; null where none was named.
+Result<json::value> read_tools(const std::string& file) {
+  if (file.empty()) return json::value();
+  std::ifstream in(file, std::ios::binary);
+  if (!in) return fail(Code::kInvalidArgument, "cannot read " + file, "--tools");
+  boost::system::error_code bad;
+  json::value tools = json::parse(
+      std::string(std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()), bad);
+  if (bad || !tools.is_array())
+    return fail(Code::kInvalidArgument, file + " is not a JSON list of tools", "--tools");
+  return tools;
+}
+
+int send_message(const Context& c, const Flags& f) {
+  json::object body{{"content", f.text}};
+  auto tools = read_tools(f.tools);
+  if (!tools) return c.fail(tools.error());
+  if (!tools->is_null()) body["tools"] = std::move(*tools);
+  return c.show(c.call("POST", route(f.id) + "/messages", body));
+}
+
+int give_result(const Context& c, const Flags& f) {
+  json::object body{{"output", f.text}};
+  if (f.text == "-")
+    body["output"] =
+        std::string(std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>());
+  if (f.failed) body["is_error"] = true;
+  return c.show(c.call("POST", route(f.id) + "/tools/" + url_encoded(f.call), body));
+}
+
 int start(const Context& c, const Flags& f) {
   json::object body{{"prompt", f.text}};
+  auto tools = read_tools(f.tools);
+  if (!tools) return c.fail(tools.error());
+  if (!tools->is_null()) body["tools"] = std::move(*tools);
   if (!f.model.empty()) body["model"] = f.model;
   if (!f.persona.empty()) body["persona"] = f.persona;
   json::object metadata;
@@ -90,6 +125,20 @@ int start(const Context& c, const Flags& f) {
   return 0;
 }
 
+void show_calls(const json::value& turn) {
+  const auto* calls = member(turn, "tool_calls");
+  if (!calls || !calls->is_array()) return;
+  for (const auto& call : calls->get_array()) {
+    std::cout << "  tool  " << text_of(call, "status") << "  " << text_of(call, "call_id") << "  "
+              << printable(cut(text_of(call, "name") + " " + text_of(call, "arguments"), 80), false)
+              << "\n";
+    if (const auto* error = member(call, "error"); error && error->is_object())
+      std::cout << "        " << printable(text_of(*error, "message"), false) << "\n";
+    if (!text_of(call, "approval_id").empty() && text_of(call, "status") == "waiting_approval")
+      std::cout << "        approval " << text_of(call, "approval_id") << "\n";
+  }
+}
+
 int show(const Context& c, const Flags& f) {
   if (f.trace) return show_trace(c, f.id);
   auto s = c.read(route(f.id));
@@ -97,6 +146,7 @@ int show(const Context& c, const Flags& f) {
   json::object head = s->as_object();
   const json::value turns = head["turns"];
   head.erase("turns");
+  head.erase("pending_tool_calls");  // shown with their turns
   c.print(head);
   if (!turns.is_array()) return 0;
   for (const auto& turn : turns.get_array()) {
@@ -105,6 +155,7 @@ int show(const Context& c, const Flags& f) {
               << "  decision " << cell(member(turn, "decision_id")) << "  memories "
               << (memories && memories->is_array() ? memories->get_array().size() : 0) << "\n";
     std::cout << wrap("you>  " + printable(text_of(turn, "prompt"), true), 96, "  ");
+    show_calls(turn);
     const std::string answer = text_of(turn, "answer");
     if (!answer.empty()) std::cout << wrap("soma> " + printable(answer, true), 96, "  ");
     if (const auto* error = member(turn, "error"); error && error->is_object())
@@ -129,12 +180,21 @@ void add_writes(CLI::App& session, Context& context, const Wrap& run,
       ->type_name("NAME=VALUE");
   starts->add_flag("--wait", f->wait, "Until the answer is there");
   auto* send = add_verb(session, context, run, "send", "Say something more", Effect::kWrite,
-                        "soma session send SESSION_ID \"And of Italy?\"", [&context, f] {
-                          return context.show(context.call("POST", route(f->id) + "/messages",
-                                                           json::object{{"content", f->text}}));
-                        });
+                        "soma session send SESSION_ID \"And of Italy?\"",
+                        [&context, f] { return send_message(context, *f); });
   send->add_option("id", f->id, "Session id")->required();
   send->add_option("content", f->text, "What the user says")->required();
+  for (auto* verb : {starts, send})
+    verb->add_option("--tools", f->tools, "File with the tools that the model may ask for")
+        ->type_name("FILE");
+  auto* result =
+      add_verb(session, context, run, "result", "What a tool gave that the model asked for",
+               Effect::kWrite, "soma session result SESSION_ID CALL_ID \"14 degrees\"",
+               [&context, f] { return give_result(context, *f); });
+  result->add_option("id", f->id, "Session id")->required();
+  result->add_option("call", f->call, "Call id, as `soma session show` tells")->required();
+  result->add_option("output", f->text, "The result; - reads it from stdin")->required();
+  result->add_flag("--error", f->failed, "The tool failed; the output says how");
   auto* cancel =
       add_verb(session, context, run, "cancel", "Cancel the turn in progress", Effect::kWrite,
                "soma session cancel SESSION_ID --reason typo", [&context, f] {
@@ -168,8 +228,8 @@ void add_reads(CLI::App& session, Context& context, const Wrap& run,
                               {"tenant_id", "updated_at"});
                         });
   list->add_option("--status", f->status, "Only these")
-      ->check(CLI::IsMember(
-          {"accepted", "running", "waiting_approval", "completed", "failed", "cancelled"}))
+      ->check(CLI::IsMember({"accepted", "running", "waiting_approval", "waiting_tools",
+                             "completed", "failed", "cancelled"}))
       ->type_name("STATUS");
   add_list_options(*list, context);
   add_watch_option(*list, context);

@@ -91,6 +91,34 @@ void TurnView::recalled(const json::value& data) {
     line("    and " + std::to_string(all.size() - kShownMemories) + " more", kDim);
 }
 
+bool TurnView::tool_event(std::string_view name, const json::value& data) {
+  const json::value none;
+  const auto* found = member(data, "call");
+  const json::value& call = found ? *found : none;
+  const std::string what = text_of(call, "name") + " " + cut(text_of(call, "arguments"), 60);
+  if (name == "tool.call.requested") {
+    const std::string by = text_of(call, "approved_by");
+    line("  tool call " + text_of(call, "call_id") + " for you to run" +
+             (by.empty() ? "" : ", approved by " + by) + ": " + what,
+         kYellow);
+  } else if (name == "tool.call.denied") {
+    line("  tool call denied: " + what + ": " + text_of(call, "denial.message"), kRed);
+  } else if (name == "tool.approval.requested") {
+    line("  tool call waits for approval " + text_of(call, "approval_id") + ": " + what, kYellow);
+  } else if (name == "tool.call.answered") {
+    line("  tool result " + text_of(data, "call_id") + ": " + cut(text_of(data, "output"), 60),
+         kDim);
+  } else if (name == "tools.awaited") {
+    if (text_of(data, "status") == "WAITING_TOOLS")
+      line("  waits for results: soma session result SESSION_ID CALL_ID OUTPUT", kYellow);
+  } else if (name == "tools.settled") {
+    answer_.clear();  // what was said beside the calls is not the answer
+  } else {
+    return false;
+  }
+  return true;
+}
+
 void TurnView::token(const json::value& event) {
   const std::string text = text_of(event, "text");
   answer_ += text;
@@ -120,11 +148,11 @@ void TurnView::take(std::string_view name, const json::value& event, std::uint32
     result_ = {{"turn", number(data, "turn")}, {"status", "running"}};
     if (ours_ && turn == 0) line("you>  " + text_of(data, "prompt"), "");
   }
-  if (!ours_) return;
+  if (!ours_ || tool_event(name, data)) return;
   if (name == "token") {
     token(event);
   } else if (name == "policy.decided") {
-    decided(data);
+    if (text_of(data, "tool_call_id").empty()) decided(data);  // a call's own comes with it
   } else if (name == "memory.recalled") {
     recalled(data);
   } else if (name == "restarted") {

@@ -30,6 +30,8 @@ class TurnView {
   void line(const std::string& text, const char* colour);
   void decided(const boost::json::value& data);
   void recalled(const boost::json::value& data);
+  // Whether it was one of a tool call's events.
+  bool tool_event(std::string_view name, const boost::json::value& data);
   void token(const boost::json::value& event);
   void failed(const boost::json::value& failure);
   void end_answer();

@@ -5,6 +5,7 @@
 
 #include "runtime/effects/chat_stream.h"
 #include "runtime/effects/embeddings.h"
+#include "runtime/effects/tool_calls.h"
 
 namespace soma::runtime {
 namespace {
@@ -55,6 +56,91 @@ TEST(ChatStream, RefusesWhatItDoesNotUnderstand) {
         "{\"choices\":[]} trailing", "{\"choices\":[{\"delta\":{\"content\":\"\\ud800\"}}]}"})
     EXPECT_FALSE(read(std::string("data: ") + frame + "\n\n" + end)) << frame;
   EXPECT_TRUE(read(end));
+}
+
+v1::ModelRequest with_tools() {
+  v1::ModelRequest request;
+  request.add_tools()->set_name("look");
+  request.mutable_tools(0)->set_parameters_json("{\"type\":\"object\"}");
+  return request;
+}
+std::string tool_delta(const std::string& calls) {
+  return "data: {\"choices\":[{\"delta\":{\"tool_calls\":" + calls + "}}]}\n\n";
+}
+const std::string kToolEnd =
+    "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"tool_calls\"}]}\n\ndata: [DONE]\n\n";
+
+Result<v1::ModelAnswer> read_tools(const std::string& bytes,
+                                   const v1::ModelRequest& request = with_tools()) {
+  ChatStream s({}, request, {});
+  s.feed(bytes, kType);
+  return s.finish(1);
+}
+
+TEST(ChatStream, ToolCallsArriveInFragments) {
+  const std::string stream =
+      tool_delta(
+          R"([{"index":0,"id":"a","type":"function","function":{"name":"look","arguments":""}}])") +
+      tool_delta(R"([{"index":0,"function":{"arguments":"{\"at\""}}])") +
+      tool_delta(
+          R"([{"index":1,"id":"a","function":{"name":"pay"}},{"index":0,"function":{"arguments":":1}"}}])") +
+      tool_delta(R"([{"index":1,"function":{"arguments":"{}"}}])") + kToolEnd;
+  const auto a = read_tools(stream);
+  ASSERT_TRUE(a) << a.error().message;
+  EXPECT_EQ(a->finish_reason(), "tool_calls");
+  ASSERT_EQ(a->tool_calls_size(), 2);
+  EXPECT_EQ(a->tool_calls(0).name() + a->tool_calls(0).arguments(), "look{\"at\":1}");
+  EXPECT_EQ(a->tool_calls(1).name() + a->tool_calls(1).arguments(), "pay{}");
+  EXPECT_EQ(read_tools(stream, {})->tool_calls_size(), 0) << "of a request that named no tools";
+  // Servers that send no index send whole calls, or go on with the last.
+  const auto b = read_tools(
+      tool_delta(R"([{"id":"a","function":{"name":"look","arguments":"{"}}])") +
+      tool_delta(R"([{"function":{"arguments":"}"}}])") +
+      tool_delta(R"([{"id":"b","function":{"name":"pay","arguments":"{}"}}])") + kToolEnd);
+  ASSERT_TRUE(b) << b.error().message;
+  ASSERT_EQ(b->tool_calls_size(), 2);
+  EXPECT_EQ(b->tool_calls(0).arguments() + b->tool_calls(1).name(), "{}pay");
+}
+
+TEST(ChatStream, MalformedToolCallsAreErrors) {
+  for (const char* calls :
+       {"{}", "[7]", R"([{"index":1,"function":{"name":"x"}}])", R"([{"index":-1}])",
+        R"([{"index":"0"}])", R"([{"function":{"arguments":"{}"}}])",
+        R"([{"index":0,"function":{"arguments":{}}}])", R"([{"index":0,"function":[]}])"})
+    EXPECT_FALSE(read_tools(tool_delta(calls) + kToolEnd)) << calls;
+  std::string many, large = std::string(kMaxToolCallBytes, 'x');
+  for (int i = 0; i <= kMaxToolCalls; ++i)
+    many += tool_delta("[{\"index\":" + std::to_string(i) + ",\"function\":{\"name\":\"x\"}}]");
+  EXPECT_FALSE(read_tools(many + kToolEnd));
+  EXPECT_FALSE(read_tools(
+      tool_delta("[{\"index\":0,\"function\":{\"name\":\"x\",\"arguments\":\"" + large + "\"}}]") +
+      kToolEnd));
+  EXPECT_FALSE(read_tools(kToolEnd.substr(0, kToolEnd.find("\n\n") + 2) +
+                          tool_delta(R"([{"index":0,"function":{"name":"x"}}])") +
+                          "data: [DONE]\n\n"));
+}
+
+TEST(ChatStream, ToolsAndTheirCallsAreSentAsOpenAiReadsThem) {
+  v1::ModelRequest request = with_tools();
+  request.add_messages()->set_role("assistant");
+  auto* call = request.mutable_messages(0)->add_tool_calls();
+  call->set_id("t1");
+  call->set_name("look");
+  call->set_arguments("{}");
+  request.add_messages()->set_role("tool");
+  request.mutable_messages(1)->set_content("a cat");
+  request.mutable_messages(1)->set_tool_call_id("t1");
+  const std::string body = chat_body(request, "m");
+  EXPECT_NE(
+      body.find(
+          R"("messages":[{"role":"assistant","content":null,"tool_calls":[{"id":"t1","type":"function","function":{"name":"look","arguments":"{}"}}]},{"role":"tool","content":"a cat","tool_call_id":"t1"}])"),
+      std::string::npos)
+      << body;
+  EXPECT_NE(
+      body.find(
+          R"("tools":[{"type":"function","function":{"name":"look","parameters":{"type":"object"}}}])"),
+      std::string::npos)
+      << body;
 }
 
 TEST(ChatStream, OddNumbersDoNotThrow) {
