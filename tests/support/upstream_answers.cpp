@@ -52,7 +52,7 @@ std::string error_body(const std::string& text, int status) {
 }
 
 struct Asked {
-  std::string model = "scripted", last_user;
+  std::string model = "scripted", last_user, last_role;
   bool stream = false;
   std::size_t prompt_tokens = 0;
 };
@@ -68,6 +68,8 @@ Asked read_chat(const std::string& body) {
   if (const auto* s = o.if_contains("stream"); s && s->is_bool()) a.stream = s->get_bool();
   if (const auto* list = o.if_contains("messages"); list && list->is_array())
     for (const auto& m : list->get_array()) {
+      const auto* role = m.is_object() ? m.get_object().if_contains("role") : nullptr;
+      a.last_role = role && role->is_string() ? std::string(role->get_string()) : std::string();
       const auto* content = m.is_object() ? m.get_object().if_contains("content") : nullptr;
       if (!content || !content->is_string()) continue;
       a.last_user = std::string(content->get_string());
@@ -80,10 +82,6 @@ json::object usage(const Asked& asked, std::size_t completion) {
   return {{"prompt_tokens", asked.prompt_tokens},
           {"completion_tokens", completion},
           {"total_tokens", asked.prompt_tokens + completion}};
-}
-
-std::string finish_of(const Behaviour& b) {
-  return b.tool_calls.empty() || b.finish_reason != "stop" ? b.finish_reason : "tool_calls";
 }
 
 // As deltas: the name whole, the arguments in pieces.
@@ -142,7 +140,10 @@ Plan chat_plan(const Behaviour& b, const std::string& request_body) {
     return plan;
   }
   const Asked asked = read_chat(request_body);
-  const std::vector<std::string> tokens = b.echo ? words(asked.last_user) : b.tokens;
+  const bool calls = !b.tool_calls.empty() && (b.insists || asked.last_role != "tool");
+  const std::vector<std::string> tokens = calls    ? std::vector<std::string>()
+                                          : b.echo ? words(asked.last_user)
+                                                   : b.tokens;
   if (!asked.stream || !b.streams) return whole_plan(b, asked, tokens);
   plan.steps.push_back(
       {b.delay_ms,
@@ -161,8 +162,11 @@ Plan chat_plan(const Behaviour& b, const std::string& request_body) {
     if (i < tokens.size())
       add(plan, b.token_delay_ms, event(frame(asked.model, {{"content", tokens[i]}}, nullptr)));
   }
-  for (const auto& delta : call_deltas(b)) add(plan, 0, event(frame(asked.model, delta, nullptr)));
-  if (!b.finish_reason.empty()) add(plan, 0, event(frame(asked.model, {}, finish_of(b).c_str())));
+  if (calls)
+    for (const auto& delta : call_deltas(b))
+      add(plan, 0, event(frame(asked.model, delta, nullptr)));
+  if (!b.finish_reason.empty())
+    add(plan, 0, event(frame(asked.model, {}, calls ? "tool_calls" : b.finish_reason.c_str())));
   for (int i = 0; i < b.late_text; ++i)
     add(plan, 0, event(frame(asked.model, {{"content", "late"}}, nullptr)));
   if (b.usage)

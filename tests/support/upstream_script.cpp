@@ -27,6 +27,7 @@ const std::map<std::string_view, Field>& fields() {
       {"text", &Behaviour::text},
       {"finish_reason", &Behaviour::finish_reason},
       {"tool_calls", &Behaviour::tool_calls},
+      {"insists", &Behaviour::insists},
       {"usage", &Behaviour::usage},
       {"done", &Behaviour::done},
       {"streams", &Behaviour::streams},

@@ -21,9 +21,10 @@ struct Behaviour {
   std::vector<std::string> tokens = {"Hello", " from", " the", " script", "."};
   std::string text;                    // of an error
   std::string finish_reason = "stop";  // empty: none is sent
-  // "NAME ARGUMENTS" each; streamed in fragments of 7 bytes, and where given they end the answer
-  // with finish_reason "tool_calls" unless that is said.
+  // "NAME ARGUMENTS" each: asked for, in fragments of 7 bytes of arguments, instead of the tokens
+  // and with finish_reason "tool_calls", unless the last message is a tool's.
   std::vector<std::string> tool_calls;
+  bool insists = false;  // asks again whatever the last message is
   bool usage = true;
   bool done = true;          // [DONE]
   bool streams = true;       // false: plain JSON, whatever was asked for

@@ -20,8 +20,8 @@ TOOLS = [tool("weather", category="web"), tool("pay", requires_human=True), tool
 
 
 def script(w, *calls, answer=("It", " rains", ".")):
-    """The model asks for the calls once, then answers."""
-    w.upstream.script({"next": [{"tool_calls": list(calls), "tokens": []}], "otherwise": {"tokens": list(answer)}})
+    """The model asks for the calls, and answers when it has their results."""
+    w.upstream.script({"tool_calls": list(calls), "tokens": list(answer)})
 
 
 def start(w, headers, tools=TOOLS, **metadata):
@@ -186,7 +186,7 @@ def cancelled_or_overdue_while_it_waits(w):
     state = reaches(w, session, ana, "failed", "completed")
     equal((state["status"], state["error"]["code"]), ("failed", "tool_timeout"), "no result came")
     # A model that never stops asking.
-    w.upstream.script({"tool_calls": ["weather {}"], "tokens": []})
+    w.upstream.script({"tool_calls": ["weather {}"], "insists": True})
     session = start(w, ana)
     while (state := reaches(w, session, ana, "waiting_tools", "failed", "completed"))["status"] == "waiting_tools":
         equal(give(w, session, state["pending_tool_calls"][0]["call_id"], "rain", ana).status, 202, "round")
