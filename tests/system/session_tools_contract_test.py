@@ -5,7 +5,7 @@ import tempfile
 
 from constitution import Signer
 from contract import as_, case, equal, problem, run
-from harness import Client, check, wait_until
+from harness import Client, check, verify_deep, wait_until
 
 FOLDER = tempfile.TemporaryDirectory()
 SIGNER = Signer(FOLDER.name)
@@ -213,6 +213,12 @@ def kill_9_while_it_waits(w):
     script(w, "weather {}", "shell {}")
     session = start(w, ana)
     before = reaches(w, session, ana, "waiting_tools")
+
+    def listed(status):
+        answer = w.call("GET", f"/v1/sessions?status={status}", headers=ana)  # 503: the views are not there yet
+        return answer.status == 200 and session in [s["session_id"] for s in answer.json["items"]]
+
+    wait_until("the list shows that it waits", 30, lambda: listed("waiting_tools"))
     chats = w.upstream_chats()
     first, second = before["pending_tool_calls"]
     equal(give(w, session, first["call_id"], "rain", ana).status, 202, "one result")
@@ -228,6 +234,8 @@ def kill_9_while_it_waits(w):
     equal(give(w, session, second["call_id"], "done", ana).status, 202, "the other")
     equal(reaches(w, session, ana, "completed", "failed")["status"], "completed", "it goes on")
     equal(w.upstream_chats(), chats + 1, "asked once more")
+    wait_until("the list shows its end", 30, lambda: listed("completed"))
+    check(verify_deep(w.node.data)["ok"], "every decision can be made again")
 
 
 run("--constitution-trusted-keys", SIGNER.public)
