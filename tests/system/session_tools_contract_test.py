@@ -1,11 +1,13 @@
 """Tool calls of a session, as an outside client meets them: each decided by itself, handed out once, answered once."""
 
 import json
+import random
 import tempfile
+import threading
 
 from constitution import Signer
 from contract import as_, case, equal, problem, run
-from harness import Client, check, verify_deep, wait_until
+from harness import BROKEN, Client, check, verify_deep, wait_until
 
 FOLDER = tempfile.TemporaryDirectory()
 SIGNER = Signer(FOLDER.name)
@@ -207,6 +209,50 @@ def definitions_are_checked(w):
         problem(w.call("POST", "/v1/sessions/start", {"prompt": "x", "tools": tools}, headers=ana), 422, loc=loc)
 
 
+def restart(w):
+    w.node.kill()
+    w.node = w.folder.node(*w.flags, env=w.env).wait_ready(60)
+    w.url, w.client = w.node.url, Client(w.node.url)
+
+
+@case
+def kill_9_anywhere(w):
+    """Within milliseconds of a result or of an approval: each call is handed out under one id, the turn is answered once."""
+    ana, ben = as_(w, tenant="anywhere"), as_(w, "ben", "anywhere")
+    script(w, "weather {}", "pay {}")
+    for number in range(6):
+        session = start(w, ana)
+        weather, pay = reaches(w, session, ana, "waiting_approval")["turns"][0]["tool_calls"]
+        approve = f"/v1/approvals/{pay['approval_id']}/approve"
+        wait_until("the approval is there", 20, lambda: w.call("GET", approve.removesuffix("/approve"), headers=ana).status == 200)
+
+        def go_on(client):
+            try:
+                client.call("POST", approve, {}, headers=ben)
+                for call in (weather, pay):
+                    client.call("POST", f"/v1/sessions/{session}/tools/{call['call_id']}", {"output": "done"}, headers=ana)
+            except BROKEN:
+                pass  # the node went away under it
+
+        going = threading.Thread(target=go_on, args=(Client(w.url),))
+        going.start()
+        going.join(random.random() * 0.03)
+        restart(w)
+        going.join(10)
+
+        def settled():
+            go_on(w.client)
+            return read(w, session, ana)["status"] in ("completed", "failed")
+
+        wait_until("it goes on", 30, settled)
+        done = read(w, session, ana)
+        equal((done["status"], [(c["call_id"], c["status"]) for c in done["turns"][0]["tool_calls"]]),
+              ("completed", [(c["call_id"], "answered") for c in (weather, pay)]), f"round {number}")
+        types = [e["type"] for e in events(w, session, ana)]
+        equal([types.count(t) for t in ("tool.call.requested", "tool.call.answered", "model.requested", "model.answered", "turn.completed")],
+              [2, 2, 2, 2, 1], types)
+
+
 @case
 def kill_9_while_it_waits(w):
     ana = as_(w, tenant="crash")
@@ -222,9 +268,7 @@ def kill_9_while_it_waits(w):
     chats = w.upstream_chats()
     first, second = before["pending_tool_calls"]
     equal(give(w, session, first["call_id"], "rain", ana).status, 202, "one result")
-    w.node.kill()
-    w.node = w.folder.node(*w.flags, env=w.env).wait_ready(60)
-    w.url, w.client = w.node.url, Client(w.node.url)
+    restart(w)
     after = read(w, session, ana)
     equal([c["call_id"] for c in after["turns"][0]["tool_calls"]], [c["call_id"] for c in before["pending_tool_calls"]], "the same calls")
     equal([c["status"] for c in after["turns"][0]["tool_calls"]], ["answered", "requested"], "as they stood")
