@@ -1,13 +1,14 @@
 """Tool calls of a session, as an outside client meets them: each decided by itself, handed out once, answered once."""
 
 import json
+import os
 import random
 import tempfile
 import threading
 
 from constitution import Signer
 from contract import as_, case, equal, problem, run
-from harness import BROKEN, Client, check, verify_deep, wait_until
+from harness import BROKEN, Client, check, soma, verify_deep, wait_until
 
 FOLDER = tempfile.TemporaryDirectory()
 SIGNER = Signer(FOLDER.name)
@@ -207,6 +208,28 @@ def definitions_are_checked(w):
                        ([{"type": "function", "function": {"name": "a", "parameters": {"x": "y" * 33000}}}], ["body", "tools"]),
                        ("weather", ["body", "tools"])):
         problem(w.call("POST", "/v1/sessions/start", {"prompt": "x", "tools": tools}, headers=ana), 422, loc=loc)
+
+
+@case
+def the_command_shows_calls_and_sends_results(w):
+    script(w, 'weather {"city": "Bonn"}', "format_disk {}")
+    path = os.path.join(FOLDER.name, "tools.json")
+    with open(path, "w", encoding="utf-8") as f:
+        json.dump(TOOLS, f)
+    code, out, err = soma("session", "start", "Weather?", "--tools", path, "--wait", "-o", "table", data=w.node.data)
+    check(code == 0 and out.rstrip().endswith("waiting_tools"), f"{code} {out} {err}")
+    check("for you to run: weather" in out and "tool call denied: format_disk" in out, out)
+    session = out.split()[-2]
+    [call] = w.ok("GET", f"/v1/sessions/{session}").json["pending_tool_calls"]
+    code, out, err = soma("session", "result", session, call["call_id"], "14 degrees", data=w.node.data)
+    check(code == 0, err)
+    w.wait(session)
+    code, out, err = soma("session", "show", session, "-o", "table", data=w.node.data)
+    check(code == 0 and call["call_id"] in out and "no tool of this name" in out and "It rains." in out, out + err)
+    code, out, err = soma("session", "result", session, call["call_id"], "no rain", "--error", data=w.node.data)
+    check(code == 8, f"a second result: exit {code} {err}")
+    code, out, err = soma("session", "start", "x", "--tools", "/nowhere", data=w.node.data)
+    check(code == 2 and "--tools" in err, f"exit {code} {err}")
 
 
 def restart(w):

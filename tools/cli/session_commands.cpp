@@ -117,11 +117,11 @@ int start(const Context& c, const Flags& f) {
   TurnView view(c.table() ? &std::cout : nullptr, c.look());
   auto ok = c.follow(route(id) + "/stream", [&](std::string_view name, std::string_view data) {
     view.take(name, json::parse(data), 0);
-    return true;
+    return !view.waits_for_results;
   });
   if (!ok) return c.fail(ok.error());
   if (!c.table()) return c.show(c.call("GET", route(id)));
-  std::cout << id << " " << view.status << std::endl;
+  std::cout << id << " " << (view.waits_for_results ? "waiting_tools" : view.status) << std::endl;
   return 0;
 }
 
@@ -178,7 +178,7 @@ void add_writes(CLI::App& session, Context& context, const Wrap& run,
   starts->add_option("--persona", f->persona, "Who answers")->type_name("TEXT");
   starts->add_option("--meta", f->metadata, "Metadata, as risk_score=0.4; may be repeated")
       ->type_name("NAME=VALUE");
-  starts->add_flag("--wait", f->wait, "Until the answer is there");
+  starts->add_flag("--wait", f->wait, "Until the answer is there, or tool calls wait for you");
   auto* send = add_verb(session, context, run, "send", "Say something more", Effect::kWrite,
                         "soma session send SESSION_ID \"And of Italy?\"",
                         [&context, f] { return send_message(context, *f); });

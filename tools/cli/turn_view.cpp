@@ -109,10 +109,12 @@ bool TurnView::tool_event(std::string_view name, const json::value& data) {
     line("  tool result " + text_of(data, "call_id") + ": " + cut(text_of(data, "output"), 60),
          kDim);
   } else if (name == "tools.awaited") {
-    if (text_of(data, "status") == "WAITING_TOOLS")
+    waits_for_results = text_of(data, "status") == "WAITING_TOOLS";
+    if (waits_for_results)
       line("  waits for results: soma session result SESSION_ID CALL_ID OUTPUT", kYellow);
   } else if (name == "tools.settled") {
     answer_.clear();  // what was said beside the calls is not the answer
+    waits_for_results = false;
   } else {
     return false;
   }

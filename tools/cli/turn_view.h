@@ -21,7 +21,8 @@ class TurnView {
   // One event of the stream. `turn` 0: every turn is shown, else only that one and what ends it.
   void take(std::string_view name, const boost::json::value& event, std::uint32_t turn);
 
-  std::string status;  // completed, failed, cancelled; empty while it runs
+  std::string status;              // completed, failed, cancelled; empty while it runs
+  bool waits_for_results = false;  // of tool calls that were handed out
   std::uint64_t last_sequence = 0;
   // {turn, status, answer, decision, memories, usage, error?} of the last turn seen.
   const boost::json::object& result() const { return result_; }
