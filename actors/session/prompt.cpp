@@ -12,6 +12,7 @@ namespace soma::actors {
 namespace {
 
 constexpr std::size_t kMaxMemoryBytes = 400;  // shown of one memory
+constexpr std::size_t kMaxDenialBytes = 200;  // shown of one denial
 constexpr std::int64_t kMemoryAllowanceTokens = 256;
 constexpr std::uint32_t kMaxTokensLimit = 4096;
 
@@ -47,9 +48,10 @@ void add_round(std::vector<v1::ChatMessage>& messages, const v1::ToolRound& roun
   messages.push_back(std::move(asked));
   for (const auto& call : round.calls()) {
     v1::ChatMessage result =
-        message("tool", call.status() == v1::CALL_DENIED ? "denied: " + call.denial().message()
-                        : call.is_error()                ? "error: " + call.output()
-                                                         : call.output());
+        message("tool", call.status() == v1::CALL_DENIED
+                            ? "denied: " + cut_text(call.denial().message(), kMaxDenialBytes)
+                        : call.is_error() ? "error: " + call.output()
+                                          : call.output());
     result.set_tool_call_id(call.call_id());
     messages.push_back(std::move(result));
   }

@@ -17,7 +17,7 @@ namespace {
 
 constexpr std::size_t kMaxNameBytes = 64;
 constexpr std::size_t kKeptName = 128;               // of a name that a model made up
-constexpr std::size_t kMaxDecisionBytes = 8 * 1024;  // with the texts of the rules that spoke
+constexpr std::size_t kMaxDecisionBytes = 8 * 1024;  // of one call; 32 of them fit into an entry
 
 bool is_tool_name(const std::string& name) {
   return !name.empty() && name.size() <= kMaxNameBytes &&
@@ -77,6 +77,18 @@ v1::PolicyInput input_of(const v1::Turn& turn, const v1::ToolDefinition* tool) {
   return input;
 }
 
+// Many decisions stand in one entry; the rules' hash names what is left out.
+void shorten(v1::PolicyDecision& d) {
+  constexpr int kCodes = 32;
+  if (d.ByteSizeLong() <= kMaxDecisionBytes) return;
+  for (auto& rule : *d.mutable_matched_rules()) rule.clear_text();
+  if (d.ByteSizeLong() <= kMaxDecisionBytes) return;
+  d.clear_matched_rules();
+  auto* codes = d.mutable_reason_codes();
+  if (codes->size() > kCodes) codes->DeleteSubrange(kCodes, codes->size() - kCodes);
+  for (auto& code : *codes) code = cut_text(code, 128);
+}
+
 v1::PolicyDecision decide_call(const ActorKey& self, const v1::SessionState& s,
                                const v1::Turn& turn, const v1::PolicyInput& input,
                                const std::string& decision_id) {
@@ -94,15 +106,14 @@ v1::PolicyDecision decide_call(const ActorKey& self, const v1::SessionState& s,
     refuse(d, "policy_error");
   }
   d.set_settings_version(terms.settings().version());
-  if (d.ByteSizeLong() > kMaxDecisionBytes)  // their hash names the texts
-    for (auto& rule : *d.mutable_matched_rules()) rule.clear_text();
+  shorten(d);
   return d;
 }
 
 std::string codes_of(const v1::PolicyDecision& d) {
   std::string codes;
   for (const auto& code : d.reason_codes()) codes += (codes.empty() ? "" : ", ") + code;
-  return codes.substr(0, 1024);
+  return cut_text(codes, 1024);
 }
 
 Status check_tool(const v1::ToolDefinition& t, const std::string& at) {
@@ -154,9 +165,9 @@ JudgedCall judge_call(const ActorKey& self, const v1::SessionState& s, const v1:
   call.set_name(cut_text(asked.name(), kKeptName));
   call.set_decision_id(out.decision.decision_id());
   const v1::Failure refused = refusal(tool, asked, index, used);
-  if (refused.code() != "arguments_too_large" && refused.code() != "turn_too_large")
-    call.set_arguments(asked.arguments().empty() ? "{}"
-                                                 : cut_text(asked.arguments(), kMaxArgumentBytes));
+  if (asked.arguments().size() <= kMaxArgumentBytes &&
+      used + asked.arguments().size() <= kMaxTurnToolBytes)
+    call.set_arguments(asked.arguments().empty() ? "{}" : asked.arguments());
   if (!refused.code().empty()) {
     refuse(out.decision, refused.code());
     call.set_status(v1::CALL_DENIED);

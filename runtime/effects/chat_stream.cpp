@@ -101,13 +101,17 @@ void ChatStream::append(std::string_view text) {
   if (text.empty()) return;
   if (!answer_.finish_reason().empty())
     return bad(Code::kModelUnavailable, "the model server sent text after its finish_reason");
-  if (answer_.output().size() + text.size() > endpoint_.max_answer_bytes)
-    return bad(Code::kTooLarge, "the model's answer is over " +
-                                    std::to_string(endpoint_.max_answer_bytes) + " bytes");
+  if (answer_.output().size() + tool_call_bytes(answer_) + text.size() > endpoint_.max_answer_bytes)
+    return too_large();
   answer_.mutable_output()->append(text);
   answer_.add_chunk_bytes(static_cast<std::uint32_t>(text.size()));
   if (on_token_) on_token_(index_, std::string(text));
   ++index_;
+}
+
+void ChatStream::too_large() {
+  bad(Code::kTooLarge,
+      "the model's answer is over " + std::to_string(endpoint_.max_answer_bytes) + " bytes");
 }
 
 void ChatStream::choice(const void* json_value) {
@@ -134,6 +138,8 @@ void ChatStream::choice(const void* json_value) {
                    "the model server sent a tool call after its finish_reason");
       if (const std::string wrong = take_tool_calls(answer_, *calls); !wrong.empty())
         return bad(Code::kModelUnavailable, "the model server sent " + wrong);
+      if (answer_.output().size() + tool_call_bytes(answer_) > endpoint_.max_answer_bytes)
+        return too_large();
     }
   }
   const auto* reason = member(c, "finish_reason");

@@ -34,6 +34,7 @@ class ChatStream {
   void choice(const void* json_value);
   void append(std::string_view text);
   void bad(Code code, std::string message);
+  void too_large();
 
   const SlmEndpoint endpoint_;
   const v1::ModelRequest request_;

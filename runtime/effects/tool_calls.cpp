@@ -11,13 +11,6 @@ namespace json = boost::json;
 
 namespace {
 
-std::size_t bytes_of(const v1::ModelAnswer& answer) {
-  std::size_t bytes = 0;
-  for (const auto& c : answer.tool_calls())
-    bytes += c.id().size() + c.name().size() + c.arguments().size();
-  return bytes;
-}
-
 // The call that a fragment is of, begun where it is the next one; null: neither.
 v1::ModelToolCall* call_of(v1::ModelAnswer& answer, const json::value& delta) {
   const int known = answer.tool_calls_size();
@@ -42,6 +35,13 @@ bool append_text(std::string* to, const json::value* text) {
 }
 
 }  // namespace
+
+std::size_t tool_call_bytes(const v1::ModelAnswer& answer) {
+  std::size_t bytes = 0;
+  for (const auto& c : answer.tool_calls())
+    bytes += c.id().size() + c.name().size() + c.arguments().size();
+  return bytes;
+}
 
 json::object message_json(const v1::ChatMessage& m) {
   json::object out{{"role", m.role()}, {"content", m.content()}};
@@ -82,7 +82,7 @@ std::string take_tool_calls(v1::ModelAnswer& answer, const json::value& deltas) 
         (!function->is_object() || !append_text(call->mutable_name(), member(*function, "name")) ||
          !append_text(call->mutable_arguments(), member(*function, "arguments"))))
       return "a malformed tool call";
-    if (bytes_of(answer) > kMaxToolCallBytes)
+    if (tool_call_bytes(answer) > kMaxToolCallBytes)
       return "tool calls of over " + std::to_string(kMaxToolCallBytes) + " bytes";
   }
   return {};

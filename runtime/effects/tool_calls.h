@@ -11,6 +11,8 @@ namespace soma::runtime {
 inline constexpr int kMaxToolCalls = 32;                     // of one answer
 inline constexpr std::size_t kMaxToolCallBytes = 64 * 1024;  // ids, names and arguments of one
 
+std::size_t tool_call_bytes(const v1::ModelAnswer& answer);  // ids, names and arguments
+
 // A message, and the tools of a request, in OpenAI's form.
 boost::json::object message_json(const v1::ChatMessage& message);
 boost::json::array tools_json(const v1::ModelRequest& request);

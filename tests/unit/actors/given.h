@@ -86,6 +86,7 @@ class Given {
 
   const State& state() const { return state_; }
   const typename D::Reply& reply() const { return decided_->reply; }
+  const std::vector<Event>& events() const { return decided_->events; }
   const Event& event(std::size_t i) const { return decided_->events.at(i); }
   const std::vector<OutSend>& sends() const { return decided_->sends; }
   std::vector<Effect> effects() const { return D::effects(self_, state_); }

@@ -257,6 +257,36 @@ TEST(SessionTools, RoundsAndBytesAreBounded) {
   big.result(big.call(2).call_id(), full).refused(Code::kInvalidArgument, "body.output");
 }
 
+// What does not fit into an entry is refused by the host, and nobody would go on.
+TEST(SessionTools, WhateverTheModelAsksForFitsIntoAnEntry) {
+  std::string rules;  // 256 KiB that all speak, with long names and reasons
+  for (int i = 0; rules.size() < 250 * 1024; ++i)
+    rules += "@id(\"" + std::string(200, 'r') + std::to_string(i) + "\")\n@reason(\"" +
+             std::string(3000, 'b') +
+             "\")\nforbid(principal, action == Action::\"nuke\", resource);\n";
+  Talk s({}, rules);
+  s.granted().recalled();
+  const auto size = [&] {
+    std::size_t bytes = 0;
+    for (const auto& e : s.events()) bytes += e.ByteSizeLong();
+    for (const auto& send : s.sends()) bytes += send.command.size();
+    return bytes;
+  };
+  const std::string large = std::string(1900, 'x');
+  for (int round = 0; round < kMaxToolRounds; ++round) {
+    std::vector<std::pair<std::string, std::string>> calls;
+    for (int i = 0; i < 32; ++i) calls.emplace_back(round % 2 ? "nuke" : large, large);
+    calls[0] = {"look", "{}"};
+    s.asks(calls);
+    EXPECT_LT(size(), 450u * 1024);
+    const std::size_t left = kMaxTurnToolBytes - std::min(kMaxTurnToolBytes, tool_bytes(s.turn()));
+    s.result(s.call(0).call_id(), std::string(std::min(left, kMaxResultBytes), 'y'));
+    s.granted();
+    ASSERT_EQ(s.turn().stage(), v1::CALLING);
+    EXPECT_LT(s.request().ByteSizeLong(), 320u * 1024) << "twice in the pool's entry";
+  }
+}
+
 TEST(SessionTools, DefinitionsAreChecked) {
   const auto refused = [](const std::string& tools, const std::string& field) {
     Given<SessionDecider> s(kSession);
