@@ -186,7 +186,7 @@ TEST_F(HostFixture, EffectRunsOnceAndAnAtMostOnceOneIsUnknownAfterACrash) {
   ASSERT_TRUE(submit(counter("a"), c, "c3"));
   eventually("a", [](const auto& s) { return s.calls_size() == 0; });
   EXPECT_EQ(runner_.count("lost"), 2);
-  EXPECT_TRUE(host_->pending_effects().empty());
+  while (!host_->pending_effects().empty()) std::this_thread::yield();
   EXPECT_EQ(submit(counter("a"), c, "c4").error().code, Code::kConflict);
 }
 
