@@ -111,6 +111,9 @@ ROWS = {
     "generate completion": ("bash", 0, 0),
     "generate man": ("", 0, 0),
     "generate settings": ("", 0, 0),
+    "generate grafana": ("", 0, 0),
+    "generate prometheus": ("", 0, 0),
+    "generate systemd": ("", 0, 0),
     "version": ("", 0, 0),
 }
 # Shown to work elsewhere, where what they need is.
