@@ -131,7 +131,7 @@ ELSEWHERE = {
     "doctor": "finds what this machine lacks: its exit code is the machine's",
 }
 # Their output is for other programs, whatever the form asked for.
-NOT_JSON = {"completion", "generate completion", "generate man", "generate settings", "auth token"}
+NOT_JSON = {"completion", "generate completion", "generate man", "generate settings", "generate systemd", "auth token"}
 
 
 def leaves(node, path=()):

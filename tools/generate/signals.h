@@ -26,7 +26,7 @@ struct Alert {
 };
 
 // In the order in which they are shown; panels of a row stand together.
-const std::vector<Panel>& panels();
+std::vector<Panel> panels();
 const std::vector<Alert>& alerts();
 
 // The expression with these matchers in place of SCOPE: `{SCOPE}` or `{SCOPE,outcome="done"}`.
