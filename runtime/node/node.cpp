@@ -303,6 +303,7 @@ class Node {
     n.signs_heads = c_.audit_head_interval_s > 0;
     n.position_wait_ms = static_cast<std::int64_t>(c_.position_wait_ms);
     api::register_sessions(router_, n);
+    api::register_session_transfer(router_, n);
     api::register_inference(router_, n);
     api::register_memories(router_, n);
     api::register_governance(router_, n);

@@ -18,7 +18,7 @@ namespace json = boost::json;
 namespace {
 
 struct Flags {
-  std::string id, other, text, model, persona, status, reason, at, out;
+  std::string id, other, text, model, persona, status, reason, at, out, in;
   std::vector<std::string> metadata;
   std::int64_t sequence = 0;
   bool follow = false, wait = false, trace = false;
@@ -143,6 +143,11 @@ void add_writes(CLI::App& session, Context& context, const Wrap& run,
                });
   cancel->add_option("id", f->id, "Session id")->required();
   cancel->add_option("--reason", f->reason, "Recorded with it")->type_name("TEXT");
+  add_verb(session, context, run, "import", "A new session with the history of an export",
+           Effect::kWrite, "soma session import session.ndjson",
+           [&context, f] { return import_session(context, f->in); })
+      ->add_option("file", f->in, "What `soma session export` wrote; -: stdin")
+      ->required();
   auto* fork =
       add_verb(session, context, run, "fork", "A new session with this one's history up to a place",
                Effect::kWrite, "soma session fork SESSION_ID --at 7", [&context, f] {
@@ -243,7 +248,7 @@ void add_reads(CLI::App& session, Context& context, const Wrap& run,
   other->add_option("--settings", w->settings, "File with other settings of the tenant")
       ->type_name("FILE");
   add_live_options(*other, w);
-  with_id("export", "A session's state and events, a line of JSON each",
+  with_id("export", "A session's state and events, a line of JSON each, signed",
           "soma session export SESSION_ID --out session.ndjson",
           [&context, f] { return export_session(context, f->id, f->out); })
       ->add_option("--out", f->out, "Write here instead of stdout")
