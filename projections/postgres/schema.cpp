@@ -3,6 +3,7 @@
 
 #include "projections/sql/statements.h"
 #include "schemas/base/sha256.h"
+#include "schemas/base/unhex.h"
 
 namespace soma::projections {
 
@@ -15,13 +16,6 @@ const std::string& version() {
   static const std::string v =
       sha256_hex(std::string(kViewsSql) + kIndexesSql + std::to_string(kRowsVersion));
   return v;
-}
-
-std::string unhex(std::string_view text) {
-  std::string out;
-  for (std::size_t i = 0; i + 1 < text.size(); i += 2)
-    out.push_back(static_cast<char>(std::stoi(std::string(text.substr(i, 2)), nullptr, 16)));
-  return out;
 }
 
 std::uint64_t number(const Field& f) { return std::stoull(*f); }
@@ -66,8 +60,8 @@ Result<Cursors> load_cursors(Db& db, bool lock) {
   for (const auto& r : *rows)
     out[static_cast<std::uint32_t>(number(r[0]))] = {
         Offset{number(r[1])},
-        events::Fence(Epoch{number(r[2])}, FrameNumber{number(r[3])}, unhex(*r[4])),
-        Offset{number(r[5])}, unhex(*r[6])};
+        events::Fence(Epoch{number(r[2])}, FrameNumber{number(r[3])}, unhex(*r[4]).value()),
+        Offset{number(r[5])}, unhex(*r[6]).value()};
   return out;
 }
 

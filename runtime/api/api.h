@@ -87,6 +87,7 @@ struct Node {
 
 void register_sessions(http::Router& router, const Node& node);
 void register_session_tools(http::Router& router, const Node& node);
+void register_session_transfer(http::Router& router, const Node& node);
 void register_inference(http::Router& router, const Node& node);
 void register_audit(http::Router& router, const Node& node);
 void register_audit_proofs(http::Router& router, const Node& node);

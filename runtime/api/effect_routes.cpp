@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <boost/json/array.hpp>
 
+#include "runtime/api/slowly.h"
 #include "runtime/api/submit.h"
 #include "runtime/api/views.h"
 #include "soma/v1/effect.pb.h"
@@ -30,7 +31,7 @@ json::object effect_details(const Host::PendingEffect& e) {
   };
   out["not_before"] = time(e.effect.not_before_ms);
   out["deadline"] = time(e.effect.deadline_ms);
-  out["request_bytes"] = e.effect.request.size();
+  out["request_bytes"] = e.request_bytes;
   out["problem"] = e.effect.unknown.empty() ? json::value(nullptr) : json::value(e.effect.unknown);
   return out;
 }
@@ -39,15 +40,19 @@ const Error kNotPending{Code::kNotFound,
                         "no effect of this id is pending; a finished one is in its actor's history",
                         {}};
 
-std::optional<Host::PendingEffect> effect_of(const Node& node, const http::Request& r) {
-  for (auto& e : node.host->pending_effects())
+Result<std::optional<Host::PendingEffect>> effect_of(const Node& node, const http::Request& r) {
+  auto all = node.host->pending_effects();
+  if (!all) return tl::unexpected(all.error());
+  for (auto& e : *all)
     if (e.actor.tenant == r.tenant() && e.effect.effect_id == r.param("id")) return std::move(e);
-  return {};
+  return std::nullopt;
 }
 
 void list(const Node& node, const RequestPtr& r, const Responder& responder) {
+  const auto all = node.host->pending_effects();
+  if (!all) return responder.fail(all.error());
   json::array items;
-  for (const auto& e : node.host->pending_effects())
+  for (const auto& e : *all)
     if (e.actor.tenant == r->tenant()) items.push_back(effect(e));
   responder.send(http::json_response(
       200, json::object{{"items", std::move(items)}, {"next_cursor", nullptr}}));
@@ -55,8 +60,9 @@ void list(const Node& node, const RequestPtr& r, const Responder& responder) {
 
 void show(const Node& node, const RequestPtr& r, const Responder& responder) {
   const auto e = effect_of(node, *r);
-  if (!e) return responder.fail(kNotPending);
-  responder.send(http::json_response(200, effect_details(*e)));
+  if (!e) return responder.fail(e.error());
+  if (!*e) return responder.fail(kNotPending);
+  responder.send(http::json_response(200, effect_details(**e)));
 }
 
 // The decider judges: it alone knows whether the outcome is still unknown.
@@ -88,7 +94,7 @@ void settle(const Node& node, const RequestPtr& r, const Responder& responder,
          });
 }
 
-// Of an effect that is not pending (any more, or on this node) the journal tells the actor.
+// Of an effect that is not pending any more the journal tells the actor.
 std::optional<ActorKey> actor_named_with(const std::string& tenant, const std::string& id,
                                          const events::ValidFrame& frame) {
   for (const auto& e : frame.frame->entries()) {
@@ -100,21 +106,20 @@ std::optional<ActorKey> actor_named_with(const std::string& tenant, const std::s
 }
 
 void settle_from_journal(const Node& node, const RequestPtr& r, const Responder& responder) {
-  node.slow->post([&node, r, responder] {
-    const std::string id = r->param("id");
-    auto found = node.journal->newest(1, [&](const events::ValidFrame& f) {
-      return actor_named_with(r->tenant(), id, f).has_value();
-    });
-    if (!found) return responder.fail(found.error());
-    if (found->empty()) return responder.fail(kNotPending);
-    settle(node, r, responder, *actor_named_with(r->tenant(), id, found->front()));
+  const std::string id = r->param("id");
+  auto found = node.journal->newest(1, [&](const events::ValidFrame& f) {
+    return actor_named_with(r->tenant(), id, f).has_value();
   });
+  if (!found) return responder.fail(found.error());
+  if (found->empty()) return responder.fail(kNotPending);
+  settle(node, r, responder, *actor_named_with(r->tenant(), id, found->front()));
 }
 
 void resolve(const Node& node, const RequestPtr& r, const Responder& responder) {
   const auto e = effect_of(node, *r);
-  if (!e) return settle_from_journal(node, r, responder);
-  settle(node, r, responder, e->actor);
+  if (!e) return responder.fail(e.error());
+  if (!*e) return settle_from_journal(node, r, responder);
+  settle(node, r, responder, (*e)->actor);
 }
 
 }  // namespace
@@ -125,13 +130,13 @@ void register_effects(http::Router& router, const Node& node) {
               .capability = "admin:read",
               .summary = "Pending and unknown effects of the caller's tenant",
               .tag = "operations"},
-             [&node](auto r, auto responder) { list(node, r, responder); });
+             slowly(node, list));
   router.add({.method = "GET",
               .pattern = "/v1/admin/effects/{id}",
               .capability = "admin:read",
               .summary = "One pending or unknown effect",
               .tag = "operations"},
-             [&node](auto r, auto responder) { show(node, r, responder); });
+             slowly(node, show));
   router.add({.method = "POST",
               .pattern = "/v1/admin/effects/{id}/resolve",
               .capability = "effect:resolve",
@@ -142,7 +147,7 @@ void register_effects(http::Router& router, const Node& node) {
                   {{.name = "outcome", .required = true, .one_of = {"done", "failed", "retry"}},
                    {.name = "reason", .required = true, .min_length = 1, .max_length = 1000}}),
               .idempotent_write = true},
-             [&node](auto r, auto responder) { resolve(node, r, responder); });
+             slowly(node, resolve));
 }
 
 }  // namespace soma::runtime::api

@@ -5,6 +5,7 @@
 #include "runtime/api/actors.h"
 #include "runtime/api/effect_routes.h"
 #include "runtime/api/journal_views.h"
+#include "runtime/api/slowly.h"
 #include "runtime/api/submit.h"
 #include "runtime/api/views.h"
 
@@ -28,18 +29,32 @@ json::object parked(const Host::ParkedActor& p) {
   return out;
 }
 
-std::optional<Host::ParkedActor> parked_of(const Node& node, const http::Request& r) {
-  for (auto& p : node.host->parked())
+Result<std::optional<Host::ParkedActor>> parked_of(const Node& node, const http::Request& r) {
+  auto all = node.host->parked();
+  if (!all) return tl::unexpected(all.error());
+  for (auto& p : *all)
     if (p.actor.tenant == r.tenant() && p.actor.type == r.param("type") &&
         p.actor.id == r.param("id"))
       return std::move(p);
-  return {};
+  return std::nullopt;
 }
 
 const Error kNotParked{Code::kNotFound, "no commands are parked for this actor", {}};
 
+void list_parked(const Node& node, const RequestPtr& r, const Responder& responder) {
+  const auto all = node.host->parked();
+  if (!all) return responder.fail(all.error());
+  json::array items;
+  for (const auto& p : *all)
+    if (p.actor.tenant == r->tenant()) items.push_back(parked(p));
+  responder.send(http::json_response(
+      200, json::object{{"items", std::move(items)}, {"next_cursor", nullptr}}));
+}
+
 void show_parked(const Node& node, const RequestPtr& r, const Responder& responder) {
-  const auto p = parked_of(node, *r);
+  const auto found = parked_of(node, *r);
+  if (!found) return responder.fail(found.error());
+  const auto& p = *found;
   if (!p) return responder.fail(kNotParked);
   json::object out = parked(*p);
   json::array waiting;
@@ -51,25 +66,23 @@ void show_parked(const Node& node, const RequestPtr& r, const Responder& respond
 
 // A second redrive finds the work of the first one done.
 void nothing_parked(const Node& node, const RequestPtr& r, const Responder& responder) {
-  node.slow->post([&node, r, responder] {
-    auto known = find_actor(node, r->tenant(), r->param("type"), r->param("id"));
-    if (!known) return responder.fail(known.error());
-    if (!*known) return responder.fail(kNotParked);
-    responder.send(http::json_response(
-        200, json::object{
-                 {"actor", to_string(**known)}, {"status", "nothing_parked"}, {"commands", 0}}));
-  });
+  auto known = find_actor(node, r->tenant(), r->param("type"), r->param("id"));
+  if (!known) return responder.fail(known.error());
+  if (!*known) return responder.fail(kNotParked);
+  responder.send(http::json_response(
+      200,
+      json::object{{"actor", to_string(**known)}, {"status", "nothing_parked"}, {"commands", 0}}));
 }
 
 void redrive(const Node& node, const RequestPtr& r, const Responder& responder) {
-  const auto p = parked_of(node, *r);
+  const auto found = parked_of(node, *r);
+  if (!found) return responder.fail(found.error());
+  const auto& p = *found;
   if (!p) return nothing_parked(node, r, responder);
-  node.slow->post([&node, responder, p = *p] {
-    if (auto done = node.host->redrive(p.actor); !done) return responder.fail(done.error());
-    responder.send(http::json_response(202, json::object{{"actor", to_string(p.actor)},
-                                                         {"status", "redriven"},
-                                                         {"commands", p.commands.size()}}));
-  });
+  if (auto done = node.host->redrive(p->actor); !done) return responder.fail(done.error());
+  responder.send(http::json_response(202, json::object{{"actor", to_string(p->actor)},
+                                                       {"status", "redriven"},
+                                                       {"commands", p->commands.size()}}));
 }
 
 void list_snapshots(const Node& node, const RequestPtr& r, const Responder& responder) {
@@ -126,19 +139,13 @@ void register_parked(http::Router& router, const Node& node) {
               .capability = "admin:read",
               .summary = "Actors that cannot decide, and what waits for them",
               .tag = "operations"},
-             [&node](auto r, auto responder) {
-               json::array items;
-               for (const auto& p : node.host->parked())
-                 if (p.actor.tenant == r->tenant()) items.push_back(parked(p));
-               responder.send(http::json_response(
-                   200, json::object{{"items", std::move(items)}, {"next_cursor", nullptr}}));
-             });
+             slowly(node, list_parked));
   router.add({.method = "GET",
               .pattern = "/v1/admin/parked/{type}/{id}",
               .capability = "admin:read",
               .summary = "One parked actor and its commands",
               .tag = "operations"},
-             [&node](auto r, auto responder) { show_parked(node, r, responder); });
+             slowly(node, show_parked));
   router.add({.method = "POST",
               .pattern = "/v1/admin/parked/{type}/{id}/redrive",
               .capability = "admin:write",
@@ -146,7 +153,7 @@ void register_parked(http::Router& router, const Node& node) {
               .tag = "operations",
               .responses = {{.status = 202}},
               .idempotent_write = true},
-             [&node](auto r, auto responder) { redrive(node, r, responder); });
+             slowly(node, redrive));
 }
 
 }  // namespace

@@ -55,6 +55,35 @@ Result<std::string> sign_document(const security::Key& key, const std::string& t
   return text + "." + security::base64url_encode(*signature);
 }
 
+Result<json::object> open_document(std::string_view jws, const std::string& type,
+                                   const std::vector<security::Key>& keys, std::string& key_id) {
+  const auto object_in = [](std::string_view part) -> std::optional<json::object> {
+    const auto text = security::base64url_decode(part);
+    boost::system::error_code bad;
+    json::value v = text ? json::parse(*text, bad) : json::value();
+    if (bad || !v.is_object()) return {};
+    return std::move(v.get_object());
+  };
+  const auto first = jws.find('.'), second = jws.rfind('.');
+  const auto header =
+      first != jws.npos && second > first ? object_in(jws.substr(0, first)) : std::nullopt;
+  const auto* kid = header ? header->if_contains("kid") : nullptr;
+  if (!kid || !kid->is_string() ||
+      *header != json::object{{"alg", "EdDSA"}, {"kid", *kid}, {"typ", type}})
+    return fail(Code::kInvalidArgument, "it is not a signed document of type " + type);
+  key_id = std::string(kid->get_string());
+  const auto signature = security::base64url_decode(jws.substr(second + 1));
+  const auto payload = object_in(jws.substr(first + 1, second - first - 1));
+  for (const auto& key : keys) {
+    if (key.id != key_id || key.algorithm != security::Algorithm::kEdDsa) continue;
+    if (signature && payload && security::verify_signature(key, jws.substr(0, second), *signature))
+      return *payload;
+    return fail(Code::kInvalidArgument, "its signature is not right");
+  }
+  return fail(Code::kInvalidArgument,
+              "it is signed by " + key_id + ", which is no key of this node");
+}
+
 Result<std::string> sign_head(const security::Key& key, const Head& head) {
   return sign_document(key, kHeadType, to_json(head));
 }

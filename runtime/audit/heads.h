@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "runtime/security/keys.h"
@@ -36,6 +37,11 @@ boost::json::object to_json(const Head& head);
 Result<std::string> sign_document(const security::Key& key, const std::string& type,
                                   const boost::json::object& payload);
 Result<std::string> sign_head(const security::Key& key, const Head& head);
+// The payload of such a document, signed by one of these keys, and which one. kInvalidArgument says
+// why not.
+Result<boost::json::object> open_document(std::string_view jws, const std::string& type,
+                                          const std::vector<security::Key>& keys,
+                                          std::string& key_id);
 inline constexpr char kHeadType[] = "soma-audit-head";
 inline constexpr char kEndType[] = "soma-audit-end";
 

@@ -3,7 +3,10 @@
 
 #include <atomic>
 #include <future>
+#include <iterator>
 #include <thread>
+
+#include "runtime/cluster/census.h"
 
 namespace soma::runtime {
 
@@ -307,10 +310,47 @@ void ClusterHost::foreign(const events::ValidFrame& frame) const {
 std::vector<Host::PartitionStatus> ClusterHost::status() const {
   return core_->parts.local->status();
 }
-std::vector<Host::PendingEffect> ClusterHost::pending_effects() const {
-  return core_->parts.local->pending_effects();
+
+// Of every partition at once, each from its owner: all of them or none.
+template <typename Item>
+Result<std::vector<Item>> ClusterHost::of_all(
+    bool parked, Result<std::vector<Item>> (PartitionHost::*here)(PartitionId) const,
+    std::vector<Item> (*there)(const v1::ClusterAnswer&)) const {
+  using Part = Result<std::vector<Item>>;
+  std::vector<std::future<Part>> parts;
+  for (std::uint32_t i = 0; i < core_->parts.partitions; ++i) {
+    v1::ClusterCall call;
+    call.mutable_census()->set_partition(i);
+    call.mutable_census()->set_parked(parked);
+    const auto part = std::make_shared<std::promise<Part>>();
+    parts.push_back(part->get_future());
+    const auto errand = std::make_shared<Errand>(core_, PartitionId{i}, std::move(call));
+    errand->local = [core = core_.get(), weak = std::weak_ptr(errand), here, i, part] {
+      auto found = (core->parts.local->*here)(PartitionId{i});
+      if (!found && found.error().code == Code::kFenced) return weak.lock()->again();
+      part->set_value(std::move(found));
+    };
+    errand->done = [there, part](Errand::Answer answer) {
+      if (!answer) return part->set_value(tl::unexpected(answer.error()));
+      part->set_value(there(*answer));
+    };
+    errand->run();
+  }
+  std::vector<Item> out;
+  for (auto& part : parts) {
+    auto found = part.get();
+    if (!found) return found;
+    std::move(found->begin(), found->end(), std::back_inserter(out));
+  }
+  return out;
 }
-std::vector<Host::ParkedActor> ClusterHost::parked() const { return core_->parts.local->parked(); }
+
+Result<std::vector<Host::PendingEffect>> ClusterHost::pending_effects() const {
+  return of_all<PendingEffect>(false, &PartitionHost::pending_effects_in, effects_of);
+}
+Result<std::vector<Host::ParkedActor>> ClusterHost::parked() const {
+  return of_all<ParkedActor>(true, &PartitionHost::parked_in, parked_of);
+}
 const HostMetrics& ClusterHost::metrics() const { return core_->parts.local->metrics(); }
 bool ClusterHost::drain(std::int64_t timeout_ms) { return core_->parts.local->drain(timeout_ms); }
 

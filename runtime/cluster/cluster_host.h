@@ -14,8 +14,7 @@ namespace soma::runtime {
 
 // What is not owned here is asked of the owner, at most one node at a time, again for a few seconds
 // while there is none; then kUnavailable, or kUnknownOutcome where a node may have done it. That is
-// safe because a command keeps its id. Lists of parked actors, effects and partitions are of this
-// node alone.
+// safe because a command keeps its id. The status of partitions is of this node alone.
 class ClusterHost final : public Host {
  public:
   static constexpr std::int64_t kPatienceMs = 5000;
@@ -47,8 +46,8 @@ class ClusterHost final : public Host {
                                          const std::optional<ActorPlace>& after,
                                          std::size_t limit) const override;
   std::vector<PartitionStatus> status() const override;
-  std::vector<PendingEffect> pending_effects() const override;
-  std::vector<ParkedActor> parked() const override;
+  Result<std::vector<PendingEffect>> pending_effects() const override;
+  Result<std::vector<ParkedActor>> parked() const override;
   void redrive(const ActorKey& actor, std::function<void(Status)> done) override;
   Status redrive(const ActorKey& actor) override;
   const HostMetrics& metrics() const override;
@@ -58,6 +57,11 @@ class ClusterHost final : public Host {
   struct Core;
   class Errand;
   PartitionId partition_for(const ActorKey& actor) const;
+  template <typename Item>
+  Result<std::vector<Item>> of_all(bool parked,
+                                   Result<std::vector<Item>> (PartitionHost::*here)(PartitionId)
+                                       const,
+                                   std::vector<Item> (*there)(const v1::ClusterAnswer&)) const;
   std::shared_ptr<Core> core_;
   mutable std::mutex mutex_;
   std::map<std::uint64_t, std::shared_ptr<OnFrame>> observers_;

@@ -3,6 +3,7 @@
 
 #include <openssl/crypto.h>
 
+#include "runtime/cluster/census.h"
 #include "runtime/cluster/peers.h"
 
 namespace soma::runtime {
@@ -97,6 +98,13 @@ void actors_of(PartitionHost& host, const v1::ClusterActors& call,
   send(responder, answer);
 }
 
+template <typename Item>
+void census(const Result<std::vector<Item>>& found, const http::Responder& responder) {
+  if (!found) return send(responder, found.error());
+  const auto answer = census_answer(*found);
+  answer ? send(responder, *answer) : send(responder, answer.error());
+}
+
 }  // namespace
 
 Result<std::unique_ptr<ClusterServer>> ClusterServer::start(const std::string& listen,
@@ -152,6 +160,13 @@ void ClusterServer::handle(const std::shared_ptr<http::Request>& request,
       if (call->actors().partition() >= partitions_)
         return send(responder, {Code::kInvalidArgument, "no such partition", {}});
       return slow_.post([host, call, responder] { actors_of(*host, call->actors(), responder); });
+    case v1::ClusterCall::kCensus: {
+      const PartitionId partition{call->census().partition()};
+      if (partition.value >= partitions_)
+        return send(responder, {Code::kInvalidArgument, "no such partition", {}});
+      return call->census().parked() ? census(host->parked_in(partition), responder)
+                                     : census(host->pending_effects_in(partition), responder);
+    }
     case v1::ClusterCall::kRedrive:
       return host->redrive(actors::to_key(call->redrive()), [responder](const Status& done) {
         done ? send(responder, v1::ClusterAnswer{}) : send(responder, done.error());

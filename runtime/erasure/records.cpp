@@ -1,4 +1,4 @@
-// JSON files, written aside, synced and renamed.
+// JSON files.
 #include "runtime/erasure/records.h"
 
 #include <fcntl.h>
@@ -10,7 +10,7 @@
 #include <fstream>
 #include <iterator>
 
-#include "runtime/privacy/master_key.h"
+#include "runtime/security/private_file.h"
 #include "schemas/base/sha256.h"
 #include "schemas/json/json_text.h"
 
@@ -22,20 +22,6 @@ namespace json = boost::json;
 namespace {
 
 constexpr char kPending[] = ".pending.json", kDone[] = ".json";
-
-Status write_whole(const std::string& folder, const std::string& name, const std::string& text) {
-  std::error_code error;
-  fs::create_directories(folder, error);
-  const std::string temp = folder + "/new-" + std::to_string(::getpid());
-  const int fd = ::open(temp.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-  const bool ok = fd >= 0 &&
-                  ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()) &&
-                  ::fsync(fd) == 0;
-  if (fd >= 0) ::close(fd);
-  if (!ok || ::rename(temp.c_str(), (folder + "/" + name).c_str()) != 0)
-    return fail(Code::kIo, "cannot write " + folder + "/" + name);
-  return privacy::sync_folder(folder);
-}
 
 std::optional<json::object> read(const fs::path& path) {
   std::ifstream in(path);
@@ -67,25 +53,30 @@ std::string Pending::subject_hash() const {
 }
 
 Status Records::begin(const Pending& p) const {
-  return write_whole(folder_, p.id + kPending,
-                     json_text(json::object{{"id", p.id},
-                                            {"tenant", p.tenant},
-                                            {"subject", p.subject},
-                                            {"reason", p.reason},
-                                            {"requested_by", p.requested_by},
-                                            {"key_id", p.key_id},
-                                            {"salt", p.salt},
-                                            {"requested_ms", p.requested_ms}}) +
-                         "\n");
+  std::error_code error;
+  fs::create_directories(folder_, error);
+  return security::replace_private_file(folder_, p.id + kPending,
+                                        json_text(json::object{{"id", p.id},
+                                                               {"tenant", p.tenant},
+                                                               {"subject", p.subject},
+                                                               {"reason", p.reason},
+                                                               {"requested_by", p.requested_by},
+                                                               {"key_id", p.key_id},
+                                                               {"salt", p.salt},
+                                                               {"requested_ms", p.requested_ms}}) +
+                                            "\n");
 }
 
 Status Records::finish(const Pending& p, const json::object& certificate) const {
-  if (auto ok = write_whole(folder_, p.id + kDone, json_text(certificate) + "\n"); !ok) return ok;
+  if (auto ok =
+          security::replace_private_file(folder_, p.id + kDone, json_text(certificate) + "\n");
+      !ok)
+    return ok;
   const std::string pending = folder_ + "/" + p.id + kPending;
   overwrite(pending);
   std::error_code error;
   fs::remove(pending, error);
-  return privacy::sync_folder(folder_);
+  return security::sync_folder(folder_);
 }
 
 Result<std::vector<Pending>> Records::pending() const {
@@ -93,7 +84,7 @@ Result<std::vector<Pending>> Records::pending() const {
   std::error_code none;
   for (const auto& file : fs::directory_iterator(folder_, none)) {
     const std::string name = file.path().filename().string();
-    if (name.starts_with("new-")) {  // of a process that ended while it wrote
+    if (name.ends_with(security::kUnfinished)) {  // of a process that ended while it wrote
       overwrite(file.path().string());
       fs::remove(file.path(), none);
       continue;

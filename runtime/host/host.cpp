@@ -148,7 +148,7 @@ class HostImpl final : public PartitionHost {
     return out;
   }
 
-  std::vector<PendingEffect> pending_effects() const override {
+  Result<std::vector<PendingEffect>> pending_effects() const override {
     std::vector<PendingEffect> out;
     for (const auto& p : partitions_)
       for (auto& effect : p->pending_effects()) out.push_back(std::move(effect));
@@ -187,7 +187,17 @@ class HostImpl final : public PartitionHost {
     return out;
   }
 
-  std::vector<ParkedActor> parked() const override {
+  Result<std::vector<PendingEffect>> pending_effects_in(PartitionId id) const override {
+    if (!here(id)) return fail(Code::kFenced, "the partition is another node's");
+    return partitions_[id.value]->pending_effects();
+  }
+
+  Result<std::vector<ParkedActor>> parked_in(PartitionId id) const override {
+    if (!here(id)) return fail(Code::kFenced, "the partition is another node's");
+    return partitions_[id.value]->parked_actors();
+  }
+
+  Result<std::vector<ParkedActor>> parked() const override {
     std::vector<ParkedActor> out;
     for (const auto& p : partitions_)
       for (auto& actor : p->parked_actors()) out.push_back(std::move(actor));

@@ -101,11 +101,14 @@ class Host {
 
   struct PendingEffect {
     ActorKey actor;
-    actors::Effect effect;
-    std::string state;  // pending, running, unknown
+    actors::Effect effect;  // without its request, which can be large
+    std::string state;      // pending, running, unknown
     std::int64_t since_ms = 0;
+    std::uint64_t request_bytes = 0;
   };
-  virtual std::vector<PendingEffect> pending_effects() const = 0;
+  // Of every partition, a thousand each at most. Blocking; off host threads. kUnavailable: the
+  // owner of one does not answer.
+  virtual Result<std::vector<PendingEffect>> pending_effects() const = 0;
 
   struct ActorPlace {
     PartitionId partition;
@@ -127,7 +130,7 @@ class Host {
     };
     std::vector<Command> commands;
   };
-  virtual std::vector<ParkedActor> parked() const = 0;
+  virtual Result<std::vector<ParkedActor>> parked() const = 0;  // as pending_effects()
 
   // A parked actor's commands run again, in order. kNotFound when none are parked.
   virtual void redrive(const ActorKey& actor, std::function<void(Status)> done) = 0;
@@ -156,6 +159,8 @@ class PartitionHost : public Host {
                                                     const std::string& tenant,
                                                     const std::string& type, const ActorKey* after,
                                                     std::size_t limit) const = 0;
+  virtual Result<std::vector<PendingEffect>> pending_effects_in(PartitionId partition) const = 0;
+  virtual Result<std::vector<ParkedActor>> parked_in(PartitionId partition) const = 0;
 };
 
 struct HostParts {

@@ -350,7 +350,8 @@ std::vector<Host::PendingEffect> Partition::pending_effects() const {
                      item.state == EffectLedger::State::kRunning   ? "running"
                      : item.state == EffectLedger::State::kUnknown ? "unknown"
                                                                    : "pending",
-                     item.since_ms});
+                     item.since_ms, item.effect.request.size()});
+      out.back().effect.request.clear();
     }
   return out;
 }

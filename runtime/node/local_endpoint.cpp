@@ -1,4 +1,4 @@
-// Settings to a child process.
+// Settings to an address, or to a child process.
 #include "runtime/node/local_endpoint.h"
 
 #include <filesystem>
@@ -40,6 +40,22 @@ Result<SlmClient::Resolve> local_endpoint(const config::Config& c, bool embeddin
   }
   slot = std::move(*model);
   return SlmClient::Resolve([&slot] { return slot->endpoint(); });
+}
+
+std::optional<SlmEndpoint> named_endpoint(const config::Config& c) {
+  if (c.slm_openai_base_url.empty()) return {};
+  SlmEndpoint e;
+  e.base_url = c.slm_openai_base_url;
+  e.api_key = c.slm_openai_api_key;
+  e.model = c.slm_openai_model.empty() ? "default" : c.slm_openai_model;
+  return e;
+}
+
+Result<SlmClient::Resolve> chat_endpoint(const config::Config& c,
+                                         std::unique_ptr<LocalModel>& slot) {
+  if (const auto named = named_endpoint(c))
+    return SlmClient::Resolve([named] { return Result<SlmEndpoint>(*named); });
+  return local_endpoint(c, false, slot);
 }
 
 }  // namespace soma::runtime

@@ -197,14 +197,7 @@ class Node {
 
   Status open_models() {
     slm_ = SlmClient::create();
-    SlmEndpoint remote;
-    remote.base_url = c_.slm_openai_base_url;
-    remote.api_key = c_.slm_openai_api_key;
-    remote.model = c_.slm_openai_model.empty() ? "default" : c_.slm_openai_model;
-    const bool has_remote = !remote.base_url.empty();
-    const auto to_remote = [remote] { return Result<SlmEndpoint>(remote); };
-    auto chat =
-        has_remote ? Result<SlmClient::Resolve>(to_remote) : local_endpoint(c_, false, chat_model_);
+    auto chat = chat_endpoint(c_, chat_model_);
     if (!chat) return tl::unexpected(chat.error());
     auto embed = local_endpoint(c_, true, embedding_model_);
     if (!embed) return tl::unexpected(embed.error());
@@ -212,8 +205,7 @@ class Node {
     effects_->tokens = &tokens_;
     effects_->metrics = &metrics_;
     effects_->chat_endpoint = *chat;
-    effects_->embedding_endpoint =
-        has_remote && c_.slm_embedding == "off" ? SlmClient::Resolve(to_remote) : *embed;
+    effects_->embedding_endpoint = named_endpoint(c_) && c_.slm_embedding == "off" ? *chat : *embed;
     effects_->recall = make_recall(memory_, *slm_, effects_->embedding_endpoint);
     runner_ = make_effect_runner(effects_);
     return {};
@@ -312,6 +304,7 @@ class Node {
     n.position_wait_ms = static_cast<std::int64_t>(c_.position_wait_ms);
     api::register_sessions(router_, n);
     api::register_session_tools(router_, n);
+    api::register_session_transfer(router_, n);
     api::register_inference(router_, n);
     api::register_memories(router_, n);
     api::register_governance(router_, n);

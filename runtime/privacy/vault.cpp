@@ -11,7 +11,9 @@
 
 #include "runtime/privacy/cipher.h"
 #include "runtime/privacy/master_key.h"
+#include "runtime/security/private_file.h"
 #include "schemas/base/sha256.h"
+#include "schemas/base/unhex.h"
 
 namespace soma::runtime::privacy {
 
@@ -32,13 +34,6 @@ std::string slot_bytes(char state, const std::string& id, const std::string& who
   out += id + who + sealed;
   out.resize(kSlot - kCheckBytes, '\0');
   out += sha256(out).substr(0, kCheckBytes);
-  return out;
-}
-
-std::string unhex(const std::string& text) {
-  std::string out;
-  for (std::size_t i = 0; i + 1 < text.size(); i += 2)
-    out.push_back(static_cast<char>(std::stoi(text.substr(i, 2), nullptr, 16)));
   return out;
 }
 
@@ -65,7 +60,8 @@ Result<std::unique_ptr<Vault>> Vault::open(const std::string& data_dir, const st
                       (read_only ? O_RDONLY : O_RDWR | O_CREAT) | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (out->file_ < 0) return fail(Code::kIo, "cannot open " + folder + "/subject.keys");
   if (auto ok = out->load(); !ok) return tl::unexpected(ok.error());
-  if (auto ok = read_only ? Status{} : sync_folder(folder); !ok) return tl::unexpected(ok.error());
+  if (auto ok = read_only ? Status{} : security::sync_folder(folder); !ok)
+    return tl::unexpected(ok.error());
   return out;
 }
 
@@ -209,8 +205,8 @@ Result<std::vector<std::string>> Vault::destroy(const std::string& tenant,
   if (it == ids_.end()) return out;
   const std::string id = it->second;
   Slot& slot = slots_.at(id);
-  const std::string gone =
-      slot_bytes(kGone, unhex(id), std::string(kWhoBytes, '\0'), std::string(kSealedBytes, '\0'));
+  const std::string gone = slot_bytes(kGone, unhex(id).value(), std::string(kWhoBytes, '\0'),
+                                      std::string(kSealedBytes, '\0'));
   if (auto ok = write_slot(slot.number, gone); !ok) return tl::unexpected(ok.error());
   slot.erased = true;
   wipe(slot.sealed);

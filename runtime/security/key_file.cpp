@@ -1,4 +1,4 @@
-// Makes the key file once, atomically: write a temporary file, sync, link into place.
+// Makes the key file once, atomically.
 #include "runtime/security/key_file.h"
 
 #include <fcntl.h>
@@ -14,7 +14,7 @@
 #include <iterator>
 
 #include "runtime/security/json_object.h"
-#include "runtime/telemetry/trace.h"
+#include "runtime/security/private_file.h"
 
 namespace soma::runtime::security {
 namespace {
@@ -55,66 +55,6 @@ Result<Key> read_key(const std::string& path, int fd) {
                     "; restore it, or remove it to have a new one made (old tokens end)",
                 "data_dir");
   return key;
-}
-
-Status write_all(int fd, const std::string& text, const std::string& path) {
-  std::size_t done = 0;
-  while (done < text.size()) {
-    const ssize_t n = ::write(fd, text.data() + done, text.size() - done);
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return io_error("cannot write", path);
-    done += static_cast<std::size_t>(n);
-  }
-  if (::fsync(fd) != 0) return io_error("cannot sync", path);
-  return {};
-}
-
-Status sync_folder(const std::string& dir) {
-  const File folder(::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (folder.fd < 0 || ::fsync(folder.fd) != 0) return io_error("cannot sync", dir);
-  return {};
-}
-
-// True: made by us. False: another process was first.
-Result<bool> create(const std::string& dir, const std::string& path, const std::string& pem) {
-  const std::string temporary = path + "." + random_hex(8) + ".tmp";
-  Status written;
-  {
-    const File file(
-        ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
-    if (file.fd < 0) return io_error("cannot create", temporary);
-    written = write_all(file.fd, pem, temporary);
-  }
-  // link, not rename: it refuses to replace the key of a process that was faster.
-  bool made = false;
-  if (written) {
-    made = ::link(temporary.c_str(), path.c_str()) == 0;
-    if (!made && errno != EEXIST) written = io_error("cannot create", path);
-  }
-  ::unlink(temporary.c_str());
-  if (!written) return tl::unexpected(written.error());
-  if (auto synced = sync_folder(dir); !synced) return tl::unexpected(synced.error());
-  return made;
-}
-
-// Over what is there, atomically.
-Status replace_file(const std::string& dir, const std::string& name, const std::string& text) {
-  const std::string path = dir + "/" + name;
-  const std::string temporary = path + "." + random_hex(8) + ".tmp";
-  Status written;
-  {
-    const File file(
-        ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
-    if (file.fd < 0) return io_error("cannot create", temporary);
-    written = write_all(file.fd, text, temporary);
-  }
-  if (written && ::rename(temporary.c_str(), path.c_str()) != 0)
-    written = io_error("cannot replace", path);
-  if (!written) {
-    ::unlink(temporary.c_str());
-    return written;
-  }
-  return sync_folder(dir);
 }
 
 Result<std::vector<RetiredKey>> read_retired(const std::string& dir) {
@@ -171,7 +111,7 @@ Result<Key> load_or_create_key(const std::string& dir) {
     if (!key) return key;
     auto pem = private_pem(*key);
     if (!pem) return tl::unexpected(pem.error());
-    auto made = create(dir, path, *pem);
+    auto made = create_private_file(dir, "token_ed25519.pem", *pem);
     if (!made) return tl::unexpected(made.error());
     if (*made) return key;
   }
@@ -205,8 +145,9 @@ Result<OwnKeys> replace_key(const std::string& dir, const OwnKeys& now, const Ke
   if (!text) return tl::unexpected(text.error());
   auto pem = private_pem(next);
   if (!pem) return tl::unexpected(pem.error());
-  if (auto ok = replace_file(dir, "retired.json", *text); !ok) return tl::unexpected(ok.error());
-  if (auto ok = replace_file(dir, "token_ed25519.pem", *pem); !ok)
+  if (auto ok = replace_private_file(dir, "retired.json", *text); !ok)
+    return tl::unexpected(ok.error());
+  if (auto ok = replace_private_file(dir, "token_ed25519.pem", *pem); !ok)
     return tl::unexpected(ok.error());
   return out;
 }

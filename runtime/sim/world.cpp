@@ -350,7 +350,7 @@ void World::final_reads() {
     for (int i = 0; i < 2'000'000 && left > 0 && !failed(); ++i)
       if (!step()) break;
     if (left > 0) return oracle_.complain("I17", {}, std::to_string(left) + " reads got no answer");
-    const auto left_over = p->host().pending_effects();
+    const auto left_over = p->host().pending_effects().value();
     if (std::any_of(left_over.begin(), left_over.end(),
                     [](const auto& e) { return e.effect.unknown.empty(); }))
       oracle_.complain("I16", {}, "an effect is shown as pending that no state calls for");

@@ -47,6 +47,7 @@ ARGUMENTS = {
     "audit prove": [["e-1"]],
     "effects resolve": [["x", "--outcome", "done", "--reason", "seen"]],
     "log import": [["--from", "none", "--kafka", "127.0.0.1:1"]],
+    "session import": [["FILE"]],
     "log sql": [["select 1"]],
     "policy diff": [["CEDAR", "CEDAR"]],
     "policy rules load": [["CEDAR"]],

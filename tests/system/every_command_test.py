@@ -50,6 +50,7 @@ ROWS = {
     "session send": ("{session} more --dry-run", 0, 0),
     "session cancel": ("{session} --dry-run", 0, 0),
     "session fork": ("{session} --at 3 --dry-run", 0, 0),
+    "session import": ("{export} --dry-run", 0, 0),
     "session list": ("", 0, 0),
     "session show": ("{session} --trace", 0, 0),
     "session events": ("{session}", 0, 0),
@@ -111,6 +112,9 @@ ROWS = {
     "generate completion": ("bash", 0, 0),
     "generate man": ("", 0, 0),
     "generate settings": ("", 0, 0),
+    "generate grafana": ("", 0, 0),
+    "generate prometheus": ("", 0, 0),
+    "generate systemd": ("", 0, 0),
     "version": ("", 0, 0),
 }
 # Shown to work elsewhere, where what they need is.
@@ -128,7 +132,7 @@ ELSEWHERE = {
     "doctor": "finds what this machine lacks: its exit code is the machine's",
 }
 # Their output is for other programs, whatever the form asked for.
-NOT_JSON = {"completion", "generate completion", "generate man", "generate settings", "auth token"}
+NOT_JSON = {"completion", "generate completion", "generate man", "generate settings", "generate systemd", "auth token"}
 
 
 def leaves(node, path=()):
@@ -236,7 +240,7 @@ def test():
         events = client.call("GET", f"/v1/sessions/{session}/events").json["items"]
         document = {"name": "House rules", "rules": {"maximum_risk": 0.9}}
         names = {
-            "data": folder.data, "session": session, "position": events[0]["position"], "event": events[0]["event_id"],
+            "export": written("export.json", {}), "data": folder.data, "session": session, "position": events[0]["position"], "event": events[0]["event_id"],
             "decision": next(e for e in events if e["type"] == "policy.decided")["data"]["decision"]["decision_id"],
             "stricter": written("stricter.json", {"maximum_risk": 0.01}), "private": SIGNER.private,
             "document": written("document.json", document), "bundle": written("bundle.json", SIGNER.bundle("1", document["rules"])),

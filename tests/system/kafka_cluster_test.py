@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import harness
 from cluster import NAMES, Cluster, replay, settle
 from contract import Stream
-from harness import Client, check, gate
+from harness import Client, check, gate, wait_until
 from workload import Workload
 
 PATIENCE_S = 30  # a client's; a takeover takes the session's 6 s and a recovery
@@ -44,6 +44,25 @@ def tokens_at_every_node(cluster, upstream):
     upstream.script({"otherwise": {"echo": True}})
 
 
+def effects_at_every_node(cluster, upstream):
+    """Whichever node an operator asks: the call that one of them runs is in the list."""
+    upstream.script({"tokens": ["and so on "] * 500, "token_delay_ms": 250})
+    started = Client(cluster.urls()[0]).call("POST", "/v1/sessions/start", {"prompt": "speak for long"}, "long")
+    check(started.status == 202, f"{started.status} {started.body}")
+    session = started.json["session_id"]
+
+    def listed(url):
+        answer = Client(url).call("GET", "/v1/admin/effects")
+        return answer.status == 200 and any(
+            e["kind"] == "slm.chat" for e in answer.json["items"])
+    for url in cluster.urls():
+        wait_until(f"the call in {url}'s list of effects", 30, lambda at=url: listed(at))
+    Client(cluster.urls()[-1]).call("POST", f"/v1/sessions/{session}/cancel", {}, "enough")
+    for url in cluster.urls():
+        wait_until(f"the call gone from {url}'s list of effects", 30, lambda at=url: not listed(at))
+    upstream.script({"otherwise": {"echo": True}})
+
+
 def run():
     parser = argparse.ArgumentParser()
     parser.add_argument("--requests", type=int, default=150)
@@ -55,6 +74,7 @@ def run():
             cluster.start(name).wait_ready(60)
         cluster.wait_spread()
         tokens_at_every_node(cluster, upstream)
+        effects_at_every_node(cluster, upstream)
         load = Workload(folder.path + "/acknowledged.log", clients=6, patience_s=PATIENCE_S, timeout_s=5)
 
         load.start(*cluster.urls())

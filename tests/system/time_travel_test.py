@@ -116,11 +116,15 @@ def otherwise(folder, where, session, events):
     check(not same["diverges"] and same["simulated"] and same["recorded"] == same["what_if"], f"the same: {same}")
     for flag, content in (("--policy", {"risk_score": 1.0, "confidence": 0.0}),
                           ("--constitution", {"prohibited_actions": [decided["action_id"]]}),
-                          ("--constitution", {"document": {"version": "2", "rules": {"maximum_risk": -1}}})):
+                          ("--constitution", {"document": {"version": "2", "rules": {"maximum_risk": -1}}}),
+                          ("--settings", {"policy": {"threshold": 0.999}})):
         other = ask(flag, content)
         check(other["diverges"] and other["at"]["command"] == "start_session", f"{flag} {content}: {other}")
         check("policy.decided" in other["at"]["what_if"] and "budget.requested" not in other["at"]["what_if"], f"{other}")
         check(other["what_if"]["status"] == "failed" and other["commands_reused"] == 0, f"{other['what_if']}")
+        first = next(n for n, event in enumerate(events) if event["type"] == "budget.requested")
+        check(other["at"]["recorded"] == [e["type"] for e in events[:first + 1]] and other["at"]["sequence"] == first + 1,
+              f"{flag} parts at {other['at']}, not in what was decided with event {first + 1}")
     for text, parts in ((f'@id("no") forbid(principal, action == Action::"{decided["action_id"]}", resource);', True),
                         ('@id("no") forbid(principal, action == Action::"other", resource);', False)):
         path = os.path.join(folder.path, "other.cedar")

@@ -9,8 +9,9 @@
 namespace soma::bench {
 
 struct Options {
-  std::string peer;    // "restate", or none
-  std::string engine;  // "embedded"
+  std::string engine;  // "embedded" or "kafka"
+  std::string peer;    // "restate"; "embedded": our own other engine, beside `kafka`; or none
+  std::string kafka;   // brokers that hold the log; empty: the embedded one
   std::size_t clients = 128;
   double seconds = 5;
   int runs = 3;              // of each side, in turn; medians are told

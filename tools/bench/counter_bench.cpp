@@ -203,18 +203,20 @@ Result<Outcome> bench_counter(const Options& o) {
   out.bench = o.in_process ? "counter.in_process" : "counter";
   out.clients = o.clients;
   out.seconds = o.seconds;
-  out.durability_ours = kOursDurable;
-  if (o.peer == "restate") {
-    out.peer_name = "restate";
+  out.durability_ours = ours_durable(o);
+  out.peer_name = o.peer;
+  if (o.peer == "restate")
     out.durability_peer = "its replicated log with fsync of its WAL (default), one node";
-  }
+  Options embedded = o;
+  embedded.kafka.clear();
+  if (o.peer == "embedded") out.durability_peer = ours_durable(embedded);
   std::vector<Figures> ours, peer;
   for (int run = 0; run < o.runs; ++run) {
     auto f = o.in_process ? ours_in_process(o) : ours_over_http(o);
     if (!f) return tl::unexpected(f.error());
     ours.push_back(*f);
     if (out.peer_name.empty()) continue;
-    f = restate_over_http(o);
+    f = o.peer == "embedded" ? ours_over_http(embedded) : restate_over_http(o);
     if (!f) return tl::unexpected(f.error());
     peer.push_back(*f);
   }
@@ -222,7 +224,7 @@ Result<Outcome> bench_counter(const Options& o) {
   if (out.peer_name.empty()) return out;
   out.peer = median(peer);
   const double ratio = out.ours.ops / std::max(out.peer.ops, 1e-9);
-  if (o.clients != kGateClients) return out;  // the bars are for so many
+  if (o.clients != kGateClients || o.peer != "restate") return out;  // what the bars are for
   if (o.in_process) {
     out.gates = {{"B1.in_process", "x the peer's ops/s", ratio, 100, true}};
   } else {

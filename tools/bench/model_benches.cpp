@@ -152,7 +152,7 @@ Result<Outcome> run_all(const Options& o, const char* name, MakeScript script,
   out.bench = name;
   out.clients = o.clients;
   out.seconds = o.seconds;
-  out.durability_ours = kOursDurable;
+  out.durability_ours = ours_durable(o);
   std::vector<Figures> loaded, single;
   std::vector<Figures> rest;  // ops: boot; p50: upstream
   for (int i = 0; i < o.runs; ++i) {

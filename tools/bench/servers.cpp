@@ -44,6 +44,9 @@ Result<std::unique_ptr<SomaServer>> SomaServer::start(const Options& o,
   c.command = {o.soma,        "dev",         "--data-dir",      *folder + "/data",
                "--listen",    "127.0.0.1:0", "--memory-listen", "off",
                "--slm-local", "off",         "--slm-embedding", "off"};
+  if (!o.kafka.empty())
+    c.command.insert(c.command.end(), {"--kafka", o.kafka, "--kafka-topic-prefix",
+                                       fs::path(*folder).filename().string() + "."});
   if (!upstream_url.empty()) {
     c.command.push_back("--slm-openai-base-url");
     c.command.push_back(upstream_url);

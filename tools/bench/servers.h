@@ -11,7 +11,8 @@
 
 namespace soma::bench {
 
-// `soma dev` on a new folder, which is removed with it.
+// `soma dev` on a new folder, which is removed with it; on brokers with topics of its own, which
+// stay.
 class SomaServer {
  public:
   // `upstream_url`: of a model server; empty: no model at all.
@@ -76,7 +77,10 @@ class Profile {
   std::unique_ptr<Child> perf_;
 };
 
-inline constexpr const char* kOursDurable =
-    "every answer after fdatasync of the embedded log (group commit)";
+inline std::string ours_durable(const Options& o) {
+  if (!o.kafka.empty())
+    return "every answer after acks=all of the brokers, which sync as they are set to";
+  return "every answer after fdatasync of the embedded log (group commit)";
+}
 
 }  // namespace soma::bench

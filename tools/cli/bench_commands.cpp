@@ -15,12 +15,20 @@ namespace {
 using Bench = Result<bench::Outcome> (*)(const bench::Options&);
 
 int run_bench(const Context& context, const bench::Options& options, Bench which) {
-  if (options.engine != "embedded")
-    return context.fail({Code::kNotSupported,
-                         "benchmarks run on the embedded log; --engine kafka is not in this build",
-                         "--engine"});
-  if (!options.peer.empty() && options.peer != "restate")
-    return context.fail({Code::kInvalidArgument, "the peers known are: restate", "--peer"});
+  if (options.engine != "embedded" && options.engine != "kafka")
+    return context.fail({Code::kInvalidArgument, "the engines are: embedded, kafka", "--engine"});
+  if ((options.engine == "kafka") == options.kafka.empty())
+    return context.fail({Code::kInvalidArgument,
+                         "--engine kafka and --kafka BROKERS are given together or not at all",
+                         "--kafka"});
+  if (options.in_process && !options.kafka.empty())
+    return context.fail(
+        {Code::kNotSupported, "--in-process is measured on the embedded log", "--in-process"});
+  const bool beside = options.peer == "embedded" && !options.kafka.empty();
+  if (!options.peer.empty() && options.peer != "restate" && !beside)
+    return context.fail({Code::kInvalidArgument,
+                         "the peers known are: restate; with --engine kafka also embedded",
+                         "--peer"});
   if (options.clients == 0 || options.clients > 4096)
     return context.fail({Code::kInvalidArgument, "clients must be 1 to 4096", "--clients"});
   if (!(options.seconds >= 0.5 && options.seconds <= 3600))
@@ -51,7 +59,8 @@ void add_bench_commands(CLI::App& app, Context& context, const Wrap& run) {
   o->upstream = (self.parent_path().parent_path() / "tests/support/scripted_upstream").string();
   const auto add = [&](const char* name, const char* what, Bench which) {
     auto* c = group->add_subcommand(name, what);
-    c->add_option("--engine", o->engine, "embedded");
+    c->add_option("--engine", o->engine, "embedded, or kafka");
+    c->add_option("--kafka", o->kafka, "Brokers of --engine kafka; topics of the run stay there");
     c->add_option("--clients", o->clients, "Operations under way at a time");
     c->add_option("--seconds", o->seconds, "Of each run, after a second of warming up");
     c->add_option("--runs", o->runs, "Of each side, in turn; medians are told")
@@ -62,7 +71,8 @@ void add_bench_commands(CLI::App& app, Context& context, const Wrap& run) {
     return c;
   };
   auto* counter = add("counter", "A durable counter: B1", bench::bench_counter);
-  counter->add_option("--peer", o->peer, "restate: installed with npm when missing");
+  counter->add_option("--peer", o->peer,
+                      "restate: installed with npm when missing; embedded: beside kafka");
   counter->add_flag("--in-process", o->in_process, "Through the host's own API, without HTTP");
   for (auto* c :
        {add("session", "Governed turns over an instant model: G4", bench::bench_session),

@@ -20,7 +20,7 @@ namespace json = boost::json;
 namespace {
 
 struct Flags {
-  std::string id, other, text, model, persona, status, reason, at, out, tools, call;
+  std::string id, other, text, model, persona, status, reason, at, out, in, tools, call;
   std::vector<std::string> metadata;
   std::int64_t sequence = 0;
   bool follow = false, wait = false, trace = false, failed = false;
@@ -203,6 +203,11 @@ void add_writes(CLI::App& session, Context& context, const Wrap& run,
                });
   cancel->add_option("id", f->id, "Session id")->required();
   cancel->add_option("--reason", f->reason, "Recorded with it")->type_name("TEXT");
+  add_verb(session, context, run, "import", "A new session with the history of an export",
+           Effect::kWrite, "soma session import session.ndjson",
+           [&context, f] { return import_session(context, f->in); })
+      ->add_option("file", f->in, "What `soma session export` wrote; -: stdin")
+      ->required();
   auto* fork =
       add_verb(session, context, run, "fork", "A new session with this one's history up to a place",
                Effect::kWrite, "soma session fork SESSION_ID --at 7", [&context, f] {
@@ -214,6 +219,26 @@ void add_writes(CLI::App& session, Context& context, const Wrap& run,
   fork->add_option("--at", f->sequence, "Up to this event (default: all of them)")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 53))
       ->type_name("SEQUENCE");
+}
+
+// What `soma dev` takes for its model, and the budget.
+void add_live_options(CLI::App& command, const std::shared_ptr<WhatIf>& w) {
+  command.add_flag("--live", w->live, "From where they part, call the model; it is yours to pay");
+  command
+      .add_option_function<std::int64_t>(
+          "--budget-tokens", [w](const std::int64_t& n) { w->budget_tokens = n; },
+          "Tokens that live calls may take (default: " +
+              std::to_string(WhatIf::kDefaultBudgetTokens) + ")")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1'000'000'000}))
+      ->type_name("N");
+  for (const auto& s : runtime::config::settings_table())
+    if (s.key == "slm.openai.base_url" || s.key == "slm.openai.model" || s.key == "slm.local" ||
+        s.key == "config")
+      command
+          .add_option_function<std::string>(
+              s.flag, [w, flag = s.flag](const std::string& v) { w->model_settings[flag] = v; },
+              s.help)
+          ->type_name(s.takes.empty() ? "VALUE" : s.takes);
 }
 
 void add_reads(CLI::App& session, Context& context, const Wrap& run,
@@ -268,7 +293,7 @@ void add_reads(CLI::App& session, Context& context, const Wrap& run,
   difference->add_option("b", f->other, "The same")->required();
   auto w = std::make_shared<WhatIf>();
   auto* other =
-      with_id("what-if", "What it would have been under other rules; nothing is called",
+      with_id("what-if", "What it would have been under other rules; calls nothing, unless --live",
               "soma session what-if SESSION_ID --constitution stricter.json", [&context, f, w] {
                 w->session = f->id;
                 return what_if(context, *w);
@@ -282,7 +307,8 @@ void add_reads(CLI::App& session, Context& context, const Wrap& run,
       ->type_name("FILE");
   other->add_option("--settings", w->settings, "File with other settings of the tenant")
       ->type_name("FILE");
-  with_id("export", "A session's state and events, a line of JSON each",
+  add_live_options(*other, w);
+  with_id("export", "A session's state and events, a line of JSON each, signed",
           "soma session export SESSION_ID --out session.ndjson",
           [&context, f] { return export_session(context, f->id, f->out); })
       ->add_option("--out", f->out, "Write here instead of stdout")

@@ -1,11 +1,14 @@
 // Pages of routes into lines.
 #include "tools/offline/export.h"
 
+#include <algorithm>
 #include <boost/json.hpp>
 #include <fstream>
 #include <functional>
 #include <iostream>
 
+#include "runtime/api/session_transfer.h"
+#include "runtime/audit/heads.h"
 #include "schemas/base/ids.h"
 #include "schemas/json/json_text.h"
 #include "tools/cli/progress.h"
@@ -26,6 +29,10 @@ class Sink {
   void line(const json::value& v) {
     (path_.empty() ? std::cout : file_) << json_text(v) << "\n";
     ++lines_;
+  }
+  void text(const std::string& lines) {
+    (path_.empty() ? std::cout : file_) << lines;
+    lines_ += static_cast<std::uint64_t>(std::count(lines.begin(), lines.end(), '\n'));
   }
   Status finish() {
     if (path_.empty()) {
@@ -89,18 +96,47 @@ int export_frames(const Context& c, const std::string& from, int partition,
   return finished(c, sink, out);
 }
 
-int export_session(const Context& c, const std::string& id, const std::string& out) {
+// As GET /v1/sessions/{id}/export, from files; signed where the folder has a key.
+Result<std::string> export_text(const Context& c, const std::string& id) {
   auto session = c.read("/v1/sessions/" + url_encoded(id));
-  if (!session) return c.fail(session.error());
-  Sink sink(out);
-  if (!sink.ok()) return c.fail({Code::kIo, "cannot write " + out, {}}, "name another --out");
-  sink.line(json::object{{"session", *session}});
+  if (!session) return tl::unexpected(session.error());
+  std::string out = json_text(json::object{{"session", *session}}) + "\n";
+  std::uint64_t events = 0;
   auto ok = pages(c, "/v1/sessions/" + url_encoded(id) + "/events", {}, [&](const json::value& e) {
-    sink.line(json::object{{"event", e}});
+    out += json_text(json::object{{"event", e}}) + "\n";
+    ++events;
     return true;
   });
-  if (!ok) return c.fail(ok.error());
+  if (!ok) return tl::unexpected(ok.error());
+  auto key = runtime::audit::folder_key(c.folder());
+  if (!key) {
+    c.note("not signed, so that no node will import it: " + key.error().message);
+    return out;
+  }
+  auto last = runtime::api::export_signature(*key, text_of(*session, "tenant_id"), id, events, out);
+  if (!last) return last;
+  return out + *last;
+}
+
+int export_session(const Context& c, const std::string& id, const std::string& out) {
+  const bool from_node = c.kafka.empty() && !c.offline && c.node_is_there();
+  auto text = from_node ? c.fetch("GET", "/v1/sessions/" + url_encoded(id) + "/export")
+                        : export_text(c, id);
+  if (!text) return c.fail(text.error());
+  Sink sink(out);
+  if (!sink.ok()) return c.fail({Code::kIo, "cannot write " + out, {}}, "name another --out");
+  sink.text(*text);
   return finished(c, sink, out);
+}
+
+int import_session(const Context& c, const std::string& path) {
+  auto text = text_file(path);
+  if (!text) return c.fail(text.error());
+  auto taken = c.call("POST", "/v1/sessions/import", json::object{{"export", *text}});
+  if (!taken && taken.error().message.find("does not verify") != std::string::npos)
+    return c.fail({Code::kCorrupt, path + ": " + taken.error().message, {}},
+                  "export it again, from a node or folder with the same keys");
+  return c.show(taken);
 }
 
 }  // namespace soma::cli

@@ -1,23 +1,20 @@
 // Two folds of one session, in step until they part.
 #include "tools/offline/what_if.h"
 
-#include <google/protobuf/util/json_util.h>
-
 #include <boost/json.hpp>
-#include <fstream>
 #include <iostream>
-#include <iterator>
 #include <optional>
 
 #include "actors/actor_type.h"
-#include "actors/policy/rules.h"
 #include "events/frames.h"
 #include "runtime/api/views.h"
-#include "schemas/base/sha256.h"
 #include "schemas/json/json_view.h"
 #include "soma/v1/session.pb.h"
 #include "tools/offline/export.h"
 #include "tools/offline/folder.h"
+#include "tools/offline/live_course.h"
+#include "tools/offline/live_model.h"
+#include "tools/offline/what_if_changes.h"
 #include "tools/term/diff.h"
 
 namespace soma::cli {
@@ -25,124 +22,6 @@ namespace soma::cli {
 namespace json = boost::json;
 
 namespace {
-
-Result<std::string> file_text(const std::string& path, const char* flag) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in) return soma::fail(Code::kNotFound, "cannot read " + path, flag);
-  return std::string((std::istreambuf_iterator<char>(in)), {});
-}
-
-Result<json::object> file_object(const std::string& path, const char* flag) {
-  auto text = file_text(path, flag);
-  if (!text) return tl::unexpected(text.error());
-  boost::system::error_code bad;
-  json::value v = json::parse(*text, bad);
-  if (bad || !v.is_object())
-    return soma::fail(Code::kInvalidArgument, path + " is not a JSON object", flag);
-  return std::move(v.get_object());
-}
-
-// Puts the object's members in place of the message's own.
-Status overlay(google::protobuf::Message& message, const json::object& members,
-               const std::string& path, const char* flag) {
-  for (const auto& member : members) {
-    const auto* field = message.GetDescriptor()->FindFieldByName(std::string(member.key()));
-    if (!field)
-      return soma::fail(Code::kInvalidArgument,
-                        path + ": there is no field `" + std::string(member.key()) + "` in " +
-                            message.GetDescriptor()->name(),
-                        flag);
-    message.GetReflection()->ClearField(&message, field);
-  }
-  const std::unique_ptr<google::protobuf::Message> given(message.New());
-  const auto status =
-      google::protobuf::util::JsonStringToMessage(json::serialize(members), given.get());
-  if (!status.ok())
-    return soma::fail(Code::kInvalidArgument, path + ": " + std::string(status.message()), flag);
-  message.MergeFrom(*given);
-  return {};
-}
-
-// The changes, read once.
-struct Changes {
-  json::object policy, settings, rules;
-  std::string model, constitution_hash;
-  bool constitution = false;
-  std::optional<std::string> cedar;  // policy rules in place of the recorded ones
-
-  Status apply(v1::SessionCommand& command, const WhatIf& w) const {
-    const auto put = [&](auto& c) -> Status {
-      if (auto ok = overlay(*c.mutable_policy(), policy, w.policy, "--policy"); !ok) return ok;
-      if (auto ok = overlay(*c.mutable_settings(), settings, w.settings, "--settings"); !ok)
-        return ok;
-      if (cedar) {
-        c.mutable_rules()->set_hash(sha256_hex(*cedar));
-        c.mutable_rules()->set_text(
-            actors::rules_about(*cedar, c.policy().action_id()).value_or(*cedar));
-      }
-      if (!constitution) return {};
-      auto& in_force = *c.mutable_constitution();
-      in_force.mutable_rules()->Clear();
-      in_force.mutable_rules()->set_limits_tool_categories(
-          rules.contains("permitted_tool_categories"));
-      in_force.set_hash(constitution_hash);
-      return overlay(*in_force.mutable_rules(), rules, w.constitution, "--constitution");
-    };
-    if (command.has_start_session()) {
-      if (!model.empty()) command.mutable_start_session()->set_model(model);
-      return put(*command.mutable_start_session());
-    }
-    return command.has_send_message() ? put(*command.mutable_send_message()) : Status{};
-  }
-};
-
-// Fields of the input as a JSON object, or rules in Cedar.
-Status read_policy(const WhatIf& w, Changes& out) {
-  if (w.policy.empty()) return {};
-  auto text = file_text(w.policy, "--policy");
-  if (!text) return tl::unexpected(text.error());
-  const auto first = text->find_first_not_of(" \t\r\n");
-  if (first != text->npos && (*text)[first] == '{') {
-    auto o = file_object(w.policy, "--policy");
-    if (!o) return tl::unexpected(o.error());
-    out.policy = std::move(*o);
-    return {};
-  }
-  if (const auto issues = actors::check_rules(*text); !issues.empty())
-    return soma::fail(Code::kInvalidArgument, w.policy + ": " + to_string(issues.front()),
-                      "--policy");
-  out.cedar = std::move(*text);
-  return {};
-}
-
-Result<Changes> read_changes(const WhatIf& w) {
-  Changes out;
-  out.model = w.model;
-  const auto read = [](const std::string& path, const char* flag, json::object& into) -> Status {
-    if (path.empty()) return {};
-    auto o = file_object(path, flag);
-    if (!o) return tl::unexpected(o.error());
-    into = std::move(*o);
-    return {};
-  };
-  json::object document;
-  auto policy = read_policy(w, out);
-  for (auto ok : {policy, read(w.settings, "--settings", out.settings),
-                  read(w.constitution, "--constitution", document)})
-    if (!ok) return tl::unexpected(ok.error());
-  out.constitution = !w.constitution.empty();
-  for (const char* inner : {"document", "rules"})  // of a bundle, of a document
-    if (const auto* o = document.if_contains(inner); o && o->is_object()) {
-      json::object next = o->get_object();
-      document = std::move(next);
-    } else if (out.constitution && std::string(inner) == "rules" && document.contains("version")) {
-      return soma::fail(Code::kInvalidArgument, w.constitution + " holds no rules",
-                        "--constitution");
-    }
-  out.rules = std::move(document);
-  out.constitution_hash = out.constitution ? "what-if" : "";
-  return out;
-}
 
 struct Recorded {
   ActorKey key;
@@ -200,6 +79,7 @@ class Simulation {
       then.emplace_back(e.type());
       sequence = e.sequence();
     }
+    sends.clear();
     for (const auto& s : entry.sends())
       sent_then.push_back(to_string(actors::to_key(s.to())) + "\n" + s.command());
     auto made = type_.decide(key_, *simulated, command, entry.context());
@@ -209,6 +89,7 @@ class Simulation {
         now.emplace_back(type_.event_type(*e));
       }
       for (const auto& s : made->sends) sent_now.push_back(to_string(s.to) + "\n" + s.command);
+      sends = std::move(made->sends);
     } else if (entry.rejected().empty()) {
       now.emplace_back("refused: " + made.error().message);
     }
@@ -227,37 +108,162 @@ class Simulation {
   Status problem;
   std::string kind;
   json::array then, now;
+  std::vector<actors::OutSend> sends;  // simulated, of the last step
   std::uint64_t sequence = 0, reused = 0;
 };
 
-int shown(const Context& c, const WhatIf& w, const Simulation& s, bool parted) {
+// What is recorded of the session in the end, and what was recalled for it.
+struct Past {
+  std::unique_ptr<actors::Message> state;
+  LiveCourse::Recalls recalls;
+};
+
+Past past_of(const actors::ActorType& type, const Recorded& recorded) {
+  Past out{type.new_state(), {}};
+  for (const auto& entry : recorded.entries) {
+    v1::SessionCommand command;
+    if (command.ParseFromString(entry.command()) && command.has_effect_outcome())
+      for (const auto& e : type.effects(recorded.key, *out.state))
+        if (e.effect_id == command.effect_outcome().effect_id() &&
+            command.effect_outcome().has_result())
+          out.recalls[e.request] = command.effect_outcome().result();
+    for (const auto& e : entry.events())
+      if (auto event = type.new_event(); event->ParseFromString(e.payload()))
+        type.evolve(*out.state, *event);
+  }
+  return out;
+}
+
+// What comes from people; the rest of a session's commands answers what it asked for. An approval
+// was given to the action as recorded, and to no other.
+bool by_client(const v1::SessionCommand& c) {
+  return c.has_start_session() || c.has_send_message() || c.has_cancel_session() ||
+         c.has_complete_session() || c.has_fork_session() || c.has_edit_turn();
+}
+
+struct Live {
+  v1::SessionState state;
+  LiveReport report;
+  std::int64_t budget_tokens = 0;
+};
+
+// The course from the step at which they parted, of which `rest` are the later entries.
+Result<Live> live_course(const Recorded& recorded, std::size_t parted_at, Simulation& s,
+                         const Changes& changes, const WhatIf& w, LiveCourse::Recalls recalls) {
+  auto settings = runtime::config::load_config(w.model_settings);
+  if (!settings) return tl::unexpected(settings.error());
+  LiveModel model(std::move(*settings));
+  const std::int64_t budget = w.budget_tokens.value_or(WhatIf::kDefaultBudgetTokens);
+  LiveCourse course(recorded.key, static_cast<const v1::SessionState&>(*s.simulated), budget,
+                    std::move(recalls), [&](const auto& request) { return model.ask(request); });
+  course.go_on(std::move(s.sends), recorded.entries[parted_at].context());
+  for (std::size_t i = parted_at + 1; i < recorded.entries.size() && !course.ended(); ++i) {
+    const v1::Entry& entry = recorded.entries[i];
+    v1::SessionCommand command;
+    if (!entry.parked().empty() || !command.ParseFromString(entry.command()) ||
+        !by_client(command) || !entry.rejected().empty())
+      continue;
+    if (auto ok = changes.apply(command, w); !ok) return tl::unexpected(ok.error());
+    course.tell(command, entry.context());
+  }
+  const LiveReport& report = course.report();
+  if (!report.failed) return Live{course.state(), report, budget};
+  Error e = report.failure;
+  if (!report.calls.empty())
+    e.message += "; " + std::to_string(report.calls.size()) + " calls went out, for at most " +
+                 std::to_string(report.tokens_used) + " tokens";
+  return tl::unexpected(std::move(e));
+}
+
+json::object json_of_live(const Live& live) {
+  const LiveReport& r = live.report;
+  json::array calls, refused, events;
+  for (const auto& c : r.calls)
+    calls.push_back(
+        json::object{{"turn", c.turn},
+                     {"attempt", c.attempt},
+                     {"asked", c.asked},
+                     {"model", c.model},
+                     {"provider", c.provider},
+                     {"finish_reason", c.finish_reason},
+                     {"prompt_tokens", c.usage.prompt_tokens()},
+                     {"completion_tokens", c.usage.completion_tokens()},
+                     {"estimated", c.usage.estimated()},
+                     {"latency_ms", c.latency_ms},
+                     {"error", c.error.empty() ? json::value(nullptr) : json::value(c.error)}});
+  for (const auto& c : r.refused)
+    refused.push_back(json::object{{"command", c.command}, {"message", c.message}});
+  for (const auto& e : r.events) events.emplace_back(e);
+  return {{"budget_tokens", live.budget_tokens}, {"tokens_used", r.tokens_used},
+          {"budget_ended", r.budget_ended},      {"calls", std::move(calls)},
+          {"events", std::move(events)},         {"refused", std::move(refused)},
+          {"recalls_unknown", r.recalls_unknown}};
+}
+
+void print_live(const Live& live) {
+  const LiveReport& r = live.report;
+  std::cout << "live from there: " << r.calls.size()
+            << (r.calls.size() == 1 ? " call, " : " calls, ") << r.tokens_used << " of "
+            << live.budget_tokens << " tokens\n";
+  for (const auto& c : r.calls)
+    std::cout << "  turn " << c.turn << ", attempt " << c.attempt << ": "
+              << (c.error.empty()
+                      ? c.model + " (" + c.provider + ") in " + std::to_string(c.latency_ms) +
+                            " ms, ended with " + c.finish_reason
+                      : c.error)
+              << "\n";
+  for (const auto& c : r.refused)
+    std::cout << "  does not apply: " << c.command << ": " << c.message << "\n";
+  if (r.recalls_unknown > 0)
+    std::cout << "  without memories: the record does not say what was recalled\n";
+}
+
+int shown(const Context& c, const WhatIf& w, const Simulation& s, bool parted,
+          const actors::Message& past, const std::optional<Live>& live) {
   const auto view = [](const actors::Message& state) {
     return runtime::views::session(static_cast<const v1::SessionState&>(state));
   };
-  json::object out{{"session", w.session},
-                   {"simulated", true},
-                   {"diverges", parted},
-                   {"commands_reused", s.reused},
-                   {"at", nullptr}};
+  const actors::Message& other =
+      live ? static_cast<const actors::Message&>(live->state) : *s.simulated;
+  json::object out{{"session", w.session},        {"simulated", !live}, {"diverges", parted},
+                   {"commands_reused", s.reused}, {"at", nullptr},      {"live", nullptr}};
   if (parted)
     out["at"] = json::object{
         {"command", s.kind}, {"sequence", s.sequence}, {"recorded", s.then}, {"what_if", s.now}};
-  const json::value recorded = json_of(*s.recorded), simulated = json_of(*s.simulated);
-  out["recorded"] = view(*s.recorded);
-  out["what_if"] = view(*s.simulated);
+  if (live) out["live"] = json_of_live(*live);
+  out["recorded"] = view(past);
+  out["what_if"] = view(other);
   if (!c.table()) {
     c.print(out);
-    return 0;
-  }
-  if (!parted) {
-    std::cout << "the same course: all " << s.reused << " commands give what they gave\n";
   } else {
-    std::cout << "parts at " << s.kind << ", sequence " << s.sequence << ", after " << s.reused
-              << " commands alike; nothing was called\n  recorded  " << json::serialize(s.then)
-              << "\n  what if   " << json::serialize(s.now) << "\n";
+    if (!parted)
+      std::cout << "the same course: all " << s.reused
+                << " commands give what they gave; nothing was called\n";
+    else
+      std::cout << "parts at " << s.kind << ", sequence " << s.sequence << ", after " << s.reused
+                << (live ? " commands alike" : " commands alike; nothing was called")
+                << "\n  recorded  " << json::serialize(s.then) << "\n  what if   "
+                << json::serialize(s.now) << "\n";
+    if (live) print_live(*live);
+    c.print_list(diff(json_of(past), json_of(other)), {"change", "path", "from", "to"});
   }
-  c.print_list(diff(recorded, simulated), {"change", "path", "from", "to"});
-  return 0;
+  if (!live || !live->report.budget_ended) return 0;
+  c.note("the budget ended it; give more with --budget-tokens N");
+  return exit_code_of(Code::kBudgetExhausted);
+}
+
+// Of an error of the live course.
+std::string live_hint(const Error& e) {
+  switch (e.code) {
+    case Code::kNotFound:
+    case Code::kModelUnavailable:
+    case Code::kUnavailable:
+    case Code::kDeadlineExceeded:
+      return "name another server with --slm-openai-base-url URL, or a model of this machine with "
+             "--slm-local FILE.gguf";
+    default:
+      return {};
+  }
 }
 
 }  // namespace
@@ -266,6 +272,10 @@ int what_if(const Context& c, const WhatIf& w) {
   if (w.policy.empty() && w.model.empty() && w.constitution.empty() && w.settings.empty())
     return c.fail({Code::kInvalidArgument, "nothing is to be otherwise", "--policy"},
                   "give --policy, --model, --constitution or --settings");
+  if (w.budget_tokens && !w.live)
+    return c.fail(
+        {Code::kInvalidArgument, "nothing is called, so nothing needs a budget", "--budget-tokens"},
+        "give --live too");
   auto changes = read_changes(w);
   if (!changes) return c.fail(changes.error());
   auto log = c.kafka.empty() ? offline::open_log(c.folder())
@@ -274,14 +284,17 @@ int what_if(const Context& c, const WhatIf& w) {
   auto recorded = entries_of(**log, w.session);
   if (!recorded) return c.fail(recorded.error());
   const auto catalog = actors::standard_catalog();
-  Simulation simulation(*catalog->find("session"), recorded->key);
-  bool parted = false;
-  for (const auto& entry : recorded->entries) {
-    parted = !simulation.step(entry, *changes, w);
-    if (parted) break;
-  }
+  const auto& type = *catalog->find("session");
+  Simulation simulation(type, recorded->key);
+  std::size_t at = 0;
+  while (at < recorded->entries.size() && simulation.step(recorded->entries[at], *changes, w)) ++at;
   if (!simulation.problem) return c.fail(simulation.problem.error());
-  return shown(c, w, simulation, parted);
+  const bool parted = at < recorded->entries.size();
+  if (!w.live || !parted) return shown(c, w, simulation, parted, *simulation.recorded, {});
+  Past past = past_of(type, *recorded);
+  auto live = live_course(*recorded, at, simulation, *changes, w, std::move(past.recalls));
+  if (!live) return c.fail(live.error(), live_hint(live.error()));
+  return shown(c, w, simulation, true, *past.state, std::move(*live));
 }
 
 }  // namespace soma::cli

@@ -230,6 +230,33 @@ TEST(SessionTools, CancelledWhileCallsWait) {
   EXPECT_EQ(s.state().status(), v1::CANCELLED);
 }
 
+TEST(SessionTools, AForkTakenWhileCallsWaitWaitsForNothing) {
+  Talk s;
+  v1::SessionCommand c;
+  const auto keep = [&] {
+    for (const auto& e : s.events()) *c.mutable_fork_session()->add_events() = e;
+  };
+  keep();
+  s.granted();
+  keep();
+  s.recalled();
+  keep();
+  s.asks({{"look", "{}"}, {"pay", "{}"}});
+  keep();
+  c.mutable_fork_session()->set_origin_session_id("s1");
+  c.mutable_fork_session()->set_at_sequence(
+      static_cast<std::uint64_t>(c.fork_session().events_size()));
+  Given<SessionDecider> fork({"demo", "session", "s2", {}});
+  fork.when(c);
+  EXPECT_EQ(fork.state().status(), v1::FAILED);
+  EXPECT_TRUE(fork.effects().empty());
+  const auto& calls = fork.state().turns(0).tool_rounds(0).calls();
+  EXPECT_EQ(calls.at(0).status(), v1::CALL_ABANDONED);
+  EXPECT_EQ(calls.at(1).status(), v1::CALL_ABANDONED);
+  fork.when("submit_tool_result { call_id: '" + calls.at(0).call_id() + "' output: 'x' }")
+      .refused(Code::kConflict);
+}
+
 TEST(SessionTools, RoundsAndBytesAreBounded) {
   Talk s;
   s.granted().recalled();

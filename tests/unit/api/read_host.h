@@ -39,7 +39,9 @@ class ReadHost : public Host {
     return std::vector<HistoryEvent>{};
   }
   std::vector<PartitionStatus> status() const override { return {}; }
-  std::vector<PendingEffect> pending_effects() const override { return {}; }
+  Result<std::vector<PendingEffect>> pending_effects() const override {
+    return std::vector<PendingEffect>{};
+  }
   Result<std::vector<ActorPlace>> actors(const std::string&, const std::string&,
                                          const std::optional<ActorPlace>&,
                                          std::size_t) const override {
@@ -47,7 +49,7 @@ class ReadHost : public Host {
   }
   bool all = true;
   bool observes_all() const override { return all; }
-  std::vector<ParkedActor> parked() const override { return {}; }
+  Result<std::vector<ParkedActor>> parked() const override { return std::vector<ParkedActor>{}; }
   void redrive(const ActorKey&, std::function<void(Status)>) override { std::abort(); }
   Status redrive(const ActorKey&) override { return {}; }
   const HostMetrics& metrics() const override { std::abort(); }

@@ -4,7 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <future>
+#include <set>
+#include <tuple>
 
+#include "runtime/cluster/census.h"
 #include "runtime/effects/http_loop.h"
 #include "tests/unit/host/fixture.h"
 
@@ -184,6 +187,101 @@ TEST_F(ClusterOfTwo, WithoutAnOwnerThereIsAnErrorThatSaysTryAgain) {
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, Code::kUnavailable);
   EXPECT_EQ(code_disposition(refused.error().code), Disposition::kRetry);
+}
+
+TEST_F(ClusterOfTwo, ListsAreOfAllOwners) {
+  const std::uint32_t count = log_->partition_count(), last = count - 1;
+  const auto serve = [&](std::uint32_t p) {
+    Member& m = p % 2 == 0 ? a_ : b_;
+    m.local->open(PartitionId{p});
+    const auto serving = [&] {
+      for (const auto& s : m.local->status())
+        if (s.partition == PartitionId{p}) return s.serving;
+      return false;
+    };
+    while (!serving()) std::this_thread::yield();
+  };
+  for (std::uint32_t p = 0; p < last; ++p) serve(p);
+  const auto part = a_.host->parked();  // of all but one: refused, not shown in part
+  ASSERT_FALSE(part);
+  EXPECT_EQ(part.error().code, Code::kUnavailable);
+  serve(last);
+  runner_.silent = true;
+  std::set<std::string> calls, poisoned;
+  for (const std::uint32_t owner : {0, 1}) {
+    std::string id = "n";
+    while (partition(id).value % 2 != owner) id += "n";
+    v1::CounterCommand c;
+    c.mutable_call_out()->set_call_id("call-" + id);
+    std::promise<Result<Accepted>> called;
+    a_.host->submit({counter(id), c.SerializeAsString(), "demo:c" + id, {}, {}, {}, {}},
+                    [&](Result<Accepted> r) { called.set_value(std::move(r)); });
+    ASSERT_TRUE(called.get_future().get());
+    calls.insert("call-" + id);
+    std::string bad = id + "bad";
+    while (partition(bad).value % 2 != owner) bad += "d";
+    c.mutable_explode();
+    std::promise<Result<Accepted>> parked;
+    a_.host->submit({counter(bad), c.SerializeAsString(), "demo:p" + bad, {}, {}, {}, {}},
+                    [&](Result<Accepted> r) { parked.set_value(std::move(r)); });
+    EXPECT_EQ(parked.get_future().get().error().code, Code::kParked);
+    poisoned.insert(bad);
+  }
+  for (Member* m : {&a_, &b_}) {
+    std::set<std::string> pending, waiting;
+    while (pending.size() < calls.size()) {
+      const auto effects = m->host->pending_effects();
+      ASSERT_TRUE(effects) << effects.error().message;
+      for (const auto& e : *effects) {
+        EXPECT_EQ(e.effect.effect_class, actors::EffectClass::kAtMostOnce);
+        EXPECT_GT(e.since_ms, 0);
+        pending.insert(e.effect.effect_id);
+      }
+    }
+    EXPECT_EQ(pending, calls);
+    while (waiting.size() < poisoned.size()) {
+      const auto all = m->host->parked();
+      ASSERT_TRUE(all) << all.error().message;
+      for (const auto& p : *all) {
+        EXPECT_EQ(p.reason, "the counter was told to explode");
+        waiting.insert(p.actor.id);
+      }
+    }
+    EXPECT_EQ(waiting, poisoned);
+  }
+}
+
+TEST_F(ClusterOfTwo, ACensusGoesThereAndBack) {
+  Host::PendingEffect effect;
+  effect.actor = counter("e");
+  effect.effect = {"id", "slm.chat", actors::EffectClass::kAtMostOnce, 3, 11, 12, {}, {}, "why"};
+  effect.state = "unknown";
+  effect.since_ms = 13;
+  effect.request_bytes = 14;
+  const auto effects = effects_of(*census_answer(std::vector{effect}));
+  ASSERT_EQ(effects.size(), 1u);
+  const auto& e = effects[0];
+  EXPECT_EQ(e.actor, effect.actor);
+  EXPECT_EQ(e.effect.effect_id + e.effect.kind + e.effect.unknown, "idslm.chatwhy");
+  EXPECT_EQ(e.effect.effect_class, actors::EffectClass::kAtMostOnce);
+  EXPECT_EQ(std::tuple(e.effect.attempt, e.effect.not_before_ms, e.effect.deadline_ms, e.since_ms,
+                       e.request_bytes, e.state),
+            std::tuple(3u, 11, 12, 13, 14u, "unknown"));
+
+  Host::ParkedActor parked{counter("p"), "broken", {}};
+  parked.commands.resize(2);
+  parked.commands[1].context.set_command_id("second");
+  parked.commands[1].command = "bytes";
+  const auto all = parked_of(*census_answer(std::vector{parked}));
+  ASSERT_EQ(all.size(), 1u);
+  EXPECT_EQ(all[0].actor, parked.actor);
+  EXPECT_EQ(all[0].reason, "broken");
+  ASSERT_EQ(all[0].commands.size(), 2u);
+  EXPECT_EQ(all[0].commands[1].context.command_id(), "second");
+  EXPECT_EQ(all[0].commands[1].command, "bytes");
+
+  parked.commands[0].command.assign(kClusterBodyBytes / 2, 'x');
+  EXPECT_EQ(census_answer(std::vector{parked}).error().code, Code::kTooLarge);
 }
 
 TEST_F(ClusterOfTwo, ACallIsNeverPassedOn) {

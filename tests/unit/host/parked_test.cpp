@@ -43,7 +43,7 @@ class Parked : public HostFixture {
     for (;;) {
       bool serving = true;
       for (const auto& p : host_->status()) serving &= p.serving;
-      if (serving) return host_->parked();
+      if (serving) return host_->parked().value();
       std::this_thread::yield();
     }
   }
