@@ -48,6 +48,7 @@ ROWS = {
     "auth whoami": ("", 0, 1),
     "session start": ("hello --dry-run", 0, 0),
     "session send": ("{session} more --dry-run", 0, 0),
+    "session result": ("{session} none 21 --dry-run", 0, 0),
     "session cancel": ("{session} --dry-run", 0, 0),
     "session fork": ("{session} --at 3 --dry-run", 0, 0),
     "session import": ("{export} --dry-run", 0, 0),
