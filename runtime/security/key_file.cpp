@@ -21,20 +21,6 @@ namespace {
 
 constexpr std::size_t kMaxPem = 4096;
 
-struct File {
-  int fd;
-  explicit File(int descriptor) : fd(descriptor) {}
-  ~File() {
-    if (fd >= 0) ::close(fd);
-  }
-  File(const File&) = delete;
-  File& operator=(const File&) = delete;
-};
-
-tl::unexpected<Error> io_error(const std::string& what, const std::string& path) {
-  return fail(Code::kIo, what + " " + path + ": " + std::strerror(errno), "data_dir");
-}
-
 Result<Key> read_key(const std::string& path, int fd) {
   struct stat info {};
   if (::fstat(fd, &info) != 0) return io_error("cannot read", path);

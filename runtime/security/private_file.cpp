@@ -11,22 +11,16 @@
 
 namespace soma::runtime::security {
 
-namespace {
-
-struct File {
-  int fd;
-  explicit File(int descriptor) : fd(descriptor) {}
-  ~File() {
-    if (fd >= 0) ::close(fd);
-  }
-  File(const File&) = delete;
-  File& operator=(const File&) = delete;
-};
+File::~File() {
+  if (fd >= 0) ::close(fd);
+}
 
 tl::unexpected<Error> io_error(const std::string& what, const std::string& path) {
   return fail(errno == ENOSPC || errno == EDQUOT ? Code::kStorageFull : Code::kIo,
               what + " " + path + ": " + std::strerror(errno), "data_dir");
 }
+
+namespace {
 
 Status write_all(int fd, const std::string& text, const std::string& path) {
   std::size_t done = 0;

@@ -8,6 +8,17 @@
 
 namespace soma::runtime::security {
 
+struct File {  // closed with it
+  int fd;
+  explicit File(int descriptor) : fd(descriptor) {}
+  ~File();
+  File(const File&) = delete;
+  File& operator=(const File&) = delete;
+};
+
+// Of errno, on the field `data_dir`.
+tl::unexpected<Error> io_error(const std::string& what, const std::string& path);
+
 // How the name of what a crash left half written ends.
 constexpr std::string_view kUnfinished = ".tmp";
 
