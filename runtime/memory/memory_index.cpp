@@ -116,6 +116,7 @@ struct MemoryIndex::Impl {
   std::mutex indexer_mutex;
   std::condition_variable indexer_wake;
   bool indexing_wanted = false, stopping = false;
+  std::atomic<bool> stopped{false};  // nobody waits for the index any more
   std::thread indexer{[this] { index_loop(); }};
 
   ~Impl() {
@@ -213,9 +214,11 @@ bool MemoryIndex::start_over(std::int64_t timeout_ms) {
   return impl_->follower->settle(timeout_ms);
 }
 
+// The waits' thread stays an object until the index goes: others may be asking it meanwhile.
 void MemoryIndex::stop() {
+  impl_->stopped = true;
   if (impl_->follower) impl_->follower->stop();
-  impl_->waiter.reset();
+  if (impl_->waiter) impl_->waiter->stop();
 }
 
 void MemoryIndex::when_settled(std::optional<Position> at_least,
@@ -224,7 +227,7 @@ void MemoryIndex::when_settled(std::optional<Position> at_least,
   const auto within = [this, follower, at_least](std::int64_t ms) {
     return (!at_least || wait_for(*at_least, ms)) && (!follower || follower->settle(ms));
   };
-  if (!follower || !impl_->waiter || within(0)) return done(within(0));
+  if (!follower || impl_->stopped || within(0)) return done(within(0));
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(kSettleMs);
   impl_->waiter->post([within, deadline, done = std::move(done)] {
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(

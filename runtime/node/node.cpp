@@ -94,6 +94,7 @@ class Node {
     metrics_server_.reset();
     worker_.stop();
     erasures_.reset();
+    memory_.stop();  // a recall that waits for it would ask what is gone
     if (slm_) slm_->stop();
     frames_.reset();
     if (cluster_) cluster_->close();

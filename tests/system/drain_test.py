@@ -104,6 +104,25 @@ def while_starting(upstream, rounds):
     return slowest
 
 
+def with_recalls_that_wait(upstream, rounds):
+    """A recall that a kill left behind waits for the index, which reads a long log again: it must not outlive what it asks."""
+    with harness.Folder() as folder:
+        flags = (*upstream.flags, "--postgres", harness.NO_POSTGRES)
+        load = Workload(folder.path + "/acknowledged.log")
+        for n in range(rounds):
+            if n % 3 == 0:
+                node = folder.node(*flags).wait_ready()
+                load.start(node.url)
+                time.sleep(random.uniform(0.3, 0.8))
+                node.kill()
+                load.stop()
+            node = folder.node(*flags)
+            time.sleep(random.uniform(0.05, 0.5))
+            os.kill(node.process.pid, signal.SIGTERM)
+            code = node.process.wait(20)
+            check(code in (0, -signal.SIGTERM), f"SIGTERM while recalls wait: exit {code}\n{node.log()}")
+
+
 def run():
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=4)
@@ -115,6 +134,7 @@ def run():
         slow = with_slow_work(folder, upstream)
         gate("R25-slow", f"{slow:.1f} s with model calls of 30 s under way", "10 s", slow <= 10)
         second_start(folder, upstream)
+        with_recalls_that_wait(upstream, 3 * rounds)
         starting = while_starting(upstream, 2 * rounds)
         gate("R25-starting", f"{starting:.1f} s", "10 s", starting <= 10)
 
