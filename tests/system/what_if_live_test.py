@@ -8,7 +8,7 @@ import os
 
 import audit_test
 import harness
-from harness import check, soma
+from harness import check, soma, wait_until
 
 
 def digest(data):
@@ -129,6 +129,37 @@ def broken(where, model, session, live):
     model.upstream.script({"otherwise": good})
 
 
+WEATHER = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}, "risk_score": 0.1}]
+
+
+def with_a_tool(client, recorded_by):
+    """A session whose model asked for a tool, and was told."""
+    recorded_by.script({"otherwise": {"tool_calls": ['weather {"city":"Paris"}'], "tokens": ["Sunny."]}})
+    session = client.call("POST", "/v1/sessions/start", {"prompt": "the weather?", "tools": WEATHER}).json["session_id"]
+    at = f"/v1/sessions/{session}"
+    wait_until("the call", 20, lambda: client.call("GET", at).json["status"] == "waiting_tools")
+    call = client.call("GET", at).json["pending_tool_calls"][0]["call_id"]
+    check(client.call("POST", f"{at}/tools/{call}", {"output": "sun"}).status == 202, "result")
+    wait_until("the answer", 20, lambda: client.call("GET", at).json["status"] == "completed")
+    return session
+
+
+def tools(where, model, session, live):
+    """A recorded result serves the same call again; for another call the course waits, and no time passes for it."""
+    model.upstream.script({"otherwise": {"tool_calls": ['weather {"city":"Paris"}'], "tokens": ["Otherwise."]}})
+    code, told, err = what_if(where, session, "--model", "another", *live)
+    check(code == 0, f"exit {code}: {err}")
+    check(told["what_if"]["turns"][0]["answer"] == "Otherwise." and len(told["live"]["calls"]) == 2, f"{told}")
+    check(told["what_if"]["turns"][0]["tool_calls"][0]["output"] == "sun" and told["live"]["refused"] == [], f"{told}")
+    check(model.bodies()[-1]["messages"][-1]["content"] == "sun", f"{model.bodies()[-1]}")
+    model.upstream.script({"otherwise": {"tool_calls": ['weather {"city":"Rome"}'], "tokens": ["Otherwise."]}})
+    code, told, err = what_if(where, session, "--model", "another", *live)
+    check(code == 0 and told["what_if"]["status"] == "waiting_tools" and len(told["live"]["calls"]) == 1, f"{code} {told} {err}")
+    check(told["live"]["recalls_unknown"] == 0 and told["what_if"]["turns"][0].get("error") is None, f"{told}")
+    check([c["arguments"] for c in told["what_if"]["pending_tool_calls"]] == ['{"city":"Rome"}'], f"{told['what_if']}")
+    model.upstream.script({"otherwise": {"tokens": ["Quite", " another", "."]}})
+
+
 def nobody(where, session):
     code, told, error = what_if(where, session, "--model", "another", "--live", "--slm-local", "off")
     check(code == 3 and told is None and error["field"] == "--slm-local" and "--slm-openai-base-url" in error["hint"], f"{code} {error}")
@@ -149,6 +180,7 @@ def test():
         risky = client.call("POST", "/v1/sessions/start", {"prompt": "something bold", "metadata": {"risk_score": 1.0, "confidence": 0.0}})
         denied = risky.json["session_id"]
         client.call("GET", f"/v1/sessions/{denied}/stream")
+        asked = with_a_tool(client, recorded_by)
         recorded = client.call("GET", f"/v1/sessions/{session}").json
         events = client.call("GET", f"/v1/sessions/{session}/events?limit=200").json["items"]
         calls = Model(recorded_by).chats()
@@ -158,6 +190,7 @@ def test():
         before = digest(folder.data)
         called(where, model, session, recorded)
         budgeted(where, model, session, live)
+        tools(where, model, asked, live)
         not_called(folder, where, model, session, live)
         allowed(folder, where, model, denied, live)
         broken(where, model, session, live)

@@ -27,7 +27,12 @@ std::int64_t ms() {
 
 std::int64_t may_take(const v1::ModelRequest& request) {
   std::size_t bytes = 0;
-  for (const auto& m : request.messages()) bytes += m.content().size();
+  for (const auto& m : request.messages()) {
+    bytes += m.content().size();
+    for (const auto& c : m.tool_calls()) bytes += c.name().size() + c.arguments().size();
+  }
+  for (const auto& t : request.tools())
+    bytes += t.name().size() + t.description().size() + t.parameters_json().size();
   return static_cast<std::int64_t>(bytes / 3 + request.sampling().max_tokens());
 }
 
@@ -45,11 +50,11 @@ v1::BudgetShortage shortage(std::int64_t budget, std::int64_t left, std::int64_t
 }  // namespace
 
 LiveCourse::LiveCourse(ActorKey session, v1::SessionState state, std::int64_t budget_tokens,
-                       Recalls recalls, Ask ask)
+                       Record record, Ask ask)
     : key_(std::move(session)),
       state_(std::move(state)),
       budget_(budget_tokens),
-      recalls_(std::move(recalls)),
+      record_(std::move(record)),
       ask_(std::move(ask)) {}
 
 std::int64_t LiveCourse::now_ms() const {
@@ -101,9 +106,7 @@ void LiveCourse::settle() {
       const auto send = std::move(sends_.front());
       sends_.pop_front();
       deliver(send);
-    } else if (const auto effects = Session::effects(key_, state_); !effects.empty()) {
-      recall(effects.front());
-    } else if (!call_models()) {
+    } else if (!recall() && !call_models() && !give_result()) {
       return;
     }
   }
@@ -139,12 +142,17 @@ void LiveCourse::reserve(const v1::ReserveBudget& wanted) {
   decide(answer, next_context());
 }
 
-void LiveCourse::recall(const actors::Effect& effect) {
+bool LiveCourse::recall() {
+  const auto effects = Session::effects(key_, state_);
+  const auto wanted = std::find_if(effects.begin(), effects.end(),
+                                   [](const auto& e) { return e.kind == "memory.recall"; });
+  if (wanted == effects.end()) return false;
+  const actors::Effect& effect = *wanted;
   v1::SessionCommand command;
   auto* outcome = command.mutable_effect_outcome();
   outcome->set_effect_id(effect.effect_id);
   outcome->set_attempt(effect.attempt);
-  if (const auto it = recalls_.find(effect.request); it != recalls_.end()) {
+  if (const auto it = record_.recalls.find(effect.request); it != record_.recalls.end()) {
     outcome->set_result(it->second);
   } else {
     ++report_.recalls_unknown;
@@ -154,6 +162,24 @@ void LiveCourse::recall(const actors::Effect& effect) {
     outcome->set_result(nothing.SerializeAsString());
   }
   decide(command, next_context());
+  return true;
+}
+
+bool LiveCourse::give_result() {
+  if (state_.turns_size() == 0) return false;
+  const auto& rounds = state_.turns(state_.turns_size() - 1).tool_rounds();
+  if (rounds.empty()) return false;
+  for (const auto& call : rounds[rounds.size() - 1].calls()) {
+    const auto it = record_.results.find({call.name(), call.arguments()});
+    if (call.status() != v1::CALL_REQUESTED || it == record_.results.end()) continue;
+    v1::SessionCommand command;
+    *command.mutable_submit_tool_result() = it->second;
+    command.mutable_submit_tool_result()->set_call_id(call.call_id());
+    const auto refused = report_.refused.size();
+    decide(command, next_context());
+    return report_.refused.size() == refused;
+  }
+  return false;
 }
 
 void LiveCourse::pool(const ActorKey& key, const v1::ModelCommand& command) {

@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "actors/decider.h"
@@ -41,13 +42,20 @@ struct LiveReport {
 // Owns the session's state from where it parted. The tenant's budget is not asked: `budget_tokens`
 // stands in its place, and each call must fit into what is left, by the estimate that sessions
 // reserve by: a third of the prompt's bytes, and the most that the answer may have. Recalls give
-// what the record gave for the same words, else nothing. Memories are not kept, approvals not
-// given. Retries and fallback models are those of the model pool's decider. Not thread-safe.
+// what the record gave for the same words, else nothing. A tool call gives what the record has for
+// the same tool and arguments; where it has nothing the course ends waiting, its timer unrung.
+// Memories are not kept, approvals not given. Retries and fallback models are those of the model
+// pool's decider. Not thread-safe.
 class LiveCourse {
  public:
   using Ask = std::function<Result<v1::ModelAnswer>(const v1::ModelRequest&)>;
   using Recalls = std::map<std::string, std::string>;  // request to result, serialized
-  LiveCourse(ActorKey session, v1::SessionState state, std::int64_t budget_tokens, Recalls recalls,
+  using Results = std::map<std::pair<std::string, std::string>, v1::SubmitToolResult>;
+  struct Record {
+    Recalls recalls;
+    Results results;  // of tool calls, by tool and arguments
+  };
+  LiveCourse(ActorKey session, v1::SessionState state, std::int64_t budget_tokens, Record record,
              Ask ask);
 
   // The state's own wishes, and these sends, made under this context; until it waits for nobody
@@ -68,7 +76,8 @@ class LiveCourse {
   void settle();
   void deliver(const actors::OutSend& send);
   void reserve(const v1::ReserveBudget& wanted);
-  void recall(const actors::Effect& effect);
+  bool recall();
+  bool give_result();
   void pool(const ActorKey& key, const v1::ModelCommand& command);
   bool call_models();
   Result<v1::ModelAnswer> call(const actors::Effect& effect);
@@ -78,7 +87,7 @@ class LiveCourse {
   const ActorKey key_;
   v1::SessionState state_;
   const std::int64_t budget_;
-  const Recalls recalls_;
+  const Record record_;
   const Ask ask_;
   std::map<std::string, std::pair<ActorKey, v1::ModelState>> pools_;
   std::deque<actors::OutSend> sends_;

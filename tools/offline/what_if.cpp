@@ -112,10 +112,10 @@ class Simulation {
   std::uint64_t sequence = 0, reused = 0;
 };
 
-// What is recorded of the session in the end, and what was recalled for it.
+// What is recorded of the session in the end, and what it was given from outside.
 struct Past {
   std::unique_ptr<actors::Message> state;
-  LiveCourse::Recalls recalls;
+  LiveCourse::Record record;
 };
 
 Past past_of(const actors::ActorType& type, const Recorded& recorded) {
@@ -126,11 +126,19 @@ Past past_of(const actors::ActorType& type, const Recorded& recorded) {
       for (const auto& e : type.effects(recorded.key, *out.state))
         if (e.effect_id == command.effect_outcome().effect_id() &&
             command.effect_outcome().has_result())
-          out.recalls[e.request] = command.effect_outcome().result();
+          out.record.recalls[e.request] = command.effect_outcome().result();
     for (const auto& e : entry.events())
       if (auto event = type.new_event(); event->ParseFromString(e.payload()))
         type.evolve(*out.state, *event);
   }
+  for (const auto& turn : static_cast<const v1::SessionState&>(*out.state).turns())
+    for (const auto& round : turn.tool_rounds())
+      for (const auto& call : round.calls()) {
+        if (call.status() != v1::CALL_ANSWERED) continue;
+        auto& result = out.record.results[{call.name(), call.arguments()}];
+        result.set_output(call.output());
+        result.set_is_error(call.is_error());
+      }
   return out;
 }
 
@@ -149,13 +157,13 @@ struct Live {
 
 // The course from the step at which they parted, of which `rest` are the later entries.
 Result<Live> live_course(const Recorded& recorded, std::size_t parted_at, Simulation& s,
-                         const Changes& changes, const WhatIf& w, LiveCourse::Recalls recalls) {
+                         const Changes& changes, const WhatIf& w, LiveCourse::Record record) {
   auto settings = runtime::config::load_config(w.model_settings);
   if (!settings) return tl::unexpected(settings.error());
   LiveModel model(std::move(*settings));
   const std::int64_t budget = w.budget_tokens.value_or(WhatIf::kDefaultBudgetTokens);
   LiveCourse course(recorded.key, static_cast<const v1::SessionState&>(*s.simulated), budget,
-                    std::move(recalls), [&](const auto& request) { return model.ask(request); });
+                    std::move(record), [&](const auto& request) { return model.ask(request); });
   course.go_on(std::move(s.sends), recorded.entries[parted_at].context());
   for (std::size_t i = parted_at + 1; i < recorded.entries.size() && !course.ended(); ++i) {
     const v1::Entry& entry = recorded.entries[i];
@@ -292,7 +300,7 @@ int what_if(const Context& c, const WhatIf& w) {
   const bool parted = at < recorded->entries.size();
   if (!w.live || !parted) return shown(c, w, simulation, parted, *simulation.recorded, {});
   Past past = past_of(type, *recorded);
-  auto live = live_course(*recorded, at, simulation, *changes, w, std::move(past.recalls));
+  auto live = live_course(*recorded, at, simulation, *changes, w, std::move(past.record));
   if (!live) return c.fail(live.error(), live_hint(live.error()));
   return shown(c, w, simulation, true, *past.state, std::move(*live));
 }
