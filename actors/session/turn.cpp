@@ -110,7 +110,7 @@ void ask_person(Decided& d, const ActorKey& self, const ParkedAction& action,
   a.set_action("session.turn");
   a.set_action_hash(asked->action_hash());
   a.set_session_id(self.id);
-  a.set_summary(action.prompt.substr(0, kSummaryBytes));
+  a.set_summary(cut_text(action.prompt, kSummaryBytes));
   a.set_replaces(action.replaces);
   if (!context.data_subject().empty()) a.set_user(context.data_subject());
   d.sends.push_back(ask(self, a));

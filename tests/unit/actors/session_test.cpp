@@ -2,6 +2,7 @@
 #include "actors/session/session.h"
 
 #include "actors/model/model.h"
+#include "soma/v1/approval.pb.h"
 #include "soma/v1/tenant.pb.h"
 #include "tests/unit/actors/given.h"
 
@@ -33,6 +34,19 @@ void answered(Session& s) {
   s.when(
       "call_succeeded { answer { call_id: '" + turn.call_id() +
       "' output: 'hi' finish_reason: 'stop' usage { prompt_tokens: 7 completion_tokens: 2 } } }");
+}
+
+TEST(Session, WhatAPersonIsShownOfAPromptIsCutBetweenCharacters) {
+  std::string prompt = "a";
+  for (int i = 0; i < 300; ++i) prompt += "\u00e9";  // two bytes: 500 lies within one
+  auto start = message<v1::SessionCommand>(kStart);
+  start.mutable_start_session()->set_prompt(prompt);
+  start.mutable_start_session()->mutable_policy()->set_requires_human(true);
+  Session s(kSession);
+  s.when(start);
+  v1::ApprovalsCommand ask;
+  ASSERT_TRUE(ask.ParseFromString(s.sends().at(0).command));
+  EXPECT_EQ(ask.request_approval().approval().summary(), prompt.substr(0, 499));
 }
 
 TEST(Session, ATurnFromStartToEnd) {
