@@ -8,8 +8,7 @@
 #include <optional>
 
 #include "actors/session/session.h"
-#include "runtime/api/kill_switch.h"
-#include "runtime/api/submit.h"
+#include "runtime/api/new_session.h"
 #include "runtime/api/views.h"
 #include "runtime/audit/heads.h"
 #include "runtime/audit/keeper.h"
@@ -186,22 +185,8 @@ void export_session(const Node& node, const RequestPtr& r, const Responder& resp
   });
 }
 
-http::Response created(const Accepted& a, const SessionExport& from) {
-  v1::SessionReply reply;
-  reply.ParseFromString(a.reply);
-  return http::json_response(
-      201, json::object{{"session_id", reply.session_id()},
-                        {"status", views::session_status(reply.status())},
-                        {"turns", reply.turn()},
-                        {"forked_from",
-                         {{"session_id", from.session_id}, {"at_sequence", from.events.size()}}},
-                        {"signed_by", from.key_id}});
-}
-
 void import_session(const Node& node, const RequestPtr& r, const Responder& responder) {
-  if (node.kill_switch && node.kill_switch->active())
-    return responder.send(
-        http::problem_retry({Code::kUnavailable, "Gateway kill-switch active", {}}, 30));
+  if (killed(node, responder)) return;
   node.worker->post([&node, r, responder] {
     auto keys = security::parse_jwks(node.jwks());
     if (!keys) return responder.send(problem_of(keys.error()));
@@ -211,16 +196,11 @@ void import_session(const Node& node, const RequestPtr& r, const Responder& resp
       return responder.send(http::field_error(
           {"body", "export"}, "is a session of another tenant; import it with a token of that one",
           "value_error"));
-    v1::SessionCommand command;
-    auto* c = command.mutable_fork_session();
-    c->set_origin_session_id(from->session_id);
-    c->set_at_sequence(from->events.size());
-    for (const auto& e : from->events) *c->add_events() = e;
-    const std::string id = command_id_of(*r);
-    submit(
-        node, r, responder,
-        make_submission(*r, {r->tenant(), "session", created_id("ses", *r, id), {}}, command, id),
-        [from = std::move(*from)](const Accepted& a) { return created(a, from); });
+    v1::ForkSession c;
+    c.set_origin_session_id(from->session_id);
+    c.set_at_sequence(from->events.size());
+    for (auto& e : from->events) *c.add_events() = std::move(e);
+    submit_fork(node, r, responder, c, {{"signed_by", from->key_id}});
   });
 }
 

@@ -3,7 +3,7 @@
 
 #include "projections/projections.h"
 #include "runtime/api/governed.h"
-#include "runtime/api/kill_switch.h"
+#include "runtime/api/new_session.h"
 #include "runtime/api/session_stream.h"
 #include "runtime/api/session_tools.h"
 #include "runtime/api/submit.h"
@@ -29,13 +29,6 @@ http::Response accepted_session(const Accepted& a) {
   return http::json_response(
       202, json::object{
                {"session_id", reply.session_id()}, {"status", "accepted"}, {"turn", reply.turn()}});
-}
-
-// New sessions, however they begin.
-bool killed(const Node& node, const Responder& responder) {
-  if (!node.kill_switch->active()) return false;
-  responder.send(http::problem_retry({Code::kUnavailable, "Gateway kill-switch active", {}}, 30));
-  return true;
 }
 
 void start(const Node& node, const RequestPtr& r, const Responder& responder) {
@@ -143,29 +136,15 @@ void fork(const Node& node, const RequestPtr& r, const Responder& responder) {
                                 "is beyond the last event, " + std::to_string(view.sequence.value),
                                 "greater_than_max"));
         node.worker->post([&node, r, responder, at] {
-          v1::SessionCommand command;
-          auto* c = command.mutable_fork_session();
-          c->set_origin_session_id(r->param("id"));
-          c->set_at_sequence(at);
+          v1::ForkSession c;
+          c.set_origin_session_id(r->param("id"));
+          c.set_at_sequence(at);
           auto history = node.host->history(session_key(*r), Sequence{0}, at);
           if (!history) return responder.send(problem_of(history.error()));
           for (const auto& e : *history)
-            if (!c->add_events()->ParseFromString(e.event.payload()))
+            if (!c.add_events()->ParseFromString(e.event.payload()))
               return responder.fail({Code::kCorrupt, "an event of the session does not parse", {}});
-          const std::string id = command_id_of(*r);
-          submit(node, r, responder,
-                 make_submission(*r, {r->tenant(), "session", created_id("ses", *r, id), {}},
-                                 command, id),
-                 [r, at](const Accepted& a) {
-                   v1::SessionReply reply;
-                   reply.ParseFromString(a.reply);
-                   return http::json_response(
-                       201, json::object{{"session_id", reply.session_id()},
-                                         {"status", views::session_status(reply.status())},
-                                         {"turns", reply.turn()},
-                                         {"forked_from",
-                                          {{"session_id", r->param("id")}, {"at_sequence", at}}}});
-                 });
+          submit_fork(node, r, responder, c);
         });
       });
 }
