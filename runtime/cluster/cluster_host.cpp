@@ -139,6 +139,27 @@ PartitionId ClusterHost::partition_for(const ActorKey& actor) const {
   return partition_of(actor, core_->parts.partitions);
 }
 
+// One answer from the owner, here or elsewhere.
+template <typename T>
+std::future<Result<T>> ClusterHost::ask(PartitionId partition, v1::ClusterCall call,
+                                        std::function<Result<T>(PartitionHost&)> here,
+                                        std::function<T(v1::ClusterAnswer&)> there) const {
+  const auto result = std::make_shared<std::promise<Result<T>>>();
+  auto out = result->get_future();
+  const auto errand = std::make_shared<Errand>(core_, partition, std::move(call));
+  errand->local = [core = core_.get(), weak = std::weak_ptr(errand), here, result] {
+    auto found = here(*core->parts.local);
+    if (!found && found.error().code == Code::kFenced) return weak.lock()->again();
+    result->set_value(std::move(found));
+  };
+  errand->done = [there, result](Errand::Answer answer) {
+    if (!answer) return result->set_value(tl::unexpected(answer.error()));
+    result->set_value(there(*answer));
+  };
+  errand->run();
+  return out;
+}
+
 void ClusterHost::submit(Submission s, OnAccepted on_done) {
   v1::ClusterCall call;
   auto* c = call.mutable_submit();
@@ -202,25 +223,19 @@ Result<std::vector<Host::HistoryEvent>> ClusterHost::history(const ActorKey& act
   *c->mutable_actor() = actors::to_ref(actor);
   c->set_after(after.value);
   c->set_limit(limit);
-  std::promise<Result<std::vector<HistoryEvent>>> result;
-  const auto errand = std::make_shared<Errand>(core_, partition_for(actor), std::move(call));
-  errand->local = [&, core = core_.get(), weak = std::weak_ptr(errand)] {
-    auto page = core->parts.local->history(actor, after, limit);
-    if (!page && page.error().code == Code::kFenced) return weak.lock()->again();
-    result.set_value(std::move(page));
-  };
-  errand->done = [&](Errand::Answer answer) {
-    if (!answer) return result.set_value(tl::unexpected(answer.error()));
-    std::vector<HistoryEvent> out;
-    for (auto& e : *answer->mutable_events())
-      out.push_back({actor,
-                     std::move(*e.mutable_event()),
-                     std::move(*e.mutable_context()),
-                     {PartitionId{answer->partition()}, Offset{e.offset()}}});
-    result.set_value(std::move(out));
-  };
-  errand->run();
-  return result.get_future().get();
+  return ask<std::vector<HistoryEvent>>(
+             partition_for(actor), std::move(call),
+             [&](PartitionHost& local) { return local.history(actor, after, limit); },
+             [&](v1::ClusterAnswer& answer) {
+               std::vector<HistoryEvent> out;
+               for (auto& e : *answer.mutable_events())
+                 out.push_back({actor,
+                                std::move(*e.mutable_event()),
+                                std::move(*e.mutable_context()),
+                                {PartitionId{answer.partition()}, Offset{e.offset()}}});
+               return out;
+             })
+      .get();
 }
 
 Result<std::vector<Host::ActorPlace>> ClusterHost::actors(const std::string& tenant,
@@ -240,21 +255,16 @@ Result<std::vector<Host::ActorPlace>> ClusterHost::actors(const std::string& ten
     c->set_type(type);
     if (from) *c->mutable_after() = actors::to_ref(*from);
     c->set_limit(left);
-    std::promise<Result<std::vector<ActorPlace>>> result;
-    const auto errand = std::make_shared<Errand>(core_, id, std::move(call));
-    errand->local = [&, core = core_.get(), weak = std::weak_ptr(errand)] {
-      auto found = core->parts.local->actors_in(id, tenant, type, from, left);
-      if (!found && found.error().code == Code::kFenced) return weak.lock()->again();
-      result.set_value(std::move(found));
-    };
-    errand->done = [&](Errand::Answer answer) {
-      if (!answer) return result.set_value(tl::unexpected(answer.error()));
-      std::vector<ActorPlace> found;
-      for (const auto& ref : answer->actors()) found.push_back({id, actors::to_key(ref)});
-      result.set_value(std::move(found));
-    };
-    errand->run();
-    auto found = result.get_future().get();
+    auto found =
+        ask<std::vector<ActorPlace>>(
+            id, std::move(call),
+            [&](PartitionHost& local) { return local.actors_in(id, tenant, type, from, left); },
+            [&](v1::ClusterAnswer& answer) {
+              std::vector<ActorPlace> places;
+              for (const auto& ref : answer.actors()) places.push_back({id, actors::to_key(ref)});
+              return places;
+            })
+            .get();
     if (!found) return found;
     std::move(found->begin(), found->end(), std::back_inserter(out));
   }
@@ -316,25 +326,15 @@ template <typename Item>
 Result<std::vector<Item>> ClusterHost::of_all(
     bool parked, Result<std::vector<Item>> (PartitionHost::*here)(PartitionId) const,
     std::vector<Item> (*there)(const v1::ClusterAnswer&)) const {
-  using Part = Result<std::vector<Item>>;
-  std::vector<std::future<Part>> parts;
+  std::vector<std::future<Result<std::vector<Item>>>> parts;
   for (std::uint32_t i = 0; i < core_->parts.partitions; ++i) {
     v1::ClusterCall call;
     call.mutable_census()->set_partition(i);
     call.mutable_census()->set_parked(parked);
-    const auto part = std::make_shared<std::promise<Part>>();
-    parts.push_back(part->get_future());
-    const auto errand = std::make_shared<Errand>(core_, PartitionId{i}, std::move(call));
-    errand->local = [core = core_.get(), weak = std::weak_ptr(errand), here, i, part] {
-      auto found = (core->parts.local->*here)(PartitionId{i});
-      if (!found && found.error().code == Code::kFenced) return weak.lock()->again();
-      part->set_value(std::move(found));
-    };
-    errand->done = [there, part](Errand::Answer answer) {
-      if (!answer) return part->set_value(tl::unexpected(answer.error()));
-      part->set_value(there(*answer));
-    };
-    errand->run();
+    parts.push_back(ask<std::vector<Item>>(
+        PartitionId{i}, std::move(call),
+        [here, i](PartitionHost& local) { return (local.*here)(PartitionId{i}); },
+        [there](v1::ClusterAnswer& answer) { return there(answer); }));
   }
   std::vector<Item> out;
   for (auto& part : parts) {

@@ -2,6 +2,8 @@
 // owner.
 #pragma once
 
+#include <functional>
+#include <future>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -57,6 +59,10 @@ class ClusterHost final : public Host {
   struct Core;
   class Errand;
   PartitionId partition_for(const ActorKey& actor) const;
+  template <typename T>
+  std::future<Result<T>> ask(PartitionId partition, v1::ClusterCall call,
+                             std::function<Result<T>(PartitionHost&)> here,
+                             std::function<T(v1::ClusterAnswer&)> there) const;
   template <typename Item>
   Result<std::vector<Item>> of_all(bool parked,
                                    Result<std::vector<Item>> (PartitionHost::*here)(PartitionId)
