@@ -1,9 +1,7 @@
 // soma session … and soma chat.
 #include <CLI/CLI.hpp>
 #include <boost/json.hpp>
-#include <fstream>
 #include <iostream>
-#include <iterator>
 
 #include "tools/cli/chat.h"
 #include "tools/cli/trace.h"
@@ -65,11 +63,10 @@ int tail(const Context& c, const std::string& id, bool follow) {
 // A file with a list of tools, in OpenAI's form; null where none was named.
 Result<json::value> read_tools(const std::string& file) {
   if (file.empty()) return json::value();
-  std::ifstream in(file, std::ios::binary);
-  if (!in) return fail(Code::kInvalidArgument, "cannot read " + file, "--tools");
+  auto text = text_file(file);
+  if (!text) return fail(Code::kInvalidArgument, text.error().message, "--tools");
   boost::system::error_code bad;
-  json::value tools = json::parse(
-      std::string(std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()), bad);
+  json::value tools = json::parse(*text, bad);
   if (bad || !tools.is_array())
     return fail(Code::kInvalidArgument, file + " is not a JSON list of tools", "--tools");
   return tools;
@@ -84,10 +81,9 @@ int send_message(const Context& c, const Flags& f) {
 }
 
 int give_result(const Context& c, const Flags& f) {
-  json::object body{{"output", f.text}};
-  if (f.text == "-")
-    body["output"] =
-        std::string(std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>());
+  auto output = f.text == "-" ? text_file("-") : Result<std::string>(f.text);
+  if (!output) return c.fail(output.error());
+  json::object body{{"output", std::move(*output)}};
   if (f.failed) body["is_error"] = true;
   return c.show(c.call("POST", route(f.id) + "/tools/" + url_encoded(f.call), body));
 }
