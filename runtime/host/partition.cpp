@@ -126,6 +126,14 @@ Error Partition::not_serving() const {
   return {Code::kUnavailable, "this part of the data is being recovered; try again shortly", {}};
 }
 
+// Of what was decided on memory that is gone.
+Error Partition::decided_in_vain() const {
+  if (dropped_full_) return {Code::kStorageFull, kDiskFull, {}};
+  return {Code::kUnknownOutcome,
+          "the command was not recorded; retry with the same Idempotency-Key",
+          {}};
+}
+
 void Partition::enqueue(Input input) {
   queue_.push_back(std::move(input));
   if (std::exchange(pump_posted_, true)) return;

@@ -148,6 +148,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
   void refuse_all(const Error& error);
   void go_away();
   Error not_serving() const;
+  Error decided_in_vain() const;
   void fail_all(const Error& error);  // what is decided and not yet durable
 
   // partition_round.cpp: rounds and frames.
@@ -212,7 +213,8 @@ class Partition : public std::enable_shared_from_this<Partition> {
   std::uint64_t generation_ = 0;        // raised when memory is dropped; older tasks do nothing
   Phase phase_ = Phase::kClosed;
   std::string problem_;
-  bool disk_full_ = false;  // since the last frame that was refused, until the next claim
+  bool disk_full_ = false;     // since the last frame that was refused, until the next claim
+  bool dropped_full_ = false;  // that is why memory was last dropped, whatever came since
   std::int64_t back_off_ms_ = 20;
 
   std::unique_ptr<events::FrameWriter> writer_;

@@ -355,7 +355,7 @@ void Partition::fail_partition(const Error& error) {
   problem_ = error.message;
   ++generation_;
   Error told = error;
-  disk_full_ = told.code == Code::kStorageFull;
+  disk_full_ = dropped_full_ = told.code == Code::kStorageFull;
   if (disk_full_)
     told.message = kDiskFull;
   else

@@ -122,11 +122,8 @@ void Partition::dispatch(Input input) {
     self->post([self, work, generation] {
       if (generation == self->generation_)
         self->decided(work);
-      else  // decided on memory that is gone
-        self->abandon(work->input,
-                      {Code::kUnknownOutcome,
-                       "the command was not recorded; retry with the same Idempotency-Key",
-                       {}});
+      else
+        self->abandon(work->input, self->decided_in_vain());
     });
   });
 }

@@ -1,4 +1,7 @@
 // The commit path: replies, retries, restarts, sends, timers, effects, poison.
+#include <thread>
+#include <vector>
+
 #include "fixture.h"
 
 namespace soma::runtime {
@@ -135,6 +138,37 @@ TEST_F(HostFixture, AFullDiskRefusesWritesServesReadsAndIsLeftBehind) {
   EXPECT_EQ(state("c").value(), acknowledged + 1);
   restart();
   EXPECT_EQ(state("c").value(), acknowledged + 1);
+}
+
+// Also what was being decided when the space ended: it was not recorded, and the disk is why.
+TEST_F(HostFixture, WhatAFullDiskStoppedIsToldSo) {
+  crash();
+  std::filesystem::remove_all(folder_);
+  segment_bytes_ = 64 << 10;
+  start();
+  std::atomic<bool> stop{false};
+  std::atomic<int> taken{0}, refused{0}, other{0};
+  std::vector<std::thread> clients;
+  for (int t = 0; t < 8; ++t)
+    clients.emplace_back([&, t] {
+      for (int n = 0; !stop; ++n) {
+        const std::string id = std::to_string(t) + "-" + std::to_string(n);
+        const auto r = add("c" + std::to_string(n % 50), 1, id);
+        ++(r ? taken : r.error().code == Code::kStorageFull ? refused : other);
+      }
+    });
+  const auto more = [](const std::atomic<int>& count) {
+    for (const int before = count; count == before;) std::this_thread::yield();
+  };
+  for (int i = 0; i < 40; ++i) {
+    disk_full_ = true;
+    more(refused);
+    disk_full_ = false;
+    more(taken);
+  }
+  stop = true;
+  for (auto& c : clients) c.join();
+  EXPECT_EQ(other, 0);
 }
 
 TEST_F(HostFixture, TimerFiresOnceAndNotEarlyOverARestart) {
