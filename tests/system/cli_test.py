@@ -312,6 +312,11 @@ class Terminal:
         except harness.Failure as failure:
             raise harness.Failure(f"{failure}\n--- screen\n{self.screen()}---") from None
 
+    def sees_cleared(self, text, gone):
+        """Sees the text once what the screen held before is cleared away: a word of the view before may be the same."""
+        wait_until(f"`{text}` without `{gone}` on the terminal", 20,
+                   lambda: (lambda s: text in s and gone not in s)(self.screen()), 0.05)
+
     def waits_with(self, prompt):
         """Sees that the last line is this prompt and nothing else: what is typed now is read by it."""
         wait_until(f"the prompt {prompt}", 20,

@@ -150,11 +150,11 @@ def watches(folder, url):
                             (("effects", "list"), "EFFECT_ID"), (("dlq", "list"), "ACTOR"), (("approval", "list"), "APPROVAL_ID"),
                             (("projections", "lag"), "lag_frames")):
             term.type(f"clear; {harness.SOMA} {' '.join(words)} --watch 0.2; echo ended with $?")
-            term.sees(seen)
+            term.sees_cleared(seen, "ended with")
             term.key("C-c")
             term.sees("ended with 0")
         term.type(f"clear; {harness.SOMA} session list --watch 0.2; echo ended with $?")
-        term.sees("SESSION_ID")
+        term.sees_cleared("SESSION_ID", "ended with")
         session = client.call("POST", "/v1/sessions/start", {"prompt": "appears by itself"}).json["session_id"]
         screen = term.sees(session)
         check(screen.count("SESSION_ID") == 1, f"it was not redrawn in place:\n{screen}")
