@@ -121,7 +121,7 @@ bool fill(runtime::Host& host, std::size_t actors, std::size_t each) {
   return failed == 0;
 }
 
-int run(std::size_t actors, std::size_t each) {
+int run(std::size_t actors, std::size_t each, const std::string& kept) {
   auto folder = bench::make_data_folder("");
   if (!folder) return 1;
   boost::json::object out{{"bench", "restart"},
@@ -164,8 +164,13 @@ int run(std::size_t actors, std::size_t each) {
   std::fprintf(stderr, "GATE B8 %.0f 400 %s\n", out["bytes_per_idle_actor"].to_number<double>(),
                out["bytes_per_idle_actor"].to_number<double>() <= 400 ? "PASS" : "FAIL");
   s.host.reset();
-  std::filesystem::remove_all(*folder);
-  return 0;
+  std::error_code moved;
+  if (kept.empty())
+    std::filesystem::remove_all(*folder);
+  else
+    std::filesystem::rename(*folder, kept, moved);
+  if (moved) std::fprintf(stderr, "restart_bench: %s: %s\n", kept.c_str(), moved.message().c_str());
+  return moved ? 1 : 0;
 }
 
 }  // namespace
@@ -175,8 +180,9 @@ int main(int argc, char** argv) {
   const long actors = argc > 1 ? std::atol(argv[1]) : 100'000;
   const long each = argc > 2 ? std::atol(argv[2]) : 1;
   if (actors < 1 || actors > 10'000'000 || each < 1 || each > 1000) {
-    std::fprintf(stderr, "usage: restart_bench [ACTORS] [EVENTS_EACH]\n");
+    std::fprintf(stderr, "usage: restart_bench [ACTORS] [EVENTS_EACH] [KEPT_FOLDER]\n");
     return 2;
   }
-  return soma::run(static_cast<std::size_t>(actors), static_cast<std::size_t>(each));
+  return soma::run(static_cast<std::size_t>(actors), static_cast<std::size_t>(each),
+                   argc > 3 ? argv[3] : "");
 }
