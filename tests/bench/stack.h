@@ -1,0 +1,64 @@
+// What the benchmarks of the host run on: log, snapshots and host over a folder, no effects.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "events/embedded/embedded_log.h"
+#include "runtime/host/host.h"
+#include "runtime/host/system_clock.h"
+#include "runtime/snapshots/rocks_store.h"
+
+namespace soma::bench {
+
+using Clock = std::chrono::steady_clock;
+
+inline double ms_since(Clock::time_point from) {
+  return std::chrono::duration<double, std::milli>(Clock::now() - from).count();
+}
+
+class NoEffects final : public runtime::EffectRunner {
+ public:
+  void run(Job, OnOutcome) override {}
+  void cancel(const std::string&) override {}
+};
+
+// Log, store and host over one folder.
+struct Stack {
+  std::unique_ptr<actors::Catalog> catalog = actors::standard_catalog();
+  std::unique_ptr<runtime::Clock> clock = runtime::make_system_clock();
+  NoEffects effects;
+  std::unique_ptr<events::Log> log;
+  std::unique_ptr<runtime::StateStore> store;
+  std::unique_ptr<runtime::Host> host;
+  double log_ms = 0, store_ms = 0;
+
+  // Of the folder's data; at most so many active actors a partition. Observers see every frame.
+  Status open(const std::string& folder, std::size_t active_limit,
+              std::vector<runtime::Host::OnFrame> observers = {}) {
+    auto began = Clock::now();
+    events::EmbeddedOptions o;
+    o.folder = folder + "/log";
+    auto opened = events::open_embedded_log(std::move(o));
+    if (!opened) return tl::unexpected(opened.error());
+    log = std::move(*opened);
+    log_ms = ms_since(began);
+    began = Clock::now();
+    auto rocks = runtime::open_rocks_store(folder + "/snapshots");
+    if (!rocks) return tl::unexpected(rocks.error());
+    store = std::move(rocks->store);
+    store_ms = ms_since(began);
+    runtime::HostParts parts{
+        log.get(), catalog.get(),        clock.get(), &effects, store.get(), "bench", {}, {},
+        2,         std::move(observers), {}};
+    parts.limits.active_actors_per_partition = active_limit;
+    auto started = runtime::start_host(std::move(parts));
+    if (!started) return tl::unexpected(started.error());
+    host = std::move(*started);
+    return {};
+  }
+};
+
+}  // namespace soma::bench
