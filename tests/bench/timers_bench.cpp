@@ -133,8 +133,15 @@ bool serves(const runtime::Host& host) {
   return true;
 }
 
-void wait_until_served(const runtime::Host& host) {
-  while (!serves(host)) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+// Polled: nothing tells of a partition that begins to serve.
+bool wait_until_served(const runtime::Host& host) {
+  std::mutex mutex;
+  std::condition_variable never;
+  std::unique_lock lock(mutex);
+  const auto deadline = Clock::now() + std::chrono::minutes(5);
+  while (!serves(host) && Clock::now() < deadline)
+    never.wait_for(lock, std::chrono::milliseconds(1));
+  return serves(host);
 }
 
 int wrong(const char* what) {
@@ -153,7 +160,7 @@ int run(std::size_t timers, std::int64_t spread_s, std::int64_t arming_s) {
   {
     Stack s;
     if (auto ok = s.open(*folder, 20'000); !ok) return wrong(ok.error().message.c_str());
-    wait_until_served(*s.host);
+    if (!wait_until_served(*s.host)) return wrong("the host did not serve within five minutes");
     const auto began = Clock::now();
     if (!arm_all(*s.host, timers, plan)) return wrong("a timer was not armed");
     out["armed_per_s"] =
@@ -166,7 +173,7 @@ int run(std::size_t timers, std::int64_t spread_s, std::int64_t arming_s) {
     Stack s;
     if (auto ok = s.open(*folder, 20'000, {[&](const auto& f) { firings(f); }}); !ok)
       return wrong(ok.error().message.c_str());
-    wait_until_served(*s.host);
+    if (!wait_until_served(*s.host)) return wrong("the host did not serve within five minutes");
     out["restart_ms"] = ms_since(began);
     if (now_ms() >= plan.due_ms(1)) return wrong("arming took longer than ARMING_S: give more");
     out["rss_mb"] = bench::usage_of({::getpid()}).rss_mb;
