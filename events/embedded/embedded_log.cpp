@@ -14,6 +14,8 @@
 #include <shared_mutex>
 #include <thread>
 
+#include "events/embedded/caretaker.h"
+#include "events/embedded/sealed_index.h"
 #include "events/embedded/segment_maker.h"
 #include "schemas/base/thread_name.h"
 
@@ -38,6 +40,7 @@ class EmbeddedLog final : public Log {
     wake_.notify_all();
     if (!writer_.joinable()) return;
     writer_.join();
+    caretaker_.reset();
     if (failure_) return;
     write_mark(true);
     o_.ops.sync_data(
@@ -53,10 +56,13 @@ class EmbeddedLog final : public Log {
     }
     const bool live = read_only_ && lock_holder(o_.folder).has_value();
     std::vector<std::vector<Place>> index;
-    auto scan = scan_segments(o_.folder, live, [&](const ScannedRecord& r) {
+    const auto on_record = [&](const ScannedRecord& r) {
       if (index.size() <= r.partition.value) index.resize(r.partition.value + 1);
       index[r.partition.value].push_back({r.byte, static_cast<std::uint32_t>(r.segment), r.bytes});
-    });
+    };
+    LogState known;
+    if (!read_only_) known = take_indexes(on_record);
+    auto scan = scan_segments(o_.folder, live, on_record, unread_, known);
     if (!scan) return tl::unexpected(scan.error());
     if (scan->damage) return fail(Code::kCorrupt, to_string(*scan->damage));
     partitions_ = scan->partition_count ? scan->partition_count : o_.partition_count;
@@ -69,10 +75,17 @@ class EmbeddedLog final : public Log {
     if (scan->partition_count != 0)
       if (auto continued = continue_from(*scan); !continued) return continued;
     if (auto marked = open_mark(); !marked) return marked;
-    return scan->partition_count == 0 ? roll() : Status{};
+    if (scan->partition_count == 0)
+      if (auto rolled = roll(); !rolled) return rolled;
+    before_unread_ = std::move(known);
+    return {};
   }
 
   void start() {
+    caretaker_ =
+        std::make_unique<Caretaker>(o_.folder, unread_, std::move(before_unread_),
+                                    [this](Error error) { found_damage(std::move(error)); });
+    caretaker_->full_below(segment_);
     writer_ = std::thread([this] { write_loop(); });
   }
 
@@ -194,6 +207,41 @@ class EmbeddedLog final : public Log {
                                  o_.segment_bytes - sizeof(SegmentHeader) - sizeof(RoundHeader));
   }
 
+  // Records of old segments, by their indexes, as far as these go without a gap: the state behind
+  // them.
+  LogState take_indexes(const std::function<void(const ScannedRecord&)>& on_record) {
+    LogState state;
+    for (const std::uint64_t old = old_segments(); unread_ < old; ++unread_) {
+      const auto index = read_sealed_index(o_.folder, unread_);
+      if (!index || index->before.last_round != state.last_round ||
+          (unread_ > 0 && index->before.offsets != state.offsets))
+        break;
+      for (const auto& r : index->records) on_record(r);
+      state = index->after();
+    }
+    return state;
+  }
+
+  // How many segments lie before the newest read_at_open_bytes.
+  std::uint64_t old_segments() const {
+    std::vector<std::uint64_t> sizes;
+    for (std::error_code error;;) {
+      const auto size = fs::file_size(segment_path(sizes.size()), error);
+      if (error) break;
+      sizes.push_back(size);
+    }
+    if (sizes.empty()) return 0;
+    std::uint64_t old = sizes.size() - 1, read = sizes.back();
+    while (old > 0 && read < o_.read_at_open_bytes) read += sizes[--old];
+    return old;
+  }
+
+  // No append is taken any more; those that were are written as ever.
+  void found_damage(Error error) {
+    std::lock_guard lock(mutex_);
+    if (!failure_) failure_ = std::move(error);
+  }
+
   Status open_mark() {
     const std::string path = o_.folder + "/mark";
     mark_ = Fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
@@ -249,6 +297,7 @@ class EmbeddedLog final : public Log {
     segment_ = number;
     segment_size_ = o_.segment_bytes;
     tail_ = sizeof h;
+    if (caretaker_) caretaker_->full_below(number);
     return {};
   }
 
@@ -405,6 +454,10 @@ class EmbeddedLog final : public Log {
   std::map<std::uint64_t, std::function<void(PartitionId)>> followers_;
   std::uint64_t next_follower_ = 0;
   std::thread writer_;
+
+  std::uint64_t unread_ = 0;  // segments below it were taken by their index
+  LogState before_unread_;
+  std::unique_ptr<Caretaker> caretaker_;
 };
 
 }  // namespace

@@ -17,11 +17,15 @@ struct EmbeddedOptions {
   std::uint32_t partition_count = 8;       // of a new log; an existing one keeps its own
   std::uint64_t segment_bytes = 64 << 20;  // 64 KiB to 1 GiB; a record must fit one segment
   std::size_t queue_bytes = 256 << 20;     // appends beyond are refused: kOverloaded
+  // Of the newest segments so much is read before the log opens; older ones are taken by their
+  // index and read behind.
+  std::uint64_t read_at_open_bytes = 128 << 20;
   FileOps ops = FileOps::real();
 };
 
-// kLocked names the holder's pid; kCorrupt names file and byte; kIo, kStorageFull. Reads the whole
-// log once.
+// kLocked names the holder's pid; kCorrupt names file and byte; kIo, kStorageFull. What is not read
+// here is read in the background: damage found there ends all appends, and health() tells of it
+// (kCorrupt).
 Result<std::unique_ptr<Log>> open_embedded_log(EmbeddedOptions options);
 
 // For tools beside a running node or on a stopped folder: takes no lock, cuts nothing, appends

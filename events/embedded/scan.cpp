@@ -25,7 +25,7 @@ constexpr std::uint64_t kSector = 512;  // the least that a disk writes whole
 constexpr std::size_t kLeastTorn = 8;   // non-zero bytes; fewer are rot, not the rest of a write
 
 // Read, not mapped: a bad sector is then an error, not a signal.
-Status read_file(const fs::path& path, std::string& bytes) {
+Status read_file(const fs::path& path, std::string& bytes, const std::atomic<bool>* stop = {}) {
   Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   struct stat st {};
   if (fd.value < 0 || ::fstat(fd.value, &st) != 0)
@@ -34,11 +34,13 @@ Status read_file(const fs::path& path, std::string& bytes) {
     return fail(Code::kCorrupt, path.string() + " at byte 0: larger than any segment");
   bytes.resize(static_cast<std::size_t>(st.st_size));
   constexpr std::size_t kStep = 1 << 20;
-  for (std::size_t at = 0; at < bytes.size(); at += kStep)
+  for (std::size_t at = 0; at < bytes.size(); at += kStep) {
+    if (stop && *stop) return fail(Code::kCancelled, "told to stop");
     if (int e = read_at(fd.value, bytes.data() + at, std::min(kStep, bytes.size() - at),
                         static_cast<off_t>(at)))
       return tl::unexpected(
           io_error("cannot read " + path.string() + " from byte " + std::to_string(at), e));
+  }
   return {};
 }
 
@@ -69,16 +71,18 @@ std::uint64_t after_last_nonzero(std::string_view bytes) {
 
 class Scan {
  public:
-  Scan(bool live, const Mark& mark, const std::function<void(const ScannedRecord&)>& on_record)
+  Scan(bool live, const Mark& mark, LogState before,
+       const std::function<void(const ScannedRecord&)>& on_record)
       : live_(live), on_record_(on_record) {
+    static_cast<LogState&>(result_) = std::move(before);
     result_.mark = mark;
   }
 
-  Result<ScanResult> folder(const std::string& folder) {
+  Result<ScanResult> folder(const std::string& folder, std::uint64_t first) {
     const auto files = segment_files(folder);
     if (!files) return tl::unexpected(files.error());
     std::string bytes;
-    for (std::size_t i = 0; i < files->size() && !result_.damage; ++i) {
+    for (std::size_t i = first; i < files->size() && !result_.damage; ++i) {
       const fs::path& file = (*files)[i];
       if (file.filename() != segment_name(i)) {
         result_.damage =
@@ -92,6 +96,17 @@ class Scan {
     if (!result_.damage && result_.last_round < mark.round)
       result_.damage = Damage{(fs::path(folder) / segment_name(mark.segment)).string(), 0,
                               "the segment with the last synced round is missing"};
+    return result_;
+  }
+
+  Result<ScanResult> full_segment(const std::string& folder, std::uint64_t number,
+                                  const std::atomic<bool>& stop) {
+    const fs::path file = fs::path(folder) / segment_name(number);
+    std::string bytes;
+    stop_ = &stop;
+    if (auto read = read_file(file, bytes, stop_); !read) return tl::unexpected(read.error());
+    segment(file, bytes, number, false);
+    if (stop) return fail(Code::kCancelled, "told to stop");
     return result_;
   }
 
@@ -124,7 +139,7 @@ class Scan {
     if (h.partition_count != result_.partition_count || h.partition_count == 0 ||
         h.partition_count > kMaxPartitions || h.salt != result_.salt)
       return damage(0, "partition count or salt differs from the first segment's");
-    offsets_.resize(h.partition_count, 0);
+    result_.offsets.resize(h.partition_count, 0);
     result_.last_segment = number;
     result_.segment_size = h.size;
     rounds(bytes, number);
@@ -146,7 +161,7 @@ class Scan {
   void rounds(std::string_view bytes, std::uint64_t number) {
     std::uint64_t at = sizeof(SegmentHeader);
     RoundHeader h;
-    while (is_whole(bytes, at, h) && h.round == result_.last_round + 1) {
+    while (!(stop_ && *stop_) && is_whole(bytes, at, h) && h.round == result_.last_round + 1) {
       if (!records(bytes.substr(at + sizeof h, h.payload_bytes), number, at + sizeof h, h.records))
         return;
       result_.last_round = h.round;
@@ -244,10 +259,10 @@ class Scan {
     for (std::uint32_t i = 0; i < count; ++i) {
       RecordHeader h;
       std::string_view record;
-      if (!get_record(payload.substr(at), h, record) || h.partition >= offsets_.size() ||
-          h.offset != offsets_[h.partition])
+      if (!get_record(payload.substr(at), h, record) || h.partition >= result_.offsets.size() ||
+          h.offset != result_.offsets[h.partition])
         return damage(base + at, "a record does not check inside a round that does"), false;
-      ++offsets_[h.partition];
+      ++result_.offsets[h.partition];
       on_record_({PartitionId{h.partition}, Offset{h.offset}, segment, base + at, h.bytes});
       at += kRecordHeaderBytes + h.bytes;
     }
@@ -258,23 +273,30 @@ class Scan {
 
   const bool live_;
   const std::function<void(const ScannedRecord&)>& on_record_;
+  const std::atomic<bool>* stop_ = nullptr;
   std::string file_;
   ScanResult result_;
-  std::vector<std::uint64_t> offsets_;
 };
 
 }  // namespace
 
 Result<ScanResult> scan_segments(const std::string& folder, bool live,
-                                 const std::function<void(const ScannedRecord&)>& on_record) {
+                                 const std::function<void(const ScannedRecord&)>& on_record,
+                                 std::uint64_t first, LogState before) {
   const auto mark = read_mark(folder);  // before the segments, so that all it promises is there
   if (!mark) return tl::unexpected(mark.error());
-  return Scan(live, *mark, on_record).folder(folder);
+  return Scan(live, *mark, std::move(before), on_record).folder(folder, first);
+}
+
+Result<ScanResult> scan_full_segment(const std::string& folder, std::uint64_t segment,
+                                     LogState before, const std::atomic<bool>& stop,
+                                     const std::function<void(const ScannedRecord&)>& on_record) {
+  return Scan(false, {}, std::move(before), on_record).full_segment(folder, segment, stop);
 }
 
 std::optional<Damage> scan_bytes(std::string_view bytes, const Mark& mark,
                                  const std::function<void(const ScannedRecord&)>& on_record) {
-  return Scan(false, mark, on_record).bytes(bytes);
+  return Scan(false, mark, {}, on_record).bytes(bytes);
 }
 
 }  // namespace soma::events

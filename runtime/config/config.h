@@ -62,6 +62,7 @@ struct Config {
   std::uint64_t idle_actor_s = 60;
   std::uint64_t snapshot_every_events = 100;
   std::uint64_t segment_bytes = 64 * 1024 * 1024;
+  std::uint64_t read_at_open_bytes = 128 * 1024 * 1024;
   std::uint64_t audit_head_interval_s = 3600;  // signed heads; 0: only when asked
   std::uint64_t position_wait_ms = 2000;       // reads that carry Soma-Position
   std::string log_level = "info";

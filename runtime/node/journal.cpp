@@ -63,6 +63,7 @@ Result<std::unique_ptr<events::Log>> open_journal(const Config& c) {
     o.folder = (fs::path(c.data_dir) / "log").string();
     o.partition_count = c.partition_count;
     o.segment_bytes = c.segment_bytes;
+    o.read_at_open_bytes = c.read_at_open_bytes;
     return events::open_embedded_log(std::move(o));
   }
   auto log = events::open_kafka_log(kafka_options(c));

@@ -431,10 +431,12 @@ int serve(const Config& c, const sigset_t& signals, bool clustered) {
   for (;;) {
     const int signal = ::sigtimedwait(&signals, nullptr, &between);
     if (auto failed = node.disk_failure()) {
-      log_error("the log's disk failed; restart to read what it holds",
+      const bool damaged = failed->code == Code::kCorrupt;
+      log_error(damaged ? "the log is damaged; see the runbook of a corrupt segment"
+                        : "the log's disk failed; restart to read what it holds",
                 {{"reason", failed->message}});
       node.close(kFailedDrainMs);
-      return kDiskFailed;
+      return damaged ? exit_code(*failed) : kDiskFailed;
     }
     if (signal == SIGTERM || signal == SIGINT) {
       log_info("stopping", {{"signal", signal}});

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Bit rot in the stored log: `soma verify` and `soma dev` refuse, name file and byte, and exit with 9. A torn tail is
-the rest of a write that nobody was told of, and no damage.
+"""Bit rot in the stored log: `soma verify` and `soma dev` refuse, name file and byte, and exit with 9, also where the
+start did not read the segment. A torn tail is the rest of a write that nobody was told of, and no damage.
 
 usage: bit_flips_test.py [--flips N]
 """
@@ -67,6 +67,17 @@ def refused_by_dev(folder, flags, path, at):
     check_named(node.log(), path, at, "soma dev")
 
 
+def found_while_serving(folder, flags, path, at):
+    """Segments that a start takes by their index are read behind it: the node ends with 9, ready or not."""
+    node = folder.node(*flags, "--read-at-open-bytes", "0")
+    try:
+        code = node.process.wait(30)
+    except subprocess.TimeoutExpired as late:
+        raise harness.Failure(f"a serving node did not find a flip at byte {at} of {path}") from late
+    check(code == 9, f"a serving node: exit {code} after a flip at byte {at} of {path}\n{node.log()}")
+    check_named(node.log(), path, at, "a serving node")
+
+
 def kill_tore_a_write(data):
     """The kernel ends a write of several pages early when its process is killed. Rarely, and then no second one follows:
     each round is synced before the next."""
@@ -122,6 +133,8 @@ def run():
             farthest = max(farthest, refused_by_verify(folder.data, path, at))
             if number % 5 == 0:
                 refused_by_dev(folder, flags, path, at)
+            elif number % 5 == 1:
+                found_while_serving(folder, flags, path, at)
             put_back(path, at, byte)
         harness.verify_deep(folder.data)
         torn_tails(folder, flags, load, 3)

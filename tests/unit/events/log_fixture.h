@@ -92,7 +92,7 @@ inline void copy_as_killed(const std::string& from, const std::string& to) {
   std::filesystem::remove_all(to);
   std::filesystem::create_directories(to);
   for (const auto& entry : std::filesystem::directory_iterator(from))
-    if (entry.path().filename() != "lock" && entry.path().filename() != "next.tmp")
+    if (entry.path().filename() != "lock" && entry.path().extension() != ".tmp")
       std::filesystem::copy_file(entry.path(), std::filesystem::path(to) / entry.path().filename());
 }
 
