@@ -412,6 +412,10 @@ int refuse_start(const Error& error) {
   return exit_code(error);
 }
 
+int exit_code_of_log(const Error& failure) {
+  return failure.code == Code::kCorrupt ? exit_code(failure) : kDiskFailed;
+}
+
 sigset_t block_signals() {
   const sigset_t set = stop_signals();
   ::pthread_sigmask(SIG_BLOCK, &set, nullptr);  // before any thread: only sigwait takes them
@@ -425,7 +429,8 @@ int serve(const Config& c, const sigset_t& signals, bool clustered) {
   if (up) up = node.announce();
   if (!up) {
     refuse_start(up.error());
-    return node.disk_failure() ? kDiskFailed : exit_code(up.error());
+    const auto failed = node.disk_failure();
+    return failed ? exit_code_of_log(*failed) : exit_code(up.error());
   }
   const timespec between{0, kHealthCheckNs};
   for (;;) {
@@ -436,12 +441,13 @@ int serve(const Config& c, const sigset_t& signals, bool clustered) {
                         : "the log's disk failed; restart to read what it holds",
                 {{"reason", failed->message}});
       node.close(kFailedDrainMs);
-      return damaged ? exit_code(*failed) : kDiskFailed;
+      return exit_code_of_log(*failed);
     }
     if (signal == SIGTERM || signal == SIGINT) {
       log_info("stopping", {{"signal", signal}});
       node.close(static_cast<int>(c.drain_timeout_ms));
-      return node.disk_failure() ? kDiskFailed : 0;
+      const auto late = node.disk_failure();
+      return late ? exit_code_of_log(*late) : 0;
     }
   }
 }
