@@ -53,17 +53,26 @@ json::object inbound_headers() {
   json::object id = text("Idempotency key: the same id is applied once; visible ASCII");
   id["minLength"] = 1;
   id["maxLength"] = 255;
-  return {{"type", "object"},
-          {"properties",
-           json::object{{"ce_specversion", json::object{{"const", "1.0"}}},
-                        {"ce_id", std::move(id)},
-                        {"ce_type", text("The command")},
-                        {"ce_source", text("Who sends it")},
-                        {"ce_somatoken", text("A JWT with the capability of the command")},
-                        {"ce_somatenant", text("If present, the tenant of the token")},
-                        {"traceparent", text("W3C trace context, continued")},
-                        {"content-type", json::object{{"const", "application/json"}}}}},
-          {"required", json::array{"ce_id", "ce_type"}}};
+  return {
+      {"type", "object"},
+      {"properties",
+       json::object{{"ce_specversion", json::object{{"const", "1.0"}}},
+                    {"ce_id", std::move(id)},
+                    {"ce_type", text("The command")},
+                    {"ce_source", text("Who sends it")},
+                    {"ce_somatoken", text("A JWT with the capability of the command")},
+                    {"ce_somatenant", text("If present, the tenant of the token")},
+                    {"traceparent", text("W3C trace context, continued")},
+                    {"content-type",
+                     json::object{{"enum", json::array{"application/json", "application/protobuf",
+                                                       "application/cloudevents+json"}},
+                                  {"description",
+                                   "protobuf: the command's message of "
+                                   "schemas/soma/v1/integration.proto; cloudevents+json: the "
+                                   "attributes stand in the value, without ce_"}}}}},
+      // A structured event has them in its value.
+      {"if", json::object{{"not", json::object{{"required", json::array{"content-type"}}}}}},
+      {"then", json::object{{"required", json::array{"ce_id", "ce_type"}}}}};
 }
 
 json::object dead_letter_headers() {

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "runtime/http/text.h"
+#include "runtime/integration/command_body.h"
 #include "schemas/base/times.h"
 #include "schemas/json/json_text.h"
 
@@ -26,19 +27,6 @@ Result<std::optional<std::string>> header(const events::TopicRecord& record, con
     found = value;
   }
   return found;
-}
-
-Status check_content_type(const std::optional<std::string>& type) {
-  if (!type) return {};
-  if (type->starts_with("application/cloudevents"))
-    return fail(Code::kUnsupportedMediaType,
-                "content-type: structured CloudEvents are not taken; send attributes as ce_ "
-                "headers and the body alone as value",
-                "content-type");
-  if (!http::is_json_content_type(*type))
-    return fail(Code::kUnsupportedMediaType, "content-type must be application/json",
-                "content-type");
-  return {};
 }
 
 Status check_version(const std::optional<std::string>& version) {
@@ -64,37 +52,67 @@ bool is_ours(const events::TopicRecord& record) {
   return public_row(source.substr(sizeof kSource - 1), type) != nullptr;
 }
 
-Result<Command> decode_command(const events::TopicRecord& record) {
-  std::optional<std::string> found[7];
-  static constexpr const char* kNames[] = {"ce_id",         "ce_type",     "ce_somatoken",
-                                           "ce_somatenant", "traceparent", "content-type",
-                                           "ce_specversion"};
-  for (std::size_t i = 0; i < std::size(kNames); ++i) {
-    auto value = header(record, kNames[i]);
+namespace {
+
+// What a CloudEvent says of itself, in whichever mode it came.
+struct Attributes {
+  std::optional<std::string> id, type, token, tenant, trace, content, version;
+  std::string data;
+};
+
+Result<Attributes> read_attributes(const events::TopicRecord& record) {
+  Attributes a;
+  a.data = record.value;
+  for (const auto& [name, field] : {std::pair{"ce_id", &a.id},
+                                    {"ce_type", &a.type},
+                                    {"ce_somatoken", &a.token},
+                                    {"ce_somatenant", &a.tenant},
+                                    {"traceparent", &a.trace},
+                                    {"content-type", &a.content},
+                                    {"ce_specversion", &a.version}}) {
+    auto value = header(record, name);
     if (!value) return tl::unexpected(value.error());
-    found[i] = std::move(*value);
+    *field = std::move(*value);
   }
-  auto& [id, type, token, tenant, trace, content, version] = found;
-  if (auto ok = check_version(version); !ok) return tl::unexpected(ok.error());
-  if (!id || id->empty() || id->size() > kMaxId || !visible(*id))
+  if (!a.content || !a.content->starts_with(kStructuredType)) return a;
+  auto event = parse_structured(record.value);
+  if (!event) return tl::unexpected(event.error());
+  a.id = std::move(event->id);
+  a.type = std::move(event->type);
+  a.tenant = std::move(event->somatenant);
+  if (event->traceparent) a.trace = std::move(event->traceparent);
+  a.content = std::move(event->content_type);
+  a.version = std::move(event->specversion);
+  a.data = std::move(event->data);
+  return a;
+}
+
+}  // namespace
+
+Result<Command> decode_command(const events::TopicRecord& record) {
+  if (record.value.empty()) return fail(Code::kMalformed, "the record has no value", "value");
+  auto a = read_attributes(record);
+  if (!a) return tl::unexpected(a.error());
+  if (auto ok = check_version(a->version); !ok) return tl::unexpected(ok.error());
+  if (!a->id || a->id->empty() || a->id->size() > kMaxId || !visible(*a->id))
     return fail(Code::kInvalidArgument,
                 "ce_id must be one text of 1 to 255 visible ASCII characters", "ce_id");
-  if (!type || type->empty())
+  if (!a->type || a->type->empty())
     return fail(Code::kInvalidArgument, "ce_type is missing: it names the command", "ce_type");
-  const auto* row = command_row(*type);
+  const auto* row = command_row(*a->type);
   if (!row) {
     std::string known;
     for (const auto& r : command_table()) (known += known.empty() ? "" : ", ") += r.type;
     return fail(Code::kInvalidArgument, "ce_type must be one of " + known, "ce_type");
   }
-  if (auto ok = check_content_type(content); !ok) return tl::unexpected(ok.error());
-  if (record.value.empty()) return fail(Code::kMalformed, "the record has no value", "value");
+  auto body = json_body(*row, a->content, std::move(a->data));
+  if (!body) return tl::unexpected(body.error());
   return Command{row,
-                 std::move(*id),
-                 std::move(token),
-                 std::move(tenant).value_or(""),
-                 std::move(trace).value_or(""),
-                 record.value};
+                 std::move(*a->id),
+                 std::move(a->token),
+                 std::move(a->tenant).value_or(""),
+                 std::move(a->trace).value_or(""),
+                 std::move(*body)};
 }
 
 http::Head request_head(const Command& command) {

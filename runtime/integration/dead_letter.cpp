@@ -27,10 +27,13 @@ json::object original(const events::TopicRecord& record) {
     headers.push_back(
         json::array{shown(name), name == "ce_somatoken" ? json::value("***") : shown(value)});
   json::object out{{"headers", std::move(headers)}, {"key", shown(record.key)}};
-  if (auto data = http::parse_json_strict(record.value))
+  if (auto data = http::parse_json_strict(record.value)) {
+    if (auto* event = data->if_object(); event && event->contains("somatoken"))
+      (*event)["somatoken"] = "***";
     out["data"] = std::move(*data);
-  else
+  } else {
     out["data_base64"] = base64(record.value);
+  }
   return out;
 }
 

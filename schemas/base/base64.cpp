@@ -3,9 +3,12 @@
 
 namespace soma {
 
+namespace {
+constexpr std::string_view kAlphabet =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+}  // namespace
+
 std::string base64(std::string_view bytes) {
-  static constexpr char kAlphabet[] =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   std::string out;
   for (std::size_t i = 0; i < bytes.size(); i += 3) {
     const auto byte = [&](std::size_t at) {
@@ -16,6 +19,20 @@ std::string base64(std::string_view bytes) {
   }
   if (bytes.size() % 3)
     out.replace(out.size() - (3 - bytes.size() % 3), 3, 3 - bytes.size() % 3, '=');
+  return out;
+}
+
+std::optional<std::string> unbase64(std::string_view text) {
+  const std::string_view letters = text.substr(0, text.find('='));
+  std::string out;
+  unsigned bits = 0;
+  for (std::size_t i = 0; i < letters.size(); ++i) {
+    const auto value = kAlphabet.find(letters[i]);
+    if (value == std::string_view::npos) return {};
+    bits = bits << 6 | static_cast<unsigned>(value);
+    if (i % 4) out += static_cast<char>(bits >> (6 - 2 * (i % 4)) & 0xff);
+  }
+  if (base64(out) != text) return {};  // a length, padding or last bits that no bytes have
   return out;
 }
 

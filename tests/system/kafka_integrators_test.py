@@ -8,6 +8,7 @@ usage: kafka_integrators_test.py [--records N]
 """
 
 import argparse
+import base64
 import json
 
 import harness
@@ -102,6 +103,22 @@ def check_poison(brokers):
     check(code == 0 and len(out.splitlines()) >= len(POISON), f"soma kafka peek: {out}{err}")
 
 
+def structured(brokers, client):
+    """Structured CloudEvents, with JSON and with the command's protobuf message in them."""
+    fact = b"\x0a" + bytes([len(b"order in bytes")]) + b"order in bytes"  # MemoryRememberBody{text}
+    envelope = {"specversion": "1.0", "type": "memory.remember", "source": "/shop"}
+    events = [{**envelope, "id": "whole-1", "data": {"text": "order in JSON"}},
+              {**envelope, "id": "whole-2", "datacontenttype": "application/protobuf",
+               "data_base64": base64.b64encode(fact).decode()}]
+    produce(brokers, "soma.commands", [("content-type:application/cloudevents+json", "any", json.dumps(e)) for e in events * 2])
+    wanted = {"order in JSON", "order in bytes"}
+    harness.wait_until("structured events are applied", 40,
+                       lambda: wanted <= {e["data"]["fact"]["text"] for e in orders(client)}, 0.2)
+    harness.wait_until("nothing is left", 60, lambda: lag(brokers) == 0, 0.5)
+    texts = [e["data"]["fact"]["text"] for e in orders(client)]
+    check(all(texts.count(text) == 1 for text in wanted), "a structured event was applied twice")
+
+
 def run():
     parser = argparse.ArgumentParser()
     parser.add_argument("--records", type=int, default=300)
@@ -127,6 +144,7 @@ def run():
         check(sorted(texts) == sorted(f"order {i}" for i in range(count + 50)), f"{len(texts)} orders, {applied_before}")
         check_poison(brokers)
 
+        structured(brokers, client)
         session = [("ce_id:talk-1,ce_type:session.start,ce_source:/shop", "any", '{"prompt":"hello"}')]
         produce(brokers, "soma.commands", session * 2)
         produce(brokers, "slm.requests", [("ce_id:ask-1,ce_type:slm.request,ce_source:/shop", "any",
