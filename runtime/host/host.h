@@ -47,6 +47,7 @@ struct StateView {
 
 struct HostLimits {
   std::size_t queue_per_partition = 65536;
+  std::size_t waiting_per_actor = 1024;  // of that queue: one busy actor must not fill it
   std::size_t frame_max_entries = 2048;
   std::size_t frames_in_flight = 2;
   std::size_t active_actors_per_partition = 20000;  // beyond it idle ones are passivated

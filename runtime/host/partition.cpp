@@ -30,14 +30,26 @@ void Partition::post(std::function<void()> task) {
 void Partition::submit(Submission submission, Host::OnAccepted done) {
   if (queued_.fetch_add(1, std::memory_order_relaxed) >= w_.parts.limits.queue_per_partition) {
     queued_.fetch_sub(1, std::memory_order_relaxed);
-    w_.metrics->overloads.fetch_add(1, std::memory_order_relaxed);
-    if (planted(Bug::kFullQueueDrops)) return;
-    w_.metrics->refuse(Code::kOverloaded);
-    return done(fail(Code::kOverloaded, "the partition's queue is full; try again shortly"));
+    return overloaded(done, "the partition's queue is full");
   }
   auto s = std::make_shared<Submission>(std::move(submission));
   auto d = std::make_shared<Host::OnAccepted>(std::move(done));
   post([this, s, d] { accept(std::move(*s), std::move(*d)); });
+}
+
+void Partition::overloaded(const Host::OnAccepted& done, const std::string& why) {
+  w_.metrics->overloads.fetch_add(1, std::memory_order_relaxed);
+  if (planted(Bug::kFullQueueDrops)) return;
+  w_.metrics->refuse(Code::kOverloaded);
+  done(fail(Code::kOverloaded, why + "; try again shortly"));
+}
+
+// It is being decided, or will not be.
+void Partition::waits_no_more(Input& input) {
+  if (!std::exchange(input.counted, false)) return;
+  queued_.fetch_sub(1, std::memory_order_relaxed);
+  const auto waiting = waiting_.find(input.actor);
+  if (--waiting->second == 0) waiting_.erase(waiting);
 }
 
 void Partition::read(ActorKey actor, Host::OnState done) {
@@ -63,6 +75,12 @@ void Partition::accept(Submission s, Host::OnAccepted done) {
     if (!known) done(tl::unexpected(not_serving()));
     return;
   }
+  const auto waiting = waiting_.try_emplace(s.actor, 0).first;
+  if (waiting->second >= w_.parts.limits.waiting_per_actor) {
+    queued_.fetch_sub(1, std::memory_order_relaxed);
+    return overloaded(done, std::to_string(waiting->second) + " commands wait for this actor");
+  }
+  ++waiting->second;
   if (!s.once) deciding_[s.command_id].request_hash = s.request_hash;
   Input input;
   input.once = s.once;
@@ -193,7 +211,7 @@ void Partition::refuse_all(const Error& error) {
   std::deque<Input> queue;
   queue.swap(queue_);
   for (Input& input : queue) {
-    if (input.counted) queued_.fetch_sub(1, std::memory_order_relaxed);
+    waits_no_more(input);
     abandon(input, error);
   }
   for (auto& [id, dedupe] : deciding_)

@@ -161,6 +161,8 @@ class Partition : public std::enable_shared_from_this<Partition> {
   void try_again();
   void forget_broken(const ActorKey& actor);
   void abandon(Input& input, const Error& error);
+  void overloaded(const Host::OnAccepted& done, const std::string& why);
+  void waits_no_more(Input& input);
   void close_round();
   void put_entry(Work& work, v1::Frame& frame, PendingFrame& pending);
   void append_frame(std::shared_ptr<PendingFrame> pending, v1::Frame frame);
@@ -209,8 +211,9 @@ class Partition : public std::enable_shared_from_this<Partition> {
   const std::shared_ptr<const PartitionWorld> world_;
   const PartitionWorld& w_;
   std::shared_ptr<Executor> executor_;
-  std::atomic<std::size_t> queued_{0};  // accepted from outside, not yet begun
-  std::uint64_t generation_ = 0;        // raised when memory is dropped; older tasks do nothing
+  std::atomic<std::size_t> queued_{0};                 // accepted from outside, not yet begun
+  std::unordered_map<ActorKey, std::size_t> waiting_;  // the same, by actor
+  std::uint64_t generation_ = 0;  // raised when memory is dropped; older tasks do nothing
   Phase phase_ = Phase::kClosed;
   std::string problem_;
   bool disk_full_ = false;     // since the last frame that was refused, until the next claim

@@ -49,7 +49,7 @@ void Partition::pump() {
   for (std::size_t n = 0; n < w_.parts.limits.frame_max_entries && !queue_.empty(); ++n) {
     Input input = std::move(queue_.front());
     queue_.pop_front();
-    if (std::exchange(input.counted, false)) queued_.fetch_sub(1, std::memory_order_relaxed);
+    waits_no_more(input);
     dispatch(std::move(input));
   }
   if (--outstanding_ == 0) close_round();

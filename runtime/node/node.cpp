@@ -239,6 +239,7 @@ class Node {
       parts.address = cluster_->address();
       parts.shared = cluster_->shared();
     }
+    parts.limits.waiting_per_actor = static_cast<std::size_t>(c_.mailbox_limit);
     parts.limits.active_actors_per_partition = static_cast<std::size_t>(c_.active_actors_limit);
     parts.limits.idle_actor_ms = static_cast<std::int64_t>(c_.idle_actor_s) * 1000;
     parts.observers.push_back([this](const events::ValidFrame& frame) { memory_.on_frame(frame); });

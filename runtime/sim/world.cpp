@@ -61,6 +61,7 @@ void World::choose_shape(const Options& options) {
   Rng rng(ground_.seed, "shape");
   auto& l = shape_.limits;
   l.queue_per_partition = rng.pick(std::vector<std::size_t>{3, 64, 65536});
+  if (l.queue_per_partition == 64) l.waiting_per_actor = 2;
   l.frame_max_entries = rng.pick(std::vector<std::size_t>{1, 2, 8, 2048});
   l.frames_in_flight = rng.pick(std::vector<std::size_t>{1, 2, 8});
   l.active_actors_per_partition = rng.pick(std::vector<std::size_t>{1, 4, 20000});

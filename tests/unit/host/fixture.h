@@ -66,6 +66,11 @@ class HostFixture : public ::testing::Test {
     o.ops.reserve = [this, real = o.ops.reserve](int fd, std::size_t size) {
       return disk_full_ ? ENOSPC : real(fd, size);
     };
+    o.ops.write_at = [this, real = o.ops.write_at](int fd, const void* data, std::size_t size,
+                                                   off_t at) {
+      std::lock_guard held(disk_);
+      return real(fd, data, size, at);
+    };
     auto log = events::open_embedded_log(std::move(o));
     ASSERT_TRUE(log) << log.error().message;
     log_ = std::move(*log);
@@ -138,6 +143,7 @@ class HostFixture : public ::testing::Test {
   HostLimits limits_;
   std::uint64_t segment_bytes_ = 4 << 20;
   std::atomic<bool> disk_full_{false};  // no new segment can be made
+  std::mutex disk_;                     // while it is held nothing is written
   std::unique_ptr<StateStore> store_;
   std::unique_ptr<events::Log> log_;
   std::unique_ptr<Host> host_;

@@ -224,6 +224,43 @@ TEST_F(HostFixture, EffectRunsOnceAndAnAtMostOnceOneIsUnknownAfterACrash) {
   EXPECT_EQ(submit(counter("a"), c, "c4").error().code, Code::kConflict);
 }
 
+// What waits for one actor is limited; others of its partition still get in.
+TEST_F(HostFixture, ABusyActorRefusesBeforeItFillsTheQueueOfOthers) {
+  crash();
+  limits_.waiting_per_actor = 4;
+  start();
+  const auto partition = [](const std::string& id) { return partition_of(counter(id), 8).value; };
+  std::string calm = "calm";
+  while (partition(calm) != partition("busy")) calm += "m";
+  ASSERT_TRUE(add("busy", 1, "first"));
+  std::atomic<int> taken{0}, refused{0}, calm_taken{0}, answered{0};
+  int sent = 0;
+  const auto send = [&](const std::string& actor) {
+    v1::CounterCommand c;
+    c.mutable_add()->set_amount(1);
+    Submission s;
+    s.actor = counter(actor);
+    s.command = c.SerializeAsString();
+    s.command_id = "n" + std::to_string(++sent);
+    host_->submit(std::move(s), [&, actor](const Result<Accepted>& r) {
+      if (r) ++(actor == "busy" ? taken : calm_taken);
+      if (!r && r.error().code == Code::kOverloaded) ++refused;
+      ++answered;
+    });
+  };
+  {
+    std::lock_guard held(disk_);
+    while (refused == 0) send("busy");  // into a frame, or waiting, or refused
+    send(calm);
+  }
+  while (answered < sent) std::this_thread::yield();
+  EXPECT_EQ(calm_taken, 1);
+  EXPECT_EQ(taken + calm_taken + refused, sent);
+  EXPECT_EQ(state("busy").value(), 1 + taken);
+  EXPECT_EQ(state(calm).value(), 1);
+  ASSERT_TRUE(add("busy", 1, "later")) << "nothing waits any more";
+}
+
 TEST_F(HostFixture, PoisonParksOnlyItsActor) {
   ASSERT_TRUE(add("good", 1, "g1"));
   v1::CounterCommand c;
