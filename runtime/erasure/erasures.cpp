@@ -93,6 +93,30 @@ Result<std::vector<json::object>> Erasures::of(const std::string& tenant) const 
   return out;
 }
 
+Result<std::string> Erasures::undone_by(const v1::ActorRef& actor, const std::string& command,
+                                        const std::string& subject,
+                                        std::int64_t recorded_ms) const {
+  const auto subjects = p_.sealer->subjects_in(actor, command, subject);
+  std::lock_guard lock(mutex_);
+  auto pending = records_.pending();
+  if (!pending) return tl::unexpected(pending.error());
+  for (const auto& p : *pending)
+    if (p.tenant == actor.tenant() && subjects.contains(p.subject)) return p.id;
+  const std::string recorded = iso_time(recorded_ms);
+  for (const auto& done : records_.certificates(actor.tenant())) {
+    Pending was;
+    was.tenant = actor.tenant();
+    was.salt = done.at("salt").as_string();
+    for (const auto& s : subjects) {
+      was.subject = s;
+      if (recorded <= done.at("erased_at").as_string() &&
+          was.subject_hash() == done.at("subject_hash").as_string())
+        return std::string(done.at("erasure_id").as_string());
+    }
+  }
+  return std::string();
+}
+
 // Until it is done: an erasure that was asked for is never given up.
 void Erasures::run(const Pending& pending) {
   auto& vault = p_.sealer->vault();
