@@ -38,6 +38,11 @@ v1::Principal principal_of(const Pending& p) {
   return by;
 }
 
+std::string member(const json::object& o, const char* name) {
+  const auto* v = o.if_contains(name);
+  return v && v->is_string() ? std::string(v->get_string()) : std::string();
+}
+
 json::array strings(const std::vector<std::string>& all) {
   return json::array(all.begin(), all.end());
 }
@@ -106,12 +111,12 @@ Result<std::string> Erasures::undone_by(const v1::ActorRef& actor, const std::st
   for (const auto& done : records_.certificates(actor.tenant())) {
     Pending was;
     was.tenant = actor.tenant();
-    was.salt = done.at("salt").as_string();
+    was.salt = member(done, "salt");
     for (const auto& s : subjects) {
       was.subject = s;
-      if (recorded <= done.at("erased_at").as_string() &&
-          was.subject_hash() == done.at("subject_hash").as_string())
-        return std::string(done.at("erasure_id").as_string());
+      if (recorded <= member(done, "erased_at") &&
+          was.subject_hash() == member(done, "subject_hash"))
+        return member(done, "erasure_id");
     }
   }
   return std::string();
