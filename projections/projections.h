@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -75,7 +76,8 @@ struct Verification {
   std::uint64_t rejected = 0;           // rows of `rejected`: faithful to the log, yet not shown
   std::vector<std::string> cursors;     // positions up to which it was proven
   std::vector<Difference> differences;  // at most kMaxDifferences
-  std::uint64_t wrong_actors = 0;
+  std::uint64_t wrong_actors = 0;       // with rows that are not the fold, of all tenants
+  std::uint64_t wrong_of_others = 0;    // of these, actors whose differences were not asked for
   double seconds = 0;
 };
 inline constexpr std::size_t kMaxDifferences = 100;
@@ -122,8 +124,9 @@ class Projections {
   virtual Result<std::string> actor_digest(const std::string& tenant, const std::string& type,
                                            const std::string& id) = 0;
   // Folds the log once more and compares it with every row, at one moment of the database. Reads
-  // all of both; blocking. kConflict when one runs already.
-  virtual Result<Verification> verify() = 0;
+  // all of both; blocking. `tenant`: only its differences are told, of others is counted; without
+  // one, all are told. kConflict when one runs already.
+  virtual Result<Verification> verify(const std::optional<std::string>& tenant) = 0;
 };
 
 }  // namespace soma::projections

@@ -5,6 +5,7 @@
 #include <charconv>
 
 #include "actors/session/tools.h"
+#include "schemas/base/cut_text.h"
 #include "schemas/base/sha256.h"
 
 namespace soma::actors {
@@ -68,12 +69,6 @@ std::string hashed(const v1::ChatMessage& m) {
 }
 
 }  // namespace
-
-std::string cut_text(const std::string& text, std::size_t bytes) {
-  if (text.size() <= bytes) return text;
-  while (bytes > 0 && (static_cast<unsigned char>(text[bytes]) & 0xC0) == 0x80) --bytes;
-  return text.substr(0, bytes);
-}
 
 AssembledPrompt assemble_prompt(const v1::SessionState& state, std::uint32_t number) {
   AssembledPrompt out;

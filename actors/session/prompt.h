@@ -12,9 +12,6 @@ inline constexpr std::size_t kMaxContextBytes =
     12'000;  // of assembled messages, about 4,000 tokens
 inline constexpr std::uint32_t kDefaultMaxTokens = 256;
 
-// At most `bytes` of the text, cut at a character boundary of UTF-8.
-std::string cut_text(const std::string& text, std::size_t bytes);
-
 struct AssembledPrompt {
   std::vector<v1::ChatMessage> messages;
   std::vector<std::uint32_t> from_turns;  // earlier turns that fitted, oldest first

@@ -1,6 +1,6 @@
 // What the events of tools make of a session.
-#include "actors/session/prompt.h"
 #include "actors/session/tools.h"
+#include "schemas/base/cut_text.h"
 
 namespace soma::actors {
 

@@ -5,9 +5,9 @@
 
 #include "actors/actor_type.h"
 #include "actors/policy/judge.h"
-#include "actors/session/prompt.h"
 #include "actors/session/tools.h"
 #include "actors/session/turn.h"
+#include "schemas/base/cut_text.h"
 #include "schemas/base/sha256.h"
 #include "schemas/json/json_check.h"
 

@@ -9,6 +9,7 @@
 #include "actors/session/prompt.h"
 #include "actors/session/turn.h"
 #include "actors/tenant/budget.h"
+#include "schemas/base/cut_text.h"
 
 namespace soma::actors {
 

@@ -11,6 +11,7 @@
 #include "actors/session/tools.h"
 #include "actors/tenant/budget.h"
 #include "actors/tenant/tenant.h"
+#include "schemas/base/cut_text.h"
 #include "schemas/base/sha256.h"
 
 namespace soma::actors {

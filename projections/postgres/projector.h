@@ -33,7 +33,7 @@ class Projector final : public Projections {
   Result<std::string> digest() override;
   Result<std::string> actor_digest(const std::string& tenant, const std::string& type,
                                    const std::string& id) override;
-  Result<Verification> verify() override;
+  Result<Verification> verify(const std::optional<std::string>& tenant) override;
 
  private:
   using Clock = std::chrono::steady_clock;

@@ -200,14 +200,14 @@ Result<std::string> Projector::actor_digest(const std::string& tenant, const std
       Digest{static_cast<std::uint64_t>(number(r[1])), static_cast<std::uint64_t>(number(r[2]))});
 }
 
-Result<Verification> Projector::verify() {
+Result<Verification> Projector::verify(const std::optional<std::string>& tenant) {
   {
     std::lock_guard lock(mutex_);
     if (verifying_) return fail(Code::kConflict, "a verification runs already");
     verifying_ = true;
   }
-  auto out = read<Verification>(kScanTimeoutMs, [this](Db& db) {
-    return verify_rows(log_, db, [this] {
+  auto out = read<Verification>(kScanTimeoutMs, [this, &tenant](Db& db) {
+    return verify_rows(log_, db, tenant, [this] {
       std::lock_guard lock(mutex_);
       return stopping_;
     });

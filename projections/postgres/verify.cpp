@@ -6,10 +6,12 @@
 #include <chrono>
 #include <set>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "events/frames.h"
 #include "projections/postgres/schema.h"
 #include "projections/views/rows.h"
+#include "schemas/base/cut_text.h"
 #include "schemas/base/sha256.h"
 
 namespace soma::projections {
@@ -18,6 +20,7 @@ namespace {
 
 constexpr std::uint64_t kActorsPerSlice = 200'000;
 constexpr std::size_t kMaxWrongActors = 50;  // told row by row
+constexpr std::size_t kToldBytes = 200;      // of a value that differs
 
 std::string_view text_of(const Field& f) { return f ? std::string_view(*f) : std::string_view(); }
 
@@ -157,8 +160,9 @@ const Table* find_table(const std::string& name) {
 
 class Verifier {
  public:
-  Verifier(const events::Log& log, Db& db, const std::function<bool()>& stop)
-      : log_(log), db_(db), stop_(stop) {}
+  Verifier(const events::Log& log, Db& db, const std::optional<std::string>& tenant,
+           const std::function<bool()>& stop)
+      : log_(log), db_(db), tenant_(tenant), stop_(stop) {}
 
   Result<Verification> run() {
     auto cursors = load_cursors(db_, false);
@@ -266,13 +270,17 @@ class Verifier {
       if (it != found.end()) found.erase(it);
     }
     for (const auto& [name, sum] : found) wrong(name);
+    counted_.clear();
     return {};
   }
 
   void wrong(const ActorName& name) {
-    if (wrong_.contains(name)) return;
+    if (!counted_.insert(name).second) return;
     ++out_.wrong_actors;
-    if (wrong_.size() < kMaxWrongActors) wrong_.insert(name);
+    if (tenant_ && name.tenant != *tenant_)
+      ++out_.wrong_of_others;
+    else if (wrong_.size() < kMaxWrongActors)
+      wrong_.insert(name);
   }
 
   Status explain() {
@@ -342,27 +350,30 @@ class Verifier {
       d.event_id = row->event_id;
     }
     d.column = std::move(column);
-    d.expected = expected.substr(0, 200);
-    d.found = found.substr(0, 200);
+    d.expected = cut_text(expected, kToldBytes);
+    d.found = cut_text(found, kToldBytes);
     out_.differences.push_back(std::move(d));
   }
 
   const events::Log& log_;
   Db& db_;
+  const std::optional<std::string>& tenant_;
   const std::function<bool()>& stop_;
   Cursors cursors_;
   Verification out_;
-  std::set<ActorName> wrong_, wrong_stored_;
+  std::unordered_set<ActorName, NameHash> counted_;  // wrong ones of the slice
+  std::set<ActorName> wrong_, wrong_stored_;         // to be told
 };
 
 }  // namespace
 
 Result<Verification> verify_rows(const events::Log& log, Db& db,
+                                 const std::optional<std::string>& tenant,
                                  const std::function<bool()>& stop) {
   const auto began = std::chrono::steady_clock::now();
   if (auto ok = db.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"); !ok)
     return tl::unexpected(ok.error());
-  auto out = Verifier(log, db, stop).run();
+  auto out = Verifier(log, db, tenant, stop).run();
   if (auto ok = db.run("ROLLBACK"); !ok && out) return tl::unexpected(ok.error());
   if (out)
     out->seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();

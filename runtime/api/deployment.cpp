@@ -6,6 +6,7 @@
 #include "actors/gateway/gateway.h"
 #include "actors/gateway/guardrails.h"
 #include "events/log.h"
+#include "runtime/api/changed_by.h"
 #include "runtime/api/constitutions.h"
 #include "runtime/api/submit.h"
 #include "runtime/api/views.h"
@@ -55,12 +56,11 @@ void Deployment::load(Host& host, std::function<void(Status)> done) {
 
 namespace {
 
-json::object shown(const Node& node, const v1::GatewayState& s) {
+json::object shown(const Node& node, const v1::GatewayState& s, const std::string& tenant) {
   return {{"mode", node.deployment->mode()},
           {"setting", node.deployment->setting()},
           {"recorded", s.mode().empty() ? json::value(nullptr) : json::value(s.mode())},
-          {"changed_by",
-           s.mode_changed_by().empty() ? json::value(nullptr) : json::value(s.mode_changed_by())},
+          {"changed_by", changed_by(s.mode_changed_by(), tenant)},
           {"changed_at", s.mode_changed_ms() ? json::value(views::iso_time(s.mode_changed_ms()))
                                              : json::value(nullptr)}};
 }
@@ -69,7 +69,11 @@ http::Response refused(const std::string& mode, const v1::GatewayReply& reply) {
   std::vector<http::FieldError> errors;
   std::string names;
   for (const auto& f : reply.failed()) {
-    errors.push_back({{"body", "mode"}, f.message(), f.guardrail()});
+    // A lock may be another tenant's; whose the caller's is, GET /v1/training/{tenant} says.
+    const bool lock = f.guardrail() == "training_closed";
+    errors.push_back({{"body", "mode"},
+                      lock ? "a training lock is held; stop it first" : f.message(),
+                      f.guardrail()});
     names += (names.empty() ? "" : ", ") + f.guardrail();
   }
   return http::problem(
@@ -105,11 +109,11 @@ void set_mode(const Node& node, const RequestPtr& r, const Responder& responder)
     facts->set_anonymous_access(developer || node.trusted_producers);
     submit(node, r, responder,
            make_submission(*r, actors::gateway_key(), command, command_id_of(*r)),
-           [&node, mode](const Accepted& a) {
+           [&node, r, mode](const Accepted& a) {
              v1::GatewayReply reply;
              reply.ParseFromString(a.reply);
              if (!reply.failed().empty()) return refused(mode, reply);
-             json::object out = shown(node, reply.state());
+             json::object out = shown(node, reply.state(), r->tenant());
              out["changed"] = reply.changed();
              return http::json_response(200, out);
            });
@@ -132,18 +136,19 @@ void register_deployment(http::Router& router, const Node& node) {
                                  {.name = "requested_by", .max_length = 256}}),
               .idempotent_write = true},
              [&node](auto r, auto responder) { set_mode(node, r, responder); });
-  router.add({.method = "GET",
-              .pattern = "/v1/settings/mode",
-              .capability = "settings:read",
-              .summary = "The deployment mode in force",
-              .tag = "settings"},
-             [&node](auto, auto responder) {
-               node.host->read(actors::gateway_key(), [&node, responder](Result<StateView> v) {
-                 if (!v) return responder.send(problem_of(v.error()));
-                 responder.send(http::json_response(
-                     200, shown(node, static_cast<const v1::GatewayState&>(*v->state))));
-               });
-             });
+  router.add(
+      {.method = "GET",
+       .pattern = "/v1/settings/mode",
+       .capability = "settings:read",
+       .summary = "The deployment mode in force",
+       .tag = "settings"},
+      [&node](auto r, auto responder) {
+        node.host->read(actors::gateway_key(), [&node, r, responder](Result<StateView> v) {
+          if (!v) return responder.send(problem_of(v.error()));
+          responder.send(http::json_response(
+              200, shown(node, static_cast<const v1::GatewayState&>(*v->state), r->tenant())));
+        });
+      });
 }
 
 }  // namespace soma::runtime::api

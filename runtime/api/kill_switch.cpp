@@ -3,6 +3,7 @@
 #include "runtime/api/kill_switch.h"
 
 #include "actors/gateway/gateway.h"
+#include "runtime/api/changed_by.h"
 #include "runtime/api/submit.h"
 #include "runtime/api/views.h"
 #include "soma/v1/gateway.pb.h"
@@ -15,11 +16,11 @@ using http::Responder;
 
 namespace {
 
-http::Response shown(const KillSwitch& now, const v1::GatewayState& s) {
+http::Response shown(const KillSwitch& now, const v1::GatewayState& s, const std::string& tenant) {
   json::object out{{"enabled", now.active()},
                    {"at_start", now.set_at_start()},
                    {"reason", s.reason()},
-                   {"changed_by", s.changed_by()},
+                   {"changed_by", changed_by(s.changed_by(), tenant)},
                    {"changed_at", s.changed_ms() ? json::value(views::iso_time(s.changed_ms()))
                                                  : json::value(nullptr)}};
   return http::json_response(200, out);
@@ -65,24 +66,25 @@ void register_kill_switch(http::Router& router, const Node& node) {
                set->set_reason(text_member(r->json, "reason"));
                submit(node, r, responder,
                       make_submission(*r, actors::gateway_key(), command, command_id_of(*r)),
-                      [&node](const Accepted& a) {
+                      [&node, r](const Accepted& a) {
                         v1::GatewayReply reply;
                         reply.ParseFromString(a.reply);
-                        return shown(*node.kill_switch, reply.state());
+                        return shown(*node.kill_switch, reply.state(), r->tenant());
                       });
              });
-  router.add({.method = "GET",
-              .pattern = "/v1/admin/kill-switch",
-              .capability = "admin:read",
-              .summary = "Whether new sessions are refused",
-              .tag = "operations"},
-             [&node](auto, auto responder) {
-               node.host->read(actors::gateway_key(), [&node, responder](Result<StateView> view) {
-                 if (!view) return responder.send(problem_of(view.error()));
-                 responder.send(
-                     shown(*node.kill_switch, static_cast<const v1::GatewayState&>(*view->state)));
-               });
-             });
+  router.add(
+      {.method = "GET",
+       .pattern = "/v1/admin/kill-switch",
+       .capability = "admin:read",
+       .summary = "Whether new sessions are refused",
+       .tag = "operations"},
+      [&node](auto r, auto responder) {
+        node.host->read(actors::gateway_key(), [&node, r, responder](Result<StateView> view) {
+          if (!view) return responder.send(problem_of(view.error()));
+          responder.send(shown(*node.kill_switch,
+                               static_cast<const v1::GatewayState&>(*view->state), r->tenant()));
+        });
+      });
 }
 
 }  // namespace soma::runtime::api

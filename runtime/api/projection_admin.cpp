@@ -73,6 +73,7 @@ json::object verification_json(const projections::Verification& v) {
           {"actors", v.actors},
           {"rejected", v.rejected},
           {"wrong_actors", v.wrong_actors},
+          {"other_tenants", json::object{{"wrong_actors", v.wrong_of_others}}},
           {"cursors", std::move(cursors)},
           {"differences", std::move(differences)},
           {"seconds", v.seconds}};
@@ -124,10 +125,10 @@ void register_projection_admin(http::Router& router, const Node& node) {
         responder.send(http::json_response(202, report_json(node)));
       });
   add(router, node, "GET", (base + "/verify").c_str(), "admin:read",
-      "Prove that the views are the fold of the log, or name what is not",
-      [&node](const RequestPtr&, const Responder& responder) {
-        node.patient->post([&node, responder] {
-          answer<projections::Verification>(responder, node.projections->verify(),
+      "Prove that the views are the fold of the log, or name the caller's rows that are not",
+      [&node](const RequestPtr& r, const Responder& responder) {
+        node.patient->post([&node, r, responder] {
+          answer<projections::Verification>(responder, node.projections->verify(r->tenant()),
                                             verification_json);
         });
       });

@@ -12,6 +12,7 @@
 #include "runtime/api/views.h"
 #include "runtime/audit/heads.h"
 #include "runtime/audit/keeper.h"
+#include "runtime/erasure/erasures.h"
 #include "schemas/base/sha256.h"
 #include "schemas/json/json_text.h"
 #include "schemas/json/json_view.h"
@@ -185,6 +186,26 @@ void export_session(const Node& node, const RequestPtr& r, const Responder& resp
   });
 }
 
+// What was erased does not come back by a file that was made before.
+Status not_erased(const Node& node, const std::string& tenant, const v1::ForkSession& fork) {
+  if (!node.erasures) return {};
+  v1::SessionStarted started;
+  if (!fork.events().empty()) started = fork.events(0).session_started();
+  v1::ActorRef session;
+  session.set_tenant(tenant);
+  session.set_type("session");
+  v1::SessionCommand command;
+  *command.mutable_fork_session() = fork;
+  const auto erasure = node.erasures->undone_by(session, command.SerializeAsString(),
+                                                started.user(), started.at_ms());
+  if (!erasure) return tl::unexpected(erasure.error());
+  if (erasure->empty()) return {};
+  return fail(Code::kConflict,
+              "the export holds personal data that was erased after the session began (erasure " +
+                  *erasure + "); import an export that was made after the erasure",
+              "body.export");
+}
+
 void import_session(const Node& node, const RequestPtr& r, const Responder& responder) {
   if (killed(node, responder)) return;
   node.worker->post([&node, r, responder] {
@@ -200,6 +221,8 @@ void import_session(const Node& node, const RequestPtr& r, const Responder& resp
     c.set_origin_session_id(from->session_id);
     c.set_at_sequence(from->events.size());
     for (auto& e : from->events) *c.add_events() = std::move(e);
+    if (auto ok = not_erased(node, r->tenant(), c); !ok)
+      return responder.send(problem_of(ok.error()));
     submit_fork(node, r, responder, c, {{"signed_by", from->key_id}});
   });
 }

@@ -38,6 +38,11 @@ v1::Principal principal_of(const Pending& p) {
   return by;
 }
 
+std::string member(const json::object& o, const char* name) {
+  const auto* v = o.if_contains(name);
+  return v && v->is_string() ? std::string(v->get_string()) : std::string();
+}
+
 json::array strings(const std::vector<std::string>& all) {
   return json::array(all.begin(), all.end());
 }
@@ -91,6 +96,30 @@ Result<std::vector<json::object>> Erasures::of(const std::string& tenant) const 
                      {"problem", problem_.empty() ? json::value(nullptr) : json::value(problem_)}});
   for (auto& done : records_.certificates(tenant)) out.push_back(std::move(done));
   return out;
+}
+
+Result<std::string> Erasures::undone_by(const v1::ActorRef& actor, const std::string& command,
+                                        const std::string& subject,
+                                        std::int64_t recorded_ms) const {
+  const auto subjects = p_.sealer->subjects_in(actor, command, subject);
+  std::lock_guard lock(mutex_);
+  auto pending = records_.pending();
+  if (!pending) return tl::unexpected(pending.error());
+  for (const auto& p : *pending)
+    if (p.tenant == actor.tenant() && subjects.contains(p.subject)) return p.id;
+  const std::string recorded = iso_time(recorded_ms);
+  for (const auto& done : records_.certificates(actor.tenant())) {
+    Pending was;
+    was.tenant = actor.tenant();
+    was.salt = member(done, "salt");
+    for (const auto& s : subjects) {
+      was.subject = s;
+      if (recorded <= member(done, "erased_at") &&
+          was.subject_hash() == member(done, "subject_hash"))
+        return member(done, "erasure_id");
+    }
+  }
+  return std::string();
 }
 
 // Until it is done: an erasure that was asked for is never given up.

@@ -43,6 +43,11 @@ class Erasures {
   // Certificates of a tenant, the newest first; before them those under way: {erasure_id, status,
   // requested_at, problem?}.
   Result<std::vector<boost::json::object>> of(const std::string& tenant) const;
+  // The erasure, done or under way, that a command would undo, since it holds data of its subject
+  // from before it; empty: there is none. `subject` owns what names no other, `recorded_ms` says
+  // when the oldest of it was recorded.
+  Result<std::string> undone_by(const v1::ActorRef& actor, const std::string& command,
+                                const std::string& subject, std::int64_t recorded_ms) const;
 
  private:
   struct Counts {

@@ -38,6 +38,20 @@ void VaultSealer::attribute(const v1::ActorRef& actor, const google::protobuf::M
     context.set_data_subject(data_subject(actor, state, command, context));
 }
 
+std::set<std::string> VaultSealer::subjects_in(const v1::ActorRef& actor,
+                                               const std::string& command,
+                                               const std::string& subject) const {
+  std::set<std::string> out;
+  const Plan* plan = plans_.command_of(actor.type());
+  if (!plan) return out;
+  const auto skeleton =
+      cut(plans_, *plan, command, subject, [](const std::string&) { return std::string(); });
+  for (const auto& [subjects, pieces] : skeleton.cut)
+    for (const auto& s : subjects)
+      if (is_person(s)) out.insert(s);
+  return out;
+}
+
 Status VaultSealer::seal(const v1::Entry& entry, std::string& bytes) const {
   const Plan* plan = plans_.entry_of(entry.actor().type());
   if (!plan) return {};

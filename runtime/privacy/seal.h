@@ -3,6 +3,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "events/sealer.h"
@@ -20,6 +21,10 @@ class VaultSealer final : public events::Sealer {
                  const std::string& command, v1::Context& context) const override;
   Status seal(const v1::Entry& entry, std::string& bytes) const override;
   Status open(v1::Entry& entry) const override;
+
+  // Whose personal data a command would bring to an actor; `subject` owns what names no other.
+  std::set<std::string> subjects_in(const v1::ActorRef& actor, const std::string& command,
+                                    const std::string& subject) const;
 
   Vault& vault() const { return *vault_; }
 

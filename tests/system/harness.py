@@ -273,6 +273,19 @@ def soma_error(data, code, *args):
     return json.loads(err.splitlines()[-1])["error"]
 
 
+def psql(data, sql):
+    """A statement in the views of a node's private PostgreSQL, over its socket: the rows, fields separated by `|`."""
+    with open(os.path.join(data, "run", "postgres.home"), encoding="utf-8") as f:
+        home = f.read().strip()
+    with open(os.path.join(home, "cluster", "postmaster.pid"), encoding="utf-8") as f:
+        socket = f.read().splitlines()[4]
+    done = subprocess.run(["psql", "-X", "-h", socket, "-U", "soma", "-d", "postgres", "-v", "ON_ERROR_STOP=1", "-Atc", sql],
+                          env={**os.environ, "PGOPTIONS": "-c search_path=soma"}, capture_output=True, text=True, timeout=60,
+                          check=False)
+    check(done.returncode == 0, f"psql {sql}: {done.stderr}")
+    return done.stdout.splitlines()
+
+
 def verify_deep(data):
     code, out, err = soma("verify", "--deep", data=data)
     check(code == 0, f"soma verify --deep: exit {code}\n{out}{err}")

@@ -1,7 +1,7 @@
 // Writes into a stopped node's log what a node can hardly be brought to write on demand:
 //   plant_entries LOG_FOLDER call ACTOR_ID CALL_ID   a counter's call under way, of class
 //   at-most-once plant_entries LOG_FOLDER parked ACTOR_ID add|explode   a command that an older
-//   build parked
+//   build parked plant_entries LOG_FOLDER gap ACTOR_ID CALL_ID   such a call as event 2 without 1
 // The counter is demo/counter/ACTOR_ID, and is new.
 #include <future>
 #include <iostream>
@@ -16,7 +16,7 @@ namespace {
 using namespace soma;
 
 v1::Frame frame_of(const ActorKey& key, const v1::CounterCommand& command,
-                   const std::string& parked) {
+                   const std::string& parked, std::uint64_t sequence) {
   v1::Frame frame;
   frame.set_time_ms(1'760'000'000'000);
   auto* entry = frame.add_entries();
@@ -37,12 +37,12 @@ v1::Frame frame_of(const ActorKey& key, const v1::CounterCommand& command,
   event.mutable_call_placed()->set_call_id(command.call_out().call_id());
   auto* recorded = entry->add_events();
   recorded->set_event_id("evt_planted_" + key.id);
-  recorded->set_sequence(1);
+  recorded->set_sequence(sequence);
   recorded->set_type("counter.call.placed");
   recorded->set_payload(event.SerializeAsString());
   entry->set_reply(actors::deterministic_bytes(v1::CounterReply()));
   touched->set_events(1);
-  touched->set_first_sequence(1);
+  touched->set_first_sequence(sequence);
   return frame;
 }
 
@@ -68,9 +68,9 @@ Status append(events::Log& log, PartitionId partition, v1::Frame frame) {
 
 int main(int argc, char** argv) {
   const std::string what = argc == 5 ? argv[2] : "";
-  if (what != "call" && what != "parked")
+  if (what != "call" && what != "parked" && what != "gap")
     return std::cerr
-               << "usage: plant_entries LOG_FOLDER call|parked ACTOR_ID CALL_ID|add|explode\n",
+               << "usage: plant_entries LOG_FOLDER call|parked|gap ACTOR_ID CALL_ID|add|explode\n",
            2;
   events::EmbeddedOptions options;
   options.folder = argv[1];
@@ -78,15 +78,15 @@ int main(int argc, char** argv) {
   if (!log) return std::cerr << log.error().message << "\n", 1;
   const ActorKey key{"demo", "counter", argv[3], {}};
   v1::CounterCommand command;
-  if (what == "call")
+  if (what != "parked")
     command.mutable_call_out()->set_call_id(argv[4]);
   else if (std::string(argv[4]) == "explode")
     command.mutable_explode();
   else
     command.mutable_add()->set_amount(5);
-  const auto ok =
-      append(**log, partition_of(key, (*log)->partition_count()),
-             frame_of(key, command, what == "parked" ? "an older build could not" : ""));
+  const auto ok = append(**log, partition_of(key, (*log)->partition_count()),
+                         frame_of(key, command, what == "parked" ? "an older build could not" : "",
+                                  what == "gap" ? 2 : 1));
   if (!ok) return std::cerr << ok.error().message << "\n", 1;
   return 0;
 }

@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -73,6 +74,11 @@ struct Context {
            const std::vector<std::string>& wide = {}) const;
   // Says what is wrong and what to do next, on stderr; the exit code. `hint` empty: the code's own.
   int fail(const Error& error, std::string hint = {}) const;
+  // Between two looks of --watch. `good`: the last one failed nowhere; what it printed is not
+  // printed again while it is still there. What was opened is opened anew.
+  void look_again(bool good) const;
+  // Of the last fail(): it may be gone by the next look.
+  bool failed_in_passing() const;
   void note(const std::string& text) const;       // one line on stderr
   bool confirmed(const std::string& what) const;  // --yes, or asked for on a terminal
 
@@ -94,7 +100,8 @@ struct Context {
                  const std::string& retry_after) const;
   mutable std::shared_ptr<offline::Folder> folder_;  // once opened
   mutable Problem problem_;
-  mutable std::set<std::string> seen_;  // lines already printed by --watch
+  mutable std::set<std::string> seen_, here_;  // lines of the last good look, and of this one
+  mutable std::optional<Error> failed_;        // since the last good look
 };
 
 int exit_code_of(Code code);

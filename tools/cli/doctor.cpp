@@ -132,16 +132,19 @@ class Doctor {
 
   void keys() {
     std::error_code error;
-    for (const auto& e : fs::directory_iterator(folder_ + "/keys", error)) {
+    bool all_private = true;
+    for (const auto& e : fs::recursive_directory_iterator(folder_ + "/keys", error)) {
       struct stat st {};
       if (!e.is_regular_file(error) || e.path().extension() == ".pub" ||
           ::stat(e.path().c_str(), &st) != 0 || (st.st_mode & 077) == 0)
         continue;
+      all_private = false;
       mend("keys", e.path().string() + " can be read by others", "make it private",
            [&] { return ::chmod(e.path().c_str(), 0600) == 0; });
-      return;
     }
-    row("keys", "ok", fs::exists(folder_ + "/keys", error) ? "private" : "made at the first start");
+    if (all_private)
+      row("keys", "ok",
+          fs::exists(folder_ + "/keys", error) ? "private" : "made at the first start");
   }
 
   void leftovers() {

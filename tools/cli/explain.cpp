@@ -88,8 +88,12 @@ json::object kill_switch(const Context& c) {
   if (!member_of(*now, "enabled").is_bool() || !member_of(*now, "enabled").get_bool())
     return row("kill_switch", false, "off");
   const std::string by = text_of(*now, "changed_by");
-  if (by.empty()) return row("kill_switch", true, "on by SOMAGENT_GATEWAY_KILL_SWITCH_ENABLED");
-  auto out = row("kill_switch", true, "on by " + by + ": " + text_of(*now, "reason"));
+  const auto& at_start = member_of(*now, "at_start");
+  if (at_start.is_bool() && at_start.get_bool())
+    return row("kill_switch", true, "on by SOMAGENT_GATEWAY_KILL_SWITCH_ENABLED");
+  auto out = row("kill_switch", true,
+                 "on by " + (by.empty() ? "another tenant" : by) + ": " + text_of(*now, "reason"));
+  if (by.empty()) return out;
   auto event = last_of(c, "/v1/audit/events?type=gateway.kill_switch.changed",
                        [](const json::value&) { return true; });
   if (event) add_event(out, *event);

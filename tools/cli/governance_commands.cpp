@@ -143,8 +143,7 @@ void add_approval(CLI::App& app, Context& context, const Wrap& run, const FlagsP
   add_verb(*group, context, run, "watch", "What is pending, again and again", Effect::kRead,
            "soma approval watch", [&context, f] {
              f->status = "pending";
-             context.watch_s = context.watch_s > 0 ? context.watch_s : 2;
-             return list_approvals(context, *f);
+             return watched(context, [&context, f] { return list_approvals(context, *f); });
            });
   add_verb(*group, context, run, "show", "One approval", Effect::kRead,
            "soma approval show APPROVAL_ID",

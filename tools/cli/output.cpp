@@ -139,7 +139,7 @@ void Context::print_list(const json::array& items, const std::vector<std::string
     for (const auto& item : items) {
       const std::string line =
           output == "name" ? cell(member(item, columns.front())) : json_text(item);
-      if (watch_s > 0 && !seen_.insert(line).second) continue;
+      if (watch_s > 0 && (!here_.insert(line).second || seen_.contains(line))) continue;
       std::cout << line << "\n";
     }
   }
@@ -181,7 +181,23 @@ int Context::list(const std::string& path, const std::string& items,
   return 0;
 }
 
+void Context::look_again(bool good) const {
+  if (good) {
+    seen_.swap(here_);
+    failed_.reset();
+  }
+  here_.clear();
+  folder_.reset();
+}
+
+bool Context::failed_in_passing() const {
+  return failed_ && code_disposition(failed_->code) == Disposition::kRetry;
+}
+
 int Context::fail(const Error& error, std::string hint) const {
+  const bool told = failed_ && failed_->message == error.message;
+  failed_ = error;
+  if (watch_s > 0 && told) return exit_code_of(error.code);
   const bool from_call = !problem_.message.empty() && problem_.message == error.message;
   const std::string code = from_call ? problem_.code : std::string(code_name(error.code));
   if (hint.empty()) hint = hint_of(error);

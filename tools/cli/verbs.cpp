@@ -37,21 +37,6 @@ int drawn(const std::function<int()>& body, bool first) {
   return code;
 }
 
-// Again and again until Ctrl-C, which ends it well: exit 0. A terminal's table is redrawn in place;
-// elsewhere new lines are appended.
-int watched(const Context& c, const std::function<int()>& body) {
-  hear_interrupts();
-  const bool in_place = c.table() && ::isatty(1) != 0;
-  for (bool first = true;; first = false) {
-    const int code = in_place ? drawn(body, first) : body();
-    std::cout.flush();
-    if (interrupted()) return 0;
-    if (code != 0) return code;
-    ::poll(nullptr, 0, static_cast<int>(c.watch_s * 1000));
-    if (interrupted()) return 0;
-  }
-}
-
 std::string value_label(const CLI::Option& o) {
   if (o.get_type_size() == 0 || o.get_expected_max() == 0) return {};
   std::string label = o.get_type_name();
@@ -84,6 +69,22 @@ OptionNode option_node(const CLI::Option& o) {
 }
 
 }  // namespace
+
+int watched(Context& c, const std::function<int()>& body) {
+  if (c.watch_s <= 0) c.watch_s = kWatchSeconds;
+  hear_interrupts();
+  const bool in_place = c.table() && ::isatty(1) != 0;
+  for (bool first = true;;) {
+    const int code = in_place ? drawn(body, first) : body();
+    std::cout.flush();
+    if (interrupted()) return 0;
+    if (code != 0 && (first || !c.failed_in_passing())) return code;
+    first = false;
+    c.look_again(code == 0);
+    ::poll(nullptr, 0, static_cast<int>(c.watch_s * 1000));
+    if (interrupted()) return 0;
+  }
+}
 
 CLI::App* add_group(CLI::App& parent, const char* name, const char* summary) {
   return parent.add_subcommand(name, summary)->require_subcommand(1);

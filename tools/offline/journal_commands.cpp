@@ -11,6 +11,7 @@
 #include "tools/cli/progress.h"
 #include "tools/cli/verbs.h"
 #include "tools/offline/export.h"
+#include "tools/offline/log_tail.h"
 #include "tools/offline/migrate.h"
 #include "tools/offline/sql_command.h"
 #include "tools/term/diff.h"
@@ -120,11 +121,10 @@ int log_get(const Context& c, const std::string& text) {
   return c.show(c.read("/v1/log/frames/" + to_string(*position)));
 }
 
-int log_tail(const Context& c) {
-  auto r = c.read("/v1/log/frames?newest=true&limit=" + std::to_string(std::min(c.limit, 200)));
-  if (!r) return c.fail(r.error());
-  c.print_list(r->at("items").as_array(), {"time", "position", "epoch", "commands", "events"},
-               {"number", "hash"});
+int log_tail(const Context& c, LogTail& tail) {
+  auto frames = tail.next(c);
+  if (!frames) return c.fail(frames.error());
+  c.print_list(*frames, {"time", "position", "epoch", "commands", "events"}, {"number", "hash"});
   return 0;
 }
 
@@ -152,7 +152,8 @@ void add_log(CLI::App& app, Context& context, const Wrap& run, const std::shared
   add_watch_option(*owners, context);
   auto* tail =
       add_verb(*log, context, run, "tail", "The newest frames", Effect::kRead,
-               "soma log tail --limit 5 -o json", [&context] { return log_tail(context); });
+               "soma log tail --limit 5 -o json",
+               [&context, from = std::make_shared<LogTail>()] { return log_tail(context, *from); });
   tail->add_option("--limit", context.limit, "At most so many")
       ->check(CLI::Range(1, 200))
       ->type_name("N");

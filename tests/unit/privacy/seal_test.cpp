@@ -102,6 +102,28 @@ class Seal : public ::testing::Test {
   std::shared_ptr<VaultSealer> sealer_;
 };
 
+// A fork names everybody whose words or name it brings, each once, and nobody whose data is gone.
+TEST_F(Seal, TellsWhoseDataACommandBrings) {
+  v1::SessionCommand c;
+  auto* events = c.mutable_fork_session()->mutable_events();
+  events->Add()->mutable_session_started()->set_user("ana");
+  auto* turn = events->Add()->mutable_turn_started();
+  turn->set_prompt("what does bob like?");
+  turn->set_requested_by("carl");
+  auto* recalled = events->Add()->mutable_memory_recalled();
+  for (const char* user : {"bob", "erased-0123456789ab", "bob"}) {
+    auto* memory = recalled->add_memories();
+    memory->set_user(user);
+    memory->set_text("tea");
+  }
+  const auto e = entry("session", "root");
+  const auto bytes = actors::deterministic_bytes(c);
+  EXPECT_EQ(sealer_->subjects_in(e.actor(), bytes, "ana"),
+            (std::set<std::string>{"ana", "bob", "carl"}));
+  EXPECT_TRUE(sealer_->subjects_in(entry("identity", "root").actor(), {}, "ana").empty());
+  EXPECT_TRUE(sealer_->subjects_in(e.actor(), {}, "ana").empty());
+}
+
 TEST_F(Seal, NothingPersonalIsStoredAndAllComesBack) {
   const v1::Entry e = session_entry();
   const std::string stored = sealed(e);

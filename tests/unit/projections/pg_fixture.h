@@ -84,7 +84,7 @@ class PgTest : public ::testing::Test {
     }
   }
   void expect_faithful() {
-    auto v = views_->verify();
+    auto v = views_->verify({});
     ASSERT_TRUE(v) << v.error().message;
     EXPECT_TRUE(v->ok) << (v->differences.empty() ? "" : describe(v->differences[0]));
     EXPECT_EQ(v->wrong_actors, 0U);

@@ -29,7 +29,7 @@ class VerifyTest : public PgTest {
   Difference after(const std::string& sql) {
     auto changed = direct()->query(sql, {});
     EXPECT_TRUE(changed) << (changed ? "" : changed.error().message);
-    auto v = views_->verify();
+    auto v = views_->verify({});
     EXPECT_TRUE(v) << (v ? "" : v.error().message);
     if (!v) return {};
     EXPECT_FALSE(v->ok);
@@ -99,10 +99,78 @@ TEST_F(VerifyTest, NamesARowMovedToAnotherTenant) {
   auto db = direct();
   ASSERT_TRUE(db->query(
       "UPDATE session_events SET tenant_id='evil' WHERE session_id='s8' AND sequence=1", {}));
-  auto v = views_->verify();
+  auto v = views_->verify({});
   ASSERT_TRUE(v);
   EXPECT_FALSE(v->ok);
   EXPECT_EQ(v->wrong_actors, 2U);
+}
+
+// What one tenant may be told: its own rows, and how many others are wrong.
+TEST_F(VerifyTest, TellsATenantOnlyItsOwn) {
+  v1::Frame frame;
+  journal_->session(frame, "rival", "theirs", "the plans for Thursday");
+  journal_->append(0, std::move(frame));
+  catch_up();
+  auto db = direct();
+  for (const char* sql :
+       {"UPDATE session_events SET data = '{\"prompt\":\"planted\"}' WHERE session_id='theirs' AND "
+        "sequence=2",
+        "DELETE FROM sessions WHERE session_id='s3'", "DELETE FROM sessions WHERE session_id='s4'"})
+    ASSERT_TRUE(db->query(sql, {}));
+  auto rival = views_->verify("rival"), acme = views_->verify("acme"), none = views_->verify("new"),
+       all = views_->verify({});
+  ASSERT_TRUE(rival && acme && none && all);
+  for (const auto* v : {&*rival, &*acme, &*none, &*all}) {
+    EXPECT_FALSE(v->ok);
+    EXPECT_EQ(v->wrong_actors, 3U);
+  }
+  EXPECT_EQ(all->differences.size(), 3U);
+  EXPECT_EQ(all->wrong_of_others, 0U);
+  ASSERT_EQ(rival->differences.size(), 1U);
+  EXPECT_EQ(rival->differences[0].tenant, "rival");
+  EXPECT_EQ(rival->wrong_of_others, 2U);
+  EXPECT_EQ(acme->differences.size(), 2U);
+  EXPECT_EQ(acme->wrong_of_others, 1U);
+  for (const auto& d : acme->differences) EXPECT_EQ(d.tenant, "acme");
+  EXPECT_TRUE(none->differences.empty());
+}
+
+// Many wrong ones of others never take the place of one's own.
+TEST_F(VerifyTest, CountsEachWrongActorOnceAndLeavesRoomForTheCallers) {
+  journal_->sessions("r", 120, 20, "rival");
+  catch_up();
+  ASSERT_TRUE(
+      direct()->query("UPDATE actor_digests SET low = low # 1 WHERE tenant_id='rival'", {}));
+  ASSERT_TRUE(direct()->query("DELETE FROM session_events WHERE tenant_id='rival'", {}));
+  ASSERT_TRUE(direct()->query("DELETE FROM sessions WHERE session_id='s39'", {}));
+  auto v = views_->verify("acme");
+  ASSERT_TRUE(v);
+  EXPECT_EQ(v->wrong_actors, 121U);
+  EXPECT_EQ(v->wrong_of_others, 120U);
+  ASSERT_EQ(v->differences.size(), 1U);
+  EXPECT_EQ(v->differences[0].actor_id, "s39");
+}
+
+TEST_F(VerifyTest, CutsValuesBetweenCharacters) {
+  // Of two texts that are one byte apart the 200th byte splits a character of one.
+  for (const std::string id : {"", "x"}) {
+    std::string prompt = id;
+    for (int i = 0; i < 300; ++i) prompt += "\u00e9";
+    v1::Frame frame;
+    journal_->session(frame, "acme", "long" + id, prompt);
+    journal_->append(0, std::move(frame));
+    catch_up();
+    const auto d = after(
+        "UPDATE session_events SET data = (data::text || ' ')::json WHERE "
+        "session_id='long" +
+        id + "' AND sequence=2");
+    for (const auto& value : {d.expected, d.found}) {
+      EXPECT_GE(value.size(), 199U);
+      EXPECT_LE(value.size(), 200U);
+      EXPECT_TRUE(value.ends_with("\u00e9")) << value;
+    }
+    ASSERT_TRUE(direct()->query("UPDATE session_events SET data = rtrim(data::text)::json", {}));
+  }
 }
 
 TEST_F(VerifyTest, FindsAChangedDigest) {
@@ -129,7 +197,7 @@ TEST_F(VerifyTest, FindsACursorThatPassedAFrame) {
        soma::hex(mark.fence.head()), std::to_string(mark.last.value), soma::hex(mark.last_hash)}));
   EXPECT_NE(value("SELECT next_offset FROM cursor WHERE partition=1"), kept);
   start();
-  auto v = views_->verify();
+  auto v = views_->verify({});
   ASSERT_TRUE(v) << v.error().message;
   EXPECT_FALSE(v->ok);
   EXPECT_EQ(v->wrong_actors, 1U);
