@@ -117,6 +117,8 @@ Status each_step(const events::Log& log, const actors::Catalog& catalog,
           step.position = frame.position;
           step.entry = static_cast<std::uint32_t>(i);
           step.actor = to_string(key);
+          step.key = key;
+          step.time_ms = frame.frame->time_ms();
           step.command_id = entry.context().command_id();
           auto& actor = actors[key];
           if (!actor.type && (actor.type = catalog.find(key.type)))
@@ -157,16 +159,24 @@ std::optional<Step> step_of(std::string_view line) {
   };
   const auto position = parse_position(text(0));
   if (!position) return {};
-  return Step{*position, static_cast<std::uint32_t>((*a)[1].get_int64()),
-              text(2),   text(3),
-              text(4),   static_cast<std::uint64_t>((*a)[5].get_int64()),
-              text(6),   text(7),
-              text(8),   text(9)};
+  Step s;
+  s.position = *position;
+  s.entry = static_cast<std::uint32_t>((*a)[1].get_int64());
+  s.actor = text(2);
+  s.command_id = text(3);
+  s.command = text(4);
+  s.sequence = static_cast<std::uint64_t>((*a)[5].get_int64());
+  s.gives = text(6);
+  s.decision = text(7);
+  s.state = text(8);
+  s.effects = text(9);
+  return s;
 }
 
-bool BuildComparison::take(const Step& here, const Step& there) {
+bool BuildComparison::take(const Step& here, const Step& there, bool wanted) {
   if (here.position != there.position || here.entry != there.entry || here.actor != there.actor)
     return false;
+  if (!wanted) return true;
   ++steps_;
   bool& diverged = actors_[here.actor];
   if (diverged) return true;  // what follows, follows from it

@@ -24,6 +24,9 @@ struct Step {
   std::string gives;     // event types, "refused: CODE", "throws: …", "parked", "unreadable"
   std::string decision;  // digests of events, sends and reply; of the state after; of its effects
   std::string state, effects;
+  // Of this build's own steps alone: a line does not tell them.
+  ActorKey key;
+  std::int64_t time_ms = 0;  // of the frame
 };
 std::string to_line(const Step& step);
 std::optional<Step> step_of(std::string_view line);
@@ -37,8 +40,9 @@ Status each_step(const events::Log& log, const actors::Catalog& catalog,
 // Takes the steps of two builds over the same journal, in the same order.
 class BuildComparison {
  public:
-  // False: the steps are not of the same journal.
-  bool take(const Step& here, const Step& there);
+  // False: the steps are not of the same journal. What is not wanted is not compared.
+  bool take(const Step& here, const Step& there, bool wanted = true);
+  std::uint64_t steps() const { return steps_; }
   bool same() const { return differing_ == 0; }
   std::uint64_t differing_actors() const { return differing_; }
   // {ok, steps, actors, differing_actors, broken_actors, groups: [{kind, cause, actors, first}],

@@ -19,6 +19,7 @@ namespace {
 
 constexpr std::size_t kMostFrames = 20'000;  // of the partition, from the session's first event on
 constexpr std::size_t kShownWords = 100;
+constexpr std::size_t kShownHash = 12;
 
 // The longest part of an effect's id names what called for it: recall:res_4ce2…, call_926a….
 std::string essence(const std::string& effect_id) {
@@ -150,6 +151,8 @@ void print_tree(const json::value& node, const std::string& indent, bool last, s
     out << below << (children.empty() ? "   " : "│  ")
         << cell(e.as_object().if_contains("sequence")) << " " << text_of(e, "type")
         << (words.empty() ? "" : ": " + words) << "\n";
+    if (const std::string ground = trace_ground(e); !ground.empty())
+      out << below << (children.empty() ? "   " : "│  ") << "    " << ground << "\n";
   }
   for (const auto& s : node.at("sent").as_array())
     out << below << (children.empty() ? "   " : "│  ") << "→ " << text_of(s, "command") << " to "
@@ -175,8 +178,7 @@ std::string trace_words(const json::value& event) {
   };
   std::string out;
   if (const auto* decision = member(data, "decision"); decision && decision->is_object()) {
-    out = decision_line(*decision) + ", " + text_of(*decision, "decision_id") + ", constitution " +
-          text_of(*decision, "constitution_hash").substr(0, 12);
+    out = decision_line(*decision) + ", " + text_of(*decision, "decision_id");
   } else if (const auto* memories = member(data, "memories"); memories && memories->is_array()) {
     out = std::to_string(memories->get_array().size()) + " memories";
     for (const auto& m : memories->get_array()) out += " " + text_of(m, "memory_id");
@@ -187,6 +189,35 @@ std::string trace_words(const json::value& event) {
         out += (out.empty() ? "" : ", ") + std::string(field) + " " + v;
   }
   return cut(printable(out, false), kShownWords);
+}
+
+std::string trace_ground(const json::value& event) {
+  const auto* d = member(event.at("data"), "decision");
+  if (!d || !d->is_object()) return {};
+  const auto number = [&](const char* name) {
+    const auto* v = member(*d, name);
+    return v && !v->is_null() ? cell(v) : std::string("0");
+  };
+  const auto hash = [&](const char* name) { return text_of(*d, name).substr(0, kShownHash); };
+  const auto listed = [&](const char* name, const auto& shown) {
+    std::string out;
+    if (const auto* all = member(*d, name); all && all->is_array())
+      for (const auto& one : all->get_array()) out += (out.empty() ? "" : ", ") + shown(one);
+    return out;
+  };
+  std::string out = "constitution ";
+  out += hash("constitution_hash").empty() ? "none" : hash("constitution_hash");
+  if (const std::string v = text_of(*d, "constitution_version"); !v.empty()) out += " version " + v;
+  if (const auto spoke = listed("rules", [](const json::value& r) { return cell(&r); });
+      !spoke.empty())
+    out += " (" + spoke + ")";
+  out += "; settings version " + number("settings_version") + "; ";
+  if (number("rules_number") == "0") return printable(out + "no policy rules", false);
+  const auto matched = listed("matched_rules", [](const json::value& r) {
+    return text_of(r, "id") + " (" + text_of(r, "effect") + ")";
+  });
+  out += "policy rules " + number("rules_number") + " " + hash("rules_hash") + ": ";
+  return printable(out + (matched.empty() ? "none matched" : "matched " + matched), false);
 }
 
 int show_trace(const Context& c, const std::string& id) {

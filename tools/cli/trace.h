@@ -14,8 +14,11 @@ namespace soma::cli {
 // partition; of other partitions, what was sent there and what their answers led to.
 boost::json::array trace_of(const boost::json::array& frames, const std::string& session_actor);
 
-// One event in a few words: what was decided under which constitution, recalled, asked, answered.
+// One event in a few words: what was decided, recalled, asked, answered.
 std::string trace_words(const boost::json::value& event);
+// Under what a decision was made: constitution, settings, policy rules and those that matched. Empty
+// for other events.
+std::string trace_ground(const boost::json::value& event);
 
 int show_trace(const Context& context, const std::string& session_id);
 

@@ -26,11 +26,6 @@ namespace {
 
 constexpr int kReplayDiffers = 64, kVersionSkew = 6;
 
-Result<std::unique_ptr<events::Log>> open_source(const Context& c) {
-  return c.kafka.empty() ? offline::open_log(c.folder())
-                         : offline::open_cluster(c.kafka, c.kafka_topic_prefix);
-}
-
 std::vector<std::uint64_t> ends_of(const events::Log& log) {
   std::vector<std::uint64_t> out;
   for (std::uint32_t p = 0; p < log.partition_count(); ++p)
@@ -154,7 +149,7 @@ int print_steps(const Context& c, const std::string& text) {
   if (!given)
     return c.fail(
         {Code::kInvalidArgument, "--ends takes an offset a partition, as 12,34", "--ends"});
-  auto log = open_source(c);
+  auto log = offline::open_source(c);
   if (!log) return c.fail(log.error());
   auto ok = runtime::each_step(**log, *actors::standard_catalog(),
                                text.empty() ? ends_of(**log) : *given, [](const runtime::Step& s) {
@@ -165,8 +160,10 @@ int print_steps(const Context& c, const std::string& text) {
   return ok ? 0 : c.fail(ok.error());
 }
 
-int compare_build(const Context& c, const std::string& build) {
-  auto log = open_source(c);
+int compare_build(const Context& c, const std::string& build, const ReplayScope& scope) {
+  const auto wanted = wanted_of(scope);
+  if (!wanted) return c.fail(wanted.error());
+  auto log = offline::open_source(c);
   if (!log) return c.fail(log.error());
   const auto ends = ends_of(**log);
   OtherBuild other;
@@ -179,13 +176,16 @@ int compare_build(const Context& c, const std::string& build) {
   auto ok =
       runtime::each_step(**log, *actors::standard_catalog(), ends, [&](const runtime::Step& here) {
         const auto there = other.next();
-        in_step = there && comparison.take(here, *there);
+        const bool compared = !*wanted || (*wanted)(here.key, here.position, here.time_ms);
+        in_step = there && comparison.take(here, *there, compared);
         if (here.entry == 0) progress.at(++done, total);
         return in_step;
       });
   progress.end();
   if (!ok) return c.fail(ok.error());
   if (!in_step || !other.at_end() || other.finish() != 0) return skewed(c, build);
+  if (auto some = matched(scope, comparison.steps()); !some)
+    return c.fail(some.error(), "see `soma actor list`");
   return judged(c, comparison, build);
 }
 
