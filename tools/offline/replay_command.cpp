@@ -30,7 +30,7 @@ constexpr auto kBetweenCheckpoints = std::chrono::seconds(5);
 struct Flags {
   bool steps = false;
   ReplayScope scope;
-  std::string ends, other_build, checkpoint, resume;
+  std::string ends, whole, other_build, checkpoint, resume;
   unsigned jobs = 0;
 };
 
@@ -178,7 +178,7 @@ int show(const Context& c, const runtime::ReplayReport& report, const Run& run,
 }
 
 int replay(const Context& c, const Flags& f) {
-  if (f.steps) return print_steps(c, f.ends);
+  if (f.steps) return print_steps(c, f.ends, f.whole);
   if (!f.other_build.empty()) return compare_build(c, f.other_build, f.scope);
   auto log = offline::open_source(c);
   if (!log) return c.fail(log.error());
@@ -222,6 +222,9 @@ void add_replay_verb(CLI::App& app, Context& context, const Wrap& run) {
   again->add_option("--ends", f->ends, "Of --steps: an offset a partition, as 12,34")
       ->needs(steps)
       ->type_name("OFFSETS");
+  again->add_option("--whole", f->whole, "Of --steps: these alone, in full, as 3/17:0,4/2:1")
+      ->needs(steps)
+      ->type_name("PLACES");
   const auto narrowing = [&](const char* name, std::string& value, const char* help,
                              const char* type) {
     again->add_option(name, value, help)->excludes(steps)->type_name(type);
