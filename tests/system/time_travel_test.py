@@ -111,9 +111,12 @@ def traced(where, session, events):
     roots = [n["command"] for n in trace]
     check(roots and set(roots) <= {"start_session", "add_message", "send_message", "ask"}, f"roots: {roots}")
     kinds = {(n["actor"].split("/")[1], n["command"]) for n in nodes}
-    kinds |= {(s["to"].split("/")[1], s["command"]) for n in nodes for s in n["sent"]}  # to other partitions
     check({("tenant", "reserve_budget"), ("session", "budget_granted"), ("session", "effect_outcome"),
            ("session", "call_succeeded"), ("memory", "remember")} <= kinds, f"not in the tree: {kinds}")
+    below = [n["actor"] for n in nodes if n["command"] == "start_session" for n in n["led_to"]]
+    check(below == ["demo/tenant/settings"], f"the tenant's decision of the budget does not stand below what asked for it: {below}")
+    held = {n["command_id"] for n in nodes}
+    check(all(s["command_id"] in held for n in nodes for s in n["sent"]), "something that was sent is not followed")
     decided = [e for n in nodes for e in n["events"] if e["type"] == "policy.decided"]
     check(decided and all(e["data"]["decision"].get("constitution_hash") for e in decided), "no constitution")
     table = soma(*where, "session", "show", session, "--trace", "-o", "table")[1]

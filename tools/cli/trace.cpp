@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "schemas/base/ids.h"
+#include "tools/cli/trace_frames.h"
 #include "tools/cli/turn_view.h"
 #include "tools/term/text.h"
 
@@ -17,7 +18,6 @@ namespace json = boost::json;
 
 namespace {
 
-constexpr std::size_t kMostFrames = 20'000;  // of the partition, from the session's first event on
 constexpr std::size_t kShownWords = 100;
 constexpr std::size_t kShownHash = 12;
 
@@ -61,6 +61,9 @@ class Tracer {
       for (std::size_t n = nodes_.size(); n-- > 0 && !parent && wanted.size() >= 8;)
         if (nodes_[n].text.find(wanted) != std::string::npos) parent = n;
     }
+    if (const auto it = by_send_.find(text_of(entry, "command_id"));
+        !parent && it != by_send_.end())
+      parent = it->second;
     // An answer from another partition: its command's id begins with that of what was sent there.
     for (std::string id = text_of(entry, "command_id"); !parent && id.find('>') != id.npos;) {
       id.resize(id.rfind('>'));
@@ -93,7 +96,9 @@ class Tracer {
     for (const auto& s : entry.at("sends").as_array()) {
       const auto& what = s.at("command");
       const bool known = what.is_object() && !what.get_object().empty();
+      by_send_[text_of(s, "command_id")] = nodes_.size();
       sent.push_back({{"to", text_of(s, "to")},
+                      {"command_id", text_of(s, "command_id")},
                       {"command", known ? json::value(what.get_object().begin()->key())
                                         : json::value(nullptr)}});
     }
@@ -114,28 +119,23 @@ class Tracer {
   const std::string session_;
   std::vector<Node> nodes_;
   std::vector<std::size_t> roots_;
-  std::map<std::string, std::size_t> by_event_, by_command_;
+  std::map<std::string, std::size_t> by_event_, by_command_, by_send_;
 };
 
-// `partial`: whether the session goes on behind what was read.
-Result<json::array> frames_of(const Context& c, const std::string& from, std::uint64_t last,
-                              bool& partial) {
-  json::array all;
-  std::string cursor = from;
-  const auto partition = from.substr(0, from.find('/'));
-  while (!cursor.empty() && all.size() < kMostFrames) {
-    auto page = c.read("/v1/log/frames?limit=200&cursor=" + url_encoded(cursor));
-    if (!page) return tl::unexpected(page.error());
-    for (auto& frame : page->at("items").as_array()) {
-      const auto at = parse_position(text_of(frame, "position"));
-      if (!at || std::to_string(at->partition.value) != partition || at->offset.value > last + 200)
-        return all;
-      all.push_back(std::move(frame));
-    }
-    cursor = text_of(*page, "next_cursor");
+// Ids of the commands that the tree shows as sent, and whose entries it does not hold.
+void unfollowed(const json::array& nodes, std::set<std::string>& held,
+                std::set<std::string>& sent) {
+  for (const auto& node : nodes) {
+    held.insert(text_of(node, "command_id"));
+    for (const auto& s : node.at("sent").as_array()) sent.insert(text_of(s, "command_id"));
+    unfollowed(node.at("led_to").as_array(), held, sent);
   }
-  partial = !cursor.empty();
-  return all;
+}
+std::set<std::string> unfollowed(const json::array& roots) {
+  std::set<std::string> held, sent;
+  unfollowed(roots, held, sent);
+  for (const auto& id : held) sent.erase(id);
+  return sent;
 }
 
 void print_tree(const json::value& node, const std::string& indent, bool last, std::ostream& out) {
@@ -228,18 +228,20 @@ int show_trace(const Context& c, const std::string& id) {
   const auto last = parse_position(text_of(*now, "position"));
   const auto& items = first->at("items").as_array();
   if (items.empty() || !last) return c.fail({Code::kNotFound, "the session has no events", {}});
-  bool partial = false;
-  auto frames = frames_of(c, text_of(items[0], "position"), last->offset.value, partial);
+  auto frames = own_frames(c, text_of(items[0], "position"), last->offset.value);
   if (!frames) return c.fail(frames.error());
-  if (partial)
-    c.note("the trace ends after " + std::to_string(kMostFrames) +
+  if (frames->partial)
+    c.note("the trace ends after " + std::to_string(frames->frames.size()) +
            " frames of the partition; what came later is not shown");
-  const json::array roots = trace_of(*frames, text_of(items[0], "actor"));
+  const std::string actor = text_of(items[0], "actor");
+  const auto wanted = unfollowed(trace_of(frames->frames, actor));
+  if (auto ok = add_other_partitions(c, wanted, *frames); !ok) return c.fail(ok.error());
+  const json::array roots = trace_of(frames->frames, actor);
   if (!c.table()) {
-    c.print(json::object{{"session", id}, {"trace", roots}, {"partial", partial}});
+    c.print(json::object{{"session", id}, {"trace", roots}, {"partial", frames->partial}});
     return 0;
   }
-  std::cout << text_of(items[0], "actor") << "\n";
+  std::cout << actor << "\n";
   for (std::size_t i = 0; i < roots.size(); ++i)
     print_tree(roots[i], "", i + 1 == roots.size(), std::cout);
   std::cout.flush();
