@@ -17,19 +17,19 @@ json::value decided(json::object decision) {
 }
 
 TEST(Trace, NamesRulesSettingsAndConstitutionOfADecision) {
-  const auto event = decided({{"decision_id", "dec_1"},
-                              {"allow", false},
-                              {"score", 0.5},
-                              {"threshold", 0.7},
-                              {"constitution_hash", "0123456789abcdef0123"},
-                              {"constitution_version", "7"},
-                              {"rules", json::array{"maximum_risk 0.05"}},
-                              {"settings_version", "12"},
-                              {"rules_number", "3"},
-                              {"rules_hash", "fedcba9876543210fedc"},
-                              {"matched_rules",
-                               json::array{json::object{{"id", "no-night"}, {"effect", "deny"}},
-                                           json::object{{"id", "ask"}, {"effect", "review"}}}}});
+  const auto event =
+      decided({{"decision_id", "dec_1"},
+               {"allow", false},
+               {"score", 0.5},
+               {"threshold", 0.7},
+               {"constitution_hash", "0123456789abcdef0123"},
+               {"constitution_version", "7"},
+               {"rules", json::array{"maximum_risk 0.05"}},
+               {"settings_version", "12"},
+               {"rules_number", "3"},
+               {"rules_hash", "fedcba9876543210fedc"},
+               {"matched_rules", json::array{json::object{{"id", "no-night"}, {"effect", "deny"}},
+                                             json::object{{"id", "ask"}, {"effect", "review"}}}}});
   EXPECT_EQ(trace_ground(event),
             "constitution 0123456789ab version 7 (maximum_risk 0.05); settings version 12; policy "
             "rules 3 fedcba987654: matched no-night (deny), ask (review)");
