@@ -44,6 +44,9 @@ void JournalChecks::take(const events::ValidFrame& valid, Findings& findings) {
           {"I6", valid.position, to_string(key) + " does not belong to this partition"});
     erased_ += entry.sealed_size() > 0;
     actor.erased |= entry.sealed_size() > 0;
+    const bool parked = !entry.parked().empty();
+    parked_ += parked;
+    decided_ += options_.decide_again && !parked && !actor.erased;
     const EntryView view{valid, entry, key, *actor.type, *actor.state, actor.erased};
     for (auto& check : checks_) check->entry(view, findings);
     fold(valid, entry, key, actor, findings);

@@ -39,6 +39,8 @@ class JournalChecks {
   std::uint64_t events() const { return events_; }
   std::uint64_t commands() const { return commands_; }
   std::uint64_t erased() const { return erased_; }  // entries that lack personal data
+  std::uint64_t parked() const { return parked_; }
+  std::uint64_t decided() const { return decided_; }  // again, and compared (I14)
 
  private:
   void fold(const events::ValidFrame& frame, const v1::Entry& entry, const ActorKey& key,
@@ -50,7 +52,7 @@ class JournalChecks {
   DeliveryCheck* delivery_ = nullptr;
   ParkCheck* park_ = nullptr;
   std::map<ActorKey, Folded> actors_;
-  std::uint64_t events_ = 0, commands_ = 0, erased_ = 0;
+  std::uint64_t events_ = 0, commands_ = 0, erased_ = 0, parked_ = 0, decided_ = 0;
 };
 
 }  // namespace soma::checks

@@ -80,7 +80,6 @@ class PartitionReplay {
     }
     actor.erased |= entry.sealed_size() > 0;
     if (again) {
-      ++done_.commands;
       done_.events += static_cast<std::uint64_t>(entry.events_size());
       decide(frame, entry, key, actor);
     }
@@ -101,6 +100,15 @@ class PartitionReplay {
   void decide(const events::ValidFrame& frame, const v1::Entry& entry, const ActorKey& key,
               const Actor& actor) {
     if (options_.wanted && !options_.wanted(key, frame.position, frame.frame->time_ms())) return;
+    if (!entry.parked().empty()) {
+      ++done_.parked;
+      return;
+    }
+    if (actor.erased) {
+      ++done_.erased;
+      return;
+    }
+    ++done_.commands;
     checks::Findings found;
     check_.entry({frame, entry, key, *actor.type, *actor.state, actor.erased}, found);
     if (found.empty()) return;
@@ -138,13 +146,13 @@ class Replay {
     watch();
     for (auto& w : workers) w.join();
     if (!failure_) return tl::unexpected(failure_.error());
-    return ReplayReport{done_, actors_, stop_.load()};
+    return ReplayReport{done_, actors_, ended_partitions_ < log_.partition_count()};
   }
 
  private:
   void watch() {
     std::unique_lock lock(mutex_);
-    while (left_ > 0) {
+    do {
       ended_.wait_for(lock, kBetweenReports, [&] { return left_ == 0; });
       if (!options_.on_progress) continue;
       const auto so_far = done_;
@@ -152,7 +160,7 @@ class Replay {
       const bool on = options_.on_progress(so_far);
       lock.lock();
       if (!on) stop_ = true;
-    }
+    } while (left_ > 0);
   }
 
   void work() {
@@ -192,11 +200,12 @@ class Replay {
       replay.advance(std::min(reader.next_offset(), ends_[p.value]));
       publish(p, replay);
     }
-    if (stop_) return {};
+    if (reader.next_offset() < ends_[p.value]) return {};  // stopped
     if (auto ok = replay.end(ends_[p.value]); !ok) return ok;
     publish(p, replay);
     std::lock_guard lock(mutex_);
     actors_ += replay.actors();
+    ++ended_partitions_;
     return {};
   }
   void publish(PartitionId p, const PartitionReplay& replay) {
@@ -215,6 +224,7 @@ class Replay {
   std::uint32_t left_ = 0;
   std::vector<ReplayedPartition> done_;
   std::uint64_t actors_ = 0;
+  std::uint32_t ended_partitions_ = 0;
   Status failure_;
 };
 

@@ -25,7 +25,10 @@ struct Divergence {
 struct ReplayedPartition {
   Offset next;
   std::string head;  // raw bytes; empty: before the first frame
-  std::uint64_t frames = 0, events = 0, commands = 0, voided = 0;
+  std::uint64_t frames = 0, events = 0, voided = 0;
+  // Of the wanted ones: decided again; not, since personal data that they rest on cannot be read;
+  // not, since they were parked.
+  std::uint64_t commands = 0, erased = 0, parked = 0;
   std::map<ActorKey, Divergence> divergences;
 };
 
@@ -41,7 +44,7 @@ struct ReplayOptions {
 struct ReplayReport {
   std::vector<ReplayedPartition> partitions;
   std::uint64_t actors = 0;
-  bool stopped = false;  // by on_progress
+  bool stopped = false;  // by on_progress, before the end
 };
 
 // Runs `decide` on every recorded command, on the state that the recorded events make, and compares

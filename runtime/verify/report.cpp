@@ -33,6 +33,8 @@ json::object to_json(const VerifyReport& r) {
           {"commands", r.commands},
           {"voided", r.voided},
           {"erased", r.erased},
+          {"parked", r.parked},
+          {"decided", r.decided},
           {"snapshots", r.snapshots},
           {"snapshots_of_other_schemas", r.snapshots_other},
           {"heads", std::move(heads)}};

@@ -2,9 +2,11 @@
 #include "runtime/verify/steps.h"
 
 #include <boost/json.hpp>
+#include <charconv>
 #include <exception>
 
 #include "events/frames.h"
+#include "runtime/verify/whole_step.h"
 #include "schemas/base/sha256.h"
 
 namespace soma::runtime {
@@ -100,7 +102,7 @@ void fold(const ActorKey& key, Folded& actor, const v1::Entry& entry, Step& step
 
 Status each_step(const events::Log& log, const actors::Catalog& catalog,
                  const std::vector<std::uint64_t>& ends,
-                 const std::function<bool(const Step&)>& visit) {
+                 const std::function<bool(const Step&)>& visit, const std::set<StepPlace>& whole) {
   for (std::uint32_t p = 0; p < log.partition_count() && p < ends.size(); ++p) {
     std::map<ActorKey, Folded> actors;
     events::FrameReader reader(log, PartitionId{p});
@@ -117,6 +119,8 @@ Status each_step(const events::Log& log, const actors::Catalog& catalog,
           step.position = frame.position;
           step.entry = static_cast<std::uint32_t>(i);
           step.actor = to_string(key);
+          step.key = key;
+          step.time_ms = frame.frame->time_ms();
           step.command_id = entry.context().command_id();
           auto& actor = actors[key];
           if (!actor.type && (actor.type = catalog.find(key.type)))
@@ -124,6 +128,8 @@ Status each_step(const events::Log& log, const actors::Catalog& catalog,
           if (!actor.type) {
             step.command = step.gives = "unreadable";
           } else {
+            if (whole.contains({step.position, step.entry}))
+              step.whole = whole_step(catalog, *actor.type, key, *actor.state, entry);
             if (entry.parked().empty())
               decide(key, actor, entry, step);
             else
@@ -136,6 +142,21 @@ Status each_step(const events::Log& log, const actors::Catalog& catalog,
     }
   }
   return {};
+}
+
+std::string to_string(const StepPlace& place) {
+  return to_string(place.position) + ":" + std::to_string(place.entry);
+}
+
+std::optional<StepPlace> parse_step_place(std::string_view text) {
+  const auto colon = text.rfind(':');
+  if (colon == text.npos) return {};
+  const auto position = parse_position(std::string(text.substr(0, colon)));
+  StepPlace out;
+  const auto r = std::from_chars(text.data() + colon + 1, text.data() + text.size(), out.entry);
+  if (!position || r.ec != std::errc{} || r.ptr != text.data() + text.size()) return {};
+  out.position = *position;
+  return out;
 }
 
 std::string to_line(const Step& s) {
@@ -157,16 +178,24 @@ std::optional<Step> step_of(std::string_view line) {
   };
   const auto position = parse_position(text(0));
   if (!position) return {};
-  return Step{*position, static_cast<std::uint32_t>((*a)[1].get_int64()),
-              text(2),   text(3),
-              text(4),   static_cast<std::uint64_t>((*a)[5].get_int64()),
-              text(6),   text(7),
-              text(8),   text(9)};
+  Step s;
+  s.position = *position;
+  s.entry = static_cast<std::uint32_t>((*a)[1].get_int64());
+  s.actor = text(2);
+  s.command_id = text(3);
+  s.command = text(4);
+  s.sequence = static_cast<std::uint64_t>((*a)[5].get_int64());
+  s.gives = text(6);
+  s.decision = text(7);
+  s.state = text(8);
+  s.effects = text(9);
+  return s;
 }
 
-bool BuildComparison::take(const Step& here, const Step& there) {
+bool BuildComparison::take(const Step& here, const Step& there, bool wanted) {
   if (here.position != there.position || here.entry != there.entry || here.actor != there.actor)
     return false;
+  if (!wanted) return true;
   ++steps_;
   bool& diverged = actors_[here.actor];
   if (diverged) return true;  // what follows, follows from it
@@ -185,6 +214,7 @@ bool BuildComparison::take(const Step& here, const Step& there) {
                       there.state == "throws" ||
                       (there.gives.starts_with("refused") && !here.gives.starts_with("refused"));
   broken_ += broken;
+  if (broken && broken_names_.size() < kMost) broken_names_.push_back(here.actor);
   const auto type_from = here.actor.find('/') + 1;
   const std::string type =
       here.actor.substr(type_from, here.actor.find('/', type_from) - type_from);
@@ -196,7 +226,7 @@ bool BuildComparison::take(const Step& here, const Step& there) {
     cause += there.gives + " instead of " + here.gives;
   else
     cause += here.gives + " with other contents";
-  Divergence d{here, there, kind};
+  Divergence d{here, there, kind, broken};
   auto& group = groups_[kind + cause];
   if (group.actors++ == 0) {
     group.kind = kind;
@@ -211,11 +241,18 @@ json::object BuildComparison::to_json(const Divergence& d) {
   return {{"actor", d.here.actor},       {"position", to_string(d.here.position)},
           {"sequence", d.here.sequence}, {"command_id", d.here.command_id},
           {"command", d.here.command},   {"kind", d.kind},
-          {"here", d.here.gives},        {"there", d.there.gives}};
+          {"here", d.here.gives},        {"there", d.there.gives},
+          {"breaks", d.breaks}};
+}
+
+std::vector<StepPlace> BuildComparison::firsts() const {
+  std::vector<StepPlace> out;
+  for (const auto& [name, g] : groups_) out.push_back({g.first.here.position, g.first.here.entry});
+  return out;
 }
 
 json::object BuildComparison::report() const {
-  json::array groups, divergences;
+  json::array groups, divergences, broken(broken_names_.begin(), broken_names_.end());
   for (const auto& [name, g] : groups_)
     groups.push_back(
         {{"kind", g.kind}, {"cause", g.cause}, {"actors", g.actors}, {"first", to_json(g.first)}});
@@ -225,6 +262,7 @@ json::object BuildComparison::report() const {
           {"actors", actors_.size()},
           {"differing_actors", differing_},
           {"broken_actors", broken_},
+          {"broken", std::move(broken)},
           {"groups", std::move(groups)},
           {"divergences", std::move(divergences)}};
 }

@@ -41,6 +41,8 @@ class Verification {
     report_.events = checks_.events();
     report_.commands = checks_.commands();
     report_.erased = checks_.erased();
+    report_.parked = checks_.parked();
+    report_.decided = checks_.decided();
     report_.actors = checks_.actors().size();
     return std::move(report_);
   }

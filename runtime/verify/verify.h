@@ -28,6 +28,8 @@ struct VerifyReport {
   std::uint64_t frames = 0, events = 0, commands = 0, actors = 0, voided = 0;
   std::uint32_t partitions = 0;
   std::uint64_t erased = 0;           // entries whose personal data is gone: not decided again
+  std::uint64_t parked = 0;           // entries that were parked: not decided again
+  std::uint64_t decided = 0;          // entries decided again
   std::uint64_t snapshots = 0;        // compared with the fold
   std::uint64_t snapshots_other = 0;  // of another schema: not used by this build, so not compared
   struct Head {

@@ -40,6 +40,32 @@ def serve(folder, load, requests, *flags, **options):
     check(code == 0, f"SIGTERM gave exit {code}")
 
 
+def living(folder, kafka):
+    """On the brokers, sealed data is read with its folder's keys, and without them a note says that it is not."""
+    keyless = os.path.join(folder.path, "keyless")
+    os.makedirs(keyless)
+    where, with_keys, without = (folder.data, "--offline"), (folder.data, *kafka), (keyless, *kafka)
+
+    def of(source, *words):
+        code, out, err = harness.soma(*words, *source[1:], "-o", "json", data=source[0], timeout=300)
+        check(code == 0, f"soma {words} of {source}: exit {code}\n{out}{err}")
+        return out, err
+    show = ("session", "show", json.loads(of(where, "session", "list", "--limit", "1")[0])["session_id"])
+    there, (here, note) = of(where, *show)[0], of(with_keys, *show)
+    check(here == there and "[erased]" not in here and json.loads(here)["turns"][0]["prompt"], f"{here}\nnot\n{there}")
+    check("keys" not in note, f"a note for nothing: {note}")
+    erased, note = of(without, *show)
+    check("[erased]" in erased and note.count("has no keys") == 1, f"{erased}{note}")
+    own, (moved, note) = json.loads(of(where, "replay")[0]), of(with_keys, "replay")
+    counts = ("commands", "erased", "parked", "frames")
+    check(json.loads(moved)["commands"] > 0 and [own[c] for c in counts] == [json.loads(moved)[c] for c in counts], moved)
+    check(own["erased"] == 0 and "keys" not in note, f"{own} {note}")
+    blind, note = of(without, "replay")
+    check(json.loads(blind)["erased"] > 0 and "has no keys" in note, f"{blind}{note}")
+    deep = json.loads(of(with_keys, "verify", "--deep")[0])
+    check(deep["erased"] == 0 and deep["decided"] == own["commands"], f"{deep}")
+
+
 def run():
     parser = argparse.ArgumentParser()
     parser.add_argument("--requests", type=int, default=150)
@@ -66,6 +92,7 @@ def run():
         again = move("import", "--from", folder.data, *kafka)
         check(all(p["copied"] == 0 for p in again), f"copied twice: {again}")
         brokers.verify_deep()
+        living(folder, kafka)
 
         code, _, err = harness.soma("dev", *flags, *kafka, data=folder.data)
         check(code != 0 and "belongs to the journal" in err, f"caches of another journal were taken: {err}")

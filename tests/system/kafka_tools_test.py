@@ -37,7 +37,9 @@ def same_as_the_node(node, kafka, session):
                   ("log", "sql", "select type, count(*) as n from events where actor_type = 'session' group by type"),
                   ("session", "list")):
         theirs, ours = ask(0, *at, *words), ask(0, *words, "--kafka", kafka)
-        check([without(r, "lag") for r in ours] == [without(r, "lag") for r in theirs],
+        # Without a folder there is no key that would sign an export.
+        ours, theirs = ([without(r, "lag") for r in rows if "signature" not in r] for rows in (ours, theirs))
+        check(ours == theirs,
               f"soma {' '.join(words)}:\nnode    {theirs}\nbrokers {ours}")
         table(*words, "--kafka", kafka)
     actors = {a["actor"] for a in ask(0, *at, "actor", "list", "--limit", "500")}
@@ -64,6 +66,8 @@ def of_the_journal(kafka, session):
     check(replayed["ok"] and replayed["frames"] == stat["frames"], replayed)
     only = ask(0, "replay", "--actor", f"demo/session/{session}", "--kafka", kafka)[0]
     check(only["ok"], only)
+    check(0 < only["commands"] < replayed["commands"], f"{only}\n{replayed}")
+    ask(3, "replay", "--actor", "demo/session/none", "--kafka", kafka)
     check(ask(0, "replay", "--compare-build", harness.SOMA, "--kafka", kafka), "a build differs from itself")
     topics = {t["topic"]: t for t in ask(0, "kafka", "topics", "--kafka", kafka)}
     check("soma.events" in topics, topics)

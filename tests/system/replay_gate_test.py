@@ -88,7 +88,15 @@ def test():
             got = {d["actor"]: (d["position"], d["command_id"]) for d in report["divergences"]}
             check(got == expected, f"{name}: {got}, not {expected}")
             check(sum(g["actors"] for g in report["groups"]) == report["differing_actors"] == len(expected), name)
-            check(how not in ("refuse", "throw") or report["broken_actors"] > 0, f"{name}: nothing would break")
+            breaks = {d["actor"] for d in report["divergences"] if d["breaks"]}
+            check(set(report["broken"]) == breaks and report["broken_actors"] == len(breaks), f"{name}: {report['broken']}")
+            check(how not in ("refuse", "throw") or breaks, f"{name}: nothing would break")
+            check(how != "throw" or breaks == set(expected), f"{name}: {breaks} would break, not {set(expected)}")
+            for group in report["groups"]:
+                paths = {d["path"] for d in group["difference"]}
+                check(paths and all(p.startswith("/" + group["kind"]) or (group["kind"] == "state" and p.startswith("/effects"))
+                                    or group["kind"] == "decision" for p in paths), f"{name}: {group}")
+                check(group["kind"] != "decision" or any(p.startswith("/decision") for p in paths), f"{name}: {group}")
             found += 1
         code, _, err = compare(folder.data, "/bin/true")
         check(code == 6, f"a build that tells no steps: exit {code} {err}")

@@ -19,26 +19,51 @@ from harness import check, soma, wait_until
 CANARY = "canary-7f3c9d"
 
 
+STAGES = {"budget.requested": "RESERVING", "budget.reserved": "RECALLING", "memory.recalled": "CALLING", "turn.completed": "DONE",
+          "turn.failed": "TURN_FAILED"}
+USAGE = ("prompt_tokens", "completion_tokens")
+
+
 def fold(events):
     """What a session is after these events, as far as the test knows sessions."""
-    out = {"turns": 0, "status": None, "answers": 0, "decisions": []}
+    out = {"status": None, "model": "", "turns": []}
     for event in events:
         kind, data = event["type"], event["data"]
-        if kind == "turn.started":
-            out["turns"] += 1
-        if kind == "policy.decided":
-            out["decisions"].append(data["decision"]["decision_id"])
-        if kind == "model.answered":
-            out["answers"] += 1
-        if kind in ("session.completed", "session.failed", "session.cancelled"):
-            out["status"] = kind.split(".")[1]
+        turn = out["turns"][int(data["turn"]) - 1] if int(data.get("turn", 0)) and kind != "turn.started" else None
+        if kind == "session.started":
+            out.update(status="ACCEPTED", model=data.get("model", ""), session_id=data["session_id"], tenant=data["tenant_id"])
+        elif kind == "turn.started":
+            out["status"] = "RUNNING"
+            out["turns"].append({"prompt": data["prompt"], "answer": "", "stage": None, "decision": None, "reserved": 0,
+                                 "memories": [], "model": "", "call": "", "usage": dict.fromkeys(USAGE, 0)})
+        elif kind == "policy.decided":
+            turn["decision"] = data["decision"]["decision_id"]
+        elif kind == "budget.requested":
+            turn["reserved"] = int(data["tokens"])
+        elif kind == "memory.recalled":
+            turn["memories"] = [m["memory_id"] for m in data.get("memories", [])]
+        elif kind == "model.requested":
+            turn["call"] = data["call_id"]
+        elif kind == "model.answered":
+            turn.update(answer=data["answer"]["output"], model=data["answer"]["model"],
+                        usage={name: int(data["answer"]["usage"].get(name, 0)) for name in USAGE})
+        elif kind in ("session.completed", "session.failed", "session.cancelled"):
+            out["status"] = kind.split(".")[1].upper()
+        if turn and kind in STAGES:
+            turn["stage"] = STAGES[kind]
+    out["tokens"] = {name: sum(t["usage"][name] for t in out["turns"]) for name in USAGE}
     return out
 
 
 def seen(state):
-    turns = state["state"].get("turns", [])
-    text = json.dumps(state["state"])
-    return {"turns": len(turns), "answers": sum(bool(t.get("answer")) for t in turns), "text": text}
+    """The same of a state as the node or the command tells it."""
+    turns = [{"prompt": t.get("prompt", ""), "answer": t.get("answer", ""),
+              "stage": None if t.get("stage") in (None, "TURN_STAGE_UNSPECIFIED") else t["stage"],
+              "decision": (t.get("decision") or {}).get("decision_id"), "reserved": int(t.get("reserved_tokens", 0)),
+              "memories": [m["memory_id"] for m in t.get("memories", [])], "model": t.get("model", ""), "call": t.get("call_id", ""),
+              "usage": {name: int((t.get("usage") or {}).get(name, 0)) for name in USAGE}} for t in state.get("turns", [])]
+    return {"status": state["status"], "model": state.get("model", ""), "session_id": state["session_id"],
+            "tenant": state["tenant_id"], "turns": turns, "tokens": {n: sum(t["usage"][n] for t in turns) for n in USAGE}}
 
 
 def read(where, *args):
@@ -48,13 +73,15 @@ def read(where, *args):
 
 
 def states(where, session, events, client=None):
+    last = fold(events)
+    check(len(last["turns"]) == 2 and all(t["answer"] and t["model"] and t["usage"]["completion_tokens"] for t in last["turns"])
+          and any(t["memories"] for t in last["turns"]), f"too little to compare: {last}")
     for n in range(1, len(events) + 1):
         known, event = fold(events[:n]), events[n - 1]
         state = read(where, "actor", "state", f"session/{session}", "--at", str(n))
-        got = seen(state)
-        check((got["turns"], got["answers"]) == (known["turns"], known["answers"]), f"at {n}: {got}, not {known}")
+        got = seen(state["state"])
+        check(got == known, f"at {n}, after {event['type']}:\n{got}\nnot\n{known}")
         check(state["sequence"] == n and state["position"] == event["position"], f"at {n}: {state['position']}")
-        check(all(d in got["text"] for d in known["decisions"]), f"at {n}: decisions {known['decisions']}")
         if n == len(events) or events[n]["position"] != event["position"]:
             at = read(where, "session", "state", session, "--at", event["position"])
             check(at["state"] == state["state"], f"by position {event['position']}")
@@ -84,13 +111,19 @@ def traced(where, session, events):
     roots = [n["command"] for n in trace]
     check(roots and set(roots) <= {"start_session", "add_message", "send_message", "ask"}, f"roots: {roots}")
     kinds = {(n["actor"].split("/")[1], n["command"]) for n in nodes}
-    kinds |= {(s["to"].split("/")[1], s["command"]) for n in nodes for s in n["sent"]}  # to other partitions
     check({("tenant", "reserve_budget"), ("session", "budget_granted"), ("session", "effect_outcome"),
            ("session", "call_succeeded"), ("memory", "remember")} <= kinds, f"not in the tree: {kinds}")
+    below = [n["actor"] for n in nodes if n["command"] == "start_session" for n in n["led_to"]]
+    check(below == ["demo/tenant/settings"], f"the tenant's decision of the budget does not stand below what asked for it: {below}")
+    held = {n["command_id"] for n in nodes}
+    check(all(s["command_id"] in held for n in nodes for s in n["sent"]), "something that was sent is not followed")
     decided = [e for n in nodes for e in n["events"] if e["type"] == "policy.decided"]
     check(decided and all(e["data"]["decision"].get("constitution_hash") for e in decided), "no constitution")
     table = soma(*where, "session", "show", session, "--trace", "-o", "table")[1]
-    check("└─ start_session" in table and "policy allows" in table, table)
+    check("├─ start_session" in table and "└─ send_message" in table and "policy allows" in table, table)
+    for decision in (e["data"]["decision"] for e in decided):
+        check(f"constitution {decision['constitution_hash'][:12]}" in table and
+              f"settings version {decision.get('settings_version', 0)}; no policy rules" in table, f"{decision}\n{table}")
     return trace
 
 
@@ -196,7 +229,11 @@ def test():
     with harness.Folder() as folder, harness.Upstream() as upstream:
         node = folder.node(*upstream.flags, env={"SOMA_SLM_OPENAI_API_KEY": CANARY}).wait_ready()
         client, where = harness.Client(node.url), ("--data-dir", folder.data)
+        client.call("POST", "/v1/remember", {"text": "the answer to question 1 is blue"}, key="remembered")
         session = audit_test.talk(client, 2)
+        client.call("POST", f"/v1/sessions/{session}/messages", {"content": "and question 2, is it blue?"})
+        wait_until("the second turn's end", 30, lambda: (lambda s: len(s["turns"]) == 2 and s["status"] == "completed")(
+            client.call("GET", f"/v1/sessions/{session}").json), 0.1)
         events = client.call("GET", f"/v1/sessions/{session}/events?limit=200").json["items"]
         states(where, session, events, client)
         tree = traced(where, session, events)

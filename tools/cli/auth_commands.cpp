@@ -73,6 +73,7 @@ int issue(const Context& context, const TokenFlags& f) {
 
 // On the node that runs, so that it signs with the new key at once; else in the stopped folder.
 int rotate(const Context& context, bool at_once) {
+  if (auto named = context.named_node(); !named) return context.fail(named.error());
   if (context.node_is_there())
     return context.show(
         context.call("POST", "/v1/tokens/rotate", json::object{{"at_once", at_once}}));

@@ -136,14 +136,14 @@ Result<json::value> Context::call(const std::string& method, const std::string& 
 
 Result<json::value> Context::read(const std::string& path) const {
   if (!folder_ && !kafka.empty()) {
-    auto log = offline::open_cluster(kafka, kafka_topic_prefix);
+    auto log = offline::open_cluster(*this);
     if (!log) return tl::unexpected(log.error());
     folder_ = offline::Folder::over("the journal of " + kafka, std::move(*log));
   }
   if (folder_) return folder_->get(path);
   if (node_is_there()) return call("GET", path);
-  if (!offline && (!server.empty() || !environment("SOMA_SERVER").empty() || !profile.empty()))
-    return tl::unexpected(url().error());
+  if (!offline)
+    if (auto named = named_node(); !named) return tl::unexpected(named.error());
   if (!folder_) {
     auto opened = offline::Folder::open(folder());
     if (!opened && opened.error().code == Code::kNotFound && !offline)

@@ -44,7 +44,13 @@ struct Context {
 
   std::string folder() const;       // data folder in force
   Result<std::string> url() const;  // of the node; kUnavailable says how to start one
-  bool node_is_there() const;       // a server was named, or a process serves the folder
+  // URL of the node that --server, SOMA_SERVER or a context names; empty: none does, so it is the
+  // folder that tells. kNotFound: there is no such context.
+  Result<std::string> named_node() const;
+  // The same for what can be read from files too: empty where --offline, --kafka or --data-dir says
+  // which (but --server and --context were given with that --data-dir, so they count).
+  Result<std::string> elsewhere() const;
+  bool node_is_there() const;  // a server was named, or a process serves the folder
   // Parsed answer of a JSON route; a problem answer becomes an Error with its code. With `dry_run`
   // anything but GET is described instead of sent. The idempotency key goes with each write.
   Result<boost::json::value> call(const std::string& method, const std::string& path,

@@ -91,14 +91,24 @@ std::string Context::folder() const {
   return from_environment.empty() ? ".soma" : from_environment;
 }
 
-Result<std::string> Context::url() const {
+Result<std::string> Context::named_node() const {
   if (!server.empty()) return server;
   if (const std::string s = environment("SOMA_SERVER"); !s.empty()) return s;
-  if (data_dir.empty() || !profile.empty()) {
-    auto chosen = profile_of(*this);
-    if (!chosen) return tl::unexpected(chosen.error());
-    if (!chosen->server.empty()) return chosen->server;
-  }
+  if (!data_dir.empty() && profile.empty()) return std::string();
+  auto chosen = profile_of(*this);
+  if (!chosen) return tl::unexpected(chosen.error());
+  return chosen->server;
+}
+
+Result<std::string> Context::elsewhere() const {
+  const bool files = offline || !kafka.empty();
+  if (files || (!data_dir.empty() && server.empty() && profile.empty())) return std::string();
+  return named_node();
+}
+
+Result<std::string> Context::url() const {
+  auto named = named_node();
+  if (!named || !named->empty()) return named;
   const auto endpoints = endpoints_of(folder());
   if (endpoints && endpoints->alive) return endpoints->http;
   return soma::fail(Code::kUnavailable, endpoints

@@ -262,6 +262,7 @@ void add_snapshots(CLI::App& app, Context& context, const Wrap& run,
            "Drop snapshots; states are folded from the journal again when needed",
            Effect::kDestructive, "soma snapshots drop --yes",
            [&context, f] {
+             if (auto named = context.named_node(); !named) return context.fail(named.error());
              return context.node_is_there() ? drop_on_node(context, *f)
                                             : drop_in_folder(context, *f);
            })

@@ -51,10 +51,18 @@ json::value or_why(const Result<json::value>& r) {
 }  // namespace
 
 int write_support_bundle(const Context& c, const std::string& path) {
+  const auto named = c.named_node();
+  if (!named) return c.fail(named.error());
+  // A node that is named may run anywhere: this machine and the folder here are not its own.
+  const json::object not_here{
+      {"unavailable",
+       "the node was named by --server, SOMA_SERVER or a context: what it runs on "
+       "is told by `soma bundle` on its own machine"}};
+  const bool here = named->empty();
   json::object all{{"soma_support_bundle", 1},
                    {"version", kVersion},
-                   {"machine", machine()},
-                   {"folder", folder(c.folder())}};
+                   {"machine", here ? machine() : not_here},
+                   {"folder", here ? folder(c.folder()) : not_here}};
   for (const auto& [name, route] : {std::pair{"ready", "/health/ready"},
                                     {"status", "/v1/admin/status"},
                                     {"projections", "/v1/admin/projections"},

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "schemas/base/ids.h"
+#include "tools/cli/trace_frames.h"
 #include "tools/cli/turn_view.h"
 #include "tools/term/text.h"
 
@@ -17,8 +18,8 @@ namespace json = boost::json;
 
 namespace {
 
-constexpr std::size_t kMostFrames = 20'000;  // of the partition, from the session's first event on
 constexpr std::size_t kShownWords = 100;
+constexpr std::size_t kShownHash = 12;
 
 // The longest part of an effect's id names what called for it: recall:res_4ce2…, call_926a….
 std::string essence(const std::string& effect_id) {
@@ -60,6 +61,9 @@ class Tracer {
       for (std::size_t n = nodes_.size(); n-- > 0 && !parent && wanted.size() >= 8;)
         if (nodes_[n].text.find(wanted) != std::string::npos) parent = n;
     }
+    if (const auto it = by_send_.find(text_of(entry, "command_id"));
+        !parent && it != by_send_.end())
+      parent = it->second;
     // An answer from another partition: its command's id begins with that of what was sent there.
     for (std::string id = text_of(entry, "command_id"); !parent && id.find('>') != id.npos;) {
       id.resize(id.rfind('>'));
@@ -92,7 +96,9 @@ class Tracer {
     for (const auto& s : entry.at("sends").as_array()) {
       const auto& what = s.at("command");
       const bool known = what.is_object() && !what.get_object().empty();
+      by_send_[text_of(s, "command_id")] = nodes_.size();
       sent.push_back({{"to", text_of(s, "to")},
+                      {"command_id", text_of(s, "command_id")},
                       {"command", known ? json::value(what.get_object().begin()->key())
                                         : json::value(nullptr)}});
     }
@@ -113,28 +119,23 @@ class Tracer {
   const std::string session_;
   std::vector<Node> nodes_;
   std::vector<std::size_t> roots_;
-  std::map<std::string, std::size_t> by_event_, by_command_;
+  std::map<std::string, std::size_t> by_event_, by_command_, by_send_;
 };
 
-// `partial`: whether the session goes on behind what was read.
-Result<json::array> frames_of(const Context& c, const std::string& from, std::uint64_t last,
-                              bool& partial) {
-  json::array all;
-  std::string cursor = from;
-  const auto partition = from.substr(0, from.find('/'));
-  while (!cursor.empty() && all.size() < kMostFrames) {
-    auto page = c.read("/v1/log/frames?limit=200&cursor=" + url_encoded(cursor));
-    if (!page) return tl::unexpected(page.error());
-    for (auto& frame : page->at("items").as_array()) {
-      const auto at = parse_position(text_of(frame, "position"));
-      if (!at || std::to_string(at->partition.value) != partition || at->offset.value > last + 200)
-        return all;
-      all.push_back(std::move(frame));
-    }
-    cursor = text_of(*page, "next_cursor");
+// Ids of the commands that the tree shows as sent, and whose entries it does not hold.
+void unfollowed(const json::array& nodes, std::set<std::string>& held,
+                std::set<std::string>& sent) {
+  for (const auto& node : nodes) {
+    held.insert(text_of(node, "command_id"));
+    for (const auto& s : node.at("sent").as_array()) sent.insert(text_of(s, "command_id"));
+    unfollowed(node.at("led_to").as_array(), held, sent);
   }
-  partial = !cursor.empty();
-  return all;
+}
+std::set<std::string> unfollowed(const json::array& roots) {
+  std::set<std::string> held, sent;
+  unfollowed(roots, held, sent);
+  for (const auto& id : held) sent.erase(id);
+  return sent;
 }
 
 void print_tree(const json::value& node, const std::string& indent, bool last, std::ostream& out) {
@@ -150,6 +151,8 @@ void print_tree(const json::value& node, const std::string& indent, bool last, s
     out << below << (children.empty() ? "   " : "│  ")
         << cell(e.as_object().if_contains("sequence")) << " " << text_of(e, "type")
         << (words.empty() ? "" : ": " + words) << "\n";
+    if (const std::string ground = trace_ground(e); !ground.empty())
+      out << below << (children.empty() ? "   " : "│  ") << "    " << ground << "\n";
   }
   for (const auto& s : node.at("sent").as_array())
     out << below << (children.empty() ? "   " : "│  ") << "→ " << text_of(s, "command") << " to "
@@ -175,8 +178,7 @@ std::string trace_words(const json::value& event) {
   };
   std::string out;
   if (const auto* decision = member(data, "decision"); decision && decision->is_object()) {
-    out = decision_line(*decision) + ", " + text_of(*decision, "decision_id") + ", constitution " +
-          text_of(*decision, "constitution_hash").substr(0, 12);
+    out = decision_line(*decision) + ", " + text_of(*decision, "decision_id");
   } else if (const auto* memories = member(data, "memories"); memories && memories->is_array()) {
     out = std::to_string(memories->get_array().size()) + " memories";
     for (const auto& m : memories->get_array()) out += " " + text_of(m, "memory_id");
@@ -189,6 +191,35 @@ std::string trace_words(const json::value& event) {
   return cut(printable(out, false), kShownWords);
 }
 
+std::string trace_ground(const json::value& event) {
+  const auto* d = member(event.at("data"), "decision");
+  if (!d || !d->is_object()) return {};
+  const auto number = [&](const char* name) {
+    const auto* v = member(*d, name);
+    return v && !v->is_null() ? cell(v) : std::string("0");
+  };
+  const auto hash = [&](const char* name) { return text_of(*d, name).substr(0, kShownHash); };
+  const auto listed = [&](const char* name, const auto& shown) {
+    std::string out;
+    if (const auto* all = member(*d, name); all && all->is_array())
+      for (const auto& one : all->get_array()) out += (out.empty() ? "" : ", ") + shown(one);
+    return out;
+  };
+  std::string out = "constitution ";
+  out += hash("constitution_hash").empty() ? "none" : hash("constitution_hash");
+  if (const std::string v = text_of(*d, "constitution_version"); !v.empty()) out += " version " + v;
+  if (const auto spoke = listed("rules", [](const json::value& r) { return cell(&r); });
+      !spoke.empty())
+    out += " (" + spoke + ")";
+  out += "; settings version " + number("settings_version") + "; ";
+  if (number("rules_number") == "0") return printable(out + "no policy rules", false);
+  const auto matched = listed("matched_rules", [](const json::value& r) {
+    return text_of(r, "id") + " (" + text_of(r, "effect") + ")";
+  });
+  out += "policy rules " + number("rules_number") + " " + hash("rules_hash") + ": ";
+  return printable(out + (matched.empty() ? "none matched" : "matched " + matched), false);
+}
+
 int show_trace(const Context& c, const std::string& id) {
   auto first = c.read("/v1/sessions/" + url_encoded(id) + "/events?limit=1");
   if (!first) return c.fail(first.error());
@@ -197,18 +228,20 @@ int show_trace(const Context& c, const std::string& id) {
   const auto last = parse_position(text_of(*now, "position"));
   const auto& items = first->at("items").as_array();
   if (items.empty() || !last) return c.fail({Code::kNotFound, "the session has no events", {}});
-  bool partial = false;
-  auto frames = frames_of(c, text_of(items[0], "position"), last->offset.value, partial);
+  auto frames = own_frames(c, text_of(items[0], "position"), last->offset.value);
   if (!frames) return c.fail(frames.error());
-  if (partial)
-    c.note("the trace ends after " + std::to_string(kMostFrames) +
+  if (frames->partial)
+    c.note("the trace ends after " + std::to_string(frames->frames.size()) +
            " frames of the partition; what came later is not shown");
-  const json::array roots = trace_of(*frames, text_of(items[0], "actor"));
+  const std::string actor = text_of(items[0], "actor");
+  const auto wanted = unfollowed(trace_of(frames->frames, actor));
+  if (auto ok = add_other_partitions(c, wanted, *frames); !ok) return c.fail(ok.error());
+  const json::array roots = trace_of(frames->frames, actor);
   if (!c.table()) {
-    c.print(json::object{{"session", id}, {"trace", roots}, {"partial", partial}});
+    c.print(json::object{{"session", id}, {"trace", roots}, {"partial", frames->partial}});
     return 0;
   }
-  std::cout << text_of(items[0], "actor") << "\n";
+  std::cout << actor << "\n";
   for (std::size_t i = 0; i < roots.size(); ++i)
     print_tree(roots[i], "", i + 1 == roots.size(), std::cout);
   std::cout.flush();

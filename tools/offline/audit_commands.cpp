@@ -35,20 +35,13 @@ std::int64_t now_ms() {
       .count();
 }
 
-// A node that is not this folder's: it alone has the journal and the key.
-bool remote(const Context& c) {
-  return c.kafka.empty() && c.data_dir.empty() && !c.offline &&
-         (!c.server.empty() || !environment("SOMA_SERVER").empty() || !c.profile.empty());
-}
-
 // The journal and the key of the folder, or a cluster's journal and the folder's key.
 struct Source {
   std::unique_ptr<events::Log> log;
   runtime::security::Key key;
 };
 Result<Source> open_source(const Context& c) {
-  auto log = c.kafka.empty() ? offline::open_log(c.folder())
-                             : offline::open_cluster(c.kafka, c.kafka_topic_prefix);
+  auto log = offline::open_source(c);
   if (!log) return tl::unexpected(log.error());
   auto key = audit::folder_key(c.folder());
   if (!key) return tl::unexpected(key.error());
@@ -150,8 +143,11 @@ int export_local(const Context& c, const Flags& f, std::ostream& out) {
 
 // A file appears under its name only when it is whole.
 int export_bundle(const Context& c, const Flags& f) {
+  // A node that is not this folder's: it alone has the journal and the key.
+  const auto node = c.elsewhere();
+  if (!node) return c.fail(node.error());
   const auto write = [&](std::ostream& out) {
-    return remote(c) ? export_remote(c, out) : export_local(c, f, out);
+    return node->empty() ? export_local(c, f, out) : export_remote(c, out);
   };
   if (f.out.empty()) return write(std::cout);
   const std::string part = f.out + ".part";

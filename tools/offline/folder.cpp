@@ -15,8 +15,8 @@
 #include "runtime/api/views.h"
 #include "runtime/config/config.h"
 #include "runtime/node/journal.h"
-#include "runtime/privacy/seal.h"
 #include "runtime/snapshots/rocks_store.h"
+#include "tools/offline/sealed.h"
 
 namespace soma::cli::offline {
 
@@ -82,20 +82,6 @@ json::object page(json::array all, const std::map<std::string, std::string>& q) 
 
 }  // namespace
 
-namespace {
-
-// With the folder's keys, where it has some; without, sealed data is shown as erased data is.
-Status unseal(events::Log& log, const std::string& folder) {
-  auto config = runtime::config::load_config({{"--data-dir", folder}});
-  const std::string master = config ? config->privacy_master_key : std::string();
-  auto sealer = runtime::privacy::open_sealer(*actors::standard_catalog(), folder, master, true);
-  if (sealer) log.seal_with(*sealer);
-  return sealer || sealer.error().code == Code::kNotFound ? Status{}
-                                                          : tl::unexpected(sealer.error());
-}
-
-}  // namespace
-
 Result<std::unique_ptr<events::Log>> open_log(const std::string& folder) {
   const std::string path = folder + "/log";
   if (!std::filesystem::is_directory(path))
@@ -112,13 +98,31 @@ Result<std::unique_ptr<events::Log>> open_log(const std::string& folder) {
   }
 }
 
-Result<std::unique_ptr<events::Log>> open_cluster(const std::string& brokers,
-                                                  const std::string& topic_prefix) {
-  runtime::config::FlagValues flags{{"--kafka", brokers}};
-  if (!topic_prefix.empty()) flags["--kafka-topic-prefix"] = topic_prefix;
+Result<std::unique_ptr<events::Log>> open_cluster(const Context& c) {
+  runtime::config::FlagValues flags{{"--kafka", c.kafka}};
+  if (!c.kafka_topic_prefix.empty()) flags["--kafka-topic-prefix"] = c.kafka_topic_prefix;
   auto config = runtime::config::load_config(flags);
   if (!config) return tl::unexpected(config.error());
-  return runtime::open_journal_readonly(*config);
+  auto log = runtime::open_journal_readonly(*config);
+  if (log)
+    if (auto ok = unseal_moved(**log, c.folder()); !ok) return tl::unexpected(ok.error());
+  return log;
+}
+
+Result<std::unique_ptr<events::Log>> open_source(const Context& c) {
+  if (!c.kafka.empty()) return open_cluster(c);
+  auto node = c.elsewhere();
+  if (!node) return tl::unexpected(node.error());
+  if (!node->empty())
+    return fail(Code::kInvalidArgument,
+                "this reads a journal itself and cannot ask the node " + *node +
+                    "; name that node's folder with --data-dir or its brokers with --kafka, or "
+                    "read " +
+                    c.folder() + " with --offline",
+                !c.server.empty()                     ? "--server"
+                : !environment("SOMA_SERVER").empty() ? "SOMA_SERVER"
+                                                      : "--context");
+  return open_log(c.folder());
 }
 
 std::optional<Place> locate(const std::string& folder, Position position) {

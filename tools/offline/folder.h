@@ -13,6 +13,7 @@
 #include "events/log.h"
 #include "runtime/host/ports.h"
 #include "runtime/verify/journal.h"
+#include "tools/cli/commands.h"
 
 namespace soma::cli::offline {
 
@@ -21,9 +22,14 @@ namespace soma::cli::offline {
 // called so. kNotFound, kCorrupt.
 Result<std::unique_ptr<events::Log>> open_log(const std::string& folder);
 
-// The journal of a Kafka cluster, read-only.
-Result<std::unique_ptr<events::Log>> open_cluster(const std::string& brokers,
-                                                  const std::string& topic_prefix);
+// The journal of the context's Kafka cluster, read-only. What a folder's node had sealed before its
+// journal was moved there is opened with that folder's vault (--data-dir); without it the data is
+// shown as erased data is, and a note on stderr says so, once.
+Result<std::unique_ptr<events::Log>> open_cluster(const Context& context);
+
+// The journal that a command reads itself: the cluster's with --kafka, else the folder's.
+// kInvalidArgument where a node is named: its journal is another one than the folder's.
+Result<std::unique_ptr<events::Log>> open_source(const Context& context);
 
 // Where a record stands: file and byte; nothing when the files do not hold it.
 struct Place {

@@ -100,13 +100,16 @@ int log_stat(const Context& c) {
                    {"voided", voided},
                    {"oldest", oldest.empty() ? json::value(nullptr) : json::value(oldest)},
                    {"newest", newest.empty() ? json::value(nullptr) : json::value(newest)}};
+  // Files are the folder's, so they are told only of its own journal.
+  const auto named = c.offline ? Result<std::string>("") : c.named_node();
   std::error_code error;
-  for (const auto& e : std::filesystem::directory_iterator(c.folder() + "/log", error))
-    if (e.path().extension() == ".seg") {
-      ++segments;
-      bytes += e.file_size(error);
-    }
-  if (segments > 0 && c.server.empty() && c.kafka.empty()) {
+  if (c.kafka.empty() && named && named->empty())
+    for (const auto& e : std::filesystem::directory_iterator(c.folder() + "/log", error))
+      if (e.path().extension() == ".seg") {
+        ++segments;
+        bytes += e.file_size(error);
+      }
+  if (segments > 0) {
     out["segments"] = segments;
     out["bytes"] = bytes;
   }

@@ -76,8 +76,7 @@ bool same(const std::string& a, const std::string& b) {
 
 int export_journal(const Context& c, const std::string& to) {
   if (c.kafka.empty() && same(to, c.folder())) return same_folder(c, to);
-  auto from = c.kafka.empty() ? offline::open_log(c.folder())
-                              : offline::open_cluster(c.kafka, c.kafka_topic_prefix);
+  auto from = offline::open_source(c);
   if (!from) return c.fail(from.error());
   auto target = open_target_folder(to, (*from)->partition_count());
   if (!target) return c.fail(target.error());

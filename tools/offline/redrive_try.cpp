@@ -101,8 +101,7 @@ json::object tried(const actors::ActorType& type, const Found& found, const Park
 }  // namespace
 
 int try_redrive(const Context& c, const std::string& actor) {
-  auto log = c.kafka.empty() ? offline::open_log(c.folder())
-                             : offline::open_cluster(c.kafka, c.kafka_topic_prefix);
+  auto log = offline::open_source(c);
   if (!log) return c.fail(log.error());
   const auto catalog = actors::standard_catalog();
   auto found = find(**log, *catalog, actor);

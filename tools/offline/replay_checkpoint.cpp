@@ -17,7 +17,7 @@ using runtime::ReplayedPartition;
 
 namespace {
 
-constexpr int kFormat = 1;
+constexpr int kFormat = 2;
 
 json::object to_json(const ReplayedPartition& p) {
   json::array divergences;
@@ -29,7 +29,8 @@ json::object to_json(const ReplayedPartition& p) {
                            {"commands", d.commands}});
   return {{"next", p.next.value},   {"head", hex(p.head)},
           {"frames", p.frames},     {"events", p.events},
-          {"commands", p.commands}, {"divergences", std::move(divergences)}};
+          {"commands", p.commands}, {"erased", p.erased},
+          {"parked", p.parked},     {"divergences", std::move(divergences)}};
 }
 
 std::string unhex(std::string_view text) {
@@ -50,6 +51,8 @@ ReplayedPartition from_json(const json::value& v) {
   out.frames = number(v, "frames");
   out.events = number(v, "events");
   out.commands = number(v, "commands");
+  out.erased = number(v, "erased");
+  out.parked = number(v, "parked");
   for (const auto& d : v.at("divergences").as_array()) {
     const auto part = [&](std::size_t i) {
       return std::string(d.at("actor").as_array().at(i).as_string());
@@ -97,7 +100,7 @@ Result<std::vector<ReplayedPartition>> read_checkpoint(const std::string& file,
     if (v.at("build").as_string() != identity.build)
       return fail(Code::kConflict, "the checkpoint was made by another build", "--resume");
     if (v.at("scope").as_string() != identity.scope)
-      return fail(Code::kConflict, "the checkpoint is of another --from, --to or --actor",
+      return fail(Code::kConflict, "the checkpoint is of another --from, --to, --actor or --tenant",
                   "--resume");
     std::vector<ReplayedPartition> out;
     for (const auto& p : v.at("partitions").as_array()) out.push_back(from_json(p));

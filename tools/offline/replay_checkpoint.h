@@ -11,7 +11,7 @@ namespace soma::cli {
 // Replays differ when the build or what they look at does; a checkpoint fits only its own.
 struct ReplayIdentity {
   std::string build;  // digest of all actor types' schemas and sources
-  std::string scope;  // --from, --to, --actor
+  std::string scope;  // --from, --to, --actor, --tenant
 };
 std::string build_digest(const actors::Catalog& catalog);
 

@@ -7,13 +7,13 @@
 #include <iostream>
 #include <thread>
 
-#include "runtime/api/journal_views.h"
 #include "schemas/json/json_text.h"
 #include "tools/cli/interrupt.h"
 #include "tools/cli/progress.h"
 #include "tools/offline/compare_build.h"
 #include "tools/offline/folder.h"
 #include "tools/offline/replay_checkpoint.h"
+#include "tools/offline/replay_scope.h"
 #include "tools/offline/verify_folder.h"
 
 namespace soma::cli {
@@ -29,12 +29,14 @@ constexpr auto kBetweenCheckpoints = std::chrono::seconds(5);
 
 struct Flags {
   bool steps = false;
-  std::string from, to, actor, ends, other_build, checkpoint, resume;
+  ReplayScope scope;
+  std::string ends, whole, other_build, checkpoint, resume;
   unsigned jobs = 0;
 };
 
 struct Totals {
-  std::uint64_t records = 0, frames = 0, events = 0, commands = 0, voided = 0;
+  std::uint64_t records = 0, frames = 0, events = 0, commands = 0, erased = 0, parked = 0,
+                voided = 0;
 };
 Totals totals(const std::vector<runtime::ReplayedPartition>& partitions) {
   Totals t;
@@ -43,6 +45,8 @@ Totals totals(const std::vector<runtime::ReplayedPartition>& partitions) {
     t.frames += p.frames;
     t.events += p.events;
     t.commands += p.commands;
+    t.erased += p.erased;
+    t.parked += p.parked;
     t.voided += p.voided;
   }
   return t;
@@ -56,11 +60,13 @@ class Run {
   }
 
   Result<runtime::ReplayReport> go() {
-    identity_ = {build_digest(*catalog_), f_.from + "|" + f_.to + "|" + f_.actor};
+    identity_ = {build_digest(*catalog_), to_string(f_.scope)};
     runtime::ReplayOptions o;
     o.jobs = f_.jobs != 0 ? f_.jobs : std::max(1u, std::thread::hardware_concurrency());
     jobs = o.jobs;
-    if (auto ok = only_wanted(o); !ok) return tl::unexpected(ok.error());
+    auto wanted = wanted_of(f_.scope);
+    if (!wanted) return tl::unexpected(wanted.error());
+    o.wanted = std::move(*wanted);
     if (!f_.resume.empty()) {
       auto from = read_checkpoint(f_.resume, identity_);
       if (!from) return tl::unexpected(from.error());
@@ -102,30 +108,6 @@ class Run {
     return !interrupted();
   }
 
-  Status only_wanted(runtime::ReplayOptions& o) const {
-    auto from = runtime::views::parse_at(f_.from), to = runtime::views::parse_at(f_.to);
-    if (!from || from->sequence || !to || to->sequence)
-      return soma::fail(
-          Code::kInvalidArgument,
-          "--from and --to take a position as 3/17, or a UTC time as 2026-01-31T10:00:00Z",
-          "--from");
-    if (f_.from.empty() && f_.to.empty() && f_.actor.empty()) return {};
-    o.wanted = [from = *from, to = *to, actor = f_.actor](const ActorKey& key, Position at,
-                                                          std::int64_t time_ms) {
-      const std::string name = key.tenant + "/" + key.type + "/" + key.id;
-      if (!actor.empty() && name != actor && to_string(key) != actor &&
-          key.type + "/" + key.id != actor)
-        return false;
-      if (from.position && at.partition == from.position->partition &&
-          at.offset < from.position->offset)
-        return false;
-      if (to.position && at.partition == to.position->partition && at.offset > to.position->offset)
-        return false;
-      return (!from.time_ms || time_ms >= *from.time_ms) && (!to.time_ms || time_ms <= *to.time_ms);
-    };
-    return {};
-  }
-
   const Context& c_;
   const Flags& f_;
   const events::Log& log_;
@@ -160,6 +142,8 @@ int show(const Context& c, const runtime::ReplayReport& report, const Run& run,
                          {"actors", report.actors},
                          {"first_bad", nullptr},
                          {"commands", t.commands},
+                         {"erased", t.erased},
+                         {"parked", t.parked},
                          {"voided", t.voided},
                          {"decided_again", true},
                          {"stopped", report.stopped},
@@ -194,10 +178,9 @@ int show(const Context& c, const runtime::ReplayReport& report, const Run& run,
 }
 
 int replay(const Context& c, const Flags& f) {
-  if (f.steps) return print_steps(c, f.ends);
-  if (!f.other_build.empty()) return compare_build(c, f.other_build);
-  auto log = c.kafka.empty() ? offline::open_log(c.folder())
-                             : offline::open_cluster(c.kafka, c.kafka_topic_prefix);
+  if (f.steps) return print_steps(c, f.ends, f.whole);
+  if (!f.other_build.empty()) return compare_build(c, f.other_build, f.scope);
+  auto log = offline::open_source(c);
   if (!log) return c.fail(log.error());
   Run run(c, f, **log);
   auto report = run.go();
@@ -213,6 +196,9 @@ int replay(const Context& c, const Flags& f) {
       return c.fail({Code::kCorrupt, "the journal does not verify", {}}, "see `soma verify`");
     }
   }
+  const Totals t = totals(report->partitions);
+  if (auto some = matched(f.scope, t.commands + t.erased + t.parked); !some && !report->stopped)
+    return c.fail(some.error(), "see `soma actor list`");
   return show(c, *report, run, f.checkpoint.empty() ? f.resume : f.checkpoint);
 }
 
@@ -225,25 +211,36 @@ void add_replay_verb(CLI::App& app, Context& context, const Wrap& run) {
       "Decide and fold the whole journal again, and show where this build differs", Effect::kRead,
       "soma replay --actor demo/session/SESSION_ID", [&context, f] { return replay(context, *f); });
   add_kafka_options(*again, context);
-  again->add_option("--from", f->from, "Decide only from this position or UTC time on")
-      ->type_name("AT");
-  again->add_option("--to", f->to, "Decide only up to it")->type_name("AT");
-  again
-      ->add_option("--compare-build", f->other_build,
-                   "Compare with what this other soma makes of the journal; 64 when it differs")
-      ->type_name("PATH");
-  again->add_flag("--steps", f->steps, "Print what this build makes of each command, with digests");
+  auto* other =
+      again
+          ->add_option("--compare-build", f->other_build,
+                       "Compare with what this other soma makes of the journal; 64 when it differs")
+          ->type_name("PATH");
+  auto* steps = again->add_flag("--steps", f->steps,
+                                "Print what this build makes of each command, with digests");
+  steps->excludes(other);
   again->add_option("--ends", f->ends, "Of --steps: an offset a partition, as 12,34")
+      ->needs(steps)
       ->type_name("OFFSETS");
-  again->add_option("--actor", f->actor, "Decide only this one's")->type_name("TENANT/TYPE/ID");
-  again->add_option("--jobs", f->jobs, "Partitions at a time (default: one a processor)")
+  again->add_option("--whole", f->whole, "Of --steps: these alone, in full, as 3/17:0,4/2:1")
+      ->needs(steps)
+      ->type_name("PLACES");
+  const auto narrowing = [&](const char* name, std::string& value, const char* help,
+                             const char* type) {
+    again->add_option(name, value, help)->excludes(steps)->type_name(type);
+  };
+  narrowing("--from", f->scope.from, "Decide only from this position or UTC time on", "AT");
+  narrowing("--to", f->scope.to, "Decide only up to it", "AT");
+  narrowing("--actor", f->scope.actor, "Decide only this one's", "TENANT/TYPE/ID");
+  narrowing("--tenant", f->scope.tenant, "Decide only this one's", "TENANT");
+  const auto alone = [&](CLI::Option* option) { return option->excludes(steps)->excludes(other); };
+  alone(again->add_option("--jobs", f->jobs, "Partitions at a time (default: one a processor)"))
       ->check(CLI::Range(1, 256))
       ->type_name("N");
-  again
-      ->add_option("--checkpoint", f->checkpoint,
-                   "Write down here every few seconds, and on Ctrl-C, how far it came")
+  alone(again->add_option("--checkpoint", f->checkpoint,
+                          "Write down here every few seconds, and on Ctrl-C, how far it came"))
       ->type_name("FILE");
-  again->add_option("--resume", f->resume, "Go on from this checkpoint, and write there")
+  alone(again->add_option("--resume", f->resume, "Go on from this checkpoint, and write there"))
       ->type_name("FILE");
 }
 

@@ -34,8 +34,7 @@ Result<query::Answer> asked_of_node(const Context& c, const std::string& sql,
 
 Result<query::Answer> asked(const Context& c, const std::string& sql, const query::Limits& limits) {
   if (c.kafka.empty() && c.node_is_there()) return asked_of_node(c, sql, limits);
-  auto log = c.kafka.empty() ? offline::open_log(c.folder())
-                             : offline::open_cluster(c.kafka, c.kafka_topic_prefix);
+  auto log = offline::open_source(c);
   if (!log && c.kafka.empty() && !c.offline && log.error().code == Code::kNotFound)
     return tl::unexpected(c.url().error());  // neither a node nor a folder
   if (!log) return tl::unexpected(log.error());

@@ -43,7 +43,7 @@ Result<json::object> verify_remote(const Context& c, bool deep) {
 
 Result<json::object> verify_source(const Context& c, runtime::VerifyOptions o) {
   if (c.kafka.empty()) return verify_folder(c.folder(), std::move(o));
-  auto log = offline::open_cluster(c.kafka, c.kafka_topic_prefix);
+  auto log = offline::open_cluster(c);
   if (!log) return tl::unexpected(log.error());
   o.single_writer = false;
   return verify_log(**log, std::move(o));
@@ -53,6 +53,8 @@ Result<json::object> verify_source(const Context& c, runtime::VerifyOptions o) {
 json::value projections_state(const Context& c) {
   const auto endpoints = endpoints_of(c.folder());
   if (!endpoints || !endpoints->alive || c.offline) return "not checked: no node is running";
+  if (const auto named = c.named_node(); !named || !named->empty())
+    return "not checked: another node is named than the folder's";
   auto r = c.call("GET", "/v1/admin/projections/verify");
   if (!r) return json::value("not checked: " + r.error().message);
   return *r;
@@ -75,9 +77,10 @@ int show(const Context& c, const json::object& report) {
 }
 
 int verify(const Context& c, const Flags& f) {
-  const bool remote = c.kafka.empty() && (!c.server.empty() || !environment("SOMA_SERVER").empty());
+  const auto node = c.elsewhere();
+  if (!node) return c.fail(node.error());
   Result<json::object> report;
-  if (remote && c.data_dir.empty()) {
+  if (!node->empty()) {
     report = verify_remote(c, f.deep);
   } else {
     runtime::VerifyOptions o;

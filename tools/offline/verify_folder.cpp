@@ -143,9 +143,13 @@ std::string verified_summary(const json::object& r) {
   out += "chain      every record holds the hash of the one before\n";
   if (!r.at("ok").as_bool()) out.erase(out.find('\n') + 1);
   if (r.at("ok").as_bool() && again)
-    out += "decisions  " + number("commands") + " decided again with the same result\n";
+    out += "decisions  " + number(r.contains("decided") ? "decided" : "commands") +
+           " decided again with the same result\n";
   if (r.at("ok").as_bool() && number("erased") != "0")
-    out += "erased     " + number("erased") + " commands without their personal data\n";
+    out += "erased     " + number("erased") + " commands without their personal data" +
+           (again ? ": not decided again\n" : "\n");
+  if (r.at("ok").as_bool() && number("parked") != "0")
+    out += "parked     " + number("parked") + " commands: not decided again\n";
   if (r.at("ok").as_bool() && number("snapshots") != "0")
     out += "snapshots  " + number("snapshots") + " equal what the events make\n";
   if (const auto& bad = r.at("first_bad"); bad.is_object()) {

@@ -286,8 +286,7 @@ int what_if(const Context& c, const WhatIf& w) {
         "give --live too");
   auto changes = read_changes(w);
   if (!changes) return c.fail(changes.error());
-  auto log = c.kafka.empty() ? offline::open_log(c.folder())
-                             : offline::open_cluster(c.kafka, c.kafka_topic_prefix);
+  auto log = offline::open_source(c);
   if (!log) return c.fail(log.error());
   auto recorded = entries_of(**log, w.session);
   if (!recorded) return c.fail(recorded.error());

@@ -54,6 +54,27 @@ class ReplayTest : public HostFixture {
     for (const auto& p : r.partitions) n += p.commands;
     return n;
   }
+  // One more command of a counter, without events, as `change` makes it.
+  void plant(const std::string& id, const std::function<void(v1::Entry&)>& change) {
+    const PartitionId partition = partition_of(counter(id), log_->partition_count());
+    events::FrameReader reader(*log_, partition);
+    for (auto batch = reader.next(); batch && !batch->empty();) batch = reader.next();
+    v1::Claim claim;
+    claim.set_node_id("planter");
+    auto writer = events::FrameWriter::claim(*log_, reader, claim, 1, [](const auto&) {});
+    ASSERT_TRUE(writer) << writer.error().message;
+    v1::Frame frame;
+    auto* entry = frame.add_entries();
+    *entry->mutable_actor() = actors::to_ref(counter(id));
+    entry->mutable_context()->set_command_id("planted");
+    *frame.add_touched()->mutable_actor() = entry->actor();
+    change(*entry);
+    std::promise<bool> valid;
+    (*writer)->append(std::move(frame), [&](const events::FrameWriter::Outcome& o) {
+      valid.set_value(static_cast<bool>(o.valid));
+    });
+    ASSERT_TRUE(valid.get_future().get());
+  }
   std::unique_ptr<actors::Catalog> changed_build() {
     std::vector<std::unique_ptr<actors::ActorType>> types;
     types.push_back(std::make_unique<OffByOne>(*catalog_->find("counter")));
@@ -72,6 +93,37 @@ TEST_F(ReplayTest, EveryNumberOfJobsSeesTheSame) {
     EXPECT_FALSE(report->stopped);
     for (const auto& p : report->partitions) EXPECT_TRUE(p.divergences.empty());
   }
+}
+
+TEST_F(ReplayTest, CountsOnlyWhatIsWanted) {
+  ReplayOptions o;
+  o.wanted = [](const ActorKey& key, Position, std::int64_t) { return key.id == "a1"; };
+  auto report = replay(o);
+  ASSERT_TRUE(report) << report.error().message;
+  EXPECT_EQ(commands(*report), 8u);
+  o.wanted = [](const ActorKey& key, Position, std::int64_t) { return key.id == "typo"; };
+  report = replay(o);
+  ASSERT_TRUE(report) << report.error().message;
+  EXPECT_EQ(commands(*report), 0u);
+}
+
+TEST_F(ReplayTest, CountsErasedAndParkedApart) {
+  host_.reset();
+  // A parked command; then one that lacks personal data, and one more that rests on it.
+  plant("parked", [](v1::Entry& e) { e.set_parked("could not"); });
+  plant("erased", [](v1::Entry& e) { e.add_sealed()->add_key_ids("gone"); });
+  plant("erased", [](v1::Entry&) {});
+  auto report = replay();
+  ASSERT_TRUE(report) << report.error().message;
+  EXPECT_EQ(commands(*report), 40u);
+  std::uint64_t erased = 0, parked = 0;
+  for (const auto& p : report->partitions) {
+    erased += p.erased;
+    parked += p.parked;
+    EXPECT_TRUE(p.divergences.empty());
+  }
+  EXPECT_EQ(erased, 2u);
+  EXPECT_EQ(parked, 1u);
 }
 
 TEST_F(ReplayTest, NamesTheFirstDivergenceOfEachActor) {
@@ -109,9 +161,15 @@ TEST_F(ReplayTest, GoesOnWhereItStopped) {
 
 TEST_F(ReplayTest, StopsWhenTold) {
   ReplayOptions o;
-  o.on_progress = [](const auto&) { return false; };
+  int asked = 0;
+  o.on_progress = [&](const auto&) { return ++asked == 0; };
   auto report = replay(o);
   ASSERT_TRUE(report);
+  EXPECT_GT(asked, 0);
+  bool behind = false;
+  for (std::uint32_t p = 0; p < log_->partition_count(); ++p)
+    behind |= report->partitions[p].next < log_->end(PartitionId{p});
+  EXPECT_EQ(report->stopped, behind) << "a stop that came after the end stopped nothing";
   o = {};
   o.from = report->partitions;
   auto rest = replay(o);
