@@ -112,20 +112,21 @@ namespace {
 void prepare(const Node& node, const RequestPtr& request, v1::ModelRequest model_request,
              const std::string& action, const std::string& prefix,
              std::function<void(Result<Submission>)> next) {
+  auto policy = policy_input(*request, action, action == "slm.embed" ? "slm:embed" : "slm:infer");
+  if (!policy) return next(tl::unexpected(policy.error()));
   const std::string role = !model_request.model().empty()        ? ""
                            : model_request.mode() == "embedding" ? "embedding"
                                                                  : "chat";
   read_governance(
       node, request, role,
-      [&node, request, model_request = std::move(model_request), action, prefix,
+      [&node, request, model_request = std::move(model_request), policy, action, prefix,
        next = std::move(next)](Result<Governance> governance) mutable {
         if (!governance) return next(tl::unexpected(governance.error()));
         v1::InferenceCommand command;
         auto* c = command.mutable_start_inference();
         *c->mutable_settings() = std::move(governance->settings);
         *c->mutable_constitution() = std::move(governance->constitution);
-        *c->mutable_policy() =
-            policy_input(*request, action, action == "slm.embed" ? "slm:embed" : "slm:infer");
+        *c->mutable_policy() = *policy;
         *c->mutable_rules() = rules_for(governance->rules, action);
         *c->mutable_request() = std::move(model_request);
         if (const auto& plan = governance->models; !plan.primary().empty()) {

@@ -69,6 +69,20 @@ def rules_are_judged_and_named(w):
     problem(w.call("POST", "/v1/infer_sync", {"prompt": "x", "metadata": {"risk_score": 0.4}}, headers=ada), 403)
 
 
+@case
+def what_metadata_says_of_the_risk_is_never_overlooked(w):
+    ada = as_(w, "ada")
+    session = w.ok("POST", "/v1/sessions/start", {"prompt": "x"}, 202, headers=ada).json["session_id"]
+    for name, value in (("requires_human", "true"), ("requires_human", 1), ("requires_human", None), ("risk_score", "0.9"),
+                        ("risk_score", True), ("risk_score", 1.5), ("confidence", "0.1"), ("confidence", [])):
+        metadata = {"metadata": {name: value}}
+        for path, body in (("/v1/sessions/start", {"prompt": "x"}), (f"/v1/sessions/{session}/messages", {"content": "x"}),
+                           ("/v1/infer_sync", {"prompt": "x"}), ("/v1/embeddings", {"input": "x"}),
+                           ("/v1/chat/completions", {"messages": [{"role": "user", "content": "x"}]})):
+            problem(w.call("POST", path, {**body, **metadata}, headers=ada), 422, loc=["body", "metadata", name])
+    problem(w.call("POST", "/v1/embeddings", {"input": "x", "metadata": "risky"}, headers=ada), 422, loc=["body", "metadata"])
+
+
 def parked(w, person="ada", **metadata):
     started = w.ok("POST", "/v1/sessions/start", {"prompt": "send it", "metadata": {"requires_human": True, **metadata}},
                    202, headers=as_(w, person))
