@@ -40,6 +40,10 @@ struct ClaimRules {
   std::int64_t now_s = 0;
 };
 
+// Names that begin with _ or $ are of what is no tenant: "_global", "$system". No token carries
+// one.
+bool is_reserved_tenant(std::string_view tenant);
+
 // "Invalid token", "Token expired" or "Incomplete token claims", as kUnauthenticated.
 Result<Claims> check_claims(std::string_view payload, const ClaimRules& rules);
 
