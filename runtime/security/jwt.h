@@ -44,7 +44,8 @@ struct ClaimRules {
 // one.
 bool is_reserved_tenant(std::string_view tenant);
 
-// "Invalid token", "Token expired" or "Incomplete token claims", as kUnauthenticated.
+// "Invalid token", "Token expired" or "Incomplete token claims", as kUnauthenticated; a reserved
+// tenant is named behind the first.
 Result<Claims> check_claims(std::string_view payload, const ClaimRules& rules);
 
 // Header and payload as base64url of JSON; the signature is the caller's.
