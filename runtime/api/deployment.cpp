@@ -118,12 +118,12 @@ void set_mode(const Node& node, const RequestPtr& r, const Responder& responder)
            [&node, mode](const Accepted& a) {
              v1::GatewayReply reply;
              reply.ParseFromString(a.reply);
-             if (!reply.failed().empty()) return refused(mode, reply);
              if (!reply.approval_id().empty())
                return http::json_response(202, json::object{{"status", "pending_approval"},
                                                             {"approval_id", reply.approval_id()},
                                                             {"mode", node.deployment->mode()},
                                                             {"wanted", mode}});
+             if (!reply.failed().empty()) return refused(mode, reply);
              json::object out = shown(node, reply.state());
              out["changed"] = reply.changed();
              return http::json_response(200, out);
