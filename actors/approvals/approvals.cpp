@@ -4,7 +4,10 @@
 #include <map>
 
 #include "actors/actor_type.h"
+#include "actors/constitution/constitution.h"
+#include "actors/gateway/gateway.h"
 #include "soma/v1/constitution.pb.h"
+#include "soma/v1/gateway.pb.h"
 #include "soma/v1/rules.pb.h"
 #include "soma/v1/session.pb.h"
 
@@ -36,7 +39,7 @@ std::string status_word(v1::ApprovalStatus status) {
   }
 }
 
-// A constitution or rules: who holds a proposal until its second key.
+// A constitution, rules or the gateway: who holds a proposal until its second key.
 template <typename Command>
 OutSend answer_holder(const v1::Approval& a, bool approve, const std::string& by,
                       const std::string& reason) {
@@ -59,6 +62,8 @@ OutSend answer(const v1::Approval& a, bool approve, const std::string& by,
     return answer_holder<v1::ConstitutionCommand>(a, approve, by, reason);
   if (a.requester().type() == "rules")
     return answer_holder<v1::RulesCommand>(a, approve, by, reason);
+  if (a.requester().type() == "gateway")
+    return answer_holder<v1::GatewayCommand>(a, approve, by, reason);
   v1::SessionCommand c;
   auto* decided = c.mutable_approval_decided();
   decided->set_approval_id(a.approval_id());
@@ -225,7 +230,9 @@ v1::Approval approval_for(const ActorKey& self, const v1::Context& context, std:
 OutSend ask(const ActorKey& self, const v1::Approval& approval) {
   v1::ApprovalsCommand command;
   *command.mutable_request_approval()->mutable_approval() = approval;
-  return {approvals_key(self.tenant), deterministic_bytes(command)};
+  // What holds for all tenants waits in one register, whoever keeps it.
+  const std::string tenant = self.tenant == gateway_key().tenant ? kGlobalTenant : self.tenant;
+  return {approvals_key(tenant), deterministic_bytes(command)};
 }
 
 Result<Decided> ApprovalsDecider::decide(const ActorKey&, const State& s, const Command& c,

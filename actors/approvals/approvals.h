@@ -27,7 +27,8 @@ struct ApprovalsDecider {
 ActorKey approvals_key(const std::string& tenant);
 
 // A second key that `self` needs for an action in the name of whoever commanded it, for `open_ms`
-// from now; and what sends it to the tenant's register.
+// from now; and what sends it to the tenant's register: that of kGlobalTenant for what holds for
+// all tenants.
 v1::Approval approval_for(const ActorKey& self, const v1::Context& context, std::int64_t open_ms);
 OutSend ask(const ActorKey& self, const v1::Approval& approval);
 

@@ -4,6 +4,8 @@
 #include <array>
 #include <string_view>
 
+#include "actors/policy/policy.h"
+
 namespace soma::actors {
 
 namespace {
@@ -34,7 +36,7 @@ std::vector<v1::FailedGuardrail> failing_guardrails(const std::string& mode,
     f.set_message(std::move(message));
     out.push_back(std::move(f));
   };
-  const bool production = mode.starts_with("production");
+  const bool production = is_production(mode);
   const bool test = mode.starts_with("test");
   if (production) {
     require(!facts.chat_provider().empty() && !facts.mock_provider(), "mock_provider",

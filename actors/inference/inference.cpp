@@ -241,6 +241,8 @@ Result<Decided> InferenceDecider::decide(const ActorKey& self, const State& s, c
       if (c.budget_denied().shortage().resets_ms() > 0)
         f.set_retry_after_ms(c.budget_denied().shortage().resets_ms() - context.now_ms());
       fail_call(d, f, context.now_ms());
+      *d.events.back().mutable_inference_failed()->mutable_shortage() =
+          c.budget_denied().shortage();
       return d;
     }
     case Command::kCallProgress: {
@@ -300,6 +302,8 @@ void InferenceDecider::evolve(State& s, const Event& e) {
       return;
     case Event::kInferenceFailed:
       *s.mutable_error() = e.inference_failed().failure();
+      if (e.inference_failed().has_shortage())
+        *s.mutable_shortage() = e.inference_failed().shortage();
       s.set_finished_ms(e.inference_failed().at_ms());
       s.set_stage(v1::INFERENCE_FAILED);
       return;

@@ -104,6 +104,19 @@ void prune(v1::TenantState& state, std::int64_t now_ms) {
     it = is_over(it->second, now_ms) ? usage.erase(it) : std::next(it);
 }
 
+// What changes when, from `from_s` on; the first is what holds then.
+std::vector<std::pair<std::int64_t, std::int32_t>> law(const v1::BudgetRule& rule,
+                                                       std::int64_t from_s, std::int64_t until_s) {
+  std::vector<std::pair<std::int64_t, std::int32_t>> out;
+  for (const auto& z : rule.offsets()) {
+    if (z.from_s() >= until_s) break;
+    if (z.from_s() <= from_s) out.clear();
+    if (out.empty() || out.back().second != z.offset_s())
+      out.emplace_back(std::max(z.from_s(), from_s), z.offset_s());
+  }
+  return out;
+}
+
 }  // namespace
 
 Status check_budget_rules(const v1::TenantSettings& settings) {
@@ -258,6 +271,15 @@ void settle_counters(v1::TenantState& state, const v1::Reservation& reservation,
                                                      : used_tokens;
     it->second.set_used(it->second.used() + used);
   }
+}
+
+bool same_zone_law(const v1::BudgetRule& older, const v1::BudgetRule& newer) {
+  if (older.offsets().empty() || newer.offsets().empty())
+    return older.offsets().empty() == newer.offsets().empty();
+  const std::int64_t from = std::max(older.offsets(0).from_s(), newer.offsets(0).from_s());
+  const std::int64_t until =
+      std::min(older.offsets(0).from_s(), newer.offsets(0).from_s()) + kZoneAheadS;
+  return from < until && law(older, from, until) == law(newer, from, until);
 }
 
 std::string shortage_text(const v1::BudgetShortage& s) {

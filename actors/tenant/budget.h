@@ -11,6 +11,8 @@
 namespace soma::actors {
 
 inline constexpr int kMaxBudgetRules = 16;
+inline constexpr std::int64_t kZoneAheadS =
+    10LL * 366 * 86'400;                     // so far offsets of a zone are known
 inline constexpr int kMaxCounters = 50'000;  // of one tenant
 
 // kInvalidArgument names the rule's field ("body.budgets.0.unit").
@@ -20,6 +22,10 @@ struct BudgetWindow {
   std::int64_t start_ms = 0;
   std::int64_t end_ms = 0;  // 0: never ends
 };
+// Whether both rules' zones have the same law where both know it: a zone's offsets are those from
+// when the rule was put, for kZoneAheadS.
+bool same_zone_law(const v1::BudgetRule& older, const v1::BudgetRule& newer);
+
 // The window of the rule that holds `now_ms`, by its zone's offsets.
 BudgetWindow window_of(const v1::BudgetRule& rule, std::int64_t now_ms);
 

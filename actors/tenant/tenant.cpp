@@ -25,7 +25,8 @@ constexpr int kHistory = 50;  // versions that can be rolled back to
 std::string settings_hash(v1::TenantSettings settings) {
   settings.clear_version();
   settings.clear_hash();
-  // Known from the zone's name; later puts of the same rule know them from a later day on.
+  // Known from the zone's name; later puts of the same rule know them from a later day on. Whether
+  // they still are the same is asked apart, by same_laws().
   for (auto& rule : *settings.mutable_budgets()) rule.clear_offsets();
   return sha256_hex(deterministic_bytes(settings));
 }
@@ -66,11 +67,19 @@ Status check(const v1::TenantSettings& s) {
   return check_budget_rules(s);
 }
 
+// A law that changed since makes the same settings others: their windows are elsewhere.
+bool same_laws(const v1::TenantSettings& old, const v1::TenantSettings& next) {
+  return std::equal(old.budgets().begin(), old.budgets().end(), next.budgets().begin(),
+                    next.budgets().end(), same_zone_law);
+}
+
 Decided change(const v1::TenantSettings& old, v1::TenantSettings next, const v1::Context& context,
                std::uint64_t rolled_back_to = 0) {
   next.set_hash(settings_hash(next));
   Decided d;
-  if (old.version() > 0 && next.hash() == old.hash()) {
+  // What is rolled back to was put earlier, and so tells nothing of the law now.
+  if (old.version() > 0 && next.hash() == old.hash() &&
+      (rolled_back_to > 0 || same_laws(old, next))) {
     *d.reply.mutable_settings() = old;
     return d;
   }
@@ -92,8 +101,11 @@ Result<Decided> put(const v1::TenantState& state, const v1::PutSettings& command
     return fail(Code::kVersionMismatch,
                 "the settings are at version " + std::to_string(old.version()), "If-Match");
   if (auto ok = check_tags(command.expected_tags(), old); !ok) return tl::unexpected(ok.error());
-  if (auto ok = check(command.settings()); !ok) return tl::unexpected(ok.error());
-  return change(old, command.settings(), context);
+  v1::TenantSettings next = command.settings();
+  // What a caller leaves out must not loosen: a stricter mode ends when it is said, not by silence.
+  if (next.deployment_mode().empty()) next.set_deployment_mode(old.deployment_mode());
+  if (auto ok = check(next); !ok) return tl::unexpected(ok.error());
+  return change(old, std::move(next), context);
 }
 
 Result<Decided> roll_back(const v1::TenantState& state, const v1::RollBackSettings& command,

@@ -9,16 +9,46 @@ namespace {
 
 Status refused(const char* detail) { return fail(Code::kUnauthenticated, detail); }
 
+// What both lists allow: of two that overlap, the narrower.
+std::set<std::string> common(const std::vector<std::string>& a, const std::vector<std::string>& b) {
+  std::set<std::string> out;
+  for (const auto& x : a)
+    for (const auto& y : b) {
+      if (security::capability_matches(y, x)) out.insert(x);
+      if (security::capability_matches(x, y)) out.insert(y);
+    }
+  return out;
+}
+
 }  // namespace
 
 void Admission::Facts::apply(const v1::IdentityEvent& event) {
   if (event.has_token_revoked()) revoked.insert(event.token_revoked().token().token_id());
   if (!event.has_user_changed()) return;
-  const auto& user = event.user_changed().user();
+  learn(event.user_changed().user());
+}
+
+void Admission::Facts::learn(const v1::User& user) {
   if (user.active())
     inactive.erase(user.user_id());
   else
     inactive.insert(user.user_id());
+  allowed[user.user_id()] = {user.capabilities().begin(), user.capabilities().end()};
+}
+
+void Admission::narrow(security::Identity& who) const {
+  std::vector<std::string> allowed;
+  {
+    std::lock_guard lock(mutex_);
+    const auto tenant = facts_.find(who.principal.tenant());
+    if (tenant == facts_.end() || tenant->second.loading) return;
+    const auto user = tenant->second.allowed.find(who.principal.subject());
+    if (user == tenant->second.allowed.end()) return;
+    allowed = user->second;
+  }
+  const auto left =
+      common({who.principal.capabilities().begin(), who.principal.capabilities().end()}, allowed);
+  who.principal.mutable_capabilities()->Assign(left.begin(), left.end());
 }
 
 bool Admission::old(const Facts& facts) const {
@@ -89,8 +119,7 @@ void Admission::take(const std::string& tenant, const StateView& view, bool ages
   fresh.ages = ages;
   fresh.read_at = std::chrono::steady_clock::now();
   for (const auto& [id, token] : state.revoked()) fresh.revoked.insert(id);
-  for (const auto& [id, user] : state.users())
-    if (!user.active()) fresh.inactive.insert(id);
+  for (const auto& [id, user] : state.users()) fresh.learn(user);
   for (const auto& [sequence, event] : it->second.meanwhile)
     if (sequence > view.sequence.value) fresh.apply(event);
   it->second = std::move(fresh);

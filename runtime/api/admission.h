@@ -1,4 +1,5 @@
-// Who may come in: no revoked token, no deactivated user, no token of an earlier constitution.
+// Who may come in, and with what: no revoked token, no deactivated user, no token of an earlier
+// constitution, nothing that a user may not do any more.
 #pragma once
 
 #include <chrono>
@@ -30,6 +31,9 @@ class Admission {
   // `done` runs at once where it is known, else on a host thread. An actor that cannot be read
   // refuses: nobody comes in unchecked.
   void check(Host& host, const security::Identity& who, std::function<void(Status)> done);
+  // Leaves the caller what its user may do now, where that is known and there is such a user: a
+  // token that was issued for more is worth no more. Nothing is taken from who is not registered.
+  void narrow(security::Identity& who) const;
   // Where the host does not observe all frames (one node of several), what was read is good for so
   // long; 500 ms unless said otherwise.
   void forget_after(std::chrono::milliseconds age) { max_age_ = age; }
@@ -44,6 +48,8 @@ class Admission {
     std::vector<std::pair<std::uint64_t, v1::IdentityEvent>> meanwhile;  // while loading
     std::set<std::string> revoked;                                       // token ids
     std::set<std::string> inactive;                                      // users
+    std::map<std::string, std::vector<std::string>> allowed;             // capabilities of users
+    void learn(const v1::User& user);
     void apply(const v1::IdentityEvent& event);
   };
   bool old(const Facts& facts) const;

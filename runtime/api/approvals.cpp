@@ -2,8 +2,10 @@
 #include "actors/approvals/approvals.h"
 
 #include <algorithm>
+#include <array>
 #include <boost/json/array.hpp>
 
+#include "actors/constitution/constitution.h"
 #include "actors/session/tools.h"
 #include "runtime/api/governed.h"
 #include "runtime/api/views.h"
@@ -31,9 +33,66 @@ std::string status_of(const v1::Approval& a) {
   }
 }
 
-json::object view(const v1::Approval& a) {
+// What of all tenants waits for a second key, and who may see and decide it: whoever could have
+// asked.
+constexpr std::array<std::pair<const char*, const char*>, 3> kGlobalActions = {
+    {{"constitution.load", "constitution:load_global"},
+     {"policy.rules", "policy:write_global"},
+     {"settings.mode", "settings:mode"}}};
+
+bool decides_of_all(const http::Request& r) {
+  return std::ranges::any_of(kGlobalActions, [&](const auto& known) {
+    return security::has_capability(r.principal, known.second);
+  });
+}
+
+bool decides_of_all(const http::Request& r, const v1::Approval& a) {
+  return std::ranges::any_of(kGlobalActions, [&](const auto& known) {
+    return a.action() == known.first && security::has_capability(r.principal, known.second);
+  });
+}
+
+// The registers that a caller may look into: its tenant's, and what it may decide of that of all.
+class Registers {
+ public:
+  Registers(RequestPtr r, StateView own, std::optional<StateView> of_all)
+      : r_(std::move(r)), own_(std::move(own)), of_all_(std::move(of_all)) {}
+
+  struct Found {
+    const v1::Approval* approval = nullptr;  // null: nowhere
+    ActorKey where;                          // its register
+    bool global = false;
+  };
+  Found find(const std::string& id) const {
+    const auto& own = state(own_).approvals();
+    if (const auto it = own.find(id); it != own.end())
+      return {&it->second, actors::approvals_key(r_->tenant()), false};
+    if (!of_all_) return {};
+    const auto& all = state(*of_all_).approvals();
+    const auto it = all.find(id);
+    if (it == all.end() || !decides_of_all(*r_, it->second)) return {};
+    return {&it->second, actors::approvals_key(actors::kGlobalTenant), true};
+  }
+  void each(const std::function<void(const v1::Approval&, bool global)>& see) const {
+    for (const auto& [id, a] : state(own_).approvals()) see(a, false);
+    if (!of_all_) return;
+    for (const auto& [id, a] : state(*of_all_).approvals())
+      if (decides_of_all(*r_, a)) see(a, true);
+  }
+
+ private:
+  static const v1::ApprovalsState& state(const StateView& view) {
+    return static_cast<const v1::ApprovalsState&>(*view.state);
+  }
+  RequestPtr r_;
+  StateView own_;
+  std::optional<StateView> of_all_;
+};
+
+json::object view(const v1::Approval& a, bool global) {
   json::object out{{"approval_id", a.approval_id()},
                    {"status", status_of(a)},
+                   {"scope", global ? "global" : "tenant"},
                    {"action", a.action()},
                    {"action_hash", a.action_hash()},
                    {"summary", a.summary()},
@@ -56,36 +115,55 @@ json::object view(const v1::Approval& a) {
   return out;
 }
 
-void with_register(const Node& node, const RequestPtr& r, const Responder& responder,
-                   std::function<void(const v1::ApprovalsState&)> next) {
-  node.host->read(actors::approvals_key(r->tenant()),
-                  [responder, next = std::move(next)](Result<StateView> v) {
-                    if (!v) return responder.send(http::problem_retry(v.error(), 1));
-                    next(static_cast<const v1::ApprovalsState&>(*v->state));
-                  });
+void with_registers(const Node& node, const RequestPtr& r, const Responder& responder,
+                    std::function<void(const Registers&)> next) {
+  node.host->read(actors::approvals_key(r->tenant()), [&node, r, responder, next = std::move(next)](
+                                                          Result<StateView> own) {
+    if (!own) return responder.send(http::problem_retry(own.error(), 1));
+    if (!decides_of_all(*r)) return next(Registers(r, std::move(*own), {}));
+    node.host->read(actors::approvals_key(actors::kGlobalTenant),
+                    [r, responder, next, own = std::move(*own)](Result<StateView> all) {
+                      if (!all) return responder.send(http::problem_retry(all.error(), 1));
+                      next(Registers(r, own, std::move(*all)));
+                    });
+  });
+}
+
+// The approval with the request's id; 404 where there is none that the caller may see.
+void with_approval(const Node& node, const RequestPtr& r, const Responder& responder,
+                   std::function<void(const Registers::Found&)> next) {
+  with_registers(node, r, responder,
+                 [r, responder, next = std::move(next)](const Registers& registers) {
+                   const auto found = registers.find(r->param("id"));
+                   if (!found.approval)
+                     return responder.fail({Code::kNotFound, "Approval not found", {}});
+                   next(found);
+                 });
 }
 
 // Oldest first: what has waited longest is decided first. The cursor is the last one shown.
 void list(const Node& node, const RequestPtr& r, const Responder& responder) {
-  with_register(node, r, responder, [r, responder](const v1::ApprovalsState& s) {
+  with_registers(node, r, responder, [r, responder](const Registers& registers) {
     const std::string status = r->query_value("status").value_or("");
-    std::map<std::pair<std::int64_t, std::string>, const v1::Approval*> sorted;
-    for (const auto& [id, a] : s.approvals())
-      if (status.empty() || status == status_of(a)) sorted[{a.requested_ms(), id}] = &a;
+    std::map<std::pair<std::int64_t, std::string>, std::pair<const v1::Approval*, bool>> sorted;
+    registers.each([&](const v1::Approval& a, bool global) {
+      if (status.empty() || status == status_of(a))
+        sorted[{a.requested_ms(), a.approval_id()}] = {&a, global};
+    });
     auto at = sorted.begin();
     if (const auto cursor = r->query_value("cursor")) {
-      auto last = s.approvals().find(*cursor);
-      if (last == s.approvals().end())
+      const auto last = registers.find(*cursor);
+      if (!last.approval)
         return responder.send(
             http::field_error({"query", "cursor"}, "must be one that this list gave", "cursor"));
-      at = sorted.upper_bound({last->second.requested_ms(), *cursor});
+      at = sorted.upper_bound({last.approval->requested_ms(), *cursor});
     }
     const auto limit = static_cast<std::size_t>(r->query_int("limit", kListDefault));
     json::array items;
     json::value next;
     for (; at != sorted.end() && items.size() < limit; ++at) {
-      items.push_back(view(*at->second));
-      next = at->second->approval_id();
+      items.push_back(view(*at->second.first, at->second.second));
+      next = at->second.first->approval_id();
     }
     if (at == sorted.end()) next = nullptr;
     responder.send(
@@ -94,50 +172,46 @@ void list(const Node& node, const RequestPtr& r, const Responder& responder) {
 }
 
 void read(const Node& node, const RequestPtr& r, const Responder& responder) {
-  with_register(node, r, responder, [r, responder](const v1::ApprovalsState& s) {
-    auto it = s.approvals().find(r->param("id"));
-    if (it == s.approvals().end())
-      return responder.fail({Code::kNotFound, "Approval not found", {}});
-    responder.send(http::json_response(200, view(it->second)));
+  with_approval(node, r, responder, [responder](const Registers::Found& found) {
+    responder.send(http::json_response(200, view(*found.approval, found.global)));
   });
 }
 
-http::Response shown(const Accepted& a) {
-  v1::ApprovalsReply reply;
-  reply.ParseFromString(a.reply);
-  return http::json_response(200, view(reply.approval()));
+void submit_to(const Node& node, const RequestPtr& r, const Responder& responder,
+               const Registers::Found& found, const v1::ApprovalsCommand& command) {
+  submit(node, r, responder, make_submission(*r, found.where, command, command_id_of(*r)),
+         [global = found.global](const Accepted& a) {
+           v1::ApprovalsReply reply;
+           reply.ParseFromString(a.reply);
+           return http::json_response(200, view(reply.approval(), global));
+         });
 }
 
 void submit_decision(const Node& node, const RequestPtr& r, const Responder& responder,
-                     bool approve) {
+                     const Registers::Found& found, bool approve) {
   v1::ApprovalsCommand command;
   auto* d = command.mutable_decide_approval();
   d->set_approval_id(r->param("id"));
   d->set_approve(approve);
   d->set_reason(text_member(r->json, "reason"));
-  submit(node, r, responder,
-         make_submission(*r, actors::approvals_key(r->tenant()), command, command_id_of(*r)),
-         shown);
+  submit_to(node, r, responder, found, command);
 }
 
 void delegate(const Node& node, const RequestPtr& r, const Responder& responder) {
-  v1::ApprovalsCommand command;
-  auto* d = command.mutable_delegate_approval();
-  d->set_approval_id(r->param("id"));
-  d->set_to(text_member(r->json, "to"));
-  d->set_reason(text_member(r->json, "reason"));
-  submit(node, r, responder,
-         make_submission(*r, actors::approvals_key(r->tenant()), command, command_id_of(*r)),
-         shown);
+  with_approval(node, r, responder, [&node, r, responder](const Registers::Found& found) {
+    v1::ApprovalsCommand command;
+    auto* d = command.mutable_delegate_approval();
+    d->set_approval_id(r->param("id"));
+    d->set_to(text_member(r->json, "to"));
+    d->set_reason(text_member(r->json, "reason"));
+    submit_to(node, r, responder, found, command);
+  });
 }
 
 // Another prompt for the turn that waits: the session closes this approval and asks for another.
 void edit(const Node& node, const RequestPtr& r, const Responder& responder) {
-  with_register(node, r, responder, [&node, r, responder](const v1::ApprovalsState& s) {
-    const auto it = s.approvals().find(r->param("id"));
-    if (it == s.approvals().end())
-      return responder.fail({Code::kNotFound, "Approval not found", {}});
-    const v1::Approval& a = it->second;
+  with_approval(node, r, responder, [&node, r, responder](const Registers::Found& found) {
+    const v1::Approval& a = *found.approval;
     if (a.status() != v1::PENDING)
       return responder.fail({Code::kConflict, "the approval is already " + status_of(a), {}});
     if (!a.delegated_to().empty() && a.delegated_to() != r->principal.subject())
@@ -184,19 +258,17 @@ bool waits_for(const v1::SessionState& session, const std::string& approval_id) 
 // A session that was cancelled withdraws its approval by a message, which may still be under way:
 // whoever saw the cancellation acknowledged must not be told that the turn was approved.
 void decide(const Node& node, const RequestPtr& r, const Responder& responder, bool approve) {
-  with_register(node, r, responder, [&node, r, responder, approve](const v1::ApprovalsState& s) {
-    const auto it = s.approvals().find(r->param("id"));
-    if (it == s.approvals().end() || it->second.status() != v1::PENDING ||
-        it->second.session_id().empty())
-      return submit_decision(node, r, responder, approve);
-    node.host->read(
-        {r->tenant(), "session", it->second.session_id(), {}},
-        [&node, r, responder, approve](Result<StateView> v) {
-          if (!v) return responder.send(http::problem_retry(v.error(), 1));
-          if (waits_for(static_cast<const v1::SessionState&>(*v->state), r->param("id")))
-            return submit_decision(node, r, responder, approve);
-          responder.fail({Code::kConflict, "the session no longer waits for this approval", {}});
-        });
+  with_approval(node, r, responder, [&node, r, responder, approve](const Registers::Found& found) {
+    if (found.approval->status() != v1::PENDING || found.approval->session_id().empty())
+      return submit_decision(node, r, responder, found, approve);
+    const ActorKey session{r->tenant(), "session", found.approval->session_id(), {}};
+    Registers::Found place{nullptr, found.where, found.global};
+    node.host->read(session, [&node, r, responder, approve, place](Result<StateView> v) {
+      if (!v) return responder.send(http::problem_retry(v.error(), 1));
+      if (waits_for(static_cast<const v1::SessionState&>(*v->state), r->param("id")))
+        return submit_decision(node, r, responder, place, approve);
+      responder.fail({Code::kConflict, "the session no longer waits for this approval", {}});
+    });
   });
 }
 

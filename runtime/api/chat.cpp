@@ -65,7 +65,7 @@ class CompletionStream {
     ended_ = true;
     const bool done = f && f->state.stage() == v1::INFERENCE_DONE;
     if (!done && !out_)
-      return responder_.send(f ? failure_response(f->state.error()) : problem_of(f.error()));
+      return responder_.send(f ? failure_response(f->state) : problem_of(f.error()));
     if (done) model_ = f->state.answer().model();
     if (!begin()) return;
     if (!done) {
@@ -144,7 +144,7 @@ void chat_stream(const Node& node, const RequestPtr& r, const Responder& respond
 void chat(const Node& node, const RequestPtr& r, const Responder& responder) {
   const auto& body = r->json.get_object();
   if (auto ok = check_supported(body); !ok) return responder.fail(ok.error());
-  auto request = chat_request(body);
+  auto request = chat_request(node, body);
   if (!request) return responder.fail(request.error());
   const auto* streaming = body.if_contains("stream");
   if (streaming && streaming->is_bool() && streaming->get_bool())

@@ -41,6 +41,17 @@ http::Response show(const Constitutions::InForce& f) {
   return with_hash(std::move(response), c.hash());
 }
 
+// With the hash of what is in force for the caller, where something is.
+void send_with_hash(const Node& node, const RequestPtr& r, const Responder& responder,
+                    http::Response response) {
+  node.constitutions->in_force(
+      *node.host, r->tenant(), [responder, response = std::move(response)](auto found) mutable {
+        if (found && *found)
+          response = with_hash(std::move(response), (*found)->constitution->hash());
+        responder.send(std::move(response));
+      });
+}
+
 void with_in_force(const Node& node, const RequestPtr& r, const Responder& responder,
                    std::function<void(const Constitutions::InForce&, const std::string&)> next) {
   node.constitutions->in_force(*node.host, r->tenant(), [r, responder, next](auto found) {
@@ -86,12 +97,16 @@ void load(const Node& node, const RequestPtr& r, const Responder& responder) {
                [c](const Accepted& a) {
                  v1::ConstitutionReply reply;
                  reply.ParseFromString(a.reply);
-                 if (reply.active().hash() != c.hash())
-                   return http::json_response(202,
-                                              json::object{{"status", "pending_approval"},
-                                                           {"approval_id", reply.approval_id()},
-                                                           {"version", c.version()},
-                                                           {"hash", c.hash()}});
+                 if (reply.active().hash() != c.hash()) {
+                   auto waits =
+                       http::json_response(202, json::object{{"status", "pending_approval"},
+                                                             {"approval_id", reply.approval_id()},
+                                                             {"version", c.version()},
+                                                             {"hash", c.hash()}});
+                   // Of what is in force meanwhile, if anything is.
+                   return reply.has_active() ? with_hash(std::move(waits), reply.active().hash())
+                                             : waits;
+                 }
                  return with_hash(
                      http::json_response(200, json::object{{"status", "active"},
                                                            {"version", c.version()},
@@ -107,15 +122,17 @@ void validate(const Node& node, const RequestPtr& r, const Responder& responder)
   const auto checked = security::check_bundle(r->body, node.constitutions->trusted());
   json::array issues;
   for (const auto& issue : checked.issues) issues.emplace_back(issue);
-  responder.send(http::json_response(
-      200, json::object{{"valid", checked.issues.empty()}, {"issues", std::move(issues)}}));
+  send_with_hash(node, r, responder,
+                 http::json_response(200, json::object{{"valid", checked.issues.empty()},
+                                                       {"issues", std::move(issues)}}));
 }
 
-void checksum(const RequestPtr& r, const Responder& responder) {
+void checksum(const Node& node, const RequestPtr& r, const Responder& responder) {
   const auto document = security::canonical_document(r->body);
   if (!document) return responder.fail(document.error());
-  responder.send(http::json_response(
-      200, json::object{{"checksum", sha256_hex(*document)}, {"algorithm", "sha256"}}));
+  send_with_hash(node, r, responder,
+                 http::json_response(200, json::object{{"checksum", sha256_hex(*document)},
+                                                       {"algorithm", "sha256"}}));
 }
 
 void version(const Node& node, const RequestPtr& r, const Responder& responder) {
@@ -138,30 +155,33 @@ void hash(const Node& node, const RequestPtr& r, const Responder& responder) {
 
 // Of the tenant's own constitution, else of the global one; newest first.
 void history(const Node& node, const RequestPtr& r, const Responder& responder) {
-  with_in_force(
-      node, r, responder,
-      [&node, responder](const Constitutions::InForce& f, const std::string& tenant) {
-        const bool global = f.global;
-        node.host->read(actors::constitution_key(tenant), [responder, global](Result<StateView> v) {
-          if (!v) return responder.send(problem_of(v.error()));
-          const auto& s = static_cast<const v1::ConstitutionState&>(*v->state);
-          json::array items;
-          const auto add = [&](const auto& c, bool active) {
-            items.push_back({{"number", c.number()},
-                             {"version", c.version()},
-                             {"hash", c.hash()},
-                             {"loaded_at", views::iso_time(c.loaded_ms())},
-                             {"loaded_by", c.loaded_by()},
-                             {"scope", global ? "global" : "tenant"},
-                             {"in_force", active}});
-          };
-          add(s.active(), true);
-          for (int i = s.past_size() - 1; i >= 0; --i)
-            if (s.past(i).number() != s.active().number()) add(s.past(i), false);
-          responder.send(http::json_response(
-              200, json::object{{"items", std::move(items)}, {"next_cursor", nullptr}}));
-        });
-      });
+  with_in_force(node, r, responder,
+                [&node, responder](const Constitutions::InForce& f, const std::string& tenant) {
+                  const bool global = f.global;
+                  const std::string hash = f.constitution->hash();
+                  node.host->read(actors::constitution_key(tenant), [responder, global,
+                                                                     hash](Result<StateView> v) {
+                    if (!v) return responder.send(problem_of(v.error()));
+                    const auto& s = static_cast<const v1::ConstitutionState&>(*v->state);
+                    json::array items;
+                    const auto add = [&](const auto& c, bool active) {
+                      items.push_back({{"number", c.number()},
+                                       {"version", c.version()},
+                                       {"hash", c.hash()},
+                                       {"loaded_at", views::iso_time(c.loaded_ms())},
+                                       {"loaded_by", c.loaded_by()},
+                                       {"scope", global ? "global" : "tenant"},
+                                       {"in_force", active}});
+                    };
+                    add(s.active(), true);
+                    for (int i = s.past_size() - 1; i >= 0; --i)
+                      if (s.past(i).number() != s.active().number()) add(s.past(i), false);
+                    responder.send(
+                        with_hash(http::json_response(200, json::object{{"items", std::move(items)},
+                                                                        {"next_cursor", nullptr}}),
+                                  hash));
+                  });
+                });
 }
 
 // Another tenant's answers as a missing one.
@@ -230,7 +250,8 @@ void register_constitution(http::Router& router, const Node& node) {
                 .capability = "constitution:read",
                 .summary = "What is wrong with a bundle",
                 .tag = "constitution",
-                .request = bundle},
+                .request = bundle,
+                .raw_body = true},  // what cannot be read is a verdict, too
                [&node](auto r, auto responder) { validate(node, r, responder); });
     router.add({.method = "POST",
                 .pattern = path("checksum"),
@@ -238,7 +259,7 @@ void register_constitution(http::Router& router, const Node& node) {
                 .summary = "SHA-256 of a document's canonical JSON",
                 .tag = "constitution",
                 .request = document},
-               [](auto r, auto responder) { checksum(r, responder); });
+               [&node](auto r, auto responder) { checksum(node, r, responder); });
   }
   register_reads(router, node);
 }

@@ -3,6 +3,7 @@
 
 #include <boost/json/array.hpp>
 
+#include "actors/constitution/constitution.h"
 #include "actors/gateway/gateway.h"
 #include "actors/gateway/guardrails.h"
 #include "events/log.h"
@@ -10,6 +11,7 @@
 #include "runtime/api/constitutions.h"
 #include "runtime/api/submit.h"
 #include "runtime/api/views.h"
+#include "runtime/telemetry/log.h"
 #include "soma/v1/gateway.pb.h"
 
 namespace soma::runtime::api {
@@ -87,6 +89,21 @@ bool is_mock(const std::string& provider) {
   return false;
 }
 
+// What the guardrails of `mode` are judged on now, under the constitution that was found.
+v1::ModeFacts facts_for(const Node& node, const std::string& mode,
+                        const std::optional<Constitutions::InForce>& found) {
+  v1::ModeFacts facts;
+  facts.set_chat_provider(node.chat_provider);
+  facts.set_mock_provider(is_mock(node.chat_provider));
+  facts.set_constitution_signed(
+      found && node.constitutions->trusted_in(mode).trusts(found->constitution->key_id()));
+  // Developer modes may leave heads to be signed when somebody asks.
+  const bool developer = security::is_developer_mode(mode);
+  facts.set_audit_on(node.log->health().has_value() && (developer || node.signs_heads));
+  facts.set_anonymous_access(developer || node.trusted_producers);
+  return facts;
+}
+
 void set_mode(const Node& node, const RequestPtr& r, const Responder& responder) {
   const std::string mode = text_member(r->json, "mode");
   if (const std::string by = text_member(r->json, "requested_by");
@@ -98,20 +115,18 @@ void set_mode(const Node& node, const RequestPtr& r, const Responder& responder)
     auto* set = command.mutable_set_mode();
     set->set_mode(mode);
     set->set_server_mode(node.deployment->mode());
-    auto* facts = set->mutable_facts();
-    facts->set_chat_provider(node.chat_provider);
-    facts->set_mock_provider(is_mock(node.chat_provider));
-    facts->set_constitution_signed(
-        *found && node.constitutions->trusted_in(mode).trusts((*found)->constitution->key_id()));
-    // Developer modes may leave heads to be signed when somebody asks.
-    const bool developer = security::is_developer_mode(mode);
-    facts->set_audit_on(node.log->health().has_value() && (developer || node.signs_heads));
-    facts->set_anonymous_access(developer || node.trusted_producers);
+    set->set_two_keys_to_leave(true);
+    *set->mutable_facts() = facts_for(node, mode, *found);
     submit(node, r, responder,
            make_submission(*r, actors::gateway_key(), command, command_id_of(*r)),
            [&node, r, mode](const Accepted& a) {
              v1::GatewayReply reply;
              reply.ParseFromString(a.reply);
+             if (!reply.approval_id().empty())
+               return http::json_response(202, json::object{{"status", "pending_approval"},
+                                                            {"approval_id", reply.approval_id()},
+                                                            {"mode", node.deployment->mode()},
+                                                            {"wanted", mode}});
              if (!reply.failed().empty()) return refused(mode, reply);
              json::object out = shown(node, reply.state(), r->tenant());
              out["changed"] = reply.changed();
@@ -121,6 +136,47 @@ void set_mode(const Node& node, const RequestPtr& r, const Responder& responder)
 }
 
 }  // namespace
+
+void Deployment::note_failing(std::vector<std::string> names) const {
+  std::lock_guard lock(mutex_);
+  failing_ = std::move(names);
+}
+
+std::vector<std::string> Deployment::failing() const {
+  std::lock_guard lock(mutex_);
+  return failing_;
+}
+
+void judge_guardrails(const Node& node, std::function<void()> done) {
+  node.constitutions->in_force(
+      *node.host, actors::kGlobalTenant, [&node, done = std::move(done)](auto found) {
+        if (!found) return;
+        node.host->read(
+            actors::gateway_key(), [&node, done, found = std::move(*found)](Result<StateView> v) {
+              if (!v) return;
+              const auto& s = static_cast<const v1::GatewayState&>(*v->state);
+              const std::string mode = node.deployment->mode();
+              const std::string holder =
+                  s.training().empty() ? "" : s.training().begin()->second.locked_by();
+              std::vector<std::string> names;
+              for (const auto& f :
+                   actors::failing_guardrails(mode, facts_for(node, mode, found), holder))
+                names.push_back(f.guardrail());
+              node.deployment->note_failing(std::move(names));
+              if (done) done();
+            });
+      });
+}
+
+void warn_of_guardrails(const Node& node) {
+  judge_guardrails(node, [&node] {
+    std::string names;
+    for (const auto& name : node.deployment->failing())
+      (names += names.empty() ? "" : ", ") += name;
+    if (!names.empty())
+      log_warn("guardrails fail", {{"mode", node.deployment->mode()}, {"guardrails", names}});
+  });
+}
 
 void register_deployment(http::Router& router, const Node& node) {
   router.add({.method = "POST",
@@ -134,6 +190,7 @@ void register_deployment(http::Router& router, const Node& node) {
                                   .one_of = {"developer-light", "developer-full", "test",
                                              "test-debug", "production", "production-debug"}},
                                  {.name = "requested_by", .max_length = 256}}),
+              .responses = {{.status = 200}, {.status = 202}},
               .idempotent_write = true},
              [&node](auto r, auto responder) { set_mode(node, r, responder); });
   router.add(

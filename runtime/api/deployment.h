@@ -5,6 +5,7 @@
 #include <functional>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "runtime/host/host.h"
 
@@ -22,6 +23,9 @@ class Deployment {
   const std::string& setting() const { return setting_; }
   void follow(const events::ValidFrame& frame);             // for HostParts::observers
   void load(Host& host, std::function<void(Status)> done);  // what was recorded before this start
+  // The guardrails of the mode that failed when judge_guardrails() last looked, by name.
+  std::vector<std::string> failing() const;
+  void note_failing(std::vector<std::string> names) const;
 
  private:
   void take(const std::string& recorded, bool newer);
@@ -32,6 +36,15 @@ class Deployment {
   std::string mode_ = "production";
   std::atomic<bool> production_{true};
   bool followed_ = false;  // a frame has told more than the actor's state when it was read
+  mutable std::vector<std::string> failing_;  // what was seen, no part of the mode
 };
+
+struct Node;
+// Looks which guardrails of the mode in force fail now, under the constitution of all tenants;
+// notes them in `node.deployment`, then `done`, which may be null. Nothing is noted when an actor
+// cannot be read. A mode may be in force whose guardrails fail, since a setting is not refused.
+void judge_guardrails(const Node& node, std::function<void()> done);
+// The same, with a line of the log where one fails.
+void warn_of_guardrails(const Node& node);
 
 }  // namespace soma::runtime::api

@@ -10,11 +10,18 @@ namespace soma::runtime::api {
 void Gate::handle(const http::Route& route, const std::shared_ptr<http::Request>& request,
                   const http::Responder& responder) {
   if (route.capability == "public") return enter(route, request, responder);
-  admission_.check(*node_.host, request->identity,
-                   [this, &route, request, responder](Status admitted) {
-                     if (!admitted) return responder.send(problem_of(admitted.error()));
-                     limit(route, request, responder);
-                   });
+  admission_.check(
+      *node_.host, request->identity, [this, &route, request, responder](Status admitted) {
+        if (!admitted) return responder.send(problem_of(admitted.error()));
+        // The user may have been read only now, and was not known when it came in.
+        admission_.narrow(request->identity);
+        *request->principal.mutable_capabilities() = request->identity.principal.capabilities();
+        if (route.capability != "authenticated" &&
+            !security::has_capability(request->principal, route.capability))
+          return responder.fail(
+              {Code::kForbidden, "this needs the capability " + route.capability, {}});
+        limit(route, request, responder);
+      });
 }
 
 void Gate::limit(const http::Route& route, const std::shared_ptr<http::Request>& request,
@@ -33,7 +40,8 @@ void Gate::enter(const http::Route& route, const std::shared_ptr<http::Request>&
   try {
     const bool streams = route.capability != "public" && (route.streaming || route.websocket);
     const http::Responder out =
-        streams ? guard_streams(node_, admission_, request->identity, responder) : responder;
+        streams ? guard_streams(node_, admission_, request->identity, route.capability, responder)
+                : responder;
     if (!request->idempotency_key.empty() && route.method != "GET")
       keys_.handle(route, request, out);
     else

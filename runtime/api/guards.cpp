@@ -53,6 +53,7 @@ Result<security::Identity> Guards::authenticate(std::optional<std::string_view> 
   if (!identity) return identity;
   const auto known = admission->known(*identity);
   if (known && !*known) return tl::unexpected(known->error());
+  admission->narrow(*identity);
   return identity;
 }
 

@@ -17,7 +17,7 @@ using http::Responder;
 namespace {
 
 void infer(const Node& node, const RequestPtr& r, const Responder& responder) {
-  auto request = chat_request(r->json.get_object());
+  auto request = chat_request(node, r->json.get_object());
   if (!request) return responder.fail(request.error());
   start_and_wait(node, r, std::move(*request), "slm.infer", [responder](Result<Finished> f) {
     answer_with(responder, f, [](const v1::InferenceState& s) { return infer_view(s.answer()); });
@@ -50,7 +50,7 @@ json::object list_view(const v1::EmbedResult& result, bool packed) {
 
 void embedding(const Node& node, const RequestPtr& r, const Responder& responder, bool list) {
   const auto& body = r->json.get_object();
-  auto request = embed_request(body);
+  auto request = embed_request(node, body);
   if (!request) return responder.fail(request.error());
   const bool packed = list && text_member(body, "encoding_format") == "base64";
   start_and_wait(node, r, std::move(*request), "slm.embed",
@@ -67,7 +67,7 @@ void queue(const Node& node, const RequestPtr& r, const Responder& responder) {
   for (const char* name : {"model", "provider"})
     if (const auto* v = body.if_contains(name); v && !payload.contains(name)) payload[name] = *v;
   const bool embed = text_member(body, "mode") == "embedding";
-  auto request = embed ? embed_request(payload) : chat_request(payload);
+  auto request = embed ? embed_request(node, payload) : chat_request(node, payload);
   if (!request) {
     Error error = request.error();
     if (error.field.starts_with("body.") && error.field != "body.provider")

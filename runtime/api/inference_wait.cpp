@@ -2,11 +2,14 @@
 #include "runtime/api/inference_wait.h"
 
 #include <atomic>
+#include <boost/json.hpp>
 #include <mutex>
 #include <optional>
 
 #include "actors/inference/inference.h"
 #include "runtime/api/governed.h"
+#include "runtime/api/views.h"
+#include "schemas/json/json_text.h"
 
 namespace soma::runtime::api {
 
@@ -112,20 +115,21 @@ namespace {
 void prepare(const Node& node, const RequestPtr& request, v1::ModelRequest model_request,
              const std::string& action, const std::string& prefix,
              std::function<void(Result<Submission>)> next) {
+  auto policy = policy_input(*request, action, action == "slm.embed" ? "slm:embed" : "slm:infer");
+  if (!policy) return next(tl::unexpected(policy.error()));
   const std::string role = !model_request.model().empty()        ? ""
                            : model_request.mode() == "embedding" ? "embedding"
                                                                  : "chat";
   read_governance(
       node, request, role,
-      [&node, request, model_request = std::move(model_request), action, prefix,
+      [&node, request, model_request = std::move(model_request), policy, action, prefix,
        next = std::move(next)](Result<Governance> governance) mutable {
         if (!governance) return next(tl::unexpected(governance.error()));
         v1::InferenceCommand command;
         auto* c = command.mutable_start_inference();
         *c->mutable_settings() = std::move(governance->settings);
         *c->mutable_constitution() = std::move(governance->constitution);
-        *c->mutable_policy() =
-            policy_input(*request, action, action == "slm.embed" ? "slm:embed" : "slm:infer");
+        *c->mutable_policy() = *policy;
         *c->mutable_rules() = rules_for(governance->rules, action);
         *c->mutable_request() = std::move(model_request);
         if (const auto& plan = governance->models; !plan.primary().empty()) {
@@ -166,15 +170,34 @@ void start_and_wait(const Node& node, const RequestPtr& request, v1::ModelReques
           });
 }
 
-http::Response failure_response(const v1::Failure& failure) {
+namespace {
+
+http::Response budget_response(const v1::InferenceState& state, const Error& error) {
+  const auto& shortage = state.shortage();
+  auto response = http::problem(error);
+  std::erase_if(response.headers, [](const auto& h) { return h.first == "Retry-After"; });
+  if (const auto ms = state.error().retry_after_ms(); ms > 0)
+    response.header("Retry-After", std::to_string((ms + 999) / 1000));
+  if (!state.has_shortage()) return response;
+  auto body = boost::json::parse(response.body).get_object();
+  body["limit"] = shortage.limit();
+  body["remaining"] = shortage.remaining();
+  body["resets_at"] = shortage.resets_ms()
+                          ? boost::json::value(views::iso_time(shortage.resets_ms()))
+                          : boost::json::value(nullptr);
+  response.body = json_text(body);
+  return response;
+}
+
+}  // namespace
+
+http::Response failure_response(const v1::InferenceState& state) {
+  const v1::Failure& failure = state.error();
   Error error{code_from_name(failure.code()), failure.message(), {}};
   if (failure.code() == "incomplete_answer") error.code = Code::kModelUnavailable;
-  // A budget that resets says when; what fails for a while is worth trying soon.
-  const auto wait_s = static_cast<int>((failure.retry_after_ms() + 999) / 1000);
-  auto response = error.code == Code::kBudgetExhausted && wait_s > 0
-                      ? http::problem_retry(error, wait_s)
-                  : failure.retryable() ? http::problem_retry(error, 1)
-                                        : http::problem(error);
+  auto response = error.code == Code::kBudgetExhausted ? budget_response(state, error)
+                  : failure.retryable()                ? http::problem_retry(error, 1)
+                                                       : http::problem(error);
   response.settled = true;
   return response;
 }

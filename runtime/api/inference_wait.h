@@ -30,7 +30,8 @@ void start_and_wait(const Node& node, const RequestPtr& request, v1::ModelReques
                     const std::string& action, std::function<void(Result<Finished>)> done);
 // The id of the model call that this request leads to, for those who want its tokens.
 std::string call_id_of(const std::string& command_id);
-// What a failed inference answers: 403, 429, 503, … by its recorded code.
-http::Response failure_response(const v1::Failure& failure);
+// What a failed inference answers: 403, 429, 503, … by its recorded code. A budget's 429 carries
+// `limit`, `remaining` and `resets_at` (null: never), and Retry-After where it resets.
+http::Response failure_response(const v1::InferenceState& state);
 
 }  // namespace soma::runtime::api

@@ -28,6 +28,13 @@ http::Response shown(const KillSwitch& now, const v1::GatewayState& s, const std
 
 }  // namespace
 
+void KillSwitch::take(bool enabled, bool newer) {
+  std::lock_guard lock(mutex_);
+  if (!newer && followed_) return;
+  followed_ = followed_ || newer;
+  recorded_ = enabled;
+}
+
 void KillSwitch::follow(const events::ValidFrame& frame) {
   const ActorKey self = actors::gateway_key();
   for (const auto& entry : frame.frame->entries()) {
@@ -35,7 +42,7 @@ void KillSwitch::follow(const events::ValidFrame& frame) {
     for (const auto& recorded : entry.events()) {
       v1::GatewayEvent event;
       if (event.ParseFromString(recorded.payload()) && event.has_kill_switch_changed())
-        recorded_ = event.kill_switch_changed().enabled();
+        take(event.kill_switch_changed().enabled(), true);
     }
   }
 }
@@ -43,7 +50,7 @@ void KillSwitch::follow(const events::ValidFrame& frame) {
 void KillSwitch::load(Host& host, std::function<void(Status)> done) {
   host.read(actors::gateway_key(), [this, done = std::move(done)](Result<StateView> view) {
     if (!view) return done(tl::unexpected(view.error()));
-    recorded_ = static_cast<const v1::GatewayState&>(*view->state).kill_switch();
+    take(static_cast<const v1::GatewayState&>(*view->state).kill_switch(), false);
     done({});
   });
 }

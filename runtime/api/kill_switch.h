@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <functional>
+#include <mutex>
 
 #include "runtime/host/host.h"
 
@@ -18,8 +19,12 @@ class KillSwitch {
   bool set_at_start() const { return at_start_; }
 
  private:
+  void take(bool enabled, bool newer);
+
   const bool at_start_;
   std::atomic<bool> recorded_{true};  // until load() knows better
+  std::mutex mutex_;
+  bool followed_ = false;  // a frame has told more than the actor's state when it was read
 };
 
 }  // namespace soma::runtime::api

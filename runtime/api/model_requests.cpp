@@ -18,15 +18,30 @@ std::string content_of(const json::value& v) {
   return all;
 }
 
-Status check_provider(const json::object& body) {
+// A node has one provider for each kind of call, so that another that is named could only be
+// overlooked: what was meant for the machine itself would go elsewhere.
+Status check_provider(const Node& node, const json::object& body, bool embedding) {
+  const auto* given = body.if_contains("provider");
+  if (!given || given->is_null()) return {};
   const std::string provider = text_member(body, "provider");
-  if (provider.empty() || provider == "local" || provider == "openai") return {};
-  return fail(Code::kInvalidArgument, "provider must be local or openai", "body.provider");
+  if (provider != "local" && provider != "openai")
+    return fail(Code::kInvalidArgument, "provider must be local or openai", "body.provider");
+  const auto endpoint = embedding ? node.embedding_endpoint() : node.chat_endpoint();
+  // One that is named by its address is always there; a local one may be starting.
+  const std::string configured = endpoint                                   ? endpoint->provider
+                                 : embedding || !node.chat_provider.empty() ? "local"
+                                                                            : "";
+  if (provider == configured) return {};
+  return fail(Code::kInvalidArgument,
+              "provider " + provider + " is not configured here for " +
+                  (embedding ? "embeddings" : "chat") +
+                  (configured.empty() ? std::string() : "; leave it out or give " + configured),
+              "body.provider");
 }
 
 }  // namespace
 
-Result<v1::ModelRequest> chat_request(const json::object& body) {
+Result<v1::ModelRequest> chat_request(const Node& node, const json::object& body) {
   v1::ModelRequest request;
   if (const auto* messages = body.if_contains("messages"); messages && messages->is_array()) {
     for (std::size_t i = 0; i < messages->get_array().size(); ++i) {
@@ -53,7 +68,7 @@ Result<v1::ModelRequest> chat_request(const json::object& body) {
     m->set_role("user");
     m->set_content(prompt);
   }
-  if (auto ok = check_provider(body); !ok) return tl::unexpected(ok.error());
+  if (auto ok = check_provider(node, body, false); !ok) return tl::unexpected(ok.error());
   request.set_model(text_member(body, "model"));
   request.set_mode("chat");
   request.set_allow_length(true);
@@ -71,9 +86,9 @@ Result<v1::ModelRequest> chat_request(const json::object& body) {
   return request;
 }
 
-Result<v1::ModelRequest> embed_request(const json::object& body) {
+Result<v1::ModelRequest> embed_request(const Node& node, const json::object& body) {
   v1::ModelRequest request;
-  if (auto ok = check_provider(body); !ok) return tl::unexpected(ok.error());
+  if (auto ok = check_provider(node, body, true); !ok) return tl::unexpected(ok.error());
   const char* name = body.contains("text") ? "text" : "input";
   const auto* input = body.if_contains(name);
   const std::string field = std::string("body.") + name;
@@ -129,7 +144,7 @@ void answer_with(const http::Responder& responder, const Result<Finished>& f,
                  const std::function<json::object(const v1::InferenceState&)>& view) {
   if (!f) return responder.send(problem_of(f.error()));
   auto response = f->state.stage() == v1::INFERENCE_DONE ? http::json_response(200, view(f->state))
-                                                         : failure_response(f->state.error());
+                                                         : failure_response(f->state);
   add_write_headers(response, f->accepted);
   responder.send(std::move(response));
 }

@@ -8,11 +8,12 @@
 
 namespace soma::runtime::api {
 
-// {prompt|input|messages, model?, provider?, …}; kInvalidArgument names the field.
-Result<v1::ModelRequest> chat_request(const boost::json::object& body);
-// {text|input, model?}: one text or up to kMaxEmbedTexts.
+// {prompt|input|messages, model?, provider?, …}; kInvalidArgument names the field, also where the
+// provider is not the one that the node has for such calls.
+Result<v1::ModelRequest> chat_request(const Node& node, const boost::json::object& body);
+// {text|input, model?, provider?}: one text or up to kMaxEmbedTexts.
 inline constexpr std::size_t kMaxEmbedTexts = 32;
-Result<v1::ModelRequest> embed_request(const boost::json::object& body);
+Result<v1::ModelRequest> embed_request(const Node& node, const boost::json::object& body);
 
 boost::json::object usage_view(const v1::TokenUsage& usage);
 boost::json::object infer_view(const v1::ModelAnswer& answer);  // as infer_sync answers

@@ -33,8 +33,10 @@ http::Response accepted_session(const Accepted& a) {
 
 void start(const Node& node, const RequestPtr& r, const Responder& responder) {
   if (killed(node, responder)) return;
+  auto policy = policy_input(*r, "session.turn", "session:start");
+  if (!policy) return responder.fail(policy.error());
   const std::string role = text_member(r->json, "model").empty() ? "chat" : "";
-  with_governance(node, r, role, responder, [&node, r, responder](Governance governance) {
+  with_governance(node, r, role, responder, [&node, r, responder, policy](Governance governance) {
     v1::SessionCommand command;
     auto* c = command.mutable_start_session();
     const auto& body = r->json.get_object();
@@ -56,7 +58,7 @@ void start(const Node& node, const RequestPtr& r, const Responder& responder) {
     *c->mutable_settings() = std::move(governance.settings);
     *c->mutable_constitution() = std::move(governance.constitution);
     *c->mutable_models() = std::move(governance.models);
-    *c->mutable_policy() = policy_input(*r, "session.turn", "session:start");
+    *c->mutable_policy() = *policy;
     *c->mutable_rules() = rules_for(governance.rules, c->policy().action_id());
     const std::string id = command_id_of(*r);
     submit(
@@ -67,7 +69,9 @@ void start(const Node& node, const RequestPtr& r, const Responder& responder) {
 }
 
 void send_message(const Node& node, const RequestPtr& r, const Responder& responder) {
-  with_governance(node, r, "chat", responder, [&node, r, responder](Governance governance) {
+  auto policy = policy_input(*r, "session.turn", "session:start");
+  if (!policy) return responder.fail(policy.error());
+  with_governance(node, r, "chat", responder, [&node, r, responder, policy](Governance governance) {
     v1::SessionCommand command;
     auto* c = command.mutable_send_message();
     c->set_content(text_member(r->json, "content"));
@@ -76,7 +80,7 @@ void send_message(const Node& node, const RequestPtr& r, const Responder& respon
     *c->mutable_settings() = std::move(governance.settings);
     *c->mutable_constitution() = std::move(governance.constitution);
     *c->mutable_models() = std::move(governance.models);
-    *c->mutable_policy() = policy_input(*r, "session.turn", "session:start");
+    *c->mutable_policy() = *policy;
     *c->mutable_rules() = rules_for(governance.rules, c->policy().action_id());
     submit(node, r, responder, make_submission(*r, session_key(*r), command, command_id_of(*r)),
            accepted_session);

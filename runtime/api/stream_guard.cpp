@@ -31,10 +31,11 @@ class GuardedStream final : public http::EventStream,
                             public std::enable_shared_from_this<GuardedStream> {
  public:
   GuardedStream(const Node& node, Admission& admission, security::Identity caller,
-                std::shared_ptr<http::EventStream> inner)
+                std::string capability, std::shared_ptr<http::EventStream> inner)
       : node_(node),
         admission_(admission),
         caller_(std::move(caller)),
+        capability_(std::move(capability)),
         inner_(std::move(inner)),
         seen_ms_(node.clock->now_ms()) {}
 
@@ -80,7 +81,15 @@ class GuardedStream final : public http::EventStream,
     });
   }
 
+  bool may_still() const {
+    security::Identity now = caller_;
+    admission_.narrow(now);
+    return capability_ == "authenticated" || security::has_capability(now.principal, capability_);
+  }
+
   void judge(const Status& admitted) {
+    if (admitted && !may_still())
+      return cut({Code::kForbidden, "this needs the capability " + capability_, {}});
     const std::int64_t now = node_.clock->now_ms();
     bool refused = false;
     {
@@ -109,6 +118,7 @@ class GuardedStream final : public http::EventStream,
   const Node& node_;
   Admission& admission_;
   const security::Identity caller_;
+  const std::string capability_;
   const std::shared_ptr<http::EventStream> inner_;
   std::mutex mutex_;
   Deadlines::Token next_;
@@ -118,29 +128,38 @@ class GuardedStream final : public http::EventStream,
 };
 
 struct GuardedSink final : http::Responder::Sink {
-  GuardedSink(const Node& n, Admission& a, security::Identity c, http::Responder r)
-      : node(n), admission(a), caller(std::move(c)), inner(std::move(r)) {}
+  GuardedSink(const Node& n, Admission& a, security::Identity c, std::string what,
+              http::Responder r)
+      : node(n),
+        admission(a),
+        caller(std::move(c)),
+        capability(std::move(what)),
+        inner(std::move(r)) {}
   void send(http::Response response) override { inner.send(std::move(response)); }
   bool answered() const override { return inner.answered(); }
   std::shared_ptr<http::EventStream> stream(
       std::vector<std::pair<std::string, std::string>> headers) override {
     auto out = inner.stream(std::move(headers));
     if (!out) return nullptr;
-    auto guarded = std::make_shared<GuardedStream>(node, admission, caller, std::move(out));
+    auto guarded =
+        std::make_shared<GuardedStream>(node, admission, caller, capability, std::move(out));
     guarded->look_later();
     return guarded;
   }
   const Node& node;
   Admission& admission;
   const security::Identity caller;
+  const std::string capability;
   const http::Responder inner;
 };
 
 }  // namespace
 
 http::Responder guard_streams(const Node& node, Admission& admission,
-                              const security::Identity& caller, const http::Responder& responder) {
-  return http::Responder(std::make_shared<GuardedSink>(node, admission, caller, responder));
+                              const security::Identity& caller, const std::string& capability,
+                              const http::Responder& responder) {
+  return http::Responder(
+      std::make_shared<GuardedSink>(node, admission, caller, capability, responder));
 }
 
 }  // namespace soma::runtime::api

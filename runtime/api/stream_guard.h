@@ -11,10 +11,11 @@ namespace soma::runtime::api {
 inline constexpr std::int64_t kGuardEveryMs = 200;
 inline constexpr std::int64_t kUnseenMs = 1000;
 
-// A responder whose streams are cut within a second of the caller no longer being admitted: a last
-// event `error` with `{error: {code, message}}`, then the end. All else passes through. `node`,
-// `admission` outlive it.
+// A responder whose streams are cut within a second of the caller no longer being admitted, or its
+// user no longer having `capability`: a last event `error` with `{error: {code, message}}`, then
+// the end. All else passes through. `node`, `admission` outlive it.
 http::Responder guard_streams(const Node& node, Admission& admission,
-                              const security::Identity& caller, const http::Responder& responder);
+                              const security::Identity& caller, const std::string& capability,
+                              const http::Responder& responder);
 
 }  // namespace soma::runtime::api

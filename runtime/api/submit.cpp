@@ -169,23 +169,48 @@ std::string text_member(const boost::json::value& object, std::string_view name)
   return v && v->is_string() ? std::string(v->get_string()) : std::string();
 }
 
-v1::PolicyInput policy_input(const http::Request& request, const std::string& action,
-                             const std::string& capability) {
+namespace {
+
+Error bad_metadata(const std::string& name, const char* wanted) {
+  return {Code::kInvalidArgument, "metadata." + name + " must be " + wanted,
+          "body.metadata." + name};
+}
+
+Status take_unit(const boost::json::object& metadata, const std::string& name, double& out) {
+  const auto* v = metadata.if_contains(name);
+  if (!v) return {};
+  const double given = v->is_number() ? v->to_number<double>() : -1;
+  if (!(given >= 0 && given <= 1))
+    return tl::unexpected(bad_metadata(name, "a number from 0 to 1"));
+  out = given;
+  return {};
+}
+
+}  // namespace
+
+Result<v1::PolicyInput> policy_input(const http::Request& request, const std::string& action,
+                                     const std::string& capability) {
   // What a prompt alone tells: low risk, high confidence. A caller may state both, in metadata.
+  double risk = 0.1, confidence = 0.9;
   v1::PolicyInput input;
   input.set_action_id(action);
   input.set_capability(capability);
-  input.set_risk_score(0.1);
-  input.set_confidence(0.9);
-  if (!request.json.is_object()) return input;
-  const auto* metadata = request.json.get_object().if_contains("metadata");
-  if (!metadata || !metadata->is_object()) return input;
-  if (const auto* v = metadata->get_object().if_contains("risk_score"); v && v->is_number())
-    input.set_risk_score(v->to_number<double>());
-  if (const auto* v = metadata->get_object().if_contains("confidence"); v && v->is_number())
-    input.set_confidence(v->to_number<double>());
-  if (const auto* v = metadata->get_object().if_contains("requires_human"); v && v->is_bool())
-    input.set_requires_human(v->get_bool());
+  const auto* metadata =
+      request.json.is_object() ? request.json.get_object().if_contains("metadata") : nullptr;
+  if (metadata && !metadata->is_null()) {
+    if (!metadata->is_object())
+      return fail(Code::kInvalidArgument, "metadata must be an object", "body.metadata");
+    const auto& given = metadata->get_object();
+    if (auto ok = take_unit(given, "risk_score", risk); !ok) return tl::unexpected(ok.error());
+    if (auto ok = take_unit(given, "confidence", confidence); !ok)
+      return tl::unexpected(ok.error());
+    if (const auto* v = given.if_contains("requires_human")) {
+      if (!v->is_bool()) return tl::unexpected(bad_metadata("requires_human", "true or false"));
+      input.set_requires_human(v->get_bool());
+    }
+  }
+  input.set_risk_score(risk);
+  input.set_confidence(confidence);
   return input;
 }
 

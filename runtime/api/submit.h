@@ -58,7 +58,10 @@ void after_position(const Node& node, const RequestPtr& request, const http::Res
 std::vector<std::string> if_match_tags(const http::Request& request);
 http::Field limit_field();  // ?limit= of every list
 std::string text_member(const boost::json::value& object, std::string_view name);  // "" when absent
-v1::PolicyInput policy_input(const http::Request& request, const std::string& action,
-                             const std::string& capability);
+// What a body's `metadata` says of its action: {risk_score?, confidence?, requires_human?}. A value
+// of another type or range is kInvalidArgument, naming the field: what is not understood is not
+// ignored.
+Result<v1::PolicyInput> policy_input(const http::Request& request, const std::string& action,
+                                     const std::string& capability);
 
 }  // namespace soma::runtime::api

@@ -2,11 +2,13 @@
 #include <boost/json/array.hpp>
 
 #include "actors/policy/policy.h"
+#include "actors/preferences/preferences.h"
 #include "actors/tenant/budget.h"
 #include "actors/tenant/tenant.h"
 #include "runtime/api/submit.h"
 #include "runtime/api/time_zones.h"
 #include "runtime/api/views.h"
+#include "soma/v1/preferences.pb.h"
 
 namespace soma::runtime::api {
 
@@ -17,6 +19,8 @@ using http::Responder;
 namespace {
 
 constexpr std::int64_t kDefaultSeconds = 60;  // of a rate limit
+constexpr const char* kDefaultProfile =
+    "default";  // needs not be there: the node's own model answers
 
 std::int64_t whole(const json::object& body, const char* name, std::int64_t fallback) {
   const auto* v = body.if_contains(name);
@@ -80,9 +84,9 @@ Status read_settings(const json::object& body, std::int64_t now_s, v1::TenantSet
     return given.empty() ? std::string(fallback) : given;
   };
   s.set_display_name(text_member(body, "display_name"));
-  s.set_deployment_mode(text("deployment_mode", "developer-light"));
+  s.set_deployment_mode(text_member(body, "deployment_mode"));  // absent: as it is
   s.set_budgets_tokens(whole(body, "budgets_tokens", 5000));
-  s.set_default_model_profile(text("default_model_profile", "default"));
+  s.set_default_model_profile(text("default_model_profile", kDefaultProfile));
   s.set_price_per_million_tokens(whole(body, "price_per_million_tokens", 0));
   if (const auto* policy = part(body, "policy")) {
     v1::PolicySettings given;
@@ -159,7 +163,18 @@ void put_settings(const Node& node, const RequestPtr& r, const Responder& respon
   if (auto ok = read_settings(body, node.clock->now_ms() / 1000, *put->mutable_settings()); !ok)
     return responder.send(problem_of(ok.error()));
   for (auto& tag : if_match_tags(*r)) put->add_expected_tags(std::move(tag));
-  submit_settings(node, r, responder, command);
+  const std::string profile = put->settings().default_model_profile();
+  if (profile == kDefaultProfile) return submit_settings(node, r, responder, command);
+  node.host->read(actors::preferences_key(r->tenant()), [&node, r, responder, command,
+                                                         profile](Result<StateView> v) {
+    if (!v) return responder.send(problem_of(v.error()));
+    if (!static_cast<const v1::PreferencesState&>(*v->state).profiles().contains(profile))
+      return responder.send(http::field_error(
+          {"body", "default_model_profile"},
+          "there is no model profile " + profile + "; put it first, or give " + kDefaultProfile,
+          "unknown"));
+    submit_settings(node, r, responder, command);
+  });
 }
 
 void roll_back(const Node& node, const RequestPtr& r, const Responder& responder) {

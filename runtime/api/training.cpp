@@ -1,5 +1,6 @@
 // The training lock of a tenant: held by one, ended by that one.
 #include "actors/gateway/gateway.h"
+#include "runtime/api/deployment.h"
 #include "runtime/api/submit.h"
 #include "runtime/api/views.h"
 #include "soma/v1/gateway.pb.h"
@@ -34,10 +35,12 @@ void change(const Node& node, const RequestPtr& r, const Responder& responder, b
   if (text_member(r->json, "requested_by") != r->principal.subject())
     return responder.fail({Code::kForbidden, "requested_by must be the caller", {}});
   v1::GatewayCommand command;
-  if (start)
+  if (start) {
     command.mutable_start_training()->set_tenant(tenant);
-  else
+    command.mutable_start_training()->set_server_mode(node.deployment->mode());
+  } else {
     command.mutable_stop_training()->set_tenant(tenant);
+  }
   submit(node, r, responder, make_submission(*r, actors::gateway_key(), command, command_id_of(*r)),
          [tenant](const Accepted& a) {
            v1::GatewayReply reply;

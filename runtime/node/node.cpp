@@ -359,7 +359,11 @@ class Node {
     for (int i = 0; i < 6000; ++i) {
       bool all = !cluster_ || cluster_->settled();
       for (const auto& p : host_->status()) all &= p.serving;
-      if (all) return guards_.load(*api_.host);
+      if (all) {
+        if (auto ok = guards_.load(*api_.host); !ok) return ok;
+        api::warn_of_guardrails(api_);
+        return {};
+      }
       if (stop_asked()) return fail(Code::kCancelled, "asked to stop while starting");
       if (auto failed = disk_failure()) return tl::unexpected(*failed);
       std::this_thread::sleep_for(std::chrono::milliseconds(5));

@@ -240,6 +240,8 @@ Result<IssuedToken> Authenticator::issue_token(const TokenRequest& request) cons
   if (request.tenant.empty() || request.tenant.size() > 256 ||
       request.tenant.find('/') != std::string::npos)
     return invalid("tenant_id", "must have 1 to 256 bytes and no slash");
+  if (is_reserved_tenant(request.tenant))
+    return invalid("tenant_id", "must not begin with _ or $: such names are reserved");
   if (request.ttl_s < 1 || request.ttl_s > kMaxTtlSeconds)
     return invalid("ttl", "must be from one second to 31 days");
   if (request.capabilities.empty()) return invalid("capabilities", "must name at least one");

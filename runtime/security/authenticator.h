@@ -60,7 +60,7 @@ inline constexpr std::int64_t kMaxTtlSeconds = 31 * 24 * 3600;
 
 // Thread-safe after create(). Fails closed: no key, no token is valid. Every refusal is
 // kUnauthenticated with exactly one of: "Missing bearer token", "Token expired", "Invalid token",
-// "Incomplete token claims".
+// "Incomplete token claims"; "Invalid token: …" says why where the tenant's name is reserved.
 class Authenticator {
  public:
   // Reads or makes the key pair (Ed25519, mode 0600, written atomically) and reads the JWKS.

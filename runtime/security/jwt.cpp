@@ -46,8 +46,7 @@ bool clean_name(std::string_view text) {
          std::ranges::none_of(text, [](unsigned char c) { return c < 0x20 || c == 0x7F; });
 }
 bool clean_tenant(std::string_view text) {
-  // Keys are TENANT/TYPE/ID; "$system" owns what is of no tenant.
-  return clean_name(text) && text.find('/') == text.npos && !text.starts_with('$');
+  return clean_name(text) && text.find('/') == text.npos;  // keys are TENANT/TYPE/ID
 }
 
 bool header_allowed(const json::object& header) {
@@ -141,6 +140,10 @@ bool optional_text(const json::object& claims, std::string_view name, std::strin
 
 }  // namespace
 
+bool is_reserved_tenant(std::string_view tenant) {
+  return tenant.starts_with('_') || tenant.starts_with('$');
+}
+
 std::optional<ParsedToken> parse_token(std::string_view token) {
   if (token.empty() || token.size() > kMaxTokenBytes) return {};
   const auto first = token.find('.');
@@ -193,6 +196,9 @@ Result<Claims> check_claims(std::string_view payload, const ClaimRules& rules) {
   out.subject.assign(sub->data(), sub->size());
   out.tenant.assign(tenant->data(), tenant->size());
   out.token_id.assign(jti->data(), jti->size());
+  if (is_reserved_tenant(out.tenant))
+    return fail(Code::kUnauthenticated,
+                "Invalid token: tenants whose names begin with _ or $ are reserved");
   if (!clean_name(out.subject) || !clean_tenant(out.tenant) || !clean_name(out.token_id) ||
       !read_capabilities(claims->at("capabilities"), out.capabilities) ||
       !audience_allowed(*claims, rules.audience) || !issuer_allowed(*claims, rules.issuer) ||

@@ -40,7 +40,12 @@ struct ClaimRules {
   std::int64_t now_s = 0;
 };
 
-// "Invalid token", "Token expired" or "Incomplete token claims", as kUnauthenticated.
+// Names that begin with _ or $ are of what is no tenant: "_global", "$system". No token carries
+// one.
+bool is_reserved_tenant(std::string_view tenant);
+
+// "Invalid token", "Token expired" or "Incomplete token claims", as kUnauthenticated; a reserved
+// tenant is named behind the first.
 Result<Claims> check_claims(std::string_view payload, const ClaimRules& rules);
 
 // Header and payload as base64url of JSON; the signature is the caller's.

@@ -85,6 +85,10 @@ def every_kind_of_denial(data):
     check(e["outcome"]["event_id"] and e["outcome"]["position"], e["outcome"])
     verdicts = {row["check"]: row for row in lines(data, "policy", "explain")}
     check(verdicts["budget"]["verdict"] == "refuses" and "resets at" in verdicts["budget"]["why"], verdicts)
+    # One with something left, but not what a turn reserves before it runs.
+    good(data, "settings", "set", 'budgets=[{"scope":"tenant","unit":"tokens","hard":100,"window":"day"}]')
+    budget = {row["check"]: row for row in lines(data, "policy", "explain")}["budget"]
+    check(budget["verdict"] == "refuses" and "100 is left" in budget["why"] and "reserves at least" in budget["why"], budget)
     good(data, "settings", "set", "budgets=[]")
     verdicts = {row["check"]: row for row in lines(data, "policy", "explain")}
     check({v["verdict"] for v in verdicts.values()} == {"lets in"}, verdicts)
@@ -117,6 +121,26 @@ def without_a_constitution():
         decision = good(node.data, *ana, "policy", "evaluate", "--risk", "0")["decision_id"]
         e = good(node.data, *ana, "policy", "explain", decision)
         check(not e.get("allow") and "constitution_missing" in e["reason_codes"] and e["event_id"], e)
+        node.terminate()
+
+
+def tokens_follow_the_settings():
+    """What verifies a token is what it was made for; and its capabilities, if none are named, are all."""
+    env = {"SOMA_IDENTITY_ISSUER": "https://issuer.example", "SOMA_IDENTITY_AUDIENCE": "desk"}
+    with Upstream() as upstream, Folder() as folder:
+        node = folder.node(*upstream.flags, "--mode", "test", env=env).wait_ready(30)
+        code, stale, _ = soma("auth", "token", "--sub", "ana", data=node.data)
+        check(code == 0, "made without the settings")
+        bad(node.data, 4, "--token", stale.strip(), "auth", "whoami")
+        with_settings = dict(os.environ)
+        os.environ.update(env)
+        try:
+            code, token, err = soma("auth", "token", "--sub", "ana", data=node.data)
+        finally:
+            os.environ.clear()
+            os.environ.update(with_settings)
+        check(code == 0, err)
+        check(good(node.data, "--token", token.strip(), "auth", "whoami")["capabilities"] == ["*"], "all areas")
         node.terminate()
 
 
@@ -222,6 +246,7 @@ def run():
         settings(node.data)
         node.terminate()
     without_a_constitution()
+    tokens_follow_the_settings()
 
 
 harness.main(run)

@@ -79,7 +79,7 @@ class World:
                                              "metadata": {"k": w["meta"]}}, key=f"remember{n}")
         self.ok(me, "POST", "/v1/infer_sync", {"prompt": w["infer"], "max_tokens": 8}, key=f"infer{n}")
         self.ok(me, "PUT", f"/v1/users/{person}", {"name": w["name"], "email": w["mail"] + "@example.com",
-                                                   "capabilities": []}, key=f"user{n}")
+                                                   "capabilities": ["*"]}, key=f"user{n}")
         self.ok(me, "PUT", f"/v1/tenants/{tenant}/notification-preferences?user_id={person}",
                 {"channels": [{"channel": "email", "enabled": True, "severity_threshold": "info",
                                "address": w["mail"] + "@example.com"}]})

@@ -1,6 +1,8 @@
 """Constitutions and second keys, as an outside client meets them, in a developer mode with tokens of two people."""
 
+import json
 import tempfile
+import urllib.request
 
 import contract
 from constitution import Signer
@@ -35,6 +37,16 @@ def bundles_are_checked_and_versions_go_forward(w):
     equal(w.ok("POST", "/v1/constitution/checksum", {"document": bundle["document"]}, headers=ada).json,
           {"checksum": bundle["hash"], "algorithm": "sha256"}, "checksum is Python's")
     equal(w.ok("POST", "/v1/constitution/validate", bundle, headers=ada).json, {"valid": True, "issues": []}, "valid")
+    for body in ("{", "[]", "null", '"text"', "", '{"version": 1, "version": 2}'):
+        request = urllib.request.Request(w.url + "/v1/constitution/validate", body.encode(), ada, method="POST")
+        with urllib.request.urlopen(request, timeout=20) as answer:  # any status but 200 is an error
+            verdict = json.load(answer)
+        check(verdict["valid"] is False and verdict["issues"], f"{body!r}: {verdict}")
+    now = w.ok("GET", "/v1/constitution", headers=ada).json["hash"]
+    for answer in (w.ok("POST", "/v1/constitution/validate", bundle, headers=ada),
+                   w.ok("POST", "/v1/constitution/checksum", {"document": bundle["document"]}, headers=ada),
+                   w.ok("GET", "/v1/constitution/history", headers=ada)):
+        equal(answer.headers.get("X-Constitution-Hash"), now, "what is in force")
     tampered = {**bundle, "document": {**bundle["document"], "name": "mine"}}
     verdict = w.ok("POST", "/constitution/validate", tampered, headers=ada).json
     check(not verdict["valid"] and any("hash" in issue for issue in verdict["issues"]), verdict)
@@ -67,6 +79,20 @@ def rules_are_judged_and_named(w):
     state = w.ok("GET", f"/v1/sessions/{session.json['session_id']}", headers=ada).json
     equal((state["status"], state["error"]["code"]), ("failed", "policy_denied"), "denied")
     problem(w.call("POST", "/v1/infer_sync", {"prompt": "x", "metadata": {"risk_score": 0.4}}, headers=ada), 403)
+
+
+@case
+def what_metadata_says_of_the_risk_is_never_overlooked(w):
+    ada = as_(w, "ada")
+    session = w.ok("POST", "/v1/sessions/start", {"prompt": "x"}, 202, headers=ada).json["session_id"]
+    for name, value in (("requires_human", "true"), ("requires_human", 1), ("requires_human", None), ("risk_score", "0.9"),
+                        ("risk_score", True), ("risk_score", 1.5), ("confidence", "0.1"), ("confidence", [])):
+        metadata = {"metadata": {name: value}}
+        for path, body in (("/v1/sessions/start", {"prompt": "x"}), (f"/v1/sessions/{session}/messages", {"content": "x"}),
+                           ("/v1/infer_sync", {"prompt": "x"}), ("/v1/embeddings", {"input": "x"}),
+                           ("/v1/chat/completions", {"messages": [{"role": "user", "content": "x"}]})):
+            problem(w.call("POST", path, {**body, **metadata}, headers=ada), 422, loc=["body", "metadata", name])
+    problem(w.call("POST", "/v1/embeddings", {"input": "x", "metadata": "risky"}, headers=ada), 422, loc=["body", "metadata"])
 
 
 def parked(w, person="ada", **metadata):

@@ -71,6 +71,23 @@ def a_deactivated_user_is_refused_everywhere_at_once(w):
 
 
 @case
+def a_token_is_worth_no_more_than_its_user_may_do_now(w):
+    ana = as_(w)
+    w.ok("PUT", "/v1/users/fay", {"capabilities": ["tenant:read", "session:*"]}, headers=ana)
+    fay, everything = bearer(issue(w, "fay", ["tenant:read", "session:*"])), as_(w, "fay")
+    may = lambda headers: sorted(w.ok("GET", "/v1/whoami", headers=headers).json["capabilities"])
+    for headers in (fay, everything):  # one that the node issued, and one of everything that was made offline
+        equal(may(headers), ["session:*", "tenant:read"], "as issued")
+        w.ok("GET", "/v1/tenants/acme", headers=headers)
+    w.ok("PUT", "/v1/users/fay", {"capabilities": ["session:read"]}, headers=ana)
+    for headers in (fay, everything):
+        equal(may(headers), ["session:read"], "less")
+        problem(w.call("GET", "/v1/tenants/acme", headers=headers), 403, "forbidden")
+    w.ok("PUT", "/v1/users/fay", {"capabilities": ["*"]}, headers=ana)
+    equal(may(fay), ["session:*", "tenant:read"], "never more than the token says")
+
+
+@case
 def nobody_gives_away_what_they_have_not(w):
     small = as_(w, "eve", capabilities="token:issue,session:read")
     for wanted in ("*", "session:*", "tenant:read", "token:*"):

@@ -82,6 +82,38 @@ def nothing_runs_without_a_constitution_and_two_people_load_one(w):
 
 
 @case
+def what_holds_for_all_needs_a_second_key_of_who_may_set_it(w):
+    rights = "constitution:*,policy:*,approval:*,session:*"
+    plain = "constitution:load,constitution:read,policy:write,policy:read,approval:*"
+    ana, bob = ({"Authorization": "Bearer " + token(w, *who)} for who in (("acme", rights, "ana"), ("rival", rights, "bob")))
+    eve = {"Authorization": "Bearer " + token(w, "acme", plain, "eve")}
+    code, _, err = soma("auth", "token", "--tenant", "_global", "--sub", "eve", "--cap", plain, data=w.node.data)
+    check(code != 0 and "reserved" in err, f"a token of _global: {code} {err}")
+    shown = lambda: w.call("GET", "/health/ready").json["dependencies"].get("guardrails", "")
+    wait_until("the guardrail that fails is shown", 20, lambda: shown() == "production asks for constitution_signed")
+    for path, method, body, capability in (
+            ("/v1/constitution/load", "POST", SIGNER.bundle("all", {}), "constitution:load_global"),
+            ("/v1/policy/rules", "PUT", {"rules": '@id("none") forbid(principal, action == Action::"none", resource);'},
+             "policy:write_global")):
+        problem(w.call(method, path + "?scope=global", body, headers=eve), 403, "forbidden")
+        waits = w.ok(method, path + "?scope=global", body, 202, headers=ana).json["approval_id"]
+        wait_until("it is asked for", 20, lambda: w.call("GET", f"/v1/approvals/{waits}", headers=ana).status == 200)
+        for who, seen in ((ana, True), (bob, True), (eve, False)):
+            items = w.ok("GET", "/v1/approvals?status=pending&limit=200", headers=who).json["items"]
+            equal([a["scope"] for a in items if a["approval_id"] == waits], ["global"] * seen, "who sees it")
+        decide = f"/v1/approvals/{waits}/approve"
+        problem(w.call("POST", decide, {}, headers=eve), 404)
+        problem(w.call("POST", decide, {}, headers=ana), 403, "forbidden")
+        equal(w.ok("POST", decide, {}, headers=bob).json["decided_by"], "bob", "another person")
+        problem(w.call("POST", decide, {}, headers=bob), 409)
+    third = {"Authorization": "Bearer " + token(w, "third", rights, "cid")}
+    for path, version in (("/v1/constitution", "all"), ("/v1/policy/rules", 1)):
+        wait_until(f"{path} is in force for those who have none", 10,
+                   lambda: w.call("GET", path, headers=third).json.get("version") == version)
+    wait_until("no guardrail fails", 20, lambda: shown() == "")
+
+
+@case
 def tenants_never_see_each_other(w):
     acme, rival = bearer(w), bearer(w, "rival")
     w.ok("PUT", "/v1/tenants/acme", {"display_name": "Acme", "deployment_mode": "production",

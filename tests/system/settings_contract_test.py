@@ -286,6 +286,53 @@ def a_profile_chooses_the_model_and_who_answers_for_it(w):
 
 
 @case
+def a_default_profile_is_one_that_there_is(w):
+    t = as_(w, tenant="picky")
+    problem(w.call("PUT", "/v1/tenants/picky", {"default_model_profile": "fast"}, headers=t), 422,
+            loc=["body", "default_model_profile"])
+    w.ok("PUT", "/v1/tenants/picky/model-profiles", {"name": "fast", "chat": "small"}, headers=t)
+    w.ok("PUT", "/v1/tenants/picky", {"default_model_profile": "fast"}, headers=t)
+
+
+@case
+def a_mode_that_is_not_mentioned_stays(w):
+    t = as_(w, tenant="strict")
+    w.ok("PUT", "/v1/tenants/strict", {"deployment_mode": "production"}, headers=t)
+    equal(w.ok("PUT", "/v1/tenants/strict", {"display_name": "S"}, headers=t).json["deployment_mode"], "production", "kept")
+
+
+@case
+def a_provider_that_is_named_is_the_one_or_refused(w):
+    t = as_(w, tenant="provided")
+    settings(w, "provided")
+    calls = w.upstream_chats()
+    for path, body in (("/v1/infer_sync", {"prompt": "x"}), ("/v1/embedding", {"text": "x"}), ("/v1/embeddings", {"input": "x"}),
+                       ("/v1/chat/completions", {"messages": [{"role": "user", "content": "x"}]}),
+                       ("/v1/requests", {"mode": "infer_sync", "payload": {"prompt": "x"}}),
+                       ("/v1/requests", {"mode": "embedding", "payload": {"text": "x"}})):
+        problem(w.call("POST", path, {**body, "provider": "local"}, headers=t), 422, loc=["body", "provider"])
+    equal(w.upstream_chats(), calls, "nothing that was meant for the machine left it")
+    w.ok("POST", "/v1/infer_sync", {"prompt": "x", "provider": "openai"}, headers=t)
+
+
+@case
+def a_spent_budget_says_what_is_left_and_when(w):
+    t = as_(w, tenant="spent")
+    body = {"budgets_tokens": 1_000_000, "budgets": [{"scope": "tenant", "unit": "requests", "hard": 0, "window": "day"}]}
+    w.ok("PUT", "/v1/tenants/spent", body, headers=t)
+    answer = w.call("POST", "/v1/infer_sync", {"prompt": "x"}, headers=t)
+    refused = problem(answer, 429, "budget_exhausted")
+    equal((refused["limit"], refused["remaining"]), (0, 0), "what is left")
+    end = time.mktime(time.strptime(refused["resets_at"][:19], "%Y-%m-%dT%H:%M:%S")) - time.timezone
+    check(abs(end - time.time() - int(answer.headers["Retry-After"])) < 30, f"{refused} {answer.headers['Retry-After']}")
+    w.ok("PUT", "/v1/tenants/spent", {"budgets_tokens": 1}, headers=t)
+    answer = w.call("POST", "/v1/infer_sync", {"prompt": "x"}, headers=t)
+    refused = problem(answer, 429, "budget_exhausted")
+    equal((refused["limit"], refused["remaining"], refused["resets_at"]), (1, 1, None), "never resets")
+    check(answer.headers.get("Retry-After") is None, "and so nothing says when to come again")
+
+
+@case
 def speech_says_that_nobody_speaks(w):
     t = as_(w)
     problem(w.call("POST", "/v1/audio/transcribe", {}, headers=t), 422, loc=["body", "audio_base64"])
@@ -351,8 +398,23 @@ def a_mode_is_switched_behind_guardrails_and_outlives_restarts(w):
     w.ok("POST", "/v1/constitution/load", SIGNER.bundle("1", {}), headers=ana)
     equal(w.ok("POST", "/v1/settings/mode", {"mode": "production"}, headers=ana).json["mode"], "production", "all hold")
     problem(w.call("POST", "/v1/sessions/start", {"prompt": "x", "odd": 1}, headers=ana), 422, loc=["body", "odd"])
-    w.ok("POST", "/v1/settings/mode", {"mode": "developer-light"}, headers=ana)
-    w.ok("GET", "/v1/whoami")
+    # Locks are not taken in it, and one person alone does not leave it.
+    refused = problem(w.call("POST", "/v1/training/start", {"tenant_id": "acme", "requested_by": "ana"}, headers=ana), 409)
+    check("training_closed" in refused["detail"], refused)
+    waits = w.ok("POST", "/v1/settings/mode", {"mode": "developer-light"}, 202, headers=ana).json
+    equal((waits["status"], waits["mode"]), ("pending_approval", "production"), "waits")
+    problem(w.call("GET", "/v1/whoami"), 401)
+    again = w.ok("POST", "/v1/settings/mode", {"mode": "developer-light"}, 202, headers=ana).json
+    equal(again["approval_id"], waits["approval_id"], "the same wish waits for the same approval")
+    path = f"/v1/approvals/{waits['approval_id']}"
+    found = lambda: w.call("GET", path, headers=ana).status == 200
+    wait_until("it is asked for", 20, found)
+    problem(w.call("POST", path + "/approve", {}, headers=ana), 403, "forbidden")
+    problem(w.call("POST", path + "/approve", {}, headers=as_(w, "eve", capabilities="approval:*,settings:read")), 404)
+    w.ok("POST", path + "/approve", {}, headers=as_(w, "bob"))
+    wait_until("it is left", 20, lambda: w.call("GET", "/v1/whoami").status == 200)
+    events = w.ok("GET", "/v1/audit/events?type=mode.changed", headers=ana).json["items"]
+    equal((events[-1]["data"]["changed_by"], events[-1]["data"]["approved_by"]), ("acme/ana", "bob"), "who did it")
 
 
 run("--constitution-trusted-keys", SIGNER.public)

@@ -15,9 +15,7 @@ namespace json = boost::json;
 namespace {
 
 struct TokenFlags {
-  std::string tenant = "demo", subject = "developer",
-              capabilities = "session:*,memory:*,slm:*,policy:*,tenant:*,actor:*,log:*,admin:*",
-              ttl = "1h";
+  std::string tenant = "demo", subject = "developer", capabilities = "*", ttl = "1h";
   bool force = false;
 };
 
@@ -53,7 +51,11 @@ int issue(const Context& context, const TokenFlags& f) {
   runtime::security::AuthOptions o;
   o.mode = loaded->mode;
   o.key_dir = context.folder() + "/keys";
+  // As the node that verifies it has them.
+  o.jwks = loaded->identity_jwks;
   o.hs256_secret = loaded->identity_hs256_secret;
+  o.issuer = loaded->identity_issuer;
+  o.audience = loaded->identity_audience;
   auto authenticator = runtime::security::Authenticator::create(std::move(o));
   if (!authenticator) return context.fail(authenticator.error());
   runtime::security::TokenRequest request{
@@ -134,8 +136,9 @@ void add_auth_commands(CLI::App& app, Context& context, const Wrap& run) {
   token->add_option("--sub", f->subject, "Who it stands for (default developer)")
       ->type_name("SUBJECT");
   token
-      ->add_option("--cap", f->capabilities,
-                   "Comma-separated area:verb, area:* or * (default: all areas of this build)")
+      ->add_option(
+          "--cap", f->capabilities,
+          "Comma-separated area:verb, area:* or * (default *, all of them; not in production)")
       ->type_name("CAPABILITIES");
   token->add_option("--ttl", f->ttl, "How long it holds, as 90s, 10m, 1h or 2d (default 1h)")
       ->type_name("TIME");

@@ -185,6 +185,8 @@ class Doctor {
         const std::string check = "node: " + std::string(name);
         if (text == "ok")
           row(check.c_str(), "ok", "ok");
+        else if (name == "guardrails")
+          row(check.c_str(), "warning", text, "see `Settings and modes` in docs/governance.md");
         else
           row(check.c_str(), "problem", text, "see the node's log on its stderr");
       }

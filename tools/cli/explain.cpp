@@ -3,6 +3,8 @@
 
 #include <boost/json.hpp>
 
+#include "actors/session/prompt.h"
+
 namespace soma::cli {
 
 namespace json = boost::json;
@@ -125,27 +127,53 @@ json::object mode(const Context& c) {
   return out;
 }
 
-// A row for each budget that has nothing left; one that says so where all have.
+// What the shortest turn reserves before it runs, with max_tokens as it is by default.
+std::int64_t least_tokens() { return actors::estimate_tokens({}, "", actors::kDefaultMaxTokens); }
+
+std::int64_t least_of(const std::string& unit, std::int64_t price_per_million) {
+  if (unit == "requests") return 1;
+  if (unit == "money") return (least_tokens() * price_per_million + 999'999) / 1'000'000;
+  return least_tokens();
+}
+
+// A row for each budget that has no room for what the shortest turn reserves; one that says so
+// where all have.
 json::array budgets(const Context& c) {
   auto me = c.call("GET", "/v1/whoami");
   if (!me) return {unseen("budget", me.error())};
-  auto usage = c.call("GET", "/v1/tenants/" + url_encoded(text_of(*me, "tenant_id")) + "/usage");
+  const std::string path = "/v1/tenants/" + url_encoded(text_of(*me, "tenant_id"));
+  auto settings = c.call("GET", path);
+  if (!settings) return {unseen("budget", settings.error())};
+  auto usage = c.call("GET", path + "/usage");
   if (!usage) return {unseen("budget", usage.error())};
+  const auto price = member_of(*settings, "price_per_million_tokens");
+  const std::int64_t per_million = price.is_int64() ? price.get_int64() : 0;
+  const auto needs = [](std::int64_t least) {
+    return ", and a turn reserves at least " + std::to_string(least) + ", with max_tokens " +
+           std::to_string(actors::kDefaultMaxTokens);
+  };
   json::array out;
   const auto left = member_of(*usage, "remaining_tokens");
-  if (left.is_int64() && left.get_int64() <= 0)
-    out.push_back(row("budget", true, "the tenant's budgets_tokens are spent"));
+  if (left.is_int64() && left.get_int64() < least_tokens())
+    out.push_back(row("budget", true,
+                      std::to_string(left.get_int64()) +
+                          " of the tenant's budgets_tokens are left" + needs(least_tokens())));
   if (const auto rules = member_of(*usage, "budgets"); rules.is_array())
     for (const auto& rule : rules.get_array()) {
       const auto remaining = member_of(rule, "remaining");
-      if (!remaining.is_int64() || remaining.get_int64() > 0) continue;
+      const std::int64_t least = least_of(text_of(rule, "unit"), per_million);
+      if (!remaining.is_int64() || remaining.get_int64() >= least) continue;
       const std::string resets = text_of(rule, "resets_at");
       out.push_back(row("budget", true,
-                        "nothing is left of the " + text_of(rule, "scope") + "'s " +
-                            text_of(rule, "unit") + " a " + text_of(rule, "window") +
+                        std::to_string(remaining.get_int64()) + " is left of the " +
+                            text_of(rule, "scope") + "'s " + text_of(rule, "unit") + " a " +
+                            text_of(rule, "window") + needs(least) +
                             (resets.empty() ? "" : "; it resets at " + resets)));
     }
-  if (out.empty()) out.push_back(row("budget", false, "something is left of each"));
+  if (out.empty())
+    out.push_back(row("budget", false,
+                      "each has room for a short turn, which reserves " +
+                          std::to_string(least_tokens()) + " tokens"));
   return out;
 }
 

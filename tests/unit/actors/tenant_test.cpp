@@ -35,6 +35,17 @@ TEST(Tenant, EachChangeIsAVersionAndTheSameAgainIsNone) {
   EXPECT_NE(tenant.state().settings().hash(), hash);
 }
 
+TEST(Tenant, AModeThatIsLeftOutStaysAsItIs) {
+  Tenant tenant(kTenant);
+  tenant.when("put_settings { settings { budgets_tokens: 9 } }").then({"settings.changed"});
+  EXPECT_EQ(tenant.state().settings().deployment_mode(), "developer-light");
+  tenant.when("put_settings { settings { deployment_mode: 'production' budgets_tokens: 9 } }")
+      .then({"settings.changed"});
+  tenant.when("put_settings { settings { budgets_tokens: 10 } }").then({"settings.changed"});
+  EXPECT_EQ(tenant.state().settings().deployment_mode(), "production");
+  tenant.when("put_settings { settings { budgets_tokens: 10 } }").then({});
+}
+
 TEST(Tenant, AStaleTagIsRefused) {
   Tenant tenant(kTenant);
   const std::string first = version_tag(effective_settings({}));

@@ -30,6 +30,37 @@ TEST_F(AdmissionTest, ADeactivatedUserIsOutUntilActiveAgain) {
   EXPECT_EQ(check(caller("t")), "in");
 }
 
+TEST_F(AdmissionTest, ATokenIsWorthNoMoreThanItsUserMayDoNow) {
+  const auto left = [&](const std::vector<std::string>& token) {
+    auto who = caller("t");
+    who.principal.mutable_capabilities()->Assign(token.begin(), token.end());
+    admission.narrow(who);
+    return std::vector<std::string>(who.principal.capabilities().begin(),
+                                    who.principal.capabilities().end());
+  };
+  EXPECT_EQ(left({"*"}), std::vector<std::string>{"*"}) << "nothing is known yet";
+  auto& ana = (*identity->mutable_users())["ana"];
+  ana.set_user_id("ana");
+  ana.set_active(true);
+  ana.add_capabilities("session:read");
+  ana.add_capabilities("memory:*");
+  EXPECT_EQ(check(caller("t")), "in");
+  EXPECT_EQ(left({"*"}), (std::vector<std::string>{"memory:*", "session:read"}));
+  EXPECT_EQ(left({"session:*", "memory:write", "slm:infer"}),
+            (std::vector<std::string>{"memory:write", "session:read"}));
+  v1::IdentityEvent e;
+  e.mutable_user_changed()->mutable_user()->set_user_id("ana");
+  e.mutable_user_changed()->mutable_user()->set_active(true);
+  e.mutable_user_changed()->mutable_user()->add_capabilities("session:start");
+  admission.follow(frame(actors::identity_key("acme"), "user.changed", 2, e));
+  EXPECT_EQ(left({"session:*", "memory:write"}), std::vector<std::string>{"session:start"});
+  auto stranger = caller("t");
+  stranger.principal.set_subject("bob");
+  stranger.principal.add_capabilities("slm:*");
+  admission.narrow(stranger);
+  EXPECT_EQ(stranger.principal.capabilities_size(), 1) << "who is not registered keeps its token's";
+}
+
 TEST_F(AdmissionTest, AnActorThatCannotBeReadLetsNobodyIn) {
   host.broken = Error{Code::kUnavailable, "the partition is away", {}};
   EXPECT_EQ(check(caller("t")), "unavailable");

@@ -49,7 +49,7 @@ struct StreamGuardTest : AdmissionTest {
     node.deadlines = &deadlines;
   }
   std::shared_ptr<http::EventStream> open(const security::Identity& who) {
-    auto out = guard_streams(node, admission, who, http::Responder(sink)).stream();
+    auto out = guard_streams(node, admission, who, "authenticated", http::Responder(sink)).stream();
     out->on_disconnect([this] { ++told; });
     return out;
   }

@@ -31,6 +31,27 @@ const v1::BudgetShortage& shortage(const Tenant& tenant) {
   return tenant.event(0).budget_refused().shortage();
 }
 
+TEST(Budget, AChangeOfLawIsAChangeOfTheSameSettings) {
+  Given<TenantDecider> tenant(tenant_key("acme"));
+  const auto put = [](std::int64_t now_s, std::int64_t summer_s, int summer) {
+    return "put_settings { settings { deployment_mode: 'test' budgets_tokens: 9 budgets { scope: "
+           "'tenant' unit: 'tokens' hard: 5 window: 'day' timezone: 'Europe/Berlin' offsets { "
+           "from_s: " +
+           std::to_string(now_s) +
+           " offset_s: 3600 } offsets { from_s: " + std::to_string(summer_s) +
+           " offset_s: " + std::to_string(summer) + " } } } }";
+  };
+  tenant.when(put(100, 5000, 7200)).then({"settings.changed"});
+  const std::string hash = tenant.state().settings().hash();
+  tenant.when(put(200, 5000, 7200)).then({});  // the same law, known from a later day on
+  tenant.when(put(300, 6000, 7200)).then({"settings.changed"});
+  EXPECT_EQ(tenant.state().settings().version(), 2U);
+  EXPECT_EQ(tenant.state().settings().budgets(0).offsets(1).from_s(), 6000);
+  EXPECT_EQ(tenant.state().settings().hash(), hash) << "of what the caller put";
+  tenant.when(put(400, 6000, 3600)).then({"settings.changed"});  // summer time is abolished
+  tenant.when(put(500, 6000, 3600)).then({});
+}
+
 TEST(Budget, EachUserHasItsOwn) {
   Tenant tenant(kTenant);
   tenant.when(put(rule("user", "tokens", "total", 100))).then({"settings.changed"});

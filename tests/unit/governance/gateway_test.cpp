@@ -2,6 +2,7 @@
 #include "actors/gateway/gateway.h"
 
 #include "actors/gateway/guardrails.h"
+#include "soma/v1/approval.pb.h"
 #include "tests/unit/actors/given.h"
 
 namespace soma::actors {
@@ -66,6 +67,75 @@ TEST(Mode, StricterWinsAndUnknownNever) {
   EXPECT_EQ(stricter_mode("production", "developer-light"), "production");
   EXPECT_EQ(stricter_mode("test", ""), "test");
   EXPECT_EQ(stricter_mode("", "developer-light"), "developer-light");
+}
+
+const std::string kLeave =
+    "set_mode { mode: 'test' server_mode: 'production' two_keys_to_leave: true " + kGood + " }";
+
+TEST(Mode, LeavingProductionWaitsForAnotherPerson) {
+  Gateway gateway(gateway_key(), {"mode_changed { mode: 'production' }"});
+  gateway.when(kLeave).then({"mode.proposed"});
+  EXPECT_EQ(gateway.state().mode(), "production");
+  const std::string id = gateway.reply().approval_id();
+  ASSERT_EQ(gateway.sends().size(), 1u);
+  EXPECT_EQ(gateway.sends()[0].to.tenant, "_global") << "a register that people can reach";
+  v1::ApprovalsCommand asked;
+  ASSERT_TRUE(asked.ParseFromString(gateway.sends()[0].command));
+  EXPECT_EQ(asked.request_approval().approval().requested_by(), "ana");
+  EXPECT_EQ(asked.request_approval().approval().action(), "settings.mode");
+  gateway.when(kLeave).then({});
+  EXPECT_EQ(gateway.reply().approval_id(), id) << "the same again waits for the same";
+  gateway
+      .when("set_mode { mode: 'developer-full' server_mode: 'production' two_keys_to_leave: true " +
+            kGood + " }")
+      .refused(Code::kConflict);
+  gateway.when("approved { approval_id: 'another' approved_by: 'bob' }").then({});
+  gateway.when("approved { approval_id: '" + id + "' approved_by: 'bob' }").then({"mode.changed"});
+  EXPECT_EQ(gateway.state().mode(), "test");
+  EXPECT_FALSE(gateway.state().has_proposed());
+  gateway.when("approved { approval_id: '" + id + "' approved_by: 'bob' }").then({});
+}
+
+TEST(Mode, LeavingProductionIsRejectedOrOvertaken) {
+  Gateway gateway(gateway_key(), {"mode_changed { mode: 'production' }"});
+  gateway.when(kLeave).then({"mode.proposed"});
+  gateway.when("rejected { approval_id: '" + gateway.reply().approval_id() + "' }")
+      .then({"mode.withdrawn"});
+  EXPECT_EQ(gateway.state().mode(), "production");
+  gateway.when(kLeave).then({"mode.proposed"});
+  const std::string id = gateway.reply().approval_id();
+  gateway.after(
+      message<v1::GatewayEvent>("training_started { lock { tenant: 'acme' locked_by: 'carol' } }"));
+  gateway.when("approved { approval_id: '" + id + "' approved_by: 'bob' }")
+      .then({"mode.withdrawn"});
+  EXPECT_EQ(gateway.state().mode(), "production") << "the guardrails are judged again";
+}
+
+TEST(Mode, OneKeyIsEnoughWithinProductionAndOutsideOfIt) {
+  Gateway gateway(gateway_key(), {"mode_changed { mode: 'production' }"});
+  gateway
+      .when(
+          "set_mode { mode: 'production-debug' server_mode: 'production' two_keys_to_leave: true " +
+          kGood + " }")
+      .then({"mode.changed"});
+  Gateway test(gateway_key(), {"mode_changed { mode: 'test' }"});
+  test.when("set_mode { mode: 'developer-full' server_mode: 'test' two_keys_to_leave: true " +
+            kGood + " }")
+      .then({"mode.changed"});
+  Gateway stale(gateway_key(), {"mode_changed { mode: 'production' }"});
+  stale
+      .when("set_mode { mode: 'developer-full' server_mode: 'test' two_keys_to_leave: true " +
+            kGood + " }")
+      .then({"mode.proposed"});  // a node that has not heard of the switch does not decide
+}
+
+TEST(Training, ProductionTakesNoLock) {
+  Gateway gateway(gateway_key());
+  for (const char* mode : {"production", "production-debug"})
+    gateway.when(std::string("start_training { tenant: 'acme' server_mode: '") + mode + "' }")
+        .refused(Code::kConflict);
+  gateway.when("start_training { tenant: 'acme' server_mode: 'test' }").then({"training.started"});
+  gateway.when("stop_training { tenant: 'acme' }").then({"training.stopped"});
 }
 
 TEST(Training, OneHolderWhoAloneEndsIt) {

@@ -213,6 +213,10 @@ void Corpus::required() {
     add(std::string(name) + " long", hs_claims({{name, '"' + std::string(300, 'x') + '"'}}),
         kInvalid);
   }
+  constexpr const char* kReserved =
+      "Invalid token: tenants whose names begin with _ or $ are reserved";
+  add("tenant of all", hs_claims({{"tenant_id", "\"_global\""}}), kReserved);
+  add("tenant of the system", hs_claims({{"tenant_id", "\"$system\""}}), kReserved);
   add("tenant with slash", hs_claims({{"tenant_id", "\"a/b\""}}), kInvalid);
   add("capabilities text", hs_claims({{"capabilities", "\"*\""}}), kInvalid);
   add("capabilities object", hs_claims({{"capabilities", "{\"*\":1}"}}), kInvalid);
