@@ -18,27 +18,31 @@ using http::Responder;
 
 namespace {
 
+// What the node stands on: "ok", or why not. Reasons may name files and addresses: they are the
+// operator's.
+json::object dependencies(const Node& node) {
+  const auto told = [](const Status& s) { return s ? "ok" : s.error().message; };
+  json::object out{{"log", told(node.log->health())}};
+  const auto model = node.chat_endpoint();  // sessions wait for it; the node serves without
+  out["model"] = model ? "ok" : model.error().message;
+  if (node.projections) out["postgres"] = told(node.projections->health());
+  return out;
+}
+
+// For everybody, so no reasons.
 void ready(const Node& node, const Responder& responder) {
-  json::object dependencies;
-  bool ok = true;
+  constexpr const char* kSee = "not ok; GET /v1/admin/status tells why";
+  json::object dependencies = api::dependencies(node);
+  for (auto& [name, state] : dependencies)
+    if (state != "ok") state = kSee;
+  bool ok = dependencies["log"] == "ok";
   for (const auto& p : node.host->status())
     if (!p.serving) {
+      if (ok) dependencies["log"] = "not all partitions are served";
       ok = false;
       dependencies["partition " + std::to_string(p.partition.value)] =
-          p.problem.empty() ? "recovering" : p.problem;
+          p.problem.empty() ? "recovering" : kSee;
     }
-  dependencies["log"] = ok ? "ok" : "not all partitions are served";
-  if (const auto takes = node.log->health(); !takes) {
-    ok = false;
-    dependencies["log"] = takes.error().message;
-  }
-  const auto model = node.chat_endpoint();
-  dependencies["model"] =
-      model ? "ok" : model.error().message;  // sessions wait for it; the node serves without
-  if (node.projections) {
-    const auto healthy = node.projections->health();
-    dependencies["postgres"] = healthy ? "ok" : healthy.error().message;
-  }
   // The mode is in force all the same: told, not a reason to take the node out of service.
   if (ok) judge_guardrails(node, {});  // for whoever asks next
   if (const auto failing = node.deployment->failing(); !failing.empty()) {
@@ -101,18 +105,19 @@ void register_public(http::Router& router, const Node& node) {
 }
 
 void register_operator(http::Router& router, const Node& node) {
-  router.add(
-      {.method = "GET",
-       .pattern = "/v1/admin/status",
-       .capability = "admin:read",
-       .summary = "State of the node",
-       .tag = "operations"},
-      [&node](auto, auto responder) {
-        json::object out{{"mode", node.deployment->mode()}, {"partitions", partitions(node)}};
-        if (node.projections)
-          out["projections"] = json::object{{"lag_frames", node.projections->lag()}};
-        responder.send(http::json_response(200, out));
-      });
+  router.add({.method = "GET",
+              .pattern = "/v1/admin/status",
+              .capability = "admin:read",
+              .summary = "State of the node",
+              .tag = "operations"},
+             [&node](auto, auto responder) {
+               json::object out{{"mode", node.deployment->mode()},
+                                {"partitions", partitions(node)},
+                                {"dependencies", dependencies(node)}};
+               if (node.projections)
+                 out["projections"] = json::object{{"lag_frames", node.projections->lag()}};
+               responder.send(http::json_response(200, out));
+             });
 }
 
 }  // namespace

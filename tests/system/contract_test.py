@@ -15,6 +15,9 @@ def health_and_metrics(w):
     equal(w.ok("GET", "/health").json, {"status": "ok", "service": "soma"}, "health")
     ready = w.ok("GET", "/health/ready").json
     check({"log", "model", "postgres"} <= set(ready["dependencies"]), f"dependencies: {ready}")
+    # Whoever asks learns what is wrong; why, with names of files and addresses, is the operator's.
+    shown = {ready["dependencies"][name] for name in ("log", "model", "postgres")}
+    check(shown <= {"ok", "not ok; GET /v1/admin/status tells why"}, f"reasons for everybody: {ready}")
     metrics = w.ok("GET", "/metrics")
     check(metrics.headers["Content-Type"].startswith("text/plain; version=0.0.4"), "metrics' content type")
     check("# TYPE soma_http_requests_total counter" in metrics.body, "metrics")

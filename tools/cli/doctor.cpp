@@ -179,9 +179,12 @@ class Doctor {
     auto ready = c_.call("GET", "/health/ready");
     if (!ready) return row("node", "problem", *url + ": " + ready.error().message, "see its log");
     row("node", "ok", *url + " is " + text_of(*ready, "status"));
+    const auto status = c_.call("GET", "/v1/admin/status");  // reasons, for who may see them
+    const auto* reasons = status ? member(*status, "dependencies") : nullptr;
     if (const auto* all = member(*ready, "dependencies"); all && all->is_object())
       for (const auto& [name, state] : all->get_object()) {
-        const std::string text = cell(&state);
+        const auto* reason = reasons ? member(*reasons, name) : nullptr;
+        const std::string text = cell(reason ? reason : &state);
         const std::string check = "node: " + std::string(name);
         if (text == "ok")
           row(check.c_str(), "ok", "ok");
