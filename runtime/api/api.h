@@ -81,6 +81,7 @@ struct Node {
   erasure::Erasures* erasures = nullptr;  // null: on a cluster
   // As configured, for the guardrails of modes.
   bool trusted_producers = false;     // records of topics are taken without a token
+  bool mode_two_keys = false;         // leaving a production mode waits for a second person
   bool signs_heads = false;           // of the audit, by itself
   std::function<std::string()> jwks;  // public keys, for others to verify our tokens
 };

@@ -115,7 +115,7 @@ void set_mode(const Node& node, const RequestPtr& r, const Responder& responder)
     auto* set = command.mutable_set_mode();
     set->set_mode(mode);
     set->set_server_mode(node.deployment->mode());
-    set->set_two_keys_to_leave(true);
+    set->set_two_keys_to_leave(node.mode_two_keys);
     *set->mutable_facts() = facts_for(node, mode, *found);
     submit(node, r, responder,
            make_submission(*r, actors::gateway_key(), command, command_id_of(*r)),

@@ -163,18 +163,7 @@ void put_settings(const Node& node, const RequestPtr& r, const Responder& respon
   if (auto ok = read_settings(body, node.clock->now_ms() / 1000, *put->mutable_settings()); !ok)
     return responder.send(problem_of(ok.error()));
   for (auto& tag : if_match_tags(*r)) put->add_expected_tags(std::move(tag));
-  const std::string profile = put->settings().default_model_profile();
-  if (profile == kDefaultProfile) return submit_settings(node, r, responder, command);
-  node.host->read(actors::preferences_key(r->tenant()), [&node, r, responder, command,
-                                                         profile](Result<StateView> v) {
-    if (!v) return responder.send(problem_of(v.error()));
-    if (!static_cast<const v1::PreferencesState&>(*v->state).profiles().contains(profile))
-      return responder.send(http::field_error(
-          {"body", "default_model_profile"},
-          "there is no model profile " + profile + "; put it first, or give " + kDefaultProfile,
-          "unknown"));
-    submit_settings(node, r, responder, command);
-  });
+  submit_settings(node, r, responder, command);
 }
 
 void roll_back(const Node& node, const RequestPtr& r, const Responder& responder) {

@@ -302,6 +302,7 @@ class Node {
       n.erasures = erasures_.get();
     }
     n.trusted_producers = c_.kafka_trusted_producers;
+    n.mode_two_keys = c_.mode_two_keys;
     n.signs_heads = c_.audit_head_interval_s > 0;
     n.position_wait_ms = static_cast<std::int64_t>(c_.position_wait_ms);
     api::register_sessions(router_, n);

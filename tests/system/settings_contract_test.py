@@ -286,15 +286,6 @@ def a_profile_chooses_the_model_and_who_answers_for_it(w):
 
 
 @case
-def a_default_profile_is_one_that_there_is(w):
-    t = as_(w, tenant="picky")
-    problem(w.call("PUT", "/v1/tenants/picky", {"default_model_profile": "fast"}, headers=t), 422,
-            loc=["body", "default_model_profile"])
-    w.ok("PUT", "/v1/tenants/picky/model-profiles", {"name": "fast", "chat": "small"}, headers=t)
-    w.ok("PUT", "/v1/tenants/picky", {"default_model_profile": "fast"}, headers=t)
-
-
-@case
 def a_mode_that_is_not_mentioned_stays(w):
     t = as_(w, tenant="strict")
     w.ok("PUT", "/v1/tenants/strict", {"deployment_mode": "production"}, headers=t)
@@ -398,9 +389,13 @@ def a_mode_is_switched_behind_guardrails_and_outlives_restarts(w):
     w.ok("POST", "/v1/constitution/load", SIGNER.bundle("1", {}), headers=ana)
     equal(w.ok("POST", "/v1/settings/mode", {"mode": "production"}, headers=ana).json["mode"], "production", "all hold")
     problem(w.call("POST", "/v1/sessions/start", {"prompt": "x", "odd": 1}, headers=ana), 422, loc=["body", "odd"])
-    # Locks are not taken in it, and one person alone does not leave it.
+    # Locks are not taken in it. One person leaves it, but not where the node asks for two.
     refused = problem(w.call("POST", "/v1/training/start", {"tenant_id": "acme", "requested_by": "ana"}, headers=ana), 409)
     check("training_closed" in refused["detail"], refused)
+    equal(w.ok("POST", "/v1/settings/mode", {"mode": "test"}, headers=ana).json["mode"], "test", "left")
+    equal(w.ok("POST", "/v1/settings/mode", {"mode": "production"}, headers=ana).json["mode"], "production", "and back")
+    w.node.kill()
+    w.__init__(w.folder.node(*w.flags, "--mode-two-keys", "true", env=w.env).wait_ready(30), w.upstream)
     waits = w.ok("POST", "/v1/settings/mode", {"mode": "developer-light"}, 202, headers=ana).json
     equal((waits["status"], waits["mode"]), ("pending_approval", "production"), "waits")
     problem(w.call("GET", "/v1/whoami"), 401)
