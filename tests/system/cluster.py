@@ -80,7 +80,7 @@ def settle(load, cluster, but=None):
     load.stop()
     deadline = time.monotonic() + 40
     load.retry_open(cluster.urls(but)[0], lambda: time.monotonic() > deadline)
-    check(not load.open, f"{len(load.open)} requests had no end within 40 s")
+    load.check_ended("within 40 s")
     odd = [(r.kind, r.refused) for r in load.refused if (r.kind, r.refused) != ("message", 409)]  # a turn was running
     check(not odd, f"refused: {odd[:3]}")
     for url in cluster.urls(but):  # whichever node is asked again

@@ -52,7 +52,7 @@ def one(upstream, fault):
         again = folder.node(*recorded.flags).wait_ready()
         deadline = time.monotonic() + 20
         recorded.load.retry_open(again.url, lambda: time.monotonic() > deadline)
-        check(not recorded.load.open, f"retries have no end after a failed {FAULTS[fault]}")
+        recorded.load.check_ended(f"after a failed {FAULTS[fault]}")
         code, _ = again.terminate()
         check(code == 0, f"exit {code} after a clean restart")
         harness.verify_deep(folder.data)

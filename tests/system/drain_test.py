@@ -22,7 +22,7 @@ def under_load(folder, upstream, rounds):
         node = folder.node(*upstream.flags).wait_ready()
         deadline = time.monotonic() + 20
         load.retry_open(node.url, lambda: time.monotonic() > deadline)
-        check(not load.open, "requests without an end")
+        load.check_ended("after a drain")
         load.check_replays(node.url, load.acked[-20:])
         load.start(node.url)
         time.sleep(random.uniform(0.2, 0.6))

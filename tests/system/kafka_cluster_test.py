@@ -107,7 +107,7 @@ def run():
             restarts.append(took_s)
             cluster.start(name).wait_ready(60)
         load.advance(requests)
-        check(not load.open, f"{len(load.open)} requests failed in spite of retries")
+        load.check_ended("in spite of retries")
         settle(load, cluster)
         rolling_s = load.longest_s
         for node in cluster.nodes.values():

@@ -24,7 +24,7 @@ def one_round(folder, upstream, load, number):
     deadline = time.monotonic() + 30
     before = len(load.acked)
     load.retry_open(node.url, lambda: time.monotonic() > deadline)
-    check(not load.open, f"{len(load.open)} requests had no end within 30 s: {load.open[0].path if load.open else ''}")
+    load.check_ended("within 30 s of a start")
     recent = load.acked[max(0, before - 40):]
     load.check_replays(node.url, random.sample(recent, min(60, len(recent))))
     load.start(node.url)
@@ -52,7 +52,7 @@ def run():
         node = folder.node(*upstream.flags).wait_ready()
         deadline = time.monotonic() + 30
         load.retry_open(node.url, lambda: time.monotonic() > deadline)
-        check(not load.open, f"{len(load.open)} requests without an end")
+        load.check_ended("within 30 s of the last start")
         load.check_replays(node.url, random.sample(load.acked, min(400, len(load.acked))))
         code, seconds = node.terminate()
         check(code == 0, f"SIGTERM gave exit {code} after {seconds:.1f} s")

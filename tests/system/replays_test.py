@@ -94,7 +94,7 @@ def run():
         load.start(node.url)
         load.advance(max(60, count // 20))
         load.stop()
-        check(not load.open, "requests without an end")
+        load.check_ended("after the kill")
         effects = settled(node.url, upstream)
         check(effects >= sum(r.kind in ("session", "message", "infer") for r in load.acked) // 2, "too few calls")
         replays = Replays(node.url, load.acked)

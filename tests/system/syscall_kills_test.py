@@ -63,7 +63,7 @@ class Life:
         self.slowest_start = max(self.slowest_start, node.ready_s)
         deadline = time.monotonic() + 30
         self.load.retry_open(node.url, lambda: time.monotonic() > deadline)
-        check(not self.load.open, f"{len(self.load.open)} requests have no end")
+        self.load.check_ended("after a kill at a system call")
         self.load.check_replays(node.url, self.load.acked[-15:])
         node.kill()
         harness.verify_deep(self.folder.data)

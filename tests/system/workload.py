@@ -21,6 +21,8 @@ class Request:
         self.refused = None  # a final refusal
         self.acked_at = None
         self.began = None    # monotonic, of the first attempt
+        self.last = None     # what the last attempt came to, while there is no end
+        self.attempts = 0
 
     def send(self, client):
         return client.call(self.method, self.path, self.body, self.key)
@@ -60,10 +62,13 @@ class Workload:
 
     def attempt(self, request, client):
         """True when the request came to an end: acknowledged, or refused for good."""
+        request.attempts += 1
         try:
             answer = request.send(client)
-        except BROKEN:
+        except BROKEN as broken:
+            request.last = repr(broken)
             return False
+        request.last = f"{answer.status} {answer.body[:200]}"
         check(answer.status != 500, f"{request.kind}: {answer.status} {answer.body}")
         if answer.status >= 500 or answer.status == 429:
             return False
@@ -149,6 +154,11 @@ class Workload:
         for thread in threads:
             thread.join(60)
             check(not thread.is_alive(), "a retrying client hangs")
+
+    def check_ended(self, what):
+        """Nothing is open: each request was acknowledged or refused for good."""
+        told = [f"{r.method} {r.path} {r.key}: {r.attempts} attempts, the last: {r.last}" for r in self.open[:4]]
+        check(not self.open, f"{what}: {len(self.open)} requests without an end; {'; '.join(told)}")
 
     def check_replays(self, url, requests):
         """A retry of what was acknowledged gives the first answer again."""
