@@ -12,7 +12,7 @@ import sys
 import time
 
 import harness
-from harness import check, gate
+from harness import gate
 from workload import Workload
 
 # How far into the calls of a thread the kill may strike: about what a thread makes of them in one run.
