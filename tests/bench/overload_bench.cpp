@@ -4,14 +4,15 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <boost/json/serialize.hpp>
 #include <chrono>
 #include <cmath>
+#include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <mutex>
 #include <thread>
 
 #include "schemas/base/ids.h"
@@ -48,16 +49,21 @@ void pin(bool to_last) {
   ::sched_setaffinity(0, sizeof mine, &mine);
 }
 
-// Resident memory of one process while this lives, but for its first second, in MB.
+// Resident memory of one process until end(), but for the first second, in MB.
 class Memory {
  public:
   explicit Memory(pid_t pid) : thread_([this, pid] { watch(pid); }) {}
   ~Memory() { end(); }
   void end() {
-    over_ = true;
+    {
+      std::lock_guard lock(mutex_);
+      over_ = true;
+    }
+    ended_.notify_all();
     if (thread_.joinable()) thread_.join();
   }
-  double least = 0, most = 0;
+  json::array each_second;
+  double least = 0, most = 0, most_at_s = 0;
   double spread_percent() const {
     return least + most > 0 ? 100 * (most - least) / (most + least) : 0;
   }
@@ -66,17 +72,22 @@ class Memory {
   void watch(pid_t pid) {
     const auto from = std::chrono::steady_clock::now() + std::chrono::seconds(1);
     const double page_mb = static_cast<double>(::sysconf(_SC_PAGESIZE)) / 1e6;
-    while (!over_) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    std::unique_lock lock(mutex_);
+    while (!ended_.wait_for(lock, std::chrono::milliseconds(50), [this] { return over_; })) {
       std::ifstream in("/proc/" + std::to_string(pid) + "/statm");
       double size = 0, resident = 0;
       if (std::chrono::steady_clock::now() < from || !(in >> size >> resident)) continue;
       resident *= page_mb;
+      if (samples_++ % 20 == 0) each_second.emplace_back(std::round(resident));
       least = least > 0 ? std::min(least, resident) : resident;
+      if (resident > most) most_at_s = std::round(static_cast<double>(samples_) / 2) / 10;
       most = std::max(most, resident);
     }
   }
-  std::atomic<bool> over_{false};
+  std::mutex mutex_;
+  std::condition_variable ended_;
+  bool over_ = false;
+  int samples_ = 0;
   std::thread thread_;
 };
 
@@ -224,7 +235,11 @@ class Bench {
     phase["rate"] = rounded(s.rate);
     phase["share_of_peak"] = rounded(ops(*r) / peak_ops_);
     phase["rss_mb"] = json::array{rounded(memory.least), rounded(memory.most)};
-    const double recovery_s = recover();
+    phase["rss_most_at_s"] = memory.most_at_s;
+    phase["rss_mb_each_second"] = memory.each_second;
+    json::array seconds;
+    const double recovery_s = recover(seconds);
+    phase["recovery"] = std::move(seconds);
     phase["recovery_s"] = rounded(recovery_s);
     recovery_s_ = std::max(recovery_s_, recovery_s);
     out_[name] = std::move(phase);
@@ -232,10 +247,11 @@ class Bench {
   }
 
   // Until the end of the first second that is as good as those of the peak.
-  double recover() const {
+  double recover(json::array& seconds) const {
     const auto began = std::chrono::steady_clock::now();
     for (double took = 0; took < kPatienceS;) {
       const auto r = closed(1, own, 0);
+      if (r) seconds.push_back({{"ops", rounded(ops(*r))}, {"good", of(r->latencies)}});
       took = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
       if (r && r->errors + r->refusals.count() == 0 && ops(*r) >= kBackOps * peak_ops_ &&
           r->latencies.at_ms(0.99) <= kBackP99 * peak_p99_ms_)

@@ -137,7 +137,15 @@ class Load {
   }
 
   Result<LoadResult> run(const std::function<void()>& measuring) {
-    for (std::size_t i = 0; i < clients_.size(); ++i) open_loop() ? idle_.push_back(i) : begin(i);
+    for (std::size_t i = 0; i < clients_.size(); ++i) {
+      if (!open_loop())
+        begin(i);
+      else if (connect(i))  // a connection that is waited for would hold up the others' times
+        idle_.push_back(i);
+      else
+        return fail(Code::kUnavailable,
+                    "only " + std::to_string(i) + " clients could connect: " + out_.first_error);
+    }
     const auto start = Clock::now();
     const auto from = start + to_ticks(s_.warm_s), until = from + to_ticks(s_.seconds);
     std::vector<epoll_event> events(512);
@@ -208,17 +216,21 @@ class Load {
     c.in.clear();
   }
 
+  bool connect(std::size_t i) {
+    Client& c = clients_[i];
+    c.fd = connect_to(s_.port);
+    if (c.fd < 0) return error("connection refused"), false;
+    epoll_event e{};
+    e.events = EPOLLIN;
+    e.data.u64 = i;
+    ::epoll_ctl(epoll_, EPOLL_CTL_ADD, c.fd, &e);
+    return true;
+  }
+
   void send(std::size_t i, const std::string& bytes) {
     Client& c = clients_[i];
     c.reader.reset();
-    if (c.fd < 0) {
-      c.fd = connect_to(s_.port);
-      if (c.fd < 0) return error("connection refused");
-      epoll_event e{};
-      e.events = EPOLLIN;
-      e.data.u64 = i;
-      ::epoll_ctl(epoll_, EPOLL_CTL_ADD, c.fd, &e);
-    }
+    if (c.fd < 0 && !connect(i)) return;
     if (!send_all(c.fd, bytes)) {
       drop(c);
       error("connection lost");
