@@ -9,6 +9,7 @@ namespace soma::runtime {
 namespace {
 constexpr std::size_t kMaxShownEffects = 1000;
 constexpr std::size_t kResendAtOnce = 256;
+constexpr char kActorFull[] = "too many commands wait for this actor";
 constexpr char kElsewhere[] = "this part of the data is served by another node";
 }  // namespace
 
@@ -28,6 +29,8 @@ void Partition::post(std::function<void()> task) {
 }
 
 void Partition::submit(Submission submission, Host::OnAccepted done) {
+  // One with a key may have its answer already.
+  if (submission.once && is_full(submission.actor)) return overloaded(done, kActorFull);
   if (queued_.fetch_add(1, std::memory_order_relaxed) >= w_.parts.limits.queue_per_partition) {
     queued_.fetch_sub(1, std::memory_order_relaxed);
     return overloaded(done, "the partition's queue is full");
@@ -49,7 +52,23 @@ void Partition::waits_no_more(Input& input) {
   if (!std::exchange(input.counted, false)) return;
   queued_.fetch_sub(1, std::memory_order_relaxed);
   const auto waiting = waiting_.find(input.actor);
-  if (--waiting->second == 0) waiting_.erase(waiting);
+  if (waiting->second-- == w_.parts.limits.waiting_per_actor) set_full(input.actor, false);
+  if (waiting->second == 0) waiting_.erase(waiting);
+}
+
+bool Partition::is_full(const ActorKey& actor) const {
+  if (full_count_.load(std::memory_order_relaxed) == 0) return false;
+  std::lock_guard lock(full_mutex_);
+  return full_.contains(actor);
+}
+
+void Partition::set_full(const ActorKey& actor, bool full) {
+  std::lock_guard lock(full_mutex_);
+  if (full)
+    full_.insert(actor);
+  else
+    full_.erase(actor);
+  full_count_.store(full_.size(), std::memory_order_relaxed);
 }
 
 void Partition::read(ActorKey actor, Host::OnState done) {
@@ -78,9 +97,9 @@ void Partition::accept(Submission s, Host::OnAccepted done) {
   const auto waiting = waiting_.try_emplace(s.actor, 0).first;
   if (waiting->second >= w_.parts.limits.waiting_per_actor) {
     queued_.fetch_sub(1, std::memory_order_relaxed);
-    return overloaded(done, std::to_string(waiting->second) + " commands wait for this actor");
+    return overloaded(done, kActorFull);
   }
-  ++waiting->second;
+  if (++waiting->second >= w_.parts.limits.waiting_per_actor) set_full(s.actor, true);
   if (!s.once) deciding_[s.command_id].request_hash = s.request_hash;
   Input input;
   input.once = s.once;

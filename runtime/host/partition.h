@@ -7,6 +7,7 @@
 #include <mutex>
 #include <set>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "runtime/host/effect_ledger.h"
 #include "runtime/host/entity.h"
@@ -163,6 +164,8 @@ class Partition : public std::enable_shared_from_this<Partition> {
   void abandon(Input& input, const Error& error);
   void overloaded(const Host::OnAccepted& done, const std::string& why);
   void waits_no_more(Input& input);
+  bool is_full(const ActorKey& actor) const;
+  void set_full(const ActorKey& actor, bool full);
   void close_round();
   void put_entry(Work& work, v1::Frame& frame, PendingFrame& pending);
   void append_frame(std::shared_ptr<PendingFrame> pending, v1::Frame frame);
@@ -213,6 +216,11 @@ class Partition : public std::enable_shared_from_this<Partition> {
   std::shared_ptr<Executor> executor_;
   std::atomic<std::size_t> queued_{0};                 // accepted from outside, not yet begun
   std::unordered_map<ActorKey, std::size_t> waiting_;  // the same, by actor
+  // Those of them at their limit. Asked on the callers' threads, so that what comes for a busy
+  // actor is refused before it waits for this executor.
+  mutable std::mutex full_mutex_;
+  std::unordered_set<ActorKey> full_;
+  std::atomic<std::size_t> full_count_{0};
   std::uint64_t generation_ = 0;  // raised when memory is dropped; older tasks do nothing
   Phase phase_ = Phase::kClosed;
   std::string problem_;

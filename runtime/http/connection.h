@@ -55,14 +55,21 @@ struct Worker : std::enable_shared_from_this<Worker> {
     std::unordered_map<int, Counter> by_status;
   };
   std::unordered_map<const Route*, RouteMetrics> metrics;
+  // Access lines of refusals in the current second; and those that were not written.
+  std::size_t refusals_logged = 0, refusals_not_logged = 0;
+  Clock::time_point refusals_since = now;
 
   explicit Worker(std::shared_ptr<Core> c) : core(std::move(c)) {}
   void tick();   // every kTick: deadlines, keep-alive comments, the Date field
   void drain();  // closes what is idle
   void close_all();
   void finish(const Prepared& prepared, int status, Clock::time_point started, std::size_t bytes);
+
+ private:
+  bool logs(int status);
 };
 inline constexpr std::chrono::milliseconds kTick{100};
+inline constexpr std::size_t kRefusalLines = 20;  // of a worker's log, each second
 
 // Requests are read, handled and answered one at a time, in order; what a client sends ahead waits
 // in the buffer. Lives on its worker's thread; the worker owns it until close().

@@ -20,6 +20,12 @@ using boost::system::error_code;
 
 void Worker::tick() {
   now = Clock::now();
+  if (now - refusals_since >= std::chrono::seconds(1)) {
+    if (refusals_not_logged > 0)
+      log_warn("http_refusals_not_logged", {{"count", refusals_not_logged}});
+    refusals_logged = refusals_not_logged = 0;
+    refusals_since = now;
+  }
   char text[40];
   const std::time_t seconds = std::time(nullptr);
   std::tm tm{};
@@ -45,6 +51,18 @@ void Worker::close_all() {
   for (const auto& connection : all) connection->close();
 }
 
+// Under overload a line for each refusal would cost more than the refusal, and fill the disk.
+bool Worker::logs(int status) {
+  using Log = ServerOptions::AccessLog;
+  const Log log = core->options.access_log;
+  if (log == Log::kAll) return true;
+  if (log == Log::kOff || status < 500) return false;
+  if (status != 503 && status != 507) return true;
+  if (refusals_logged < kRefusalLines) return ++refusals_logged > 0;
+  ++refusals_not_logged;
+  return false;
+}
+
 void Worker::finish(const Prepared& prepared, int status, Clock::time_point started,
                     std::size_t bytes) {
   const double seconds = std::chrono::duration<double>(Clock::now() - started).count();
@@ -68,9 +86,7 @@ void Worker::finish(const Prepared& prepared, int status, Clock::time_point star
     }
     counter->second.add();
   }
-  using Log = ServerOptions::AccessLog;
-  if (options.access_log == Log::kOff || (options.access_log == Log::kErrors && status < 500))
-    return;
+  if (!logs(status)) return;
   const Request* request = prepared.request.get();
   log_info("http_request", {{"method", request != nullptr ? request->method : "?"},
                             {"route", request != nullptr ? request->route : ""},

@@ -11,6 +11,7 @@
 #include <charconv>
 #include <chrono>
 #include <cstring>
+#include <deque>
 
 namespace soma::bench {
 
@@ -42,7 +43,7 @@ class AnswerReader {
     in.erase(0, length_);
     return State::kDone;
   }
-  HttpAnswer answer() const { return {status_, body_}; }
+  HttpAnswer answer() const { return {status_, body_, retry_after_}; }
   bool close() const { return close_; }
 
  private:
@@ -63,6 +64,7 @@ class AnswerReader {
     status_ = std::atoi(head.c_str() + 9);
     chunked_ = has(head, "transfer-encoding: chunked");
     close_ = has(head, "connection: close");
+    retry_after_ = has(head, "\r\nretry-after:");
     length_ = std::string::npos;
     if (const auto at = head.find("\r\ncontent-length:"); at != std::string::npos)
       length_ = std::strtoul(head.c_str() + at + 17, nullptr, 10);
@@ -89,6 +91,7 @@ class AnswerReader {
   std::size_t length_ = 0;
   int status_ = 0;
   bool head_ = false, chunked_ = false, close_ = false, last_ = false, bad_ = false;
+  bool retry_after_ = false;
 };
 
 int connect_to(std::uint16_t port) {
@@ -134,7 +137,15 @@ class Load {
   }
 
   Result<LoadResult> run(const std::function<void()>& measuring) {
-    for (std::size_t i = 0; i < clients_.size(); ++i) begin(i);
+    for (std::size_t i = 0; i < clients_.size(); ++i) {
+      if (!open_loop())
+        begin(i);
+      else if (connect(i))  // a connection that is waited for would hold up the others' times
+        idle_.push_back(i);
+      else
+        return fail(Code::kUnavailable,
+                    "only " + std::to_string(i) + " clients could connect: " + out_.first_error);
+    }
     const auto start = Clock::now();
     const auto from = start + to_ticks(s_.warm_s), until = from + to_ticks(s_.seconds);
     std::vector<epoll_event> events(512);
@@ -146,9 +157,11 @@ class Load {
         out_ = {};
         from_ = Clock::now();
       }
-      const int n = ::epoll_wait(epoll_, events.data(), static_cast<int>(events.size()), 50);
+      if (open_loop()) begin_due(start, now);
+      const int n = ::epoll_wait(epoll_, events.data(), static_cast<int>(events.size()),
+                                 open_loop() ? 1 : 50);
       for (int i = 0; i < n; ++i) serve(events[static_cast<std::size_t>(i)].data.u64);
-      if (n > 0) continue;
+      if (n > 0 || open_loop()) continue;
       for (std::size_t i = 0; i < clients_.size(); ++i)
         if (clients_[i].fd < 0) begin(i);  // those that could not connect
     }
@@ -171,10 +184,31 @@ class Load {
     if (out_.first_error.empty()) out_.first_error = std::move(what);
   }
 
+  bool open_loop() const { return s_.rate > 0; }
+
   void begin(std::size_t i) {
     clients_[i].began = Clock::now();
     send(i, s_.begin(i));
   }
+
+  // Everything whose time has come. The longest idle client goes first.
+  void begin_due(Clock::time_point start, Clock::time_point now) {
+    for (;; ++due_) {
+      const auto time = start + to_ticks(static_cast<double>(due_) / s_.rate);
+      if (time > now) return;
+      if (idle_.empty()) {
+        ++out_.unsent;
+        continue;
+      }
+      const std::size_t i = idle_.front();
+      idle_.pop_front();
+      clients_[i].began = time;
+      send(i, s_.begin(i));
+      if (clients_[i].fd < 0) idle_.push_back(i);
+    }
+  }
+
+  void done(std::size_t i) { open_loop() ? idle_.push_back(i) : begin(i); }
 
   void drop(Client& c) {
     if (c.fd >= 0) ::close(c.fd);
@@ -182,17 +216,21 @@ class Load {
     c.in.clear();
   }
 
+  bool connect(std::size_t i) {
+    Client& c = clients_[i];
+    c.fd = connect_to(s_.port);
+    if (c.fd < 0) return error("connection refused"), false;
+    epoll_event e{};
+    e.events = EPOLLIN;
+    e.data.u64 = i;
+    ::epoll_ctl(epoll_, EPOLL_CTL_ADD, c.fd, &e);
+    return true;
+  }
+
   void send(std::size_t i, const std::string& bytes) {
     Client& c = clients_[i];
     c.reader.reset();
-    if (c.fd < 0) {
-      c.fd = connect_to(s_.port);
-      if (c.fd < 0) return error("connection refused");
-      epoll_event e{};
-      e.events = EPOLLIN;
-      e.data.u64 = i;
-      ::epoll_ctl(epoll_, EPOLL_CTL_ADD, c.fd, &e);
-    }
+    if (c.fd < 0 && !connect(i)) return;
     if (!send_all(c.fd, bytes)) {
       drop(c);
       error("connection lost");
@@ -210,24 +248,29 @@ class Load {
     if (state == AnswerReader::State::kBad) {
       drop(c);
       error("the connection ended before the answer did");
-      return begin(i);
+      return done(i);
     }
     if (n <= 0 || c.reader.close()) drop(c);
     const HttpAnswer answer = c.reader.answer();
     if (s_.next) {
       if (auto more = s_.next(i, answer)) return send(i, *more);
     }
+    const auto took = static_cast<std::uint64_t>(
+        std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - c.began).count());
     if (s_.good(answer))
-      out_.latencies.add(static_cast<std::uint64_t>(
-          std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - c.began).count()));
+      out_.latencies.add(took);
+    else if (s_.refused && s_.refused(answer))
+      out_.refusals.add(took);
     else
       error(std::to_string(answer.status) + " " + std::string(answer.body.substr(0, 300)));
-    begin(i);
+    done(i);
   }
 
   const HttpScript& s_;
   int epoll_ = -1;
   std::vector<Client> clients_;
+  std::deque<std::size_t> idle_;  // clients of an open loop
+  std::uint64_t due_ = 0;         // operations whose time had come
   LoadResult out_;
   Clock::time_point from_ = Clock::now();
 };

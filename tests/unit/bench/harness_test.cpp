@@ -1,6 +1,9 @@
 // The benchmarks' own measure: quantiles, medians, and a load that counts what a server really did.
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <utility>
+
 #include "tests/support/scripted_upstream.h"
 #include "tools/bench/child.h"
 #include "tools/bench/figures.h"
@@ -117,6 +120,65 @@ TEST_F(LoadTest, AnOperationOfTwoRequestsIsOne) {
   auto result = run_http(script_);
   ASSERT_TRUE(result) << result.error().message;
   EXPECT_LE(result->latencies.count() * 2, upstream_->stats().chats);
+}
+
+TEST_F(LoadTest, RefusalsAreApartFromErrors) {
+  test::Behaviour refusing;
+  refusing.status = 503;
+  refusing.retry_after_s = 1;
+  for (int i = 0; i < 3; ++i) upstream_->next(refusing);
+  refusing.retry_after_s = 0;
+  upstream_->next(refusing);
+  script_.warm_s = 0;
+  script_.refused = [](const HttpAnswer& a) { return a.status == 503 && a.retry_after; };
+  auto result = run_http(script_);
+  ASSERT_TRUE(result) << result.error().message;
+  EXPECT_EQ(result->refusals.count(), 3u);
+  EXPECT_EQ(result->errors, 1u);
+}
+
+TEST_F(LoadTest, AnOpenLoopKeepsItsRate) {
+  script_.warm_s = 0;
+  script_.seconds = 0.5;
+  script_.rate = 400;
+  auto result = run_http(script_);
+  ASSERT_TRUE(result) << result.error().message;
+  const auto begun = static_cast<double>(result->latencies.count() + result->unsent);
+  EXPECT_LE(begun, 201);
+  EXPECT_GE(begun + 4, 100);  // half: the machine may be slow
+  EXPECT_EQ(result->errors, 0u);
+}
+
+TEST_F(LoadTest, WhatFindsNoIdleClientIsNotSentLater) {
+  test::Behaviour slow;
+  slow.delay_ms = 100;
+  upstream_->otherwise(slow);
+  script_.clients = 1;
+  script_.warm_s = 0;
+  script_.seconds = 0.55;
+  script_.rate = 200;
+  auto result = run_http(script_);
+  ASSERT_TRUE(result) << result.error().message;
+  EXPECT_LE(upstream_->stats().chats, 6u);
+  EXPECT_GE(result->unsent, 80u);
+}
+
+TEST_F(LoadTest, LatencyOfAnOpenLoopRunsFromTheIntendedTime) {
+  script_.warm_s = 0;
+  script_.rate = 1000;
+  bool first = true;
+  const auto request = script_.begin;
+  script_.begin = [&](std::size_t i) {  // the generator itself is held up, once
+    const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(100);
+    while (std::exchange(first, false))
+      while (std::chrono::steady_clock::now() < until) continue;
+    return request(i);
+  };
+  auto result = run_http(script_);
+  ASSERT_TRUE(result) << result.error().message;
+  const double fourth =  // slowest; those of the clients that should have begun within 4 ms
+      1 - 3.5 / static_cast<double>(result->latencies.count());
+  EXPECT_GE(result->latencies.at_ms(fourth), 90);
 }
 
 TEST_F(LoadTest, NothingAnsweredIsAnError) {

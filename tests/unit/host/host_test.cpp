@@ -261,6 +261,44 @@ TEST_F(HostFixture, ABusyActorRefusesBeforeItFillsTheQueueOfOthers) {
   ASSERT_TRUE(add("busy", 1, "later")) << "nothing waits any more";
 }
 
+// What comes for an actor at its limit is refused on the caller's thread, without the partition.
+TEST_F(HostFixture, AFullActorRefusesAtOnceButAnswersWhatItKnows) {
+  crash();
+  limits_.waiting_per_actor = 4;
+  start();
+  ASSERT_TRUE(add("busy", 1, "first"));
+  const auto caller = std::this_thread::get_id();
+  std::atomic<int> taken{0}, at_once{0}, answered{0};
+  int sent = 0;
+  const auto send = [&] {
+    v1::CounterCommand c;
+    c.mutable_add()->set_amount(1);
+    Submission s;
+    s.actor = counter("busy");
+    s.command = c.SerializeAsString();
+    s.command_id = "n" + std::to_string(++sent);
+    s.once = true;
+    host_->submit(std::move(s), [&](const Result<Accepted>& r) {
+      taken += r.has_value();
+      at_once += !r && r.error().code == Code::kOverloaded && std::this_thread::get_id() == caller;
+      ++answered;
+    });
+  };
+  {
+    std::lock_guard held(disk_);
+    while (at_once == 0 && sent < 100'000) send();
+    EXPECT_EQ(at_once, 1);
+    const auto again = add("busy", 1, "first");
+    EXPECT_TRUE(again && again->replayed) << "an answer that is known";
+  }
+  while (answered < sent) std::this_thread::yield();
+  const int before = taken;
+  send();
+  while (answered < sent) std::this_thread::yield();
+  EXPECT_EQ(taken, before + 1) << "it is full no more";
+  EXPECT_EQ(state("busy").value(), 1 + taken);
+}
+
 TEST_F(HostFixture, PoisonParksOnlyItsActor) {
   ASSERT_TRUE(add("good", 1, "g1"));
   v1::CounterCommand c;

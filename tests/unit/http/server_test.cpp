@@ -1,6 +1,7 @@
 // Routing, callers, limits and life cycle of the server, over real sockets.
 #include <boost/json/parse.hpp>
 #include <chrono>
+#include <cstdio>
 #include <thread>
 
 #include "fixture.h"
@@ -52,6 +53,59 @@ TEST_F(ServerTest, ASlowAnswerHoldsBackThoseBehindIt) {
   std::thread([this] { held[0].send(json_response(200, {{"first", true}})); }).join();
   EXPECT_TRUE(json(client.response()).as_object().contains("first"));
   EXPECT_EQ(text(client.response(), "query_n"), "2");
+}
+
+// What this process writes to stderr while it lives.
+class StderrFile {
+ public:
+  StderrFile() : file_(std::tmpfile()), before_(::dup(STDERR_FILENO)) {
+    ::dup2(::fileno(file_), STDERR_FILENO);
+  }
+  ~StderrFile() {
+    ::dup2(before_, STDERR_FILENO);
+    ::close(before_);
+    std::fclose(file_);
+  }
+  std::string text() const {
+    std::string out(1 << 20, '\0');
+    const ssize_t n = ::pread(::fileno(file_), out.data(), out.size(), 0);
+    out.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
+    return out;
+  }
+
+ private:
+  std::FILE* file_;
+  int before_;
+};
+
+TEST_F(ServerTest, RefusalsDoNotFillTheLog) {
+  options.access_log = ServerOptions::AccessLog::kErrors;
+  add("GET", "/busy", "public", [](std::shared_ptr<Request>, Responder responder) {
+    responder.send(problem(Error{Code::kOverloaded, "busy", {}}));
+  });
+  const auto count = [](const std::string& text, const std::string& what) {
+    int n = 0;
+    for (auto at = text.find(what); at != text.npos; at = text.find(what, at + 1)) ++n;
+    return n;
+  };
+  const StderrFile log;
+  const auto began = std::chrono::steady_clock::now();
+  RawClient client(start());
+  for (int i = 0; i < 200; ++i) ASSERT_EQ(client.ask(get("/busy")).status, 503);
+  for (int i = 0; i < 30; ++i) ASSERT_EQ(client.ask(get("/throw")).status, 500);
+  const auto told = [&] {
+    return log.text().find("http_refusals_not_logged") != std::string::npos;
+  };
+  while (!told() && std::chrono::steady_clock::now() - began < std::chrono::seconds(20))
+    ASSERT_EQ(client.ask(get("/echo")).status, 200);
+  EXPECT_TRUE(told());
+  const auto seconds =
+      std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now() - began)
+          .count();
+  server.reset();
+  EXPECT_GE(count(log.text(), "/busy"), 20);
+  EXPECT_LE(count(log.text(), "/busy"), 20 * (static_cast<int>(seconds) + 2));
+  EXPECT_EQ(count(log.text(), "/throw"), 60) << "errors are all logged, by the access log too";
 }
 
 TEST_F(ServerTest, ResponderCompletesOnce) {
