@@ -8,7 +8,6 @@
 // again, "doubled" another event of the same record, or a count of a key above the number of its records.
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.BitSet;
 import java.util.HashMap;
@@ -44,7 +43,7 @@ public final class Load {
   private volatile long sentUntilNs, begunNs;
   private volatile boolean allSent;
 
-  private final long[] latencyNs;
+  private final long[] latencyNs;  // of one that is never read: the longest there is
   private final BitSet seen = new BitSet();
   private final Map<Integer, String> eventOf = new HashMap<>();  // of those whose events have ids of their own
   private final Map<String, Long> highest = new HashMap<>();     // count of each key
@@ -59,6 +58,7 @@ public final class Load {
     keys = number("keys", 1000);
     total = drain ? number("records", 0) : number("rate", 0) * number("seconds", 0);
     latencyNs = new long[total];
+    Arrays.fill(latencyNs, Long.MAX_VALUE);
   }
 
   private int number(String name, int otherwise) {
@@ -190,9 +190,8 @@ public final class Load {
 
   private String report() {
     int from = drain ? 0 : number("rate", 0) * number("warm_s", 0);
-    List<Long> kept = new ArrayList<>();
-    for (int id = from; id < total; ++id) if (seen.get(id)) kept.add(latencyNs[id]);
-    long[] sorted = kept.stream().mapToLong(Long::longValue).sorted().toArray();
+    long[] sorted = Arrays.copyOfRange(latencyNs, from, total);
+    Arrays.sort(sorted);
     StringBuilder out = new StringBuilder("{");
     out.append("\"sent\":").append(total).append(",\"unsent\":").append(failed.get()).append(",\"lost\":")
         .append(total - seen.cardinality()).append(",\"doubled\":").append(doubled + countsTooHigh()).append(",\"repeated\":")
@@ -200,7 +199,7 @@ public final class Load {
     if (!drain) {
       for (var q : List.of(50.0, 99.0, 99.9)) {
         String name = q == 99.9 ? "p999_ms" : "p" + q.intValue() + "_ms";
-        long ns = sorted.length == 0 ? 0 : sorted[(int) Math.min(sorted.length - 1, sorted.length * q / 100)];
+        long ns = sorted[(int) Math.min(sorted.length - 1, sorted.length * q / 100)];
         out.append(",\"").append(name).append("\":").append(String.format("%.2f", ns / 1e6));
       }
       out.append(",\"sent_per_s\":").append(Math.round(total / ((sentUntilNs - begunNs) / 1e9)));

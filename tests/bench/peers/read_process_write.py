@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """B4: read, process, write exactly once, beside Kafka Streams exactly_once_v2 on the same broker, in one run.
 
-usage: read_process_write.py [--seconds 30] [--rates 2000,5000] [--drain 300000] [--sides streams,soma] [--no-kills]
+usage: read_process_write.py [--seconds 30] [--rates 2000,5000] [--drain 300000] [--sides streams,soma] [--kills both|yes|no]
+                             [--commit-ms 100,10] [--check]
 
 Each case is a worker with empty state and topics of its own, 8 partitions, 1,000 keys: the peer at commit.interval.ms 100
 and 10, then ours; at each rate; with the worker killed with -9 every 5 s (once it is up again) and without; then the same
 number of records preloaded and drained. One line of JSON a case, GATE lines at the end. Exit 0 when everything was measured,
-whatever the figures; 77 when something it needs is missing.
+whatever the figures (with --check 1 where anything was lost or doubled); 77 when something it needs is missing.
 """
 
 import argparse
@@ -18,11 +19,10 @@ import threading
 import time
 
 import sides
-from harness import Brokers, Failure, Folder, wait_until
+from harness import Brokers, Failure, Folder, check, wait_until
 
 KILL_EVERY_S = 5
 WARM_S = 5  # the first seconds of a case: compilers and caches
-COMMIT_MS = (100, 10)
 
 
 class Bench:
@@ -34,7 +34,7 @@ class Bench:
     def workers(self):
         """A fresh one of each side, each made when its turn comes."""
         if "streams" in self.args.sides:
-            for commit_ms in COMMIT_MS:
+            for commit_ms in self.args.commit_ms:
                 yield sides.Streams(self.folder, f"c{next(self.numbers)}", self.brokers.bootstrap, self.class_path, commit_ms)
         if "soma" in self.args.sides:
             yield sides.Soma(self.folder, f"c{next(self.numbers)}", self.brokers.bootstrap)
@@ -123,7 +123,7 @@ class Bench:
                 load.kill()
 
     def run(self):
-        for kills in (False, True) if self.args.kills else (False,):
+        for kills in {"both": (False, True), "yes": (True,), "no": (False,)}[self.args.kills]:
             for rate in self.args.rates:
                 for worker in self.workers():
                     self.at_rate(worker, rate, kills)
@@ -155,20 +155,28 @@ def gates(results):
             line(f"B4.{name}", count, "=0", count == 0)
 
 
+def numbers(text):
+    return [int(n) for n in text.split(",")]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=int, default=30, help="of each case, after five that do not count")
-    parser.add_argument("--rates", type=lambda t: [int(x) for x in t.split(",")], default=[2000, 5000])
+    parser.add_argument("--rates", type=numbers, default=[2000, 5000])
     parser.add_argument("--drain", type=int, default=300_000, help="records preloaded; 0: no drain")
     parser.add_argument("--sides", type=lambda t: t.split(","), default=["streams", "soma"])
     parser.add_argument("--settle", type=int, default=60, help="seconds without a new record after which the rest is lost")
-    parser.add_argument("--no-kills", dest="kills", action="store_false")
+    parser.add_argument("--kills", choices=["both", "yes", "no"], default="both")
+    parser.add_argument("--commit-ms", type=numbers, default=[100, 10], help="of the peer")
+    parser.add_argument("--check", action="store_true", help="fail where anything is lost or doubled")
     args = parser.parse_args()
     try:
         with Folder() as folder, Brokers() as brokers:
             bench = Bench(args, folder, brokers)
             bench.run()
             gates(bench.results)
+            wrong = [r for r in bench.results if r["lost"] or r["doubled"]]
+            check(not (args.check and wrong), f"lost or doubled: {wrong}")
     except sides.Missing as missing:
         print(f"skipped: {missing}", file=sys.stderr)
         sys.exit(77)
