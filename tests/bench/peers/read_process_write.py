@@ -14,6 +14,7 @@ import argparse
 import itertools
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -170,6 +171,7 @@ def main():
     parser.add_argument("--commit-ms", type=numbers, default=[100, 10], help="of the peer")
     parser.add_argument("--check", action="store_true", help="fail where anything is lost or doubled")
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing is left running
     try:
         with Folder() as folder, Brokers() as brokers:
             bench = Bench(args, folder, brokers)
