@@ -157,7 +157,7 @@ def gates(results):
 
 
 def numbers(text):
-    return [int(n) for n in text.split(",")]
+    return [int(n) for n in text.split(",") if n]
 
 
 def main():
