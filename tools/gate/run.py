@@ -43,6 +43,8 @@ def targets(rows):
         _, words = split(gate.command)
         if words[0] == sys.executable and words[2].startswith("tests/system/"):
             wanted.update(DRIVERS_NEED)
+        elif words[0] == sys.executable and words[2].startswith("tests/bench/"):
+            wanted.add("soma")
         elif words[0] == "ctest":
             wanted.update(os.path.splitext(os.path.basename(f))[0] for f in glob.glob(os.path.join(ROOT, "tests/fuzz/*_fuzz.cpp")))
         elif words[0].startswith("build/release/"):
