@@ -33,7 +33,11 @@ void Admission::Facts::learn(const v1::User& user) {
     inactive.erase(user.user_id());
   else
     inactive.insert(user.user_id());
-  allowed[user.user_id()] = {user.capabilities().begin(), user.capabilities().end()};
+  // Without a list nothing is said of what tokens may; `active: false` takes all.
+  if (user.capabilities().empty())
+    allowed.erase(user.user_id());
+  else
+    allowed[user.user_id()] = {user.capabilities().begin(), user.capabilities().end()};
 }
 
 void Admission::narrow(security::Identity& who) const {

@@ -54,6 +54,9 @@ TEST_F(AdmissionTest, ATokenIsWorthNoMoreThanItsUserMayDoNow) {
   e.mutable_user_changed()->mutable_user()->add_capabilities("session:start");
   admission.follow(frame(actors::identity_key("acme"), "user.changed", 2, e));
   EXPECT_EQ(left({"session:*", "memory:write"}), std::vector<std::string>{"session:start"});
+  e.mutable_user_changed()->mutable_user()->clear_capabilities();
+  admission.follow(frame(actors::identity_key("acme"), "user.changed", 3, e));
+  EXPECT_EQ(left({"*"}), std::vector<std::string>{"*"}) << "without a list nothing is said";
   auto stranger = caller("t");
   stranger.principal.set_subject("bob");
   stranger.principal.add_capabilities("slm:*");
