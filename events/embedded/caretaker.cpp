@@ -58,14 +58,13 @@ void Caretaker::full_below(std::uint64_t current) {
   {
     std::lock_guard lock(mutex_);
     current_ = std::max(current_, current);
-    idle_ = false;
   }
   changed_.notify_all();
 }
 
 void Caretaker::wait() {
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return idle_ || failed_; });
+  changed_.wait(lock, [&] { return idle_for_ == current_ || failed_; });
 }
 
 void Caretaker::loop() {
@@ -85,9 +84,9 @@ bool Caretaker::next(bool& sealing, std::uint64_t& segment) {
     sealing = to_seal_ < current_;
     segment = sealing ? to_seal_ : to_reread_;
     if (sealing || to_reread_ < unread_) return true;
-    idle_ = true;
+    idle_for_ = current_;
     changed_.notify_all();
-    changed_.wait(lock, [&] { return stopping_ || to_seal_ < current_; });
+    changed_.wait(lock, [&] { return stopping_ || idle_for_ != current_; });
   }
 }
 

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 
@@ -49,7 +50,8 @@ class Caretaker {
   std::condition_variable changed_;
   std::uint64_t current_ = 0;
   std::atomic<bool> stopping_ = false;
-  bool idle_ = false, failed_ = false;
+  std::optional<std::uint64_t> idle_for_;  // the `current_` for which nothing is left to do
+  bool failed_ = false;
   std::thread thread_;
 };
 

@@ -164,6 +164,17 @@ TEST_F(SealedIndexes, EveryByteOfASegmentTakenByItsIndexIsRead) {
   EXPECT_FALSE(look_after(count_ - 1));
 }
 
+// Also when it was told of nothing new after it had become idle.
+TEST_F(SealedIndexes, WhoWaitsIsToldThoughNothingIsLeftToDo) {
+  const auto before = read_sealed_index(folder_, count_ - 2);
+  Caretaker caretaker(folder_, count_ - 1, before->after(), [](const Error&) {});
+  caretaker.wait();
+  caretaker.full_below(count_ - 1);
+  caretaker.wait();
+  caretaker.full_below(count_ - 1);
+  caretaker.wait();
+}
+
 TEST_F(SealedIndexes, AnIndexThatLiesIsFoundAndRemoved) {
   auto index = *read_sealed_index(folder_, 1);
   index.records.pop_back();
