@@ -25,14 +25,19 @@ bool waits_for(const State& s, const std::string& approval_id) {
   return s.has_proposed() && s.approval_id() == approval_id;
 }
 
+template <typename Decided>
+void withdraw(Decided& d, const std::string& approval_id, const std::string& by,
+              const std::string& reason) {
+  auto* withdrawn = d.events.emplace_back().mutable_withdrawn();
+  withdrawn->set_approval_id(approval_id);
+  withdrawn->set_by(by);
+  withdrawn->set_reason(reason);
+}
+
 template <typename Decided, typename State, typename Rejected>
 Result<Decided> rejected(const State& s, const Rejected& c) {
   auto d = unchanged<Decided>(s);
-  if (!waits_for(s, c.approval_id())) return d;
-  auto* withdrawn = d.events.emplace_back().mutable_withdrawn();
-  withdrawn->set_approval_id(c.approval_id());
-  withdrawn->set_by(c.rejected_by());
-  withdrawn->set_reason(c.reason());
+  if (waits_for(s, c.approval_id())) withdraw(d, c.approval_id(), c.rejected_by(), c.reason());
   return d;
 }
 

@@ -90,14 +90,6 @@ Result<Decided> ask_second_key(const ActorKey& self, const v1::GatewayState& s,
   return d;
 }
 
-void withdraw(Decided& d, const std::string& approval_id, const std::string& by,
-              const std::string& reason) {
-  auto* withdrawn = d.events.emplace_back().mutable_withdrawn();
-  withdrawn->set_approval_id(approval_id);
-  withdrawn->set_by(by);
-  withdrawn->set_reason(reason);
-}
-
 Result<Decided> approved(const v1::GatewayState& s, const v1::ModeApproved& c,
                          const v1::Context& context) {
   Decided d;
@@ -107,7 +99,7 @@ Result<Decided> approved(const v1::GatewayState& s, const v1::ModeApproved& c,
   // A training lock may have been taken since.
   if (const auto failed = failing_guardrails(proposed.mode(), proposed.facts(), lock_holder(s));
       !failed.empty()) {
-    withdraw(d, c.approval_id(), "soma", failed.front().message());
+    two_keys::withdraw(d, c.approval_id(), "soma", failed.front().message());
     return d;
   }
   auto* changed = d.events.emplace_back().mutable_mode_changed();
@@ -125,7 +117,7 @@ Result<Decided> rejected(const v1::GatewayState& s, const v1::ModeRejected& c) {
   Decided d;
   *d.reply.mutable_state() = without_locks(s);
   if (two_keys::waits_for(s, c.approval_id()))
-    withdraw(d, c.approval_id(), c.rejected_by(), c.reason());
+    two_keys::withdraw(d, c.approval_id(), c.rejected_by(), c.reason());
   return d;
 }
 

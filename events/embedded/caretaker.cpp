@@ -123,11 +123,11 @@ bool Caretaker::reread(std::uint64_t segment) {
 
 bool Caretaker::damaged(Error error) {
   if (stopping_) return false;
+  on_damage_(std::move(error));  // before whoever waits goes on
   {
     std::lock_guard lock(mutex_);
     failed_ = true;
   }
-  on_damage_(std::move(error));
   changed_.notify_all();
   return false;
 }

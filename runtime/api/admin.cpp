@@ -45,11 +45,8 @@ void ready(const Node& node, const Responder& responder) {
     }
   // The mode is in force all the same: told, not a reason to take the node out of service.
   if (ok) judge_guardrails(node, {});  // for whoever asks next
-  if (const auto failing = node.deployment->failing(); !failing.empty()) {
-    std::string names;
-    for (const auto& name : failing) (names += names.empty() ? "" : ", ") += name;
-    dependencies["guardrails"] = node.deployment->mode() + " asks for " + names;
-  }
+  if (const auto failing = node.deployment->failing(); !failing.empty())
+    dependencies["guardrails"] = node.deployment->mode() + " asks for " + failing;
   responder.send(
       http::json_response(ok ? 200 : 503, json::object{{"status", ok ? "ready" : "not_ready"},
                                                        {"dependencies", std::move(dependencies)}}));

@@ -137,12 +137,12 @@ void set_mode(const Node& node, const RequestPtr& r, const Responder& responder)
 
 }  // namespace
 
-void Deployment::note_failing(std::vector<std::string> names) const {
+void Deployment::note_failing(std::string names) const {
   std::lock_guard lock(mutex_);
   failing_ = std::move(names);
 }
 
-std::vector<std::string> Deployment::failing() const {
+std::string Deployment::failing() const {
   std::lock_guard lock(mutex_);
   return failing_;
 }
@@ -158,10 +158,10 @@ void judge_guardrails(const Node& node, std::function<void()> done) {
               const std::string mode = node.deployment->mode();
               const std::string holder =
                   s.training().empty() ? "" : s.training().begin()->second.locked_by();
-              std::vector<std::string> names;
+              std::string names;
               for (const auto& f :
                    actors::failing_guardrails(mode, facts_for(node, mode, found), holder))
-                names.push_back(f.guardrail());
+                names += (names.empty() ? "" : ", ") + f.guardrail();
               node.deployment->note_failing(std::move(names));
               if (done) done();
             });
@@ -170,10 +170,7 @@ void judge_guardrails(const Node& node, std::function<void()> done) {
 
 void warn_of_guardrails(const Node& node) {
   judge_guardrails(node, [&node] {
-    std::string names;
-    for (const auto& name : node.deployment->failing())
-      (names += names.empty() ? "" : ", ") += name;
-    if (!names.empty())
+    if (const std::string names = node.deployment->failing(); !names.empty())
       log_warn("guardrails fail", {{"mode", node.deployment->mode()}, {"guardrails", names}});
   });
 }

@@ -5,7 +5,6 @@
 #include <functional>
 #include <mutex>
 #include <string>
-#include <vector>
 
 #include "runtime/host/host.h"
 
@@ -23,9 +22,10 @@ class Deployment {
   const std::string& setting() const { return setting_; }
   void follow(const events::ValidFrame& frame);             // for HostParts::observers
   void load(Host& host, std::function<void(Status)> done);  // what was recorded before this start
-  // The guardrails of the mode that failed when judge_guardrails() last looked, by name.
-  std::vector<std::string> failing() const;
-  void note_failing(std::vector<std::string> names) const;
+  // The guardrails of the mode that failed when judge_guardrails() last looked: names with commas
+  // between them.
+  std::string failing() const;
+  void note_failing(std::string names) const;
 
  private:
   void take(const std::string& recorded, bool newer);
@@ -35,8 +35,8 @@ class Deployment {
   mutable std::mutex mutex_;
   std::string mode_ = "production";
   std::atomic<bool> production_{true};
-  bool followed_ = false;  // a frame has told more than the actor's state when it was read
-  mutable std::vector<std::string> failing_;  // what was seen, no part of the mode
+  bool followed_ = false;        // a frame has told more than the actor's state when it was read
+  mutable std::string failing_;  // what was seen, no part of the mode
 };
 
 struct Node;

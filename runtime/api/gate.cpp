@@ -3,6 +3,7 @@
 
 #include "runtime/api/stream_guard.h"
 #include "runtime/api/submit.h"
+#include "runtime/security/may.h"
 #include "runtime/telemetry/log.h"
 
 namespace soma::runtime::api {
@@ -16,10 +17,8 @@ void Gate::handle(const http::Route& route, const std::shared_ptr<http::Request>
         // The user may have been read only now, and was not known when it came in.
         admission_.narrow(request->identity);
         *request->principal.mutable_capabilities() = request->identity.principal.capabilities();
-        if (route.capability != "authenticated" &&
-            !security::has_capability(request->principal, route.capability))
-          return responder.fail(
-              {Code::kForbidden, "this needs the capability " + route.capability, {}});
+        if (auto ok = security::may(request->principal, route.capability); !ok)
+          return responder.fail(ok.error());
         limit(route, request, responder);
       });
 }

@@ -6,6 +6,7 @@
 #include <mutex>
 #include <utility>
 
+#include "runtime/security/may.h"
 #include "schemas/json/json_text.h"
 
 namespace soma::runtime::api {
@@ -81,15 +82,15 @@ class GuardedStream final : public http::EventStream,
     });
   }
 
-  bool may_still() const {
+  Status may_still() const {
     security::Identity now = caller_;
     admission_.narrow(now);
-    return capability_ == "authenticated" || security::has_capability(now.principal, capability_);
+    return security::may(now.principal, capability_);
   }
 
   void judge(const Status& admitted) {
-    if (admitted && !may_still())
-      return cut({Code::kForbidden, "this needs the capability " + capability_, {}});
+    if (admitted)
+      if (auto may = may_still(); !may) return cut(may.error());
     const std::int64_t now = node_.clock->now_ms();
     bool refused = false;
     {

@@ -6,6 +6,7 @@
 
 #include "runtime/http/json_strict.h"
 #include "runtime/http/text.h"
+#include "runtime/security/may.h"
 #include "runtime/telemetry/log.h"
 #include "runtime/telemetry/trace.h"
 #include "schemas/base/ids.h"
@@ -129,9 +130,8 @@ std::optional<Response> check_caller(const Policy& policy, const Prepared& prepa
   if (const auto tenant = request.headers.get("X-Tenant-ID");
       tenant && *tenant != identity->principal.tenant())
     return refuse(Code::kForbidden, "X-Tenant-ID is not the tenant of the token");
-  if (prepared.route->capability != "authenticated" &&
-      !security::has_capability(identity->principal, prepared.route->capability))
-    return refuse(Code::kForbidden, "this needs the capability " + prepared.route->capability);
+  if (auto ok = security::may(identity->principal, prepared.route->capability); !ok)
+    return problem(ok.error());
   static constexpr std::string_view kClients[] = {"web", "ide", "mobile", "cli", "bot"};
   if (const auto client = request.headers.get("X-Client-Type");
       client && std::ranges::count(kClients, *client))

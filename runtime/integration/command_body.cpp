@@ -1,6 +1,7 @@
 // Protobuf by reflection, CloudEvents by their attributes.
 #include "runtime/integration/command_body.h"
 
+#include <google/protobuf/message.h>
 #include <google/protobuf/util/json_util.h>
 
 #include <boost/json.hpp>
@@ -9,7 +10,6 @@
 #include "runtime/http/text.h"
 #include "schemas/base/base64.h"
 #include "schemas/json/json_text.h"
-#include "soma/v1/integration.pb.h"
 
 namespace soma::runtime::integration {
 
@@ -17,23 +17,13 @@ namespace json = boost::json;
 
 namespace {
 
-std::unique_ptr<google::protobuf::Message> message_of(const CommandRow& row) {
-  if (row.type == "session.start") return std::make_unique<v1::SessionStartBody>();
-  if (row.type == "memory.remember") return std::make_unique<v1::MemoryRememberBody>();
-  if (row.type == "slm.request") return std::make_unique<v1::SlmRequestBody>();
-  return {};
-}
-
 bool is_protobuf(std::string_view type) {
   const auto bare = type.substr(0, type.find(';'));
   return bare == "application/protobuf" || bare == "application/x-protobuf";
 }
 
 Result<std::string> from_protobuf(const CommandRow& row, const std::string& value) {
-  const auto message = message_of(row);
-  if (!message)
-    return fail(Code::kUnsupportedMediaType, std::string(row.type) + " is taken as JSON only",
-                "content-type");
+  const auto message = row.new_body();
   const auto name = message->GetDescriptor()->full_name();
   if (!message->ParseFromString(value))
     return fail(Code::kMalformed, "the value is not a " + name, "value");

@@ -39,21 +39,6 @@ bool visible(const std::string& text) {
                      [](unsigned char c) { return c >= 0x20 && c < 0x7F; });
 }
 
-}  // namespace
-
-bool is_ours(const events::TopicRecord& record) {
-  std::string_view type, source;
-  for (const auto& [name, value] : record.headers) {
-    if (name == "soma_send") return true;
-    if (name == "ce_type") type = value;
-    if (name == "ce_source") source = value;
-  }
-  if (!source.starts_with(kSource) || command_row(type)) return false;
-  return public_row(source.substr(sizeof kSource - 1), type) != nullptr;
-}
-
-namespace {
-
 // What a CloudEvent says of itself, in whichever mode it came.
 struct Attributes {
   std::optional<std::string> id, type, token, tenant, trace, content, version;
@@ -88,6 +73,17 @@ Result<Attributes> read_attributes(const events::TopicRecord& record) {
 }
 
 }  // namespace
+
+bool is_ours(const events::TopicRecord& record) {
+  std::string_view type, source;
+  for (const auto& [name, value] : record.headers) {
+    if (name == "soma_send") return true;
+    if (name == "ce_type") type = value;
+    if (name == "ce_source") source = value;
+  }
+  if (!source.starts_with(kSource) || command_row(type)) return false;
+  return public_row(source.substr(sizeof kSource - 1), type) != nullptr;
+}
 
 Result<Command> decode_command(const events::TopicRecord& record) {
   if (record.value.empty()) return fail(Code::kMalformed, "the record has no value", "value");

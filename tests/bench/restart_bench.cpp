@@ -55,26 +55,8 @@ std::int64_t first_answer(runtime::Host& host, std::size_t round) {
 }
 
 bool fill(runtime::Host& host, std::size_t actors, std::size_t each) {
-  std::mutex mutex;
-  std::condition_variable less;
-  std::size_t open = 0, failed = 0;
-  for (std::size_t round = 1; round <= each; ++round)
-    for (std::size_t i = 0; i < actors; ++i) {
-      {
-        std::unique_lock lock(mutex);
-        less.wait(lock, [&] { return open < kOutstanding; });
-        ++open;
-      }
-      host.submit(add_to(i, round), [&](const Result<runtime::Accepted>& r) {
-        std::lock_guard lock(mutex);
-        failed += !r;
-        --open;
-        less.notify_one();
-      });
-    }
-  std::unique_lock lock(mutex);
-  less.wait(lock, [&] { return open == 0; });
-  return failed == 0;
+  return bench::submit_all(host, actors * each, kOutstanding,
+                           [&](std::size_t i) { return add_to(i % actors, 1 + i / actors); });
 }
 
 int run(std::size_t actors, std::size_t each, const std::string& kept) {

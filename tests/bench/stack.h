@@ -2,7 +2,9 @@
 #pragma once
 
 #include <chrono>
+#include <condition_variable>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -24,6 +26,31 @@ class NoEffects final : public runtime::EffectRunner {
   void run(Job, OnOutcome) override {}
   void cancel(const std::string&) override {}
 };
+
+// Submits `count` commands, the i-th by make(i), at most `outstanding` of them under way; waits for
+// all. False when one failed.
+template <typename Make>
+bool submit_all(runtime::Host& host, std::size_t count, std::size_t outstanding, const Make& make) {
+  std::mutex mutex;
+  std::condition_variable less;
+  std::size_t open = 0, failed = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    {
+      std::unique_lock lock(mutex);
+      less.wait(lock, [&] { return open < outstanding; });
+      ++open;
+    }
+    host.submit(make(i), [&](const Result<runtime::Accepted>& r) {
+      std::lock_guard lock(mutex);
+      failed += !r;
+      --open;
+      less.notify_one();
+    });
+  }
+  std::unique_lock lock(mutex);
+  less.wait(lock, [&] { return open == 0; });
+  return failed == 0;
+}
 
 // Log, store and host over one folder.
 struct Stack {

@@ -105,28 +105,6 @@ runtime::Submission arm(std::size_t i, std::int64_t due_ms) {
   return s;
 }
 
-bool arm_all(runtime::Host& host, std::size_t timers, const Plan& plan) {
-  std::mutex mutex;
-  std::condition_variable less;
-  std::size_t open = 0, failed = 0;
-  for (std::size_t i = 0; i < timers; ++i) {
-    {
-      std::unique_lock lock(mutex);
-      less.wait(lock, [&] { return open < kOutstanding; });
-      ++open;
-    }
-    host.submit(arm(i, plan.due_ms(i)), [&](const Result<runtime::Accepted>& r) {
-      std::lock_guard lock(mutex);
-      failed += !r;
-      --open;
-      less.notify_one();
-    });
-  }
-  std::unique_lock lock(mutex);
-  less.wait(lock, [&] { return open == 0; });
-  return failed == 0;
-}
-
 bool serves(const runtime::Host& host) {
   for (const auto& p : host.status())
     if (!p.serving) return false;
@@ -162,7 +140,9 @@ int run(std::size_t timers, std::int64_t spread_s, std::int64_t arming_s) {
     if (auto ok = s.open(*folder, 20'000); !ok) return wrong(ok.error().message.c_str());
     if (!wait_until_served(*s.host)) return wrong("the host did not serve within five minutes");
     const auto began = Clock::now();
-    if (!arm_all(*s.host, timers, plan)) return wrong("a timer was not armed");
+    if (!bench::submit_all(*s.host, timers, kOutstanding,
+                           [&](std::size_t i) { return arm(i, plan.due_ms(i)); }))
+      return wrong("a timer was not armed");
     out["armed_per_s"] =
         static_cast<std::int64_t>(static_cast<double>(timers) / ms_since(began) * 1000);
     if (!s.host->drain(120'000)) return wrong("the host did not drain");
