@@ -64,6 +64,7 @@ class Memory {
   }
   json::array each_second;
   double least = 0, most = 0, most_at_s = 0;
+  bool measured() const { return samples_ >= kLeastSamples; }
   double spread_percent() const {
     return least + most > 0 ? 100 * (most - least) / (most + least) : 0;
   }
@@ -84,6 +85,7 @@ class Memory {
       most = std::max(most, resident);
     }
   }
+  static constexpr int kLeastSamples = 10;
   std::mutex mutex_;
   std::condition_variable ended_;
   bool over_ = false;
@@ -202,6 +204,9 @@ class Bench {
             far.result.refusals.count() >
         0)
       return wrong("calm clients were refused");
+    if (near.result.latencies.count() == 0 || far.result.latencies.count() == 0)
+      return wrong("a calm client was not answered: " + near.result.first_error + " " +
+                   far.result.first_error);
     return 0;
   }
 
@@ -225,6 +230,7 @@ class Bench {
     auto r = run_http(s);
     memory.end();
     if (!r) return wrong(r.error().message) == 0;
+    if (!memory.measured()) return wrong("memory was not measured: the phase is too short") == 0;
     goodput_ = std::min(goodput_, ops(*r) / peak_ops_);
     spread_percent_ = std::max(spread_percent_, memory.spread_percent());
     refusals_ms_ = std::max(refusals_ms_, r->refusals.at_ms(0.999));
@@ -284,8 +290,8 @@ int run(double seconds) {
 
 int main(int argc, char** argv) {
   const double seconds = argc > 1 ? std::atof(argv[1]) : 10;
-  if (argc > 2 || seconds < 1 || seconds > 600) {
-    std::fprintf(stderr, "usage: overload_bench [SECONDS of each phase]\n");
+  if (argc > 2 || seconds < 2 || seconds > 600) {
+    std::fprintf(stderr, "usage: overload_bench [SECONDS of each phase, 2 or more]\n");
     return 2;
   }
   return soma::bench::run(seconds);
