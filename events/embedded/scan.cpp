@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "events/embedded/file_ops.h"
+#include "events/embedded/file_window.h"
 
 namespace soma::events {
 
@@ -102,11 +103,17 @@ class Scan {
   Result<ScanResult> full_segment(const std::string& folder, std::uint64_t number,
                                   const std::atomic<bool>& stop) {
     const fs::path file = fs::path(folder) / segment_name(number);
-    std::string bytes;
     stop_ = &stop;
+    const ScanResult before = result_;
+    const auto is_sound = sound(file, number);
+    if (!is_sound) return tl::unexpected(is_sound.error());
+    if (*is_sound && !stop) return result_;
+    result_ = before;  // where the damage is, all bytes together tell
+    std::string bytes;
     if (auto read = read_file(file, bytes, stop_); !read) return tl::unexpected(read.error());
     segment(file, bytes, number, false);
     if (stop) return fail(Code::kCancelled, "told to stop");
+    if (!result_.damage) return fail(Code::kIo, file.string() + " was read twice and differs");
     return result_;
   }
 
@@ -120,8 +127,45 @@ class Scan {
     if (!result_.damage) result_.damage = Damage{file_, byte, std::move(reason)};
   }
 
+  // A full segment, each round read, checked and let go. False: it is damaged, or it was told to
+  // stop.
+  Result<bool> sound(const fs::path& path, std::uint64_t number) {
+    FileWindow file(path.string());
+    if (auto opened = file.open(); !opened) return tl::unexpected(opened.error());
+    file_ = path.string();
+    const auto first = file.from(0, sizeof(SegmentHeader));
+    if (!first) return tl::unexpected(first.error());
+    header(*first, file.size(), number);
+    std::uint64_t at = sizeof(SegmentHeader);
+    for (RoundHeader h; !result_.damage && !*stop_; at += sizeof h + h.payload_bytes) {
+      const auto head = file.from(at, sizeof h);
+      if (!head) return tl::unexpected(head.error());
+      if (!read_header(*head, 0, h, file.size() - at)) break;
+      const auto round = file.from(at, sizeof h + h.payload_bytes);
+      if (!round) return tl::unexpected(round.error());
+      if (!is_whole(*round, 0, h) || h.round != result_.last_round + 1) break;
+      records(round->substr(sizeof h), number, at + sizeof h, h.records);
+      result_.last_round = h.round;
+    }
+    result_.tail = at;
+    while (!result_.damage && !*stop_ && at < file.size()) {
+      const auto rest = file.from(at, FileWindow::kStep);
+      if (!rest) return tl::unexpected(rest.error());
+      if (first_nonzero(*rest, 0) != rest->size()) return false;
+      at += rest->size();
+    }
+    return !result_.damage && !*stop_;
+  }
+
   void segment(const fs::path& file, std::string_view bytes, std::uint64_t number, bool last) {
     file_ = file.string();
+    header(bytes, bytes.size(), number);
+    if (!result_.damage) rounds(bytes, number);
+    if (!result_.damage) judge_rest(bytes, number, last);
+  }
+
+  // `bytes`: the first of a segment, `size` all of them.
+  void header(std::string_view bytes, std::uint64_t size, std::uint64_t number) {
     SegmentHeader h{};
     if (bytes.size() < sizeof h) return damage(bytes.size(), "segment is shorter than its header");
     std::memcpy(&h, bytes.data(), sizeof h);
@@ -131,8 +175,7 @@ class Scan {
       return damage(8,
                     "segment format " + std::to_string(h.version) + " is not known to this build");
     if (h.segment != number) return damage(0, "this is segment " + std::to_string(h.segment));
-    if (h.size != bytes.size())
-      return damage(bytes.size(), "segment has not the size its header states");
+    if (h.size != size) return damage(size, "segment has not the size its header states");
     if (h.first_round != result_.last_round + 1)
       return damage(0, "rounds are missing before this segment");
     if (number == 0) result_.partition_count = h.partition_count, result_.salt = h.salt;
@@ -142,15 +185,18 @@ class Scan {
     result_.offsets.resize(h.partition_count, 0);
     result_.last_segment = number;
     result_.segment_size = h.size;
-    rounds(bytes, number);
-    if (!result_.damage) judge_rest(bytes, number, last);
   }
 
-  bool read_header(std::string_view bytes, std::uint64_t at, RoundHeader& h) const {
-    if (at + sizeof h > bytes.size()) return false;
+  // `room`: bytes of the segment from `at` on.
+  bool read_header(std::string_view bytes, std::uint64_t at, RoundHeader& h,
+                   std::uint64_t room) const {
+    if (at + sizeof h > bytes.size() || sizeof h > room) return false;
     std::memcpy(&h, bytes.data() + at, sizeof h);
     return h.magic == kRoundMagic && h.crc == header_crc(h, result_.salt) &&
-           h.payload_bytes <= bytes.size() - at - sizeof h;
+           h.payload_bytes <= room - sizeof h;
+  }
+  bool read_header(std::string_view bytes, std::uint64_t at, RoundHeader& h) const {
+    return read_header(bytes, at, h, bytes.size() - std::min<std::uint64_t>(at, bytes.size()));
   }
 
   bool is_whole(std::string_view bytes, std::uint64_t at, RoundHeader& h) const {

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "events/embedded/caretaker.h"
+#include "events/embedded/file_window.h"
 #include "tests/unit/events/log_fixture.h"
 
 namespace soma::events {
@@ -162,6 +163,47 @@ TEST_F(SealedIndexes, EveryByteOfASegmentTakenByItsIndexIsRead) {
   EXPECT_FALSE(open_embedded_log(by_indexes(folder_)));
   write_bytes(segment(1), whole);
   EXPECT_FALSE(look_after(count_ - 1));
+}
+
+// Records smaller and larger than what is read at once, across every place where a read ends.
+TEST(SealedIndexesOfLargeSegments, AreMadeAndCheckedAPartAtATime) {
+  TempFolder t;
+  EmbeddedOptions options = small_log(t.log());
+  options.segment_bytes = 5 * FileWindow::kStep;
+  std::vector<std::vector<std::string>> all;
+  std::uint64_t count = 0;
+  {
+    auto log = open_embedded_log(options);
+    ASSERT_TRUE(log) << log.error().message;
+    for (std::uint64_t i = 0; i < 60; ++i)
+      ASSERT_EQ(append_wait(**log, PartitionId{static_cast<std::uint32_t>(i % kPartitions)},
+                            std::string(i % 9 == 0 ? FileWindow::kStep + i : 90'001 + i * 37,
+                                        static_cast<char>('a' + i % 26)))
+                    .kind,
+                AppendReport::Kind::kDurable);
+    all = everything(**log);
+    count = segments(t.log());
+    ASSERT_GE(count, 3u);
+    ASSERT_TRUE(
+        within_ten_seconds([&] { return read_sealed_index(t.log(), count - 2).has_value(); }));
+  }
+  options.read_at_open_bytes = 1;
+  EXPECT_EQ(everything(**open_embedded_log(options)), all);
+  const std::atomic<bool> stop = false;
+  const auto ignored = [](const ScannedRecord&) {};
+  const LogState before = read_sealed_index(t.log(), 0)->after();
+  const fs::path path = fs::path(t.log()) / segment_name(1);
+  const std::string whole = read_bytes(path);
+  ASSERT_FALSE(scan_full_segment(t.log(), 1, before, stop, ignored)->damage);
+  for (std::uint64_t byte = 61; byte < whole.size(); byte += FileWindow::kStep / 3) {
+    std::string bytes = whole;
+    bytes[byte] = static_cast<char>(bytes[byte] ^ 16);
+    write_bytes(path, bytes);
+    const auto scan = scan_full_segment(t.log(), 1, before, stop, ignored);
+    ASSERT_TRUE(scan) << scan.error().message;
+    ASSERT_TRUE(scan->damage) << byte;
+    EXPECT_LE(scan->damage->byte, byte);
+  }
 }
 
 // Also when it was told of nothing new after it had become idle.
