@@ -149,8 +149,21 @@ def check_scripts(tree):
                 yield "script", name, 1, parsed.stderr.strip().splitlines()[0]
 
 
+def check_settings(tree):
+    """What a row of the settings writes is read somewhere; the path of the YAML file is, by its key, before there is a Config."""
+    table = "runtime/config/settings.cpp"
+    if table not in tree.files:
+        return
+    others = [tree.text(name) for name in tree.named(*CPP) if layer_of(name) != "tests" and name not in (table, "runtime/config/config.h")]
+    for line, text in enumerate(tree.lines(table), 1):
+        for field in re.findall(r"&Config::(\w+)", text):
+            if field != "config_file" and not any(re.search(rf"(\.|->){field}\b", other) for other in others):
+                yield "dead-setting", table, line, f"Config::{field} is read by nothing"
+
+
 ALL = (check_layers, check_third_party, check_heavy_headers, check_pure_actors, check_sizes,
-       check_first_lines, check_sleeps, check_rooms, check_names, check_scripts)
+       check_first_lines, check_sleeps, check_rooms, check_names, check_scripts,
+       check_settings)
 
 
 def findings(tree):

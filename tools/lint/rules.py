@@ -96,6 +96,9 @@ RULES = {
     "file-name": (
         "names can be guessed when they follow one form",
         "snake_case, .h and .cpp"),
+    "dead-setting": (
+        "a setting that does nothing is a promise that is not kept, and nobody is told",
+        "use it, or remove its row and its member"),
     "script": (
         "a script that does not parse or cannot be started fails at the worst moment",
         "fix the syntax; chmod +x what begins with #!"),
