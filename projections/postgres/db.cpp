@@ -2,13 +2,25 @@
 #include "projections/postgres/db.h"
 
 #include <libpq-fe.h>
+#include <poll.h>
 #include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
 
 namespace soma::projections {
 
 namespace {
 
+using Clock = std::chrono::steady_clock;
+
 constexpr std::size_t kCopyPiece = 256 << 10;
+constexpr std::chrono::seconds kSilence{2};  // a refusal comes sooner
+// What the URL may say otherwise: a server whose host is gone is given up after 25 s at most.
+constexpr std::array<const char*, 5> kNames = {"connect_timeout", "keepalives_idle",
+                                               "keepalives_interval", "keepalives_count",
+                                               "tcp_user_timeout"};
+constexpr std::array<const char*, 5> kValues = {"5", "10", "5", "3", "25000"};
 
 struct Clear {
   void operator()(PGresult* r) const { PQclear(r); }
@@ -57,20 +69,23 @@ void unescape(std::string_view in, Field& out) {
 
 class Connection final : public Db {
  public:
-  explicit Connection(PGconn* c) : c_(c) {}
+  // Statements are sent and answers awaited without blocking: libpq itself waits for ever.
+  explicit Connection(PGconn* c) : c_(c) { PQsetnonblocking(c_, 1); }
   ~Connection() override { PQfinish(c_); }
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
   Status run(const std::string& sql) override {
-    return check(ResultPtr(PQexec(c_, sql.c_str())), PGRES_COMMAND_OK);
+    begin();
+    return check(answer(PQsendQuery(c_, sql.c_str())), PGRES_COMMAND_OK);
   }
 
   Result<std::vector<Record>> query(const std::string& sql, const Record& parameters) override {
     std::vector<const char*> values;
     for (const auto& p : parameters) values.push_back(p ? p->c_str() : nullptr);
-    ResultPtr r(PQexecParams(c_, sql.c_str(), static_cast<int>(values.size()), nullptr,
-                             values.data(), nullptr, nullptr, 0));
+    begin();
+    const ResultPtr r = answer(PQsendQueryParams(c_, sql.c_str(), static_cast<int>(values.size()),
+                                                 nullptr, values.data(), nullptr, nullptr, 0));
     const auto status = PQresultStatus(r.get());
     if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK)
       return tl::unexpected(error_of(r.get()));
@@ -88,23 +103,37 @@ class Connection final : public Db {
   }
 
   Status copy_in(const std::string& sql, std::string_view text) override {
-    if (auto ok = check(ResultPtr(PQexec(c_, sql.c_str())), PGRES_COPY_IN); !ok) return ok;
+    begin();
+    if (auto ok = check(answer(PQsendQuery(c_, sql.c_str())), PGRES_COPY_IN); !ok) return ok;
     for (std::size_t at = 0; at < text.size(); at += kCopyPiece) {
       const auto piece = text.substr(at, kCopyPiece);
-      if (PQputCopyData(c_, piece.data(), static_cast<int>(piece.size())) != 1)
-        return tl::unexpected(error_of(nullptr));
+      begin();
+      int taken = 0;
+      while ((taken = PQputCopyData(c_, piece.data(), static_cast<int>(piece.size()))) == 0 &&
+             wait(POLLOUT)) {
+      }
+      if (taken != 1) return tl::unexpected(error_of(nullptr));
     }
-    if (PQputCopyEnd(c_, nullptr) != 1) return tl::unexpected(error_of(nullptr));
+    int ended = 0;
+    while ((ended = PQputCopyEnd(c_, nullptr)) == 0 && wait(POLLOUT)) {
+    }
+    if (ended != 1) return tl::unexpected(error_of(nullptr));
     return end_copy();
   }
 
   Status copy_out(const std::string& sql,
                   const std::function<void(const Record& row)>& each) override {
-    if (auto ok = check(ResultPtr(PQexec(c_, sql.c_str())), PGRES_COPY_OUT); !ok) return ok;
+    begin();
+    if (auto ok = check(answer(PQsendQuery(c_, sql.c_str())), PGRES_COPY_OUT); !ok) return ok;
     Record row;
     char* line = nullptr;
     int length = 0;
-    while ((length = PQgetCopyData(c_, &line, 0)) > 0) {
+    while ((length = PQgetCopyData(c_, &line, 1)) >= 0) {
+      if (length == 0) {
+        if (!wait(POLLIN)) return tl::unexpected(error_of(nullptr));
+        continue;
+      }
+      begin();
       const std::unique_ptr<char, decltype(&PQfreemem)> owned(line, &PQfreemem);
       std::string_view left(line, static_cast<std::size_t>(length));
       if (left.ends_with('\n')) left.remove_suffix(1);
@@ -125,14 +154,51 @@ class Connection final : public Db {
 
   bool usable() const override { return PQstatus(c_) == CONNECTION_OK; }
   void interrupt() override { ::shutdown(PQsocket(c_), SHUT_RDWR); }
+  void set_patience(std::chrono::milliseconds patience) override { patience_ = patience; }
 
  private:
+  void begin() { deadline_ = Clock::now() + patience_; }
+
+  // For the socket, at most until the deadline; then the connection is broken off. False when it
+  // is: libpq's next answer says so.
+  bool wait(short events) {
+    pollfd p{PQsocket(c_), static_cast<short>(events | POLLIN), 0};
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline_ - Clock::now());
+    if (left.count() <= 0 ||
+        (::poll(&p, 1, static_cast<int>(std::min<std::int64_t>(left.count(), 60'000))) == 0 &&
+         Clock::now() >= deadline_)) {
+      silent_ = true;
+      interrupt();
+    }
+    return (p.revents & ~POLLOUT) == 0 && !silent_ ? true : PQconsumeInput(c_) == 1;
+  }
+
+  ResultPtr next_result() {
+    while (PQflush(c_) == 1 && wait(POLLOUT)) {
+    }
+    while (PQisBusy(c_) && wait(POLLIN)) {
+    }
+    return ResultPtr(PQgetResult(c_));
+  }
+
+  // Of what was just sent: the first error, else the last result. Nothing: it could not be sent.
+  ResultPtr answer(int sent) {
+    ResultPtr out;
+    if (sent != 1) return out;
+    for (ResultPtr r = next_result(); r; r = next_result()) {
+      const auto status = PQresultStatus(r.get());
+      if (PQresultStatus(out.get()) != PGRES_FATAL_ERROR || !out) out = std::move(r);
+      if (status == PGRES_COPY_IN || status == PGRES_COPY_OUT) break;
+    }
+    return out;
+  }
+
   Status end_copy() {
     Status out;
-    while (PGresult* raw = PQgetResult(c_)) {
-      const ResultPtr r(raw);
-      if (PQresultStatus(r.get()) != PGRES_COMMAND_OK && out) out = tl::unexpected(error_of(raw));
-    }
+    begin();
+    for (ResultPtr r = next_result(); r; r = next_result())
+      if (PQresultStatus(r.get()) != PGRES_COMMAND_OK && out)
+        out = tl::unexpected(error_of(r.get()));
     return out;
   }
 
@@ -143,6 +209,10 @@ class Connection final : public Db {
   }
 
   Error error_of(const PGresult* r) const {
+    if (silent_)
+      return {Code::kDeadlineExceeded,
+              "PostgreSQL: no answer within " + std::to_string(patience_.count()) + " ms",
+              {}};
     const char* state = r ? PQresultErrorField(r, PG_DIAG_SQLSTATE) : nullptr;
     const char* text = r ? PQresultErrorMessage(r) : nullptr;
     if (!text || !*text) text = PQerrorMessage(c_);
@@ -151,16 +221,26 @@ class Connection final : public Db {
   }
 
   PGconn* const c_;
+  std::chrono::milliseconds patience_ = kPatience;
+  Clock::time_point deadline_;
+  bool silent_ = false;
 };
 
 }  // namespace
 
 Result<std::unique_ptr<Db>> Db::open(const std::string& url) {
-  PGconn* c = PQconnectdb(url.c_str());
+  std::array<const char*, kNames.size() + 2> names{}, values{};
+  std::copy(kNames.begin(), kNames.end(), names.begin());
+  std::copy(kValues.begin(), kValues.end(), values.begin());
+  names[kNames.size()] = "dbname";  // a whole URL, too; the last to name a thing is heard
+  values[kNames.size()] = url.c_str();
+  const auto began = Clock::now();
+  PGconn* c = PQconnectdbParams(names.data(), values.data(), 1);
   if (!c) return fail(Code::kUnavailable, "PostgreSQL: no memory for a connection");
   auto db = std::make_unique<Connection>(c);
   if (PQstatus(c) != CONNECTION_OK)
-    return fail(Code::kUnavailable, "PostgreSQL: " + first_line(PQerrorMessage(c)));
+    return fail(Clock::now() - began < kSilence ? Code::kUnavailable : Code::kDeadlineExceeded,
+                "PostgreSQL: " + first_line(PQerrorMessage(c)));
   PQsetNoticeProcessor(
       c, [](void*, const char*) {}, nullptr);
   return std::unique_ptr<Db>(std::move(db));

@@ -1,6 +1,7 @@
 // One connection to PostgreSQL: statements with parameters, and COPY in both directions.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -17,8 +18,9 @@ using Field = std::optional<std::string>;
 using Record = std::vector<Field>;
 
 // Used by one thread. Errors: kUnavailable when the connection is gone (what became of a statement
-// in flight, a COMMIT above all, is then not known); kCorrupt when PostgreSQL found damaged data;
-// kInvalidArgument when it refuses a value, never to take it on a retry; kInternal for the rest.
+// in flight, a COMMIT above all, is then not known); kDeadlineExceeded when it was silent for too
+// long, and the same holds; kCorrupt when PostgreSQL found damaged data; kInvalidArgument when it
+// refuses a value, never to take it on a retry; kInternal for the rest.
 class Db {
  public:
   static Result<std::unique_ptr<Db>> open(const std::string& url);
@@ -33,6 +35,10 @@ class Db {
   virtual Status copy_out(const std::string& sql,
                           const std::function<void(const Record& row)>& each) = 0;
   virtual bool usable() const = 0;
+  // Longest wait for the answer to a statement, or for a COPY to go on; then the connection is
+  // given up. kPatience until it is told.
+  virtual void set_patience(std::chrono::milliseconds patience) = 0;
+  static constexpr std::chrono::milliseconds kPatience{30'000};
   // From any thread: what runs now, and later, fails soon.
   virtual void interrupt() = 0;
 };

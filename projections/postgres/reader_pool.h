@@ -11,10 +11,12 @@
 
 namespace soma::projections {
 
-// Thread-safe. At most kMaxIdle connections wait; one is opened when none does.
+// Thread-safe. At most kMaxIdle connections wait; one is opened when none does. After a server that
+// said nothing, readers are refused at once for kRest: they would hold their callers for as long.
 class ReaderPool {
  public:
   static constexpr std::size_t kMaxIdle = 4;
+  static constexpr std::chrono::seconds kRest{2};
 
   void set_url(std::string url);
   // Runs `work` on a connection that shows the views. Once more on a fresh one when the connection
@@ -25,6 +27,7 @@ class ReaderPool {
       auto db = take(timeout_ms, attempt > 0);
       if (!db) return tl::unexpected(db.error());
       Result<T> out = work(**db);
+      if (!out && out.error().code == Code::kDeadlineExceeded) rest();
       const bool again =
           !out && (out.error().code == Code::kUnavailable || out.error().code == Code::kInternal);
       if (!again) give_back(std::move(*db));
@@ -35,10 +38,12 @@ class ReaderPool {
  private:
   Result<std::unique_ptr<Db>> take(std::int64_t timeout_ms, bool fresh);
   void give_back(std::unique_ptr<Db> db);
+  void rest();
 
   std::mutex mutex_;
   std::string url_;
   std::vector<std::unique_ptr<Db>> idle_;
+  std::chrono::steady_clock::time_point rests_until_;
 };
 
 }  // namespace soma::projections

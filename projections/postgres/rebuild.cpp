@@ -3,10 +3,20 @@
 
 namespace soma::projections {
 
+namespace {
+
+constexpr std::chrono::minutes kLongest{30};  // one statement: an index over all rows
+
+}  // namespace
+
 Status prepare_writer(Db& db) {
   // Rows and cursor are lost together or not at all, and are made again: no commit need wait for a
   // disk that the log needs.
-  return db.run("SET client_min_messages = warning; SET synchronous_commit = off");
+  // The server, too, gives up a node whose host is gone: it holds the writers' lock.
+  return db.run(
+      "SET client_min_messages = warning; SET synchronous_commit = off; "
+      "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = "
+      "3");
 }
 
 Rebuild::Rebuild(const events::Log& log, std::string url, std::function<void()> on_change)
@@ -17,7 +27,11 @@ Rebuild::Rebuild(const events::Log& log, std::string url, std::function<void()> 
 Rebuild::~Rebuild() { finish(); }
 
 void Rebuild::finish() {
-  stopping_ = true;
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+    if (db_) db_->interrupt();
+  }
   if (thread_.joinable()) thread_.join();
 }
 
@@ -29,14 +43,22 @@ void Rebuild::run() {
   } else {
     state_ = State::kReady;
   }
-  db_.reset();
+  {
+    std::lock_guard lock(mutex_);
+    db_.reset();
+  }
   on_change_();
 }
 
 Status Rebuild::fill() {
   auto db = Db::open(url_);
   if (!db) return tl::unexpected(db.error());
-  db_ = std::move(*db);
+  {
+    std::lock_guard lock(mutex_);
+    if (stopping_) return fail(Code::kCancelled, "the rebuild was stopped");
+    db_ = std::move(*db);
+  }
+  db_->set_patience(kLongest);
   if (auto ok = prepare_writer(*db_); !ok) return ok;
   if (auto ok = db_->run("SET maintenance_work_mem = '64MB'; SET work_mem = '16MB'"); !ok)
     return ok;

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 
@@ -41,7 +42,8 @@ class Rebuild {
   std::atomic<State> state_{State::kFilling};
   std::atomic<bool> stopping_{false};
   Error error_;
-  std::unique_ptr<Db> db_;
+  std::mutex mutex_;
+  std::unique_ptr<Db> db_;  // used by the thread alone, but for its interrupt
   std::thread thread_;
 };
 

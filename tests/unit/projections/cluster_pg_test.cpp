@@ -171,6 +171,54 @@ TEST_F(ClusterTest, DiesWithTheProcess) {
   open();
 }
 
+// One that is there and says nothing: a reader must not wait for ever, nor the projector at a stop.
+TEST_F(ClusterTest, AServerThatSaysNothingIsGivenUp) {
+  auto silent = db();
+  silent->set_patience(100ms);
+  const auto began = std::chrono::steady_clock::now();
+  const auto late = silent->run("SELECT pg_sleep(60)");
+  EXPECT_LT(std::chrono::steady_clock::now() - began, 30s);
+  ASSERT_FALSE(late);
+  EXPECT_EQ(late.error().code, Code::kDeadlineExceeded);
+  EXPECT_EQ(late.error().message, "PostgreSQL: no answer within 100 ms");
+  EXPECT_FALSE(silent->usable());
+  EXPECT_FALSE(silent->query("SELECT 1", {}));
+
+  auto interrupted = db();
+  std::thread other([&] { interrupted->interrupt(); });
+  const auto ended = interrupted->run("SELECT pg_sleep(60)");
+  other.join();
+  ASSERT_FALSE(ended);
+  EXPECT_EQ(ended.error().code, Code::kUnavailable);
+}
+
+// Pieces larger than any buffer between the two, in both directions.
+TEST_F(ClusterTest, LargeCopiesPassWithoutBlocking) {
+  auto d = db();
+  ASSERT_TRUE(d->run("CREATE TABLE big (n int, t text)"));
+  std::string text;
+  const std::string filler(2000, 'x');
+  for (int n = 0; n < 20'000; ++n) text += std::to_string(n) + '\t' + filler + '\n';
+  const auto in = d->copy_in("COPY big FROM STDIN", text);
+  ASSERT_TRUE(in) << in.error().message;
+  std::size_t rows = 0, bytes = 0;
+  const auto out = d->copy_out("COPY big TO STDOUT", [&](const Record& row) {
+    ++rows;
+    bytes += row[1]->size();
+  });
+  ASSERT_TRUE(out) << out.error().message;
+  EXPECT_EQ(rows, 20'000u);
+  EXPECT_EQ(bytes, 40'000'000u);
+  const auto wrong = d->copy_in("COPY big FROM STDIN", "not a number\tx\n");
+  ASSERT_FALSE(wrong);
+  EXPECT_EQ(wrong.error().code, Code::kInvalidArgument);
+  EXPECT_TRUE(d->usable());
+  EXPECT_TRUE(d->run("SELECT 1; SELECT 2"));
+  const auto second = d->run("SELECT 1; SELECT 1/0; SELECT 2");
+  ASSERT_FALSE(second);
+  EXPECT_NE(second.error().message.find("division by zero"), std::string::npos);
+}
+
 TEST(ClusterPaths, ALongPathStillHasASocket) {
   TempFolder folder;
   fs::permissions(folder.path(), fs::perms(0711));
