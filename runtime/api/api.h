@@ -71,6 +71,7 @@ struct Node {
   std::string chat_provider;  // what chat calls go to, for people; empty: nothing
   std::string topic_prefix;   // before the names of topics
   std::int64_t position_wait_ms = 2000;
+  std::int64_t model_wait_ms = 120'000;  // of a caller for a model; then 504
   const events::Log* log = nullptr;
   std::uint32_t partition_count = 0;
   security::Authenticator* authenticator = nullptr;

@@ -15,7 +15,7 @@ namespace soma::runtime::api {
 
 namespace {
 
-constexpr std::int64_t kDeadlineMs = 120'000;
+constexpr std::int64_t kGraceMs = 1000;  // the call's own end, which says more, comes first
 
 class Wait : public std::enable_shared_from_this<Wait> {
  public:
@@ -24,8 +24,8 @@ class Wait : public std::enable_shared_from_this<Wait> {
 
   void begin(Submission submission) {
     auto self = shared_from_this();
-    late_ =
-        node_.deadlines->set(node_.clock->now_ms() + kDeadlineMs + 1000, [weak = weak_from_this()] {
+    late_ = node_.deadlines->set(
+        node_.clock->now_ms() + node_.model_wait_ms + kGraceMs, [weak = weak_from_this()] {
           if (auto alive = weak.lock())
             alive->finish(
                 fail(Code::kDeadlineExceeded,
@@ -137,7 +137,7 @@ void prepare(const Node& node, const RequestPtr& request, v1::ModelRequest model
           *c->mutable_request()->mutable_fallbacks() = plan.fallbacks();
           c->mutable_request()->set_profile(plan.profile());
         }
-        c->mutable_request()->set_deadline_ms(node.clock->now_ms() + kDeadlineMs);
+        c->mutable_request()->set_deadline_ms(node.clock->now_ms() + node.model_wait_ms);
         const std::string id = command_id_of(*request);
         next(make_submission(*request,
                              inference_key(request->tenant(), created_id(prefix, *request, id)),

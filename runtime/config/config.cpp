@@ -189,6 +189,11 @@ Status check_together(const Config& c) {
     return fail(Code::kInvalidArgument,
                 "kafka.trusted_producers is only for developer modes; remove it or change mode",
                 "kafka.trusted_producers");
+  if (!c.memory_backend_url.empty())  // not taken in silence: memories would land elsewhere
+    return fail(Code::kInvalidArgument,
+                "memory.backend_url: an external SomaBrain is not supported by this build; remove "
+                "it to use the built-in memory",
+                "memory.backend_url");
   if (c.data_dir.empty())
     return fail(Code::kInvalidArgument, "data_dir must name a folder", "data_dir");
   return {};

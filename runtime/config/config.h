@@ -40,6 +40,7 @@ struct Config {
   std::string slm_openai_model;
   std::string slm_local = "auto";                      // auto, off, or a GGUF file
   std::string slm_embedding = "auto";                  // auto, off, or a GGUF file
+  std::uint64_t slm_wait_ms = 120000;
   std::string memory_backend_url;                      // empty: built-in
   std::vector<std::string> constitution_trusted_keys;  // PEM files
   std::string identity_jwks;
@@ -61,7 +62,7 @@ struct Config {
   std::uint64_t mailbox_limit = 1024;         // commands waiting per actor
   std::uint64_t active_actors_limit = 20000;  // in memory; idle ones are passivated beyond it
   std::uint64_t idle_actor_s = 60;
-  std::uint64_t snapshot_every_events = 100;
+  std::uint64_t checkpoint_every_events = 20000;
   std::uint64_t segment_bytes = 64 * 1024 * 1024;
   std::uint64_t read_at_open_bytes = 128 * 1024 * 1024;
   std::uint64_t audit_head_interval_s = 3600;  // signed heads; 0: only when asked

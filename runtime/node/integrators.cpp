@@ -12,6 +12,10 @@ http::ServerOptions server_options(const config::Config& c, const std::string& s
   o.io_threads = static_cast<int>(c.http_threads);
   o.body_limit = c.http_body_limit_bytes;
   o.max_connections = c.http_max_connections;
+  using Log = http::ServerOptions::AccessLog;
+  o.access_log = c.http_access_log == "all"   ? Log::kAll
+                 : c.http_access_log == "off" ? Log::kOff
+                                              : Log::kErrors;
   o.cors_origins = c.http_cors_origins;
   o.refuse_unknown_fields = [&deployment] { return deployment.production(); };
   o.service = service;

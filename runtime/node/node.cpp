@@ -241,6 +241,7 @@ class Node {
     }
     parts.limits.waiting_per_actor = static_cast<std::size_t>(c_.mailbox_limit);
     parts.limits.active_actors_per_partition = static_cast<std::size_t>(c_.active_actors_limit);
+    parts.limits.checkpoint_every_events = c_.checkpoint_every_events;
     parts.limits.idle_actor_ms = static_cast<std::int64_t>(c_.idle_actor_s) * 1000;
     parts.observers.push_back([this](const events::ValidFrame& frame) { memory_.on_frame(frame); });
     parts.observers.push_back([this](const events::ValidFrame& frame) { guards_.follow(frame); });
@@ -305,6 +306,7 @@ class Node {
     n.mode_two_keys = c_.mode_two_keys;
     n.signs_heads = c_.audit_head_interval_s > 0;
     n.position_wait_ms = static_cast<std::int64_t>(c_.position_wait_ms);
+    n.model_wait_ms = static_cast<std::int64_t>(c_.slm_wait_ms);
     api::register_sessions(router_, n);
     api::register_session_tools(router_, n);
     api::register_session_transfer(router_, n);

@@ -3,60 +3,21 @@
 The matrix and what the node serves must name the same routes. Another tenant's object and a missing one must answer
 alike, byte for byte, apart from the ids that were asked for."""
 
-import os
 import re
 import tempfile
 
 import contract
 from constitution import Signer
 from contract import case, equal, run
-from harness import ROOT, check, wait_until
+from harness import check, wait_until
+from routes import BODIES, NOT_TRIED, matrix, served
 
 FOLDER = tempfile.TemporaryDirectory()
 SIGNER = Signer(FOLDER.name)
-MATRIX = os.path.join(ROOT, "runtime", "api", "authorization.tsv")
-
-# Bodies that a route would take, where it needs one: so that what refuses is the right, not the schema.
-BODIES = {
-    ("POST", "/v1/log/sql"): {"query": "select 1 as x"},
-    ("POST", "/v1/sessions/{id}/messages"): {"content": "x"},
-    ("POST", "/v1/sessions/{id}/fork"): {"at_sequence": 1},
-    ("POST", "/v1/sessions/{id}/tools/{call_id}"): {"output": "x"},
-    ("POST", "/v1/approvals/{id}/delegate"): {"to": "zoe"},
-    ("POST", "/v1/approvals/{id}/edit"): {"content": "x"},
-    ("POST", "/v1/tenants/{id}/rollback"): {"version": 1},
-    ("POST", "/v1/admin/effects/{id}/resolve"): {"outcome": "done", "reason": "seen"},
-    ("POST", "/v1/tenants/{id}/erase-subject"): {"subject": "nobody here"},
-}
-# What is never ours to try on a node whose answers the other cases need.
-NOT_TRIED = {("POST", "/v1/settings/mode"), ("POST", "/v1/admin/kill-switch"), ("POST", "/v1/tokens/rotate"),
-             ("DELETE", "/v1/admin/snapshots"), ("POST", "/v1/admin/projections/rebuild")}
 
 
 def token(w, tenant, capabilities="*", person="ana"):
     return contract.as_(w, person, tenant, capabilities)
-
-
-def matrix():
-    rows = {}
-    with open(MATRIX, encoding="utf-8") as file:
-        for line in file:
-            if not line.startswith(("#", "soma\t")):  # verbs: cli_rights_test
-                method, path, capability, scope = line.rstrip("\n").split("\t")
-                check((method, path) not in rows, f"{method} {path} stands twice in the matrix")
-                check(scope in ("open", "caller", "object", "tenant", "server"), f"{method} {path}: scope {scope}")
-                check((scope == "open") == (capability == "public"), f"{method} {path}: open is public, and nothing else")
-                rows[method, path] = (capability, scope)
-    return rows
-
-
-def served(w):
-    routes = {}
-    for path, methods in w.ok("GET", "/openapi.json").json["paths"].items():
-        for method, route in methods.items():
-            if isinstance(route, dict) and "x-soma-capability" in route:
-                routes[method.upper(), path] = route["x-soma-capability"]
-    return routes
 
 
 def call(w, method, path, headers, body=None):
@@ -99,7 +60,7 @@ def objects(w):
 
 @case
 def every_route_has_a_row_and_every_row_a_route(w):
-    rows, routes = matrix(), served(w)
+    rows, routes = matrix(), served(w.client)
     equal({k: v[0] for k, v in rows.items() if k in routes}, {k: v for k, v in routes.items() if k in rows}, "capabilities")
     missing = sorted(set(routes) - set(rows))
     check(not missing, f"routes without a row in runtime/api/authorization.tsv: {missing}")

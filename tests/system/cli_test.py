@@ -380,6 +380,18 @@ def slow(upstream):
     upstream.script({"tokens": ["one", " two", " three"] * 10, "token_delay_ms": 500})
 
 
+def logs(upstream):
+    """What is logged, and in which form, is as the settings say."""
+    for form, access, wanted in (("text", "all", True), ("json", "all", True), ("json", "errors", False), ("text", "off", False)):
+        with harness.Folder() as folder:
+            node = folder.node(*upstream.flags, "--postgres", harness.NO_POSTGRES, "--log-format", form, "--http-access-log", access).wait_ready()
+            check(harness.Client(node.url).call("GET", "/v1/whoami").status == 200, "whoami")
+            check(node.terminate()[0] == 0, "the node's end")
+            told = node.log().splitlines()
+            check(all(line.startswith("{") == (form == "json") for line in told), f"--log-format {form}: {told[:3]}")
+            check(any("http_request" in line for line in told) == wanted, f"--http-access-log {access}: {told}")
+
+
 def test():
     tools = help_and_tree()
     usage_errors()
@@ -394,6 +406,7 @@ def test():
         code, _ = node.terminate()
         check(code == 0, f"the node ended with {code}")
         stopped_folder(folder.data, session)
+        logs(upstream)
     print(f"{len(tools)} commands, errors, completion, man page, a running node, a stopped folder, a terminal")
 
 

@@ -61,6 +61,22 @@ def as_(w, person="ana", tenant="acme", capabilities="*"):
     return w.tokens[key]
 
 
+def raw(url, data, seconds=10):
+    """Bytes out, bytes in until the peer closes or `seconds` pass."""
+    parts = urllib.parse.urlsplit(url)
+    with socket.create_connection((parts.hostname, parts.port), timeout=seconds) as s:
+        s.sendall(data)
+        got = b""
+        try:
+            while True:
+                piece = s.recv(65536)
+                if not piece:
+                    return got
+                got += piece
+        except (TimeoutError, ConnectionResetError):
+            return got
+
+
 class World:
     """A node, its model and clients of it."""
 
@@ -98,19 +114,7 @@ class World:
         self.upstream.script(behaviour)
 
     def raw(self, data, seconds=10):
-        """Bytes out, bytes in until the peer closes or `seconds` pass."""
-        parts = urllib.parse.urlsplit(self.url)
-        with socket.create_connection((parts.hostname, parts.port), timeout=seconds) as s:
-            s.sendall(data)
-            got = b""
-            try:
-                while True:
-                    piece = s.recv(65536)
-                    if not piece:
-                        return got
-                    got += piece
-            except (TimeoutError, ConnectionResetError):
-                return got
+        return raw(self.url, data, seconds)
 
     def stream(self, path, headers=None, method="GET", body=None):
         return Stream(self.url, path, headers, method, body)

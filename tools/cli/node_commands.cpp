@@ -37,6 +37,10 @@ int start(const Context& context, config::FlagValues flags, int (*run)(const con
   if (context.dry_run) return show_settings(context, flags);
   runtime::LogOptions log;
   if (auto level = runtime::parse_log_level(loaded->log_level)) log.level = *level;
+  using Format = runtime::LogOptions::Format;
+  log.format = loaded->log_format == "json"   ? Format::kJson
+               : loaded->log_format == "text" ? Format::kText
+                                              : Format::kAuto;
   runtime::configure_logging(log);
   return run(*loaded);
 }

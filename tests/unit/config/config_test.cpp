@@ -129,6 +129,7 @@ TEST_F(ConfigTest, BadValuesNameKeyPlaceAndFix) {
       {{{"data_dir", ""}}, "data_dir must name a folder"},
       {{{"log.level", "loud"}}, "log.level must be one of debug"},
       {{{"kafka.trusted_producers", "true"}, {"mode", "production"}}, "only for developer modes"},
+      {{{"memory.backend_url", "http://brain:8000"}}, "is not supported by this build"},
       {{{"config", "/does/not/exist.yaml"}}, "cannot read /does/not/exist.yaml"},
   };
   for (const auto& [flags, expected] : cases) EXPECT_THAT(error_of(flags), HasSubstr(expected));
