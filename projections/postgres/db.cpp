@@ -155,9 +155,10 @@ class Connection final : public Db {
   bool usable() const override { return PQstatus(c_) == CONNECTION_OK; }
   void interrupt() override { ::shutdown(PQsocket(c_), SHUT_RDWR); }
   void set_patience(std::chrono::milliseconds patience) override { patience_ = patience; }
+  void set_deadline(Clock::time_point deadline) override { all_until_ = deadline; }
 
  private:
-  void begin() { deadline_ = Clock::now() + patience_; }
+  void begin() { deadline_ = all_until_ ? *all_until_ : Clock::now() + patience_; }
 
   // For the socket, at most until the deadline; then the connection is broken off. False when it
   // is: libpq's next answer says so.
@@ -209,10 +210,7 @@ class Connection final : public Db {
   }
 
   Error error_of(const PGresult* r) const {
-    if (silent_)
-      return {Code::kDeadlineExceeded,
-              "PostgreSQL: no answer within " + std::to_string(patience_.count()) + " ms",
-              {}};
+    if (silent_) return {Code::kDeadlineExceeded, "PostgreSQL: no answer in time", {}};
     const char* state = r ? PQresultErrorField(r, PG_DIAG_SQLSTATE) : nullptr;
     const char* text = r ? PQresultErrorMessage(r) : nullptr;
     if (!text || !*text) text = PQerrorMessage(c_);
@@ -222,6 +220,7 @@ class Connection final : public Db {
 
   PGconn* const c_;
   std::chrono::milliseconds patience_ = kPatience;
+  std::optional<Clock::time_point> all_until_;
   Clock::time_point deadline_;
   bool silent_ = false;
 };

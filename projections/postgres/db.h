@@ -39,6 +39,8 @@ class Db {
   // given up. kPatience until it is told.
   virtual void set_patience(std::chrono::milliseconds patience) = 0;
   static constexpr std::chrono::milliseconds kPatience{30'000};
+  // The end of all that is asked from now on, instead of the patience for each.
+  virtual void set_deadline(std::chrono::steady_clock::time_point deadline) = 0;
   // From any thread: what runs now, and later, fails soon.
   virtual void interrupt() = 0;
 };

@@ -5,19 +5,15 @@
 
 namespace soma::projections {
 
-namespace {
-
-constexpr std::int64_t kGrace = 500;  // ms: the server's own word that it took too long comes first
-
-}  // namespace
-
 void ReaderPool::set_url(std::string url) {
   std::lock_guard lock(mutex_);
   url_ = std::move(url);
   idle_.clear();
 }
 
-Result<std::unique_ptr<Db>> ReaderPool::take(std::int64_t timeout_ms, bool fresh) {
+Result<std::unique_ptr<Db>> ReaderPool::take(std::int64_t timeout_ms,
+                                             std::chrono::steady_clock::time_point until,
+                                             bool fresh) {
   std::string url;
   std::unique_ptr<Db> db;
   {
@@ -29,7 +25,7 @@ Result<std::unique_ptr<Db>> ReaderPool::take(std::int64_t timeout_ms, bool fresh
     if (!idle_.empty()) {
       db = std::move(idle_.back());
       idle_.pop_back();
-      db->set_patience(std::chrono::milliseconds(timeout_ms + kGrace));
+      db->set_deadline(until);
     }
   }
   if (!db) {
@@ -40,7 +36,7 @@ Result<std::unique_ptr<Db>> ReaderPool::take(std::int64_t timeout_ms, bool fresh
       return tl::unexpected(opened.error());
     }
     db = std::move(*opened);
-    db->set_patience(std::chrono::milliseconds(timeout_ms + kGrace));
+    db->set_deadline(until);
     if (auto ok = use_schema(*db, kShown); !ok) return tl::unexpected(ok.error());
     if (auto ok = db->run("SET default_transaction_read_only = on"); !ok)
       return tl::unexpected(ok.error());
@@ -49,7 +45,7 @@ Result<std::unique_ptr<Db>> ReaderPool::take(std::int64_t timeout_ms, bool fresh
     const bool silent = ok.error().code == Code::kDeadlineExceeded;
     if (silent) rest();
     // It may only have idled through a restart of the server.
-    return fresh || silent ? tl::unexpected(ok.error()) : take(timeout_ms, true);
+    return fresh || silent ? tl::unexpected(ok.error()) : take(timeout_ms, until, true);
   }
   return db;
 }

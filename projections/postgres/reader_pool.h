@@ -17,14 +17,18 @@ class ReaderPool {
  public:
   static constexpr std::size_t kMaxIdle = 4;
   static constexpr std::chrono::seconds kRest{2};
+  // The server's own word that a statement took too long comes first.
+  static constexpr std::chrono::milliseconds kGrace{500};
 
   void set_url(std::string url);
   // Runs `work` on a connection that shows the views. Once more on a fresh one when the connection
   // was gone, or the tables changed under it: reads may be repeated.
   template <typename T>
   Result<T> with(std::int64_t timeout_ms, const std::function<Result<T>(Db&)>& work) {
+    const auto until =
+        std::chrono::steady_clock::now() + std::chrono::milliseconds(timeout_ms) + kGrace;
     for (int attempt = 0;; ++attempt) {
-      auto db = take(timeout_ms, attempt > 0);
+      auto db = take(timeout_ms, until, attempt > 0);
       if (!db) return tl::unexpected(db.error());
       Result<T> out = work(**db);
       if (!out && out.error().code == Code::kDeadlineExceeded) rest();
@@ -36,7 +40,8 @@ class ReaderPool {
   }
 
  private:
-  Result<std::unique_ptr<Db>> take(std::int64_t timeout_ms, bool fresh);
+  Result<std::unique_ptr<Db>> take(std::int64_t timeout_ms,
+                                   std::chrono::steady_clock::time_point until, bool fresh);
   void give_back(std::unique_ptr<Db> db);
   void rest();
 

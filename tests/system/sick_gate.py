@@ -55,7 +55,7 @@ class SickGate:
             for far in self._connections.values():
                 if far:
                     far.transport.abort()
-        elif condition in ("well", "refused"):
+        elif condition in ("well", "refused", "closed_at_connect", "reordered"):  # there are new ones then
             for task in list(self._connections):
                 task.cancel()
         if condition == "refused" and self._server:

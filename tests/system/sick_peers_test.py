@@ -54,8 +54,13 @@ def health(_):
     return "GET", "/health", None
 
 
-NEEDS = {"postgres": (listed,), "model": (infer, embed), "kafka": (remember, evaluate)}
-OTHERS = {"postgres": (remember, evaluate, infer), "model": (evaluate, listed, whoami), "kafka": (whoami, health)}
+def described(_):
+    return "GET", "/openapi.json", None
+
+
+# Whether a token was revoked is in the log: who asks for more than is public needs it.
+NEEDS = {"postgres": (listed,), "model": (infer, embed), "kafka": (remember, evaluate, whoami)}
+OTHERS = {"postgres": (remember, evaluate, infer), "model": (evaluate, listed, whoami), "kafka": (health, described)}
 
 
 class Outcomes:
