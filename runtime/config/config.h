@@ -38,8 +38,8 @@ struct Config {
   std::string slm_openai_base_url;  // empty: local model
   std::string slm_openai_api_key;
   std::string slm_openai_model;
-  std::string slm_local = "auto";                      // auto, off, or a GGUF file
-  std::string slm_embedding = "auto";                  // auto, off, or a GGUF file
+  std::string slm_local = "auto";      // auto, off, or a GGUF file
+  std::string slm_embedding = "auto";  // auto, off, or a GGUF file
   std::uint64_t slm_wait_ms = 120000;
   std::string memory_backend_url;                      // empty: built-in
   std::vector<std::string> constitution_trusted_keys;  // PEM files
