@@ -398,11 +398,11 @@ class Node {
   std::unique_ptr<audit::Keeper> audit_;
   std::unique_ptr<erasure::Erasures> erasures_;
   Worker slow_;  // ends before what it reads
-  http::Router router_, metrics_router_;
   api::Node api_;
   api::Keys keys_{api_};
   std::unique_ptr<api::Gate> gate_;
   security::Tickets tickets_{[this] { return clock_->now_ms(); }};
+  http::Router router_, metrics_router_;  // what routes have queued ends before what it uses
   std::unique_ptr<http::Server> gateway_, memory_server_, metrics_server_;
   std::unique_ptr<http::InProcess> door_;
   std::unique_ptr<integration::Integration> integration_;
