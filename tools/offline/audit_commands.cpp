@@ -113,10 +113,13 @@ int exported(const Context& c, const Flags& f, std::uint64_t records, const std:
 }
 
 int export_remote(const Context& c, std::ostream& out) {
-  auto body = c.fetch("POST", "/v1/audit/export");
-  if (!body) return c.fail(body.error());
-  out << *body << std::flush;
-  return out ? 0 : c.fail({Code::kIo, "the bundle could not be written", {}});
+  auto done = c.download("POST", "/v1/audit/export", [&](std::string_view bytes) {
+    out << bytes;
+    return static_cast<bool>(out);
+  });
+  out.flush();
+  if (!out) return c.fail({Code::kIo, "the bundle could not be written", {}});
+  return done ? 0 : c.fail(done.error());
 }
 
 int export_local(const Context& c, const Flags& f, std::ostream& out) {
