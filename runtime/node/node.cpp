@@ -298,7 +298,7 @@ class Node {
     if (sealer_) {
       erasures_ = std::make_unique<erasure::Erasures>(erasure::Parts{
           log_.get(), sealer_, host_.get(), store_.get(), &memory_, projections_.get(),
-          clock_.get(), c_.data_dir, [this] { return audit_->key(); }});
+          clock_.get(), c_.data_dir, [this] { return audit_->key(); }, c_.erasure_two_keys});
       n.erasures = erasures_.get();
     }
     n.trusted_producers = c_.kafka_trusted_producers;

@@ -83,12 +83,21 @@ def constitutes(client, signer):
         done(client.call("POST", "/v1/constitution/load", signer.bundle(version, {"maximum_risk": 0.9}, issued)))
 
 
+def asks_to_erase(client, **_):
+    """In a production tenant: there it waits for a second person."""
+    done(client.call("PUT", "/v1/tenants/demo", {"deployment_mode": "production"}))
+    for person in ("eve", "mallory"):
+        asked = done(client.call("POST", "/v1/tenants/demo/erase-subject", {"subject": person}))
+        check(asked.json["status"] == "pending_approval", asked.body)
+
+
 def sets(client, **_):
     for name in ("One", "Two"):
         done(client.call("PUT", "/v1/tenants/demo", {"display_name": name}))
 
 
-EXAMPLES = {"approvals": asks_a_person, "constitution": constitutes, "counter": counts, "decision": decides, "gateway": switches,
+EXAMPLES = {"approvals": asks_a_person, "constitution": constitutes, "counter": counts, "decision": decides, "erasure": asks_to_erase,
+            "gateway": switches,
             "idempotency": counts, "identity": names_a_user, "inference": infers, "memory": remembers, "model": talks,
             "preferences": prefers, "rules": rules, "session": talks, "tenant": sets}
 
@@ -137,7 +146,7 @@ def looked_at(where, actor):
 def test():
     with harness.Upstream() as upstream, harness.Folder() as folder:
         signer = Signer(folder.path)
-        node = folder.node(*upstream.flags, "--postgres", harness.NO_POSTGRES, "--constitution-trusted-keys", signer.public).wait_ready()
+        node = folder.node(*upstream.flags, "--postgres", harness.NO_POSTGRES, "--erasure-two-keys", "true", "--constitution-trusted-keys", signer.public).wait_ready()
         client = harness.Client(node.url)
         types = {row["type"] for row in ask(("--server", node.url), "actor", "types")}
         check(types, "the registry is empty")
