@@ -96,10 +96,10 @@ def sets(client, **_):
         done(client.call("PUT", "/v1/tenants/demo", {"display_name": name}))
 
 
-EXAMPLES = {"approvals": asks_a_person, "constitution": constitutes, "counter": counts, "decision": decides, "erasure": asks_to_erase,
-            "gateway": switches,
+EXAMPLES = {"approvals": asks_a_person, "constitution": constitutes, "counter": counts, "decision": decides, "gateway": switches,
             "idempotency": counts, "identity": names_a_user, "inference": infers, "memory": remembers, "model": talks,
-            "preferences": prefers, "rules": rules, "session": talks, "tenant": sets}
+            "preferences": prefers, "rules": rules, "session": talks, "tenant": sets,
+            "erasure": asks_to_erase}  # the last: from then on much waits for a second person
 
 
 def ask(where, *words):
