@@ -34,7 +34,7 @@ void sign(const Node& node, const RequestPtr& r, const Responder& responder) {
 
 void heads(const Node& node, const RequestPtr& r, const Responder& responder) {
   node.slow->post([&node, r, responder] {
-    auto all = node.audit->heads().of(r->tenant());
+    auto all = node.audit->all_heads(r->tenant());
     const auto limit = static_cast<std::size_t>(r->query_int("limit", 50));
     // The newest first; the cursor counts those that are older than what was shown.
     const auto there = static_cast<std::int64_t>(all.size());
@@ -64,7 +64,7 @@ void export_bundle(const Node& node, const RequestPtr& r, const Responder& respo
   auto key = node.audit->key();
   if (!key) return responder.send(problem_of(key.error()));
   std::vector<std::string> older;
-  for (const auto& one : node.audit->heads().of(r->tenant()))
+  for (const auto& one : node.audit->all_heads(r->tenant()))
     older.emplace_back(one.at("head").as_string());
   std::shared_ptr<http::EventStream> out;
   std::optional<http::PacedWriter> writer;

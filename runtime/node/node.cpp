@@ -248,9 +248,16 @@ class Node {
     if (!host) return tl::unexpected(host.error());
     host_ = std::move(*host);
     api_.host = host_.get();
-    if (cluster_)
+    if (cluster_) {
+      cluster_->tells_heads([this](const std::string& tenant) {
+        std::vector<std::string> lines;
+        for (const auto& head : audit::HeadFile(c_.data_dir).of(tenant))
+          lines.push_back(json::serialize(head));
+        return lines;
+      });
       api_.host = &cluster_->serve(
           *host_, tokens_, [this](const events::ValidFrame& frame) { guards_.follow(frame); });
+    }
     frames_ = std::make_unique<FrameHub>(*api_.host);
     return {};
   }
@@ -295,6 +302,8 @@ class Node {
     if (!keeper) return tl::unexpected(keeper.error());
     audit_ = std::move(*keeper);
     n.audit = audit_.get();
+    if (cluster_)
+      audit_->also([this](const std::string& tenant) { return cluster_->heads_elsewhere(tenant); });
     if (sealer_) {
       erasures_ = std::make_unique<erasure::Erasures>(erasure::Parts{
           log_.get(), sealer_, host_.get(), store_.get(), &memory_, projections_.get(),

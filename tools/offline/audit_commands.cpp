@@ -126,7 +126,8 @@ int export_local(const Context& c, const Flags& f, std::ostream& out) {
   auto source = open_source(c);
   if (!source) return c.fail(source.error());
   std::vector<std::string> older;
-  if (c.kafka.empty())
+  // Of a cluster's topics too, where a node's folder is named beside them.
+  if (c.kafka.empty() || !c.data_dir.empty())
     for (const auto& one : audit::HeadFile(c.folder()).of(f.tenant))
       older.emplace_back(one.at("head").as_string());
   Progress progress("export", 0);
