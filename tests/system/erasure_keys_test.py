@@ -85,6 +85,8 @@ def erased(w, erasure, path):
     done = wait_until("the certificate", 60, lambda: (lambda e: e if e["status"] == "done" else None)(w.erasure(erasure)), 0.2)
     check(done["approved_by"] == "bob" and "subject" not in done, done)
     check(wait_until("it is gone", 30, lambda: not w.recalls("xylophone"), 0.2), "still recalled")
+    told = w.call("bob", "GET", "/v1/audit/events?type=erasure.approved")["items"]
+    check([(e["topic"], e["data"]["erasure_id"], e["data"]["approved_by"]) for e in told] == [("identity.audit", erasure, "bob")], told)
     check(not w.names('"zelda"'), f"the vault still names the person: {w.names('zelda')}")
     w.call("bob", "POST", path + "/approve", {}, 409)
 
