@@ -7,6 +7,7 @@
 #include "actors/constitution/constitution.h"
 #include "actors/gateway/gateway.h"
 #include "soma/v1/constitution.pb.h"
+#include "soma/v1/erasure.pb.h"
 #include "soma/v1/gateway.pb.h"
 #include "soma/v1/rules.pb.h"
 #include "soma/v1/session.pb.h"
@@ -64,6 +65,8 @@ OutSend answer(const v1::Approval& a, bool approve, const std::string& by,
     return answer_holder<v1::RulesCommand>(a, approve, by, reason);
   if (a.requester().type() == "gateway")
     return answer_holder<v1::GatewayCommand>(a, approve, by, reason);
+  if (a.requester().type() == "erasure")
+    return answer_holder<v1::ErasureCommand>(a, approve, by, reason);
   v1::SessionCommand c;
   auto* decided = c.mutable_approval_decided();
   decided->set_approval_id(a.approval_id());

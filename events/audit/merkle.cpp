@@ -2,6 +2,7 @@
 #include "events/audit/merkle.h"
 
 #include <bit>
+#include <iterator>
 
 #include "schemas/base/sha256.h"
 
@@ -122,6 +123,26 @@ Hash Frontier::root() const {
   if (full_.empty()) return sha256("");
   Hash out = full_.back();
   for (std::size_t i = full_.size() - 1; i-- > 0;) out = node_hash(full_[i], out);
+  return out;
+}
+
+void SparseTree::add(Hash leaf) {
+  chunk_.add(std::move(leaf));
+  if (++size_ % kChunk == 0) end();
+}
+
+void SparseTree::end() {
+  if (chunk_.size() > 0) tops_.add(chunk_.root());
+  chunk_ = {};
+}
+
+std::vector<Hash> SparseTree::spine(std::uint64_t index, const Tree& chunk) const {
+  if (index % kChunk != 0) return chunk.spine(index % kChunk);
+  // Chunks split where the leaves do, so the chunk's own spine goes on where that of chunks ends.
+  auto out = tops_.spine(index / kChunk);
+  auto below = chunk.spine(0);
+  out.insert(out.end(), std::make_move_iterator(below.begin()),
+             std::make_move_iterator(below.end()));
   return out;
 }
 

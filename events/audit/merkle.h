@@ -49,6 +49,24 @@ class Frontier {
   std::vector<Hash> full_;  // roots of full subtrees, the largest first
 };
 
+// A tree for spines of leaves that come twice: it keeps the roots of chunks alone, so that its
+// memory is a thousandth of a Tree's. Not thread-safe.
+class SparseTree {
+ public:
+  static constexpr std::uint64_t kChunk = 1024;
+  void add(Hash leaf);
+  void end();  // after the last leaf, and before what follows
+  std::uint64_t size() const { return size_; }
+  Hash root() const { return tops_.root(); }
+  // As Tree::spine; `chunk`: the leaves from `index - index % kChunk` on, up to kChunk of them.
+  std::vector<Hash> spine(std::uint64_t index, const Tree& chunk) const;
+
+ private:
+  Tree tops_;
+  Frontier chunk_;  // the last one, while it is not full
+  std::uint64_t size_ = 0;
+};
+
 // Checks leaves in a row against a root known to be authentic. After a false it is of no more use.
 class SpineReader {
  public:

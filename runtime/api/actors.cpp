@@ -3,9 +3,10 @@
 
 #include <boost/json/array.hpp>
 
-#include "runtime/api/journal_views.h"
+#include "runtime/api/queue.h"
 #include "runtime/api/submit.h"
 #include "runtime/api/views.h"
+#include "runtime/api/what_if.h"
 
 namespace soma::runtime::api {
 
@@ -79,28 +80,12 @@ json::array effects_json(const std::vector<actors::Effect>& effects) {
 // The actor as it stood there, and what it then waited for.
 void answer_state(const Node& node, const Responder& responder, const ActorKey& key,
                   const views::At& at, bool with_effects) {
-  const auto* type = node.catalog->find(key.type);
-  views::Fold fold(*type);
-  Position position{};
-  std::int64_t time_ms = 0;
-  for (bool more = true; more;) {
-    auto page = node.host->history(key, fold.sequence(), kPage);
-    if (!page) return responder.fail(page.error());
-    more = page->size() == kPage;
-    for (const auto& e : *page) {
-      if (!at.holds(e.event.sequence(), e.context.now_ms(), e.position)) {
-        more = false;
-        break;
-      }
-      if (auto ok = fold.apply(e.event); !ok) return responder.fail(ok.error());
-      position = e.position;
-      time_ms = e.context.now_ms();
-    }
-  }
-  if (fold.sequence().value == 0)
-    return responder.fail({Code::kNotFound, "the actor did not exist at that time", {}});
-  auto out = views::actor_state(key, fold.sequence(), position, time_ms, fold.state());
-  if (with_effects) out["effects"] = effects_json(type->effects(key, fold.state()));
+  auto then = state_at(node, key, at);
+  if (!then) return responder.fail(then.error());
+  const auto& fold = then->fold;
+  auto out = views::actor_state(key, fold.sequence(), then->position, then->time_ms, fold.state());
+  if (with_effects)
+    out["effects"] = effects_json(node.catalog->find(key.type)->effects(key, fold.state()));
   responder.send(http::json_response(200, out));
 }
 
@@ -112,8 +97,8 @@ void state(const Node& node, const RequestPtr& r, const Responder& responder) {
   });
 }
 
-// POST /v1/replay: {actor: "TYPE/ID" or "TENANT/TYPE/ID", at?}.
-void replay(const Node& node, const RequestPtr& r, const Responder& responder) {
+// POST /v1/replay: {actor: "TYPE/ID" or "TENANT/TYPE/ID", at? | what_if?}.
+void replay(const Node& node, Queue& queue, const RequestPtr& r, const Responder& responder) {
   const std::string name = text_member(r->json, "actor");
   const auto at = views::parse_at(text_member(r->json, "at"));
   if (!at) return responder.fail({at.error().code, "body." + at.error().message, "body.at"});
@@ -125,6 +110,17 @@ void replay(const Node& node, const RequestPtr& r, const Responder& responder) {
   const std::string type = named ? name.substr(a + 1, b - a - 1) : name.substr(0, a);
   const std::string id = name.substr((named ? b : a) + 1);
   const bool ours = !named || name.substr(0, a) == r->tenant();
+  const auto* what_if = r->json.get_object().if_contains("what_if");
+  if (what_if && !what_if->is_null()) {
+    if (!text_member(r->json, "at").empty())
+      return responder.send(http::field_error(
+          {"body", "at"}, "goes with no what_if, which is of the whole record", "invalid"));
+    if (type != "session")
+      return responder.send(http::field_error({"body", "actor"},
+                                              "must be a session where what_if is asked", "actor"));
+    if (!ours) return responder.fail({Code::kNotFound, "Session not found", {}});
+    return replay_otherwise(node, queue, r, responder, id);
+  }
   node.slow->post([&node, r, responder, at = *at, type, id, ours] {
     Result<std::optional<ActorKey>> key = std::optional<ActorKey>{};
     if (ours) key = find_actor(node, r->tenant(), type, id);
@@ -175,6 +171,27 @@ Result<std::optional<ActorKey>> find_actor(const Node& node, const std::string& 
   return std::optional<ActorKey>{};
 }
 
+Result<StateAt> state_at(const Node& node, const ActorKey& key, const views::At& at) {
+  StateAt out{views::Fold(*node.catalog->find(key.type)), {}, 0};
+  for (bool more = true; more;) {
+    auto page = node.host->history(key, out.fold.sequence(), kPage);
+    if (!page) return tl::unexpected(page.error());
+    more = page->size() == kPage;
+    for (const auto& e : *page) {
+      if (!at.holds(e.event.sequence(), e.context.now_ms(), e.position)) {
+        more = false;
+        break;
+      }
+      if (auto ok = out.fold.apply(e.event); !ok) return tl::unexpected(ok.error());
+      out.position = e.position;
+      out.time_ms = e.context.now_ms();
+    }
+  }
+  if (out.fold.sequence().value == 0)
+    return fail(Code::kNotFound, "the actor did not exist at that time");
+  return out;
+}
+
 json::object actor_types(const actors::Catalog& catalog) {
   return {{"items", types(catalog)}, {"next_cursor", nullptr}};
 }
@@ -211,11 +228,12 @@ void register_actors(http::Router& router, const Node& node) {
               .tag = "actors",
               .query = {limit, {.name = "cursor", .type = FieldType::kInt, .min = 0}, tenant}},
              [&node](auto r, auto responder) { history(node, r, responder); });
+  auto queue = std::make_shared<Queue>("soma-what-if", "what-ifs", Queue::Limits{});
   router.add(
       {.method = "POST",
        .pattern = "/v1/replay",
        .capability = "actor:read",
-       .summary = "An actor as it stood at a sequence, a time or a position, by folding its events",
+       .summary = "An actor as it stood, by folding its events; or what a session would have been",
        .tag = "audit",
        .request = http::make_schema("Replay",
                                     {{.name = "actor",
@@ -226,8 +244,9 @@ void register_actors(http::Router& router, const Node& node) {
                                      {.name = "at",
                                       .description = "Sequence, UTC time or position; absent: now",
                                       .max_length = 64,
-                                      .nullable = true}})},
-      [&node](auto r, auto responder) { replay(node, r, responder); });
+                                      .nullable = true},
+                                     what_if_field()})},
+      [&node, queue](auto r, auto responder) { replay(node, *queue, r, responder); });
 }
 
 }  // namespace soma::runtime::api

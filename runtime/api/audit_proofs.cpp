@@ -1,10 +1,14 @@
 // Heads, proofs and bundles of the caller's tenant.
 #include <algorithm>
 #include <boost/json.hpp>
+#include <optional>
 
+#include "runtime/api/queue.h"
 #include "runtime/api/submit.h"
 #include "runtime/audit/bundle.h"
 #include "runtime/audit/keeper.h"
+#include "runtime/http/paced.h"
+#include "runtime/telemetry/log.h"
 
 namespace soma::runtime::api {
 
@@ -12,8 +16,6 @@ namespace json = boost::json;
 using http::Responder;
 
 namespace {
-
-constexpr std::size_t kMostBundle = 64 << 20;  // bytes that one answer may take
 
 json::object head_json(const audit::Head& head, const std::string& jws, const std::string& key) {
   json::object out = audit::to_json(head);
@@ -32,7 +34,7 @@ void sign(const Node& node, const RequestPtr& r, const Responder& responder) {
 
 void heads(const Node& node, const RequestPtr& r, const Responder& responder) {
   node.slow->post([&node, r, responder] {
-    auto all = node.audit->heads().of(r->tenant());
+    auto all = node.audit->all_heads(r->tenant());
     const auto limit = static_cast<std::size_t>(r->query_int("limit", 50));
     // The newest first; the cursor counts those that are older than what was shown.
     const auto there = static_cast<std::int64_t>(all.size());
@@ -56,30 +58,34 @@ void prove(const Node& node, const RequestPtr& r, const Responder& responder) {
   });
 }
 
+// Begins to answer with the first line: what fails before it is a problem, what fails after it cuts
+// the stream, which the verifiers tell by its missing end.
 void export_bundle(const Node& node, const RequestPtr& r, const Responder& responder) {
-  node.audit->post([&node, r, responder] {
-    auto key = node.audit->key();
-    if (!key) return responder.send(problem_of(key.error()));
-    std::vector<std::string> older;
-    for (const auto& one : node.audit->heads().of(r->tenant()))
-      older.emplace_back(one.at("head").as_string());
-    std::string body;
-    auto made = audit::write_bundle(
-        *node.log, *node.catalog, *key, r->tenant(), older, node.clock->now_ms(),
-        [&](std::string_view line) -> Status {
-          if (body.size() + line.size() > kMostBundle)
-            return fail(Code::kTooLarge,
-                        "the bundle is larger than one answer may be (64 MiB); run `soma audit "
-                        "export` on the node's data folder");
-          body += line;
-          return {};
-        });
-    if (!made) return responder.send(problem_of(made.error()));
-    http::Response out;
-    out.body = std::move(body);
-    out.content_type = "application/x-ndjson";
-    responder.send(std::move(out));
-  });
+  auto key = node.audit->key();
+  if (!key) return responder.send(problem_of(key.error()));
+  std::vector<std::string> older;
+  for (const auto& one : node.audit->all_heads(r->tenant()))
+    older.emplace_back(one.at("head").as_string());
+  std::shared_ptr<http::EventStream> out;
+  std::optional<http::PacedWriter> writer;
+  auto made =
+      audit::write_bundle(*node.log, *node.catalog, *key, r->tenant(), older, node.clock->now_ms(),
+                          [&](std::string_view line) -> Status {
+                            if (!out) {
+                              out = responder.stream({.content_type = "application/x-ndjson"});
+                              if (!out) return fail(Code::kCancelled, "the client has gone");
+                              writer.emplace(out);
+                            }
+                            if (!writer->write(line))
+                              return fail(Code::kCancelled, "the client has gone");
+                            return {};
+                          });
+  if (made) return out->close();
+  if (!out) return responder.send(problem_of(made.error()));
+  if (made.error().code != Code::kCancelled)
+    log_error("an audit export broke off",
+              {{"reason", made.error().message}, {"request_id", r->request_id}});
+  out->abort();
 }
 
 }  // namespace
@@ -105,14 +111,20 @@ void register_audit_proofs(http::Router& router, const Node& node) {
               .summary = "Proof that an event is among the tenant's records",
               .tag = "audit"},
              [&node](auto r, auto responder) { prove(node, r, responder); });
+  // Of its own: a slow client must not hold up heads and proofs.
+  auto exports = std::make_shared<Queue>("soma-export", "exports", Queue::Limits{4, 1, 4});
   router.add({.method = "POST",
               .pattern = "/v1/audit/export",
               .capability = "audit:read",
               .summary = "Everything recorded of the tenant, with proofs, as lines of JSON",
               .tag = "audit",
               .responses = {{.description = "A bundle for soma-verify",
-                             .content_type = "application/x-ndjson"}}},
-             [&node](auto r, auto responder) { export_bundle(node, r, responder); });
+                             .content_type = "application/x-ndjson"}},
+              .streaming = true},
+             [&node, exports](auto r, auto responder) {
+               exports->post(responder, r->tenant(),
+                             [&node, r, responder] { export_bundle(node, r, responder); });
+             });
 }
 
 }  // namespace soma::runtime::api

@@ -3,7 +3,9 @@
 
 #include <boost/json.hpp>
 
+#include "actors/erasure/erasure.h"
 #include "runtime/api/submit.h"
+#include "runtime/security/authenticator.h"
 
 namespace soma::runtime::api {
 
@@ -28,16 +30,51 @@ bool possible(const Node& node, const RequestPtr& r, const Responder& responder)
   return false;
 }
 
-void erase(const Node& node, const RequestPtr& r, const Responder& responder) {
-  if (!possible(node, r, responder)) return;
-  const std::string subject = text_member(r->json, "subject");
-  if (subject == "soma" || subject.starts_with('$') || subject.starts_with("erased-"))
-    return responder.fail({Code::kInvalidArgument, "this names no person", "body.subject"});
+void begin(const Node& node, const RequestPtr& r, const Responder& responder,
+           const std::string& subject) {
   node.worker->post([&node, r, responder, subject] {
     auto id = node.erasures->begin(r->principal, subject, text_member(r->json, "reason"));
     if (!id) return responder.send(problem_of(id.error()));
     responder.send(
         http::json_response(202, json::object{{"erasure_id", *id}, {"status", "running"}}));
+  });
+}
+
+// The node keeps whom it is about; the log only a hash of that.
+void ask_second_key(const Node& node, const RequestPtr& r, const Responder& responder,
+                    const std::string& subject) {
+  node.worker->post([&node, r, responder, subject] {
+    const std::string command_id = command_id_of(*r);
+    const std::string id = created_id("era", *r, command_id);
+    const std::string reason = text_member(r->json, "reason");
+    auto hash = node.erasures->wait(id, r->principal, subject, reason);
+    if (!hash) return responder.send(problem_of(hash.error()));
+    v1::ErasureCommand command;
+    command.mutable_request_erasure()->set_erasure_id(id);
+    command.mutable_request_erasure()->set_subject_hash(*hash);
+    command.mutable_request_erasure()->set_reason(reason);
+    submit(node, r, responder,
+           make_submission(*r, actors::erasure_key(r->tenant()), command, command_id),
+           [id](const Accepted& a) {
+             v1::ErasureReply reply;
+             reply.ParseFromString(a.reply);
+             return http::json_response(202, json::object{{"erasure_id", id},
+                                                          {"status", "pending_approval"},
+                                                          {"approval_id", reply.approval_id()}});
+           });
+  });
+}
+
+void erase(const Node& node, const RequestPtr& r, const Responder& responder) {
+  if (!possible(node, r, responder)) return;
+  const std::string subject = text_member(r->json, "subject");
+  if (subject == "soma" || subject.starts_with('$') || subject.starts_with("erased-"))
+    return responder.fail({Code::kInvalidArgument, "this names no person", "body.subject"});
+  if (!node.erasures->two_keys()) return begin(node, r, responder, subject);
+  with_settings(node, r, responder, [&node, r, responder, subject](const auto& settings) {
+    security::is_production_mode(settings.deployment_mode())
+        ? ask_second_key(node, r, responder, subject)
+        : begin(node, r, responder, subject);
   });
 }
 
@@ -66,7 +103,8 @@ void register_erasures(http::Router& router, const Node& node) {
       {.method = "POST",
        .pattern = "/v1/tenants/{id}/erase-subject",
        .capability = "privacy:erase",
-       .summary = "Destroy the key of a person's data; it cannot be undone",
+       .summary = "Destroy the key of a person's data; it cannot be undone, and may wait for a "
+                  "second person",
        .tag = "privacy",
        .request = http::make_schema(
            "EraseSubject",
@@ -74,6 +112,7 @@ void register_erasures(http::Router& router, const Node& node) {
             {.name = "reason",
              .description = "Kept in the log and the certificate: name nobody in it",
              .max_length = kMaxReason}}),
+       .responses = {{.status = 202}},
        .idempotent_write = true},
       [&node](auto r, auto responder) { erase(node, r, responder); });
   router.add({.method = "GET",

@@ -111,12 +111,11 @@ class Recorder final : public http::Responder::Sink,
   bool answered() const override { return answered_.load(); }
   void abandon() { answered_ = true; }  // the answer goes another way
 
-  std::shared_ptr<http::EventStream> stream(
-      std::vector<std::pair<std::string, std::string>> headers) override {
+  std::shared_ptr<http::EventStream> stream(http::StreamHead head) override {
     if (answered_.exchange(true)) return nullptr;
-    if (request_->replayed) headers.emplace_back(kReplayed, "true");
+    if (request_->replayed) head.headers.emplace_back(kReplayed, "true");
     for (auto& w : table_->end(Table::name_of(*request_))) w.responder.send(busy());
-    return inner_.stream(std::move(headers));
+    return inner_.stream(std::move(head));
   }
 
   void send(http::Response response) override {

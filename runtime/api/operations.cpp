@@ -4,7 +4,7 @@
 
 #include "runtime/api/actors.h"
 #include "runtime/api/effect_routes.h"
-#include "runtime/api/journal_views.h"
+#include "runtime/api/redrive_try.h"
 #include "runtime/api/slowly.h"
 #include "runtime/api/submit.h"
 #include "runtime/api/views.h"
@@ -74,11 +74,42 @@ void nothing_parked(const Node& node, const RequestPtr& r, const Responder& resp
       json::object{{"actor", to_string(**known)}, {"status", "nothing_parked"}, {"commands", 0}}));
 }
 
+// What this node's build makes of the commands, on a copy of the state.
+Result<TriedRedrive> tried(const Node& node, const Host::ParkedActor& p) {
+  auto now = state_at(node, p.actor, {});
+  // An actor may be parked with its very first command.
+  if (!now && now.error().code != Code::kNotFound) return tl::unexpected(now.error());
+  std::vector<ParkedCommand> waiting;
+  for (const auto& c : p.commands) waiting.push_back({c.context, c.command, p.reason});
+  const auto fresh = node.catalog->find(p.actor.type)->new_state();
+  return try_redrive(*node.catalog, p.actor, now ? now->fold.state() : *fresh, waiting);
+}
+
+void try_first(const Node& node, const RequestPtr& r, const Responder& responder) {
+  const auto found = parked_of(node, *r);
+  if (!found) return responder.fail(found.error());
+  if (!*found) return responder.fail(kNotParked);
+  auto t = tried(node, **found);
+  if (!t) return responder.send(problem_of(t.error()));
+  responder.send(http::json_response(200, json::object{{"actor", to_string((*found)->actor)},
+                                                       {"would_park_again", t->stuck},
+                                                       {"items", std::move(t->rows)}}));
+}
+
 void redrive(const Node& node, const RequestPtr& r, const Responder& responder) {
   const auto found = parked_of(node, *r);
   if (!found) return responder.fail(found.error());
   const auto& p = *found;
   if (!p) return nothing_parked(node, r, responder);
+  if (!r->query_bool("force")) {
+    auto t = tried(node, *p);
+    if (!t) return responder.send(problem_of(t.error()));
+    if (t->stuck)
+      return responder.fail({Code::kConflict,
+                             "this build would park the actor again (" + t->problem +
+                                 "); deploy the fix first, or redrive with force=true",
+                             {}});
+  }
   if (auto done = node.host->redrive(p->actor); !done) return responder.fail(done.error());
   responder.send(http::json_response(202, json::object{{"actor", to_string(p->actor)},
                                                        {"status", "redriven"},
@@ -146,11 +177,20 @@ void register_parked(http::Router& router, const Node& node) {
               .summary = "One parked actor and its commands",
               .tag = "operations"},
              slowly(node, show_parked));
+  router.add({.method = "GET",
+              .pattern = "/v1/admin/parked/{type}/{id}/redrive",
+              .capability = "admin:read",
+              .summary = "What a redrive would do, tried on a copy of the actor's state",
+              .tag = "operations"},
+             slowly(node, try_first));
   router.add({.method = "POST",
               .pattern = "/v1/admin/parked/{type}/{id}/redrive",
               .capability = "admin:write",
               .summary = "Decide a parked actor's commands again, in order",
               .tag = "operations",
+              .query = {{.name = "force",
+                         .type = FieldType::kBool,
+                         .description = "Even if this build would park the actor again"}},
               .responses = {{.status = 202}},
               .idempotent_write = true},
              slowly(node, redrive));

@@ -2,6 +2,7 @@
 #include <boost/json/array.hpp>
 
 #include "projections/projections.h"
+#include "runtime/api/actors.h"
 #include "runtime/api/governed.h"
 #include "runtime/api/new_session.h"
 #include "runtime/api/session_stream.h"
@@ -99,7 +100,28 @@ void with_session(const Node& node, const RequestPtr& r, const Responder& respon
   });
 }
 
+// As it stood at ?at=, by folding its events.
+void read_then(const Node& node, const RequestPtr& r, const Responder& responder,
+               const std::string& place) {
+  const auto at = views::parse_at(place);
+  if (!at) return responder.fail({at.error().code, "query." + at.error().message, "query.at"});
+  with_session(
+      node, r, responder,
+      [&node, r, responder, at = *at](const v1::SessionState&, const StateView&) {
+        node.worker->post([&node, r, responder, at] {
+          auto then = state_at(node, session_key(*r), at);
+          if (!then && then.error().code == Code::kNotFound)
+            return responder.fail({Code::kNotFound, "the session did not exist at that time", {}});
+          if (!then) return responder.send(problem_of(then.error()));
+          responder.send(http::json_response(
+              200, views::session(static_cast<const v1::SessionState&>(then->fold.state()))));
+        });
+      });
+}
+
 void read(const Node& node, const RequestPtr& r, const Responder& responder) {
+  if (const auto at = r->query_value("at"); at && !at->empty())
+    return read_then(node, r, responder, *at);
   with_session(node, r, responder,
                [responder](const v1::SessionState& state, const StateView& view) {
                  auto response = http::json_response(200, views::session(state));
@@ -218,8 +240,11 @@ void register_reads(http::Router& router, const Node& node) {
   router.add({.method = "GET",
               .pattern = "/v1/sessions/{id}",
               .capability = "session:read",
-              .summary = "Read a session",
-              .tag = "sessions"},
+              .summary = "Read a session, as it is or as it was at a place in its history",
+              .tag = "sessions",
+              .query = {{.name = "at",
+                         .description = "Sequence, UTC time or position",
+                         .max_length = 64}}},
              [&node](auto r, auto responder) { read(node, r, responder); });
   router.add({.method = "GET",
               .pattern = "/v1/sessions/{id}/events",

@@ -46,6 +46,7 @@ class GuardedStream final : public http::EventStream,
   bool raw(std::string_view data) override { return inner_->raw(data); }
   bool comment(std::string_view text) override { return inner_->comment(text); }
   void close() override { inner_->close(); }
+  void abort() override { inner_->abort(); }
   bool open() const override { return inner_->open(); }
   std::size_t buffered() const override { return inner_->buffered(); }
   void on_writable(std::function<void()> callback) override {
@@ -109,11 +110,12 @@ class GuardedStream final : public http::EventStream,
       if (std::exchange(cut_, true)) return;
       ending = ending_.lock();
     }
-    inner_->event({}, "error",
-                  json_text(json::object{
-                      {"error", {{"code", code_name(why.code)}, {"message", why.message}}}}));
-    inner_->close();
-    if (ending) ending->tell();  // a stream that was closed tells nobody
+    const bool told = inner_->event(
+        {}, "error",
+        json_text(
+            json::object{{"error", {{"code", code_name(why.code)}, {"message", why.message}}}}));
+    told ? inner_->close() : inner_->abort();  // bytes have no place to tell it
+    if (ending) ending->tell();                // a stream that was closed tells nobody
   }
 
   const Node& node_;
@@ -138,9 +140,8 @@ struct GuardedSink final : http::Responder::Sink {
         inner(std::move(r)) {}
   void send(http::Response response) override { inner.send(std::move(response)); }
   bool answered() const override { return inner.answered(); }
-  std::shared_ptr<http::EventStream> stream(
-      std::vector<std::pair<std::string, std::string>> headers) override {
-    auto out = inner.stream(std::move(headers));
+  std::shared_ptr<http::EventStream> stream(http::StreamHead head) override {
+    auto out = inner.stream(std::move(head));
     if (!out) return nullptr;
     auto guarded =
         std::make_shared<GuardedStream>(node, admission, caller, capability, std::move(out));

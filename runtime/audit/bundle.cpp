@@ -1,10 +1,13 @@
-// Two readings: one for the trees, one for the lines.
+// A reading for the roots; then another for the lines, with a third a chunk ahead of it for their
+// spines. So memory does not grow with the journal.
 #include "runtime/audit/bundle.h"
 
 #include <google/protobuf/descriptor.pb.h>
 #include <openssl/evp.h>
 
+#include <algorithm>
 #include <boost/json.hpp>
+#include <deque>
 #include <set>
 
 #include "runtime/security/base64url.h"
@@ -15,6 +18,10 @@ namespace soma::runtime::audit {
 namespace json = boost::json;
 
 namespace {
+
+using soma::audit::SparseTree;
+
+Status shorter() { return fail(Code::kCorrupt, "the journal became shorter while it was read"); }
 
 void add_file(const google::protobuf::FileDescriptor& file, std::set<std::string>& seen,
               google::protobuf::FileDescriptorSet& out) {
@@ -70,28 +77,75 @@ void record_line(const Record& r, const std::vector<soma::audit::Hash>& spine, L
   out.line(line + "]}");
 }
 
-Status write_records(const events::Log& log, const Trees& all, Lines& out,
-                     const std::function<void(std::uint64_t, std::uint64_t)>& on_progress) {
-  std::uint64_t done = 0;
-  for (const auto& head : all.head.partitions) {
-    events::FrameReader reader(log, head.partition);
-    reader.as_stored();
-    std::uint64_t index = 0;
-    while (index < head.records && out.status) {
-      auto frames = reader.next();
-      if (!frames) return tl::unexpected(frames.error());
-      if (frames->empty())
-        return fail(Code::kCorrupt, "the journal became shorter while it was read");
-      for (const auto& frame : *frames)
-        each_record(frame, all.head.tenant, index, [&](const Record& r) {
-          if (r.index < head.records)
-            record_line(r, all.trees[head.partition.value].spine(r.index), out);
-        });
-      if (on_progress) on_progress(done + index, all.head.records());
-    }
-    done += head.records;
+// Leaves of a partition a second time, a chunk ahead of the records that are written.
+class ChunkReader {
+ public:
+  ChunkReader(const events::Log& log, const PartitionHead& head, const std::string& tenant)
+      : reader_(log, head.partition), tenant_(tenant), records_(head.records) {
+    reader_.as_stored();
   }
-  return {};
+  // The next chunk, less than a whole one only at the end.
+  Result<soma::audit::Tree> next() {
+    soma::audit::Tree chunk;
+    while (chunk.size() < SparseTree::kChunk) {
+      if (ahead_.empty()) {
+        if (index_ >= records_) break;
+        if (auto ok = read(); !ok) return tl::unexpected(ok.error());
+        continue;
+      }
+      chunk.add(std::move(ahead_.front()));
+      ahead_.pop_front();
+    }
+    return chunk;
+  }
+
+ private:
+  Status read() {
+    auto frames = reader_.next();
+    if (!frames) return tl::unexpected(frames.error());
+    if (frames->empty()) return shorter();
+    for (const auto& frame : *frames)
+      each_record(frame, tenant_, index_, [&](const Record& r) {
+        if (r.index < records_) ahead_.push_back(soma::audit::leaf_hash(r.hashed()));
+      });
+    return {};
+  }
+
+  events::FrameReader reader_;
+  const std::string& tenant_;
+  const std::uint64_t records_;
+  std::uint64_t index_ = 0;
+  std::deque<soma::audit::Hash> ahead_;
+};
+
+Status write_partition(const events::Log& log, const std::string& tenant, const PartitionHead& head,
+                       const SparseTree& tree, Lines& out,
+                       const std::function<void(std::uint64_t)>& on_progress) {
+  ChunkReader chunks(log, head, tenant);
+  events::FrameReader reader(log, head.partition);
+  reader.as_stored();
+  soma::audit::Tree chunk;
+  Status ok;
+  for (std::uint64_t index = 0; index < head.records && ok && out.status;) {
+    auto frames = reader.next();
+    if (!frames) return tl::unexpected(frames.error());
+    if (frames->empty()) return shorter();
+    for (const auto& frame : *frames)
+      each_record(frame, tenant, index, [&](const Record& r) {
+        if (r.index >= head.records || !ok || !out.status) return;
+        if (r.index % SparseTree::kChunk == 0) {
+          auto next = chunks.next();
+          if (!next) {
+            ok = tl::unexpected(next.error());
+            return;
+          }
+          chunk = std::move(*next);
+        }
+        record_line(r, tree.spine(r.index, chunk), out);
+      });
+    on_progress(std::min(index, head.records));
+  }
+  return ok;
 }
 
 }  // namespace
@@ -101,9 +155,17 @@ Result<BundleResult> write_bundle(
     const std::string& tenant, const std::vector<std::string>& older_heads, std::int64_t now_ms,
     const std::function<Status(std::string_view)>& write,
     const std::function<void(std::uint64_t, std::uint64_t)>& on_progress) {
-  auto all = read_trees(log, tenant, now_ms);
+  std::vector<SparseTree> trees(log.partition_count());
+  auto all = read_records(log, tenant, now_ms, [&](const Record& r, soma::audit::Hash leaf) {
+    trees[r.position.partition.value].add(std::move(leaf));
+    return Status{};
+  });
   if (!all) return tl::unexpected(all.error());
-  auto head = sign_head(key, all->head);
+  for (auto& p : all->partitions) {
+    trees[p.partition.value].end();
+    p.root = trees[p.partition.value].root();
+  }
+  auto head = sign_head(key, *all);
   auto jwk = security::public_jwk(key);
   if (!head) return tl::unexpected(head.error());
   if (!jwk) return tl::unexpected(jwk.error());
@@ -116,12 +178,19 @@ Result<BundleResult> write_bundle(
   for (const auto& older : older_heads)
     if (older.starts_with(header)) out.line(json::object{{"older_head", older}});
   out.line(json::object{{"head", *head}});
-  if (auto ok = write_records(log, *all, out, on_progress); !ok) return tl::unexpected(ok.error());
+  std::uint64_t done = 0;
+  for (const auto& p : all->partitions) {
+    auto ok = write_partition(log, tenant, p, trees[p.partition.value], out, [&](std::uint64_t n) {
+      if (on_progress) on_progress(done + n, all->records());
+    });
+    if (!ok) return tl::unexpected(ok.error());
+    done += p.records;
+  }
   auto end = sign_document(key, kEndType, {{"lines", out.lines}, {"sha256", out.digest()}});
   if (!end) return tl::unexpected(end.error());
   out.line(json::object{{"end", *end}});
   if (!out.status) return tl::unexpected(out.status.error());
-  return BundleResult{all->head.records(), out.bytes, out.lines, key.id};
+  return BundleResult{all->records(), out.bytes, out.lines, key.id};
 }
 
 }  // namespace soma::runtime::audit

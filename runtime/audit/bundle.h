@@ -18,7 +18,8 @@ struct BundleResult {
 
 // Lines, in order: what it is; the public key; the schemas as a FileDescriptorSet; older heads; the
 // head; every record with its spine, partition by partition; an end over all bytes before it.
-// Reads the journal twice. `write` may refuse with an error, which ends it.
+// Reads the journal three times; memory: the largest entry, and 64 bytes for each 1024 records.
+// `write` may refuse with an error, which ends it.
 Result<BundleResult> write_bundle(
     const events::Log& log, const actors::Catalog& catalog, const security::Key& key,
     const std::string& tenant, const std::vector<std::string>& older_heads, std::int64_t now_ms,

@@ -1,6 +1,8 @@
 // One pass over what came since the last one.
 #include "runtime/audit/keeper.h"
 
+#include <algorithm>
+#include <boost/json.hpp>
 #include <chrono>
 #include <set>
 
@@ -93,6 +95,35 @@ Result<Keeper::Signed> Keeper::sign(const std::string& tenant) {
   if (it == tenants_.end())
     return fail(Code::kNotFound, "the journal has no records of this tenant");
   return sign_locked(tenant, it->second);
+}
+
+std::vector<boost::json::object> Keeper::all_heads(const std::string& tenant) const {
+  auto out = heads_.of(tenant);
+  if (!elsewhere_) return out;
+  const auto text = [](const boost::json::object& o, const char* name) {
+    const auto* v = o.if_contains(name);
+    return v && v->is_string() ? std::string(v->get_string()) : std::string();
+  };
+  std::set<std::string> known;
+  for (const auto& o : out) known.insert(text(o, "head"));
+  for (const auto& line : elsewhere_(tenant)) {
+    boost::system::error_code bad;
+    auto v = boost::json::parse(line, bad);
+    if (bad || !v.is_object()) continue;
+    auto& o = v.get_object();
+    const auto* time = o.if_contains("time_ms");
+    if (text(o, "tenant") != tenant || !time || !time->is_number() ||
+        !known.insert(text(o, "head")).second)
+      continue;
+    out.push_back(std::move(o));
+  }
+  std::stable_sort(out.begin(), out.end(), [](const auto& a, const auto& b) {
+    return a.at("time_ms").template to_number<std::int64_t>() <
+           b.at("time_ms").template to_number<std::int64_t>();
+  });
+  if (out.size() > HeadFile::kMost)
+    out.erase(out.begin(), out.end() - static_cast<long>(HeadFile::kMost));
+  return out;
 }
 
 void Keeper::run() {

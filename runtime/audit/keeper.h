@@ -44,6 +44,12 @@ class Keeper {
   void post(std::function<void()> task) { worker_.post(std::move(task)); }
   Result<security::Key> key() const { return key_(); }
   const HeadFile& heads() const { return heads_; }
+  // Lines of JSON as in the file: heads that the other nodes of a cluster keep. Blocking.
+  using Elsewhere = std::function<std::vector<std::string>(const std::string& tenant)>;
+  void also(Elsewhere elsewhere) { elsewhere_ = std::move(elsewhere); }  // before it is asked
+  // A tenant's heads, the oldest first: those kept here and, of a cluster, by the nodes that
+  // answer.
+  std::vector<boost::json::object> all_heads(const std::string& tenant) const;
 
  private:
   struct TenantTrees {
@@ -60,6 +66,7 @@ class Keeper {
   const HeadFile heads_;
   const std::int64_t interval_ms_;
   const Clock& clock_;
+  Elsewhere elsewhere_;
   std::mutex mutex_;
   std::vector<std::unique_ptr<events::FrameReader>> readers_;
   std::map<std::string, TenantTrees> tenants_;

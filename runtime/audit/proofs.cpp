@@ -10,13 +10,13 @@ namespace soma::runtime::audit {
 
 namespace json = boost::json;
 
-Result<Trees> read_trees(const events::Log& log, const std::string& tenant, std::int64_t now_ms,
-                         const std::function<void(const Record&)>& visit) {
-  Trees out;
-  out.head.tenant = tenant;
-  out.head.time_ms = now_ms;
-  out.trees.resize(log.partition_count());
-  std::uint64_t total = 0;
+Result<Head> read_records(
+    const events::Log& log, const std::string& tenant, std::int64_t now_ms,
+    const std::function<Status(const Record&, soma::audit::Hash leaf)>& visit) {
+  Head out;
+  out.tenant = tenant;
+  out.time_ms = now_ms;
+  Status ok;
   for (std::uint32_t p = 0; p < log.partition_count(); ++p) {
     events::FrameReader reader(log, PartitionId{p});
     reader.as_stored();
@@ -27,19 +27,40 @@ Result<Trees> read_trees(const events::Log& log, const std::string& tenant, std:
       if (frames->empty()) break;
       for (const auto& frame : *frames)
         each_record(frame, tenant, index, [&](const Record& r) {
-          out.trees[p].add(soma::audit::leaf_hash(r.hashed()));
-          if (visit) visit(r);
+          if (ok) ok = visit(r, soma::audit::leaf_hash(r.hashed()));
         });
-      if (total + index > kMostRecords)
-        return fail(Code::kTooLarge,
-                    "more than " + std::to_string(kMostRecords) + " records of tenant " + tenant);
+      if (!ok) return tl::unexpected(ok.error());
     }
-    total += index;
-    out.head.partitions.push_back({PartitionId{p}, index, out.trees[p].root(), reader.next_offset(),
-                                   reader.fence().epoch(), reader.fence().last_number(),
-                                   reader.fence().head()});
+    out.partitions.push_back({PartitionId{p},
+                              index,
+                              {},
+                              reader.next_offset(),
+                              reader.fence().epoch(),
+                              reader.fence().last_number(),
+                              reader.fence().head()});
   }
-  if (total == 0) return fail(Code::kNotFound, "the journal has no records of tenant " + tenant);
+  if (out.records() == 0)
+    return fail(Code::kNotFound, "the journal has no records of tenant " + tenant);
+  return out;
+}
+
+Result<Trees> read_trees(const events::Log& log, const std::string& tenant, std::int64_t now_ms,
+                         const std::function<void(const Record&)>& visit) {
+  Trees out;
+  out.trees.resize(log.partition_count());
+  std::uint64_t total = 0;
+  auto head =
+      read_records(log, tenant, now_ms, [&](const Record& r, soma::audit::Hash leaf) -> Status {
+        if (++total > kMostRecords)
+          return fail(Code::kTooLarge,
+                      "more than " + std::to_string(kMostRecords) + " records of tenant " + tenant);
+        out.trees[r.position.partition.value].add(std::move(leaf));
+        if (visit) visit(r);
+        return {};
+      });
+  if (!head) return tl::unexpected(head.error());
+  out.head = std::move(*head);
+  for (auto& p : out.head.partitions) p.root = out.trees[p.partition.value].root();
   return out;
 }
 

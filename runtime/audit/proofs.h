@@ -22,6 +22,12 @@ struct Trees {
 };
 inline constexpr std::uint64_t kMostRecords = 20'000'000;  // 1.3 GB of trees
 
+// One reading of the journal up to its end as it stands: every record with its leaf. The head lacks
+// its roots, which the visitor has. kNotFound: the tenant has none.
+Result<Head> read_records(
+    const events::Log& log, const std::string& tenant, std::int64_t now_ms,
+    const std::function<Status(const Record&, soma::audit::Hash leaf)>& visit);
+
 // `visit` sees every record. kNotFound: the tenant has none. kTooLarge beyond kMostRecords.
 Result<Trees> read_trees(const events::Log& log, const std::string& tenant, std::int64_t now_ms,
                          const std::function<void(const Record&)>& visit = {});

@@ -1,6 +1,8 @@
 // The group's hints and the journal's claims, turned into open and close.
 #include "runtime/cluster/cluster.h"
 
+#include <chrono>
+#include <future>
 #include <thread>
 
 #include "runtime/telemetry/log.h"
@@ -85,6 +87,28 @@ Host& Cluster::serve(PartitionHost& local, TokenHub& tokens, OnFrame on_foreign)
       log_, [this](const events::ValidFrame& frame) { took(frame); }, JournalFollower::From::kLog);
   reconcile_later();
   return *host_;
+}
+
+std::vector<std::string> Cluster::heads_elsewhere(const std::string& tenant) {
+  std::vector<std::future<std::vector<std::string>>> asked;
+  for (const auto& address : directory_.addresses(options_.node_id)) {
+    auto told = std::make_shared<std::promise<std::vector<std::string>>>();
+    asked.push_back(told->get_future());
+    v1::ClusterCall call;
+    call.mutable_heads()->set_tenant(tenant);
+    peers_->call(address, std::move(call), [told](const Peers::Reply& reply) {
+      std::vector<std::string> lines;
+      if (reply.kind == Peers::Reply::Kind::kAnswered)
+        lines.assign(reply.answer.heads().begin(), reply.answer.heads().end());
+      told->set_value(std::move(lines));
+    });
+  }
+  std::vector<std::string> out;
+  const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(kHeadsWaitMs);
+  for (auto& one : asked)
+    if (one.wait_until(until) == std::future_status::ready)
+      for (auto& line : one.get()) out.push_back(std::move(line));
+  return out;
 }
 
 void Cluster::took(const events::ValidFrame& frame) {

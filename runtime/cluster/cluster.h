@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "events/kafka/membership.h"
 #include "runtime/cluster/cluster_host.h"
@@ -37,6 +38,12 @@ class Cluster {
   // From now on other nodes are answered, and the journal is followed. The host for all routes.
   using OnFrame = std::function<void(const events::ValidFrame&)>;  // what others committed
   Host& serve(PartitionHost& local, TokenHub& tokens, OnFrame on_foreign);
+  // What this node tells others of the heads that it keeps; before serve().
+  void tells_heads(ClusterServer::Heads heads) { server_->tells_heads(std::move(heads)); }
+  // What the other nodes that own partitions keep of a tenant's heads. Who does not answer within
+  // kHeadsWaitMs is left out. Blocking; off the nodes' threads.
+  std::vector<std::string> heads_elsewhere(const std::string& tenant);
+  static constexpr std::int64_t kHeadsWaitMs = 2000;
   using Join =
       std::function<Result<std::unique_ptr<events::Membership>>(events::Membership::OnChange)>;
   Status join(const Join& join);

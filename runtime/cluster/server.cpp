@@ -167,6 +167,13 @@ void ClusterServer::handle(const std::shared_ptr<http::Request>& request,
       return call->census().parked() ? census(host->parked_in(partition), responder)
                                      : census(host->pending_effects_in(partition), responder);
     }
+    case v1::ClusterCall::kHeads:
+      return slow_.post([this, call, responder] {
+        v1::ClusterAnswer answer;
+        if (heads_)
+          for (auto& line : heads_(call->heads().tenant())) answer.add_heads(std::move(line));
+        send(responder, answer);
+      });
     case v1::ClusterCall::kRedrive:
       return host->redrive(actors::to_key(call->redrive()), [responder](const Status& done) {
         done ? send(responder, v1::ClusterAnswer{}) : send(responder, done.error());

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "runtime/cluster/token_relay.h"
 #include "runtime/host/host.h"
@@ -18,6 +20,9 @@ class ClusterServer {
   // `listen` as of http::ServerOptions.
   static Result<std::unique_ptr<ClusterServer>> start(const std::string& listen, std::string secret,
                                                       Clock& clock, std::uint32_t partitions);
+  // Lines of JSON: what this node keeps of a tenant. Set before serve(); may block.
+  using Heads = std::function<std::vector<std::string>(const std::string& tenant)>;
+  void tells_heads(Heads heads) { heads_ = std::move(heads); }
   void serve(PartitionHost* host, TokenRelay* tokens) {
     tokens_ = tokens;
     host_ = host;
@@ -36,6 +41,7 @@ class ClusterServer {
   const std::string secret_;
   Clock& clock_;
   const std::uint32_t partitions_;
+  Heads heads_;
   std::atomic<TokenRelay*> tokens_{nullptr};
   std::atomic<PartitionHost*> host_{nullptr};
   Worker slow_;  // for what reads the log

@@ -49,6 +49,7 @@ struct Config {
   std::string identity_audience;
   std::string mode = "developer-light";
   bool mode_two_keys = false;
+  bool erasure_two_keys = false;
   std::string config_file;
   bool kill_switch = false;
 

@@ -49,10 +49,13 @@ json::array strings(const std::vector<std::string>& all) {
 
 }  // namespace
 
-Erasures::Erasures(Parts parts) : p_(std::move(parts)), records_(p_.sealer->vault().folder()) {}
+Erasures::Erasures(Parts parts) : p_(std::move(parts)), records_(p_.sealer->vault().folder()) {
+  observer_ = p_.host->on_frame([this](const events::ValidFrame& f) { follow(f); });
+}
 
 Erasures::~Erasures() {
   stopping_ = true;
+  p_.host->remove_observer(observer_);
   worker_.stop();
 }
 
@@ -79,21 +82,22 @@ Status Erasures::resume() {
   std::lock_guard lock(mutex_);
   auto left = records_.pending();
   if (!left) return tl::unexpected(left.error());
-  for (const auto& p : *left) worker_.post([this, p] { run(p); });
+  for (const auto& p : *left) worker_.post([this, p] { p.two_keys ? look(p) : run(p); });
   return {};
 }
 
 Result<std::vector<json::object>> Erasures::of(const std::string& tenant) const {
+  // While one is carried out no actor may answer, so they are asked only where it matters.
+  Result<v1::ErasureState> requests = v1::ErasureState();
+  if (waits(tenant)) requests = requests_of(tenant);
+  if (!requests) return tl::unexpected(requests.error());
   std::lock_guard lock(mutex_);
   auto pending = records_.pending();
   if (!pending) return tl::unexpected(pending.error());
   std::vector<json::object> out;
   for (const auto& p : *pending)
     if (p.tenant == tenant)
-      out.push_back({{"erasure_id", p.id},
-                     {"status", "running"},
-                     {"requested_at", iso_time(p.requested_ms)},
-                     {"problem", problem_.empty() ? json::value(nullptr) : json::value(problem_)}});
+      if (auto one = shown(p, *requests); !one.empty()) out.push_back(std::move(one));
   for (auto& done : records_.certificates(tenant)) out.push_back(std::move(done));
   return out;
 }
@@ -106,7 +110,9 @@ Result<std::string> Erasures::undone_by(const v1::ActorRef& actor, const std::st
   auto pending = records_.pending();
   if (!pending) return tl::unexpected(pending.error());
   for (const auto& p : *pending)
-    if (p.tenant == actor.tenant() && subjects.contains(p.subject)) return p.id;
+    if (p.tenant == actor.tenant() && subjects.contains(p.subject) &&
+        (!p.two_keys || begun_.contains(p.id)))
+      return p.id;
   const std::string recorded = iso_time(recorded_ms);
   for (const auto& done : records_.certificates(actor.tenant())) {
     Pending was;
@@ -188,6 +194,8 @@ Result<json::object> Erasures::erase(const Pending& pending) {
                    {"salt", pending.salt},
                    {"reason", pending.reason},
                    {"requested_at", iso_time(pending.requested_ms)},
+                   {"approved_by", pending.approved_by.empty() ? json::value(nullptr)
+                                                               : json::value(pending.approved_by)},
                    {"erased_at", iso_time(p_.clock->now_ms())},
                    {"key_ids", strings(*keys)},
                    {"event_id", event_id(actors::identity_key(pending.tenant), recorded->sequence)},

@@ -63,6 +63,7 @@ Status Records::begin(const Pending& p) const {
                                                                {"requested_by", p.requested_by},
                                                                {"key_id", p.key_id},
                                                                {"salt", p.salt},
+                                                               {"two_keys", p.two_keys},
                                                                {"requested_ms", p.requested_ms}}) +
                                             "\n");
 }
@@ -72,10 +73,20 @@ Status Records::finish(const Pending& p, const json::object& certificate) const 
           security::replace_private_file(folder_, p.id + kDone, json_text(certificate) + "\n");
       !ok)
     return ok;
+  return drop(p);
+}
+
+Status Records::drop(const Pending& p) const {
+  // By another name first: cut off in the middle, the next reading ends it.
   const std::string pending = folder_ + "/" + p.id + kPending;
-  overwrite(pending);
+  const std::string gone = pending + std::string(security::kUnfinished);
   std::error_code error;
-  fs::remove(pending, error);
+  fs::rename(pending, gone, error);
+  if (error && fs::exists(pending))
+    return fail(Code::kIo, "cannot rename " + pending + ": " + error.message());
+  if (auto ok = security::sync_folder(folder_); !ok) return ok;
+  overwrite(gone);
+  fs::remove(gone, error);
   return security::sync_folder(folder_);
 }
 
@@ -105,7 +116,11 @@ Result<std::vector<Pending>> Records::pending() const {
               text(*o, "requested_by"),
               text(*o, "key_id"),
               text(*o, "salt"),
-              0};
+              0,
+              false,
+              {}};
+    if (const auto* two = o->if_contains("two_keys"); two && two->is_bool())
+      p.two_keys = two->get_bool();
     if (const auto* ms = o->if_contains("requested_ms"); ms && ms->is_int64())
       p.requested_ms = ms->get_int64();
     out.push_back(std::move(p));

@@ -83,8 +83,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   // From the responder, posted to this thread. `number` tells a late answer from the current one.
   void respond(std::uint64_t number, Response response);
-  void begin_stream(std::uint64_t number, std::shared_ptr<StreamBuffer> stream,
-                    std::vector<std::pair<std::string, std::string>> headers);
+  void begin_stream(std::uint64_t number, std::shared_ptr<StreamBuffer> stream, StreamHead head);
   void flush_stream(std::uint64_t number);
 
  private:

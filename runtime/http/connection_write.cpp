@@ -51,11 +51,12 @@ void Connection::on_written(const error_code& error) {
 }
 
 void Connection::begin_stream(std::uint64_t number, std::shared_ptr<StreamBuffer> stream,
-                              std::vector<std::pair<std::string, std::string>> headers) {
+                              StreamHead head) {
   if (number != number_ || phase_ != Phase::kHandling) return stream->gone();
   Response response;
-  response.content_type = "text/event-stream";
-  response.headers = std::move(headers);
+  response.content_type =
+      head.content_type.empty() ? "text/event-stream" : std::move(head.content_type);
+  response.headers = std::move(head.headers);
   if (prepared_.route->websocket) return upgrade(std::move(stream), response);
   response.header("Cache-Control", "no-cache").header("X-Accel-Buffering", "no");
   // A stream ends with its connection: there is nothing a client could rightly send after it.

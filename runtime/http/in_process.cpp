@@ -17,7 +17,7 @@ class FunctionSink final : public Responder::Sink {
   void send(Response response) override {
     if (!answered_.exchange(true)) done_(std::move(response));
   }
-  std::shared_ptr<EventStream> stream(std::vector<std::pair<std::string, std::string>>) override {
+  std::shared_ptr<EventStream> stream(StreamHead) override {
     send(problem(Error{Code::kNotSupported, "this route answers with a stream", {}}));
     return nullptr;
   }

@@ -6,9 +6,8 @@
 namespace soma::runtime::http {
 
 void Responder::send(Response response) const { sink_->send(std::move(response)); }
-std::shared_ptr<EventStream> Responder::stream(
-    std::vector<std::pair<std::string, std::string>> headers) const {
-  return sink_->stream(std::move(headers));
+std::shared_ptr<EventStream> Responder::stream(StreamHead head) const {
+  return sink_->stream(std::move(head));
 }
 bool Responder::answered() const { return sink_->answered(); }
 
@@ -29,8 +28,7 @@ void ConnectionSink::send(Response response) {
              });
 }
 
-std::shared_ptr<EventStream> ConnectionSink::stream(
-    std::vector<std::pair<std::string, std::string>> headers) {
+std::shared_ptr<EventStream> ConnectionSink::stream(StreamHead head) {
   if (answered_.exchange(true)) return nullptr;
   // Weak: the stream is the handler's, and may outlive the server.
   auto wake = [worker = std::weak_ptr<Worker>(worker_), connection = connection_,
@@ -40,11 +38,12 @@ std::shared_ptr<EventStream> ConnectionSink::stream(
         if (const auto c = connection.lock()) c->flush_stream(number);
       });
   };
-  auto stream = std::make_shared<StreamBuffer>(std::move(wake), form_);
+  const auto form = head.content_type.empty() ? form_ : StreamBuffer::Form::kBytes;
+  auto stream = std::make_shared<StreamBuffer>(std::move(wake), form);
   asio::post(worker_->io, [connection = connection_, number = number_, stream,
-                           fields = std::move(headers)]() mutable {
+                           head = std::move(head)]() mutable {
     if (const auto c = connection.lock())
-      c->begin_stream(number, stream, std::move(fields));
+      c->begin_stream(number, stream, std::move(head));
     else
       stream->gone();
   });

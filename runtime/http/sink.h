@@ -21,8 +21,7 @@ class ConnectionSink final : public Responder::Sink {
   ~ConnectionSink() override;
 
   void send(Response response) override;
-  std::shared_ptr<EventStream> stream(
-      std::vector<std::pair<std::string, std::string>> headers) override;
+  std::shared_ptr<EventStream> stream(StreamHead head) override;
   bool answered() const override { return answered_.load(); }
 
  private:

@@ -1,4 +1,4 @@
-// How a handler answers, once or as a stream of events; both from any thread.
+// How a handler answers, once, or as a stream of events or bytes; all from any thread.
 #pragma once
 
 #include <cstddef>
@@ -6,6 +6,8 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "runtime/http/request.h"
 
@@ -22,9 +24,12 @@ class EventStream {
   // False when the stream is closed, cut or gone; the caller then stops. Empty id or name: left
   // out. Line breaks in data make several data: lines; those in id or name are refused (false).
   virtual bool event(std::string_view id, std::string_view name, std::string_view data) = 0;
-  virtual bool raw(std::string_view data) = 0;  // OpenAI style: "data: …" and a blank line
+  // OpenAI style: "data: …" and a blank line. Of a stream of bytes: as they are.
+  virtual bool raw(std::string_view data) = 0;
   virtual bool comment(std::string_view text) = 0;
   virtual void close() = 0;  // what was written is sent first; idempotent
+  // Cuts it where it stands, so that the client can tell it from one that ended; idempotent.
+  virtual void abort() = 0;
   virtual bool open() const = 0;
   virtual std::size_t buffered() const = 0;  // bytes not yet given to the socket
 
@@ -33,6 +38,12 @@ class EventStream {
   virtual void on_disconnect(std::function<void()> callback) = 0;
   // Called once when at most half of kMaxBuffered waits; at once if so already. For long histories.
   virtual void on_writable(std::function<void()> callback) = 0;
+};
+
+// What goes out before a stream. `headers` are beside the server's own.
+struct StreamHead {
+  std::vector<std::pair<std::string, std::string>> headers{};
+  std::string content_type{};  // of a stream of bytes, which takes no events; empty: events
 };
 
 // Copyable, thread-safe; completes exactly once, later calls do nothing. When the last copy is
@@ -44,10 +55,8 @@ class Responder {
 
   void send(Response response) const;
   void fail(const Error& error) const { send(problem(error)); }
-  // Begins a 200 text/event-stream; null when already answered or the client has gone.
-  // `headers` go out beside the server's own.
-  std::shared_ptr<EventStream> stream(
-      std::vector<std::pair<std::string, std::string>> headers = {}) const;
+  // Begins a 200; null when already answered or the client has gone.
+  std::shared_ptr<EventStream> stream(StreamHead head = {}) const;
   bool answered() const;
 
  private:
@@ -57,8 +66,7 @@ class Responder {
 struct Responder::Sink {
   virtual ~Sink() = default;
   virtual void send(Response response) = 0;
-  virtual std::shared_ptr<EventStream> stream(
-      std::vector<std::pair<std::string, std::string>> headers) = 0;
+  virtual std::shared_ptr<EventStream> stream(StreamHead head) = 0;
   virtual bool answered() const = 0;
 };
 

@@ -51,7 +51,7 @@ bool StreamBuffer::append(std::string text) {
 }
 
 bool StreamBuffer::event(std::string_view id, std::string_view name, std::string_view data) {
-  if (!one_line(id) || !one_line(name)) return false;
+  if (form_ == Form::kBytes || !one_line(id) || !one_line(name)) return false;
   std::string text;
   if (form_ == Form::kMessages) {
     const auto quoted = [](std::string_view s) {
@@ -70,12 +70,12 @@ bool StreamBuffer::event(std::string_view id, std::string_view name, std::string
 }
 
 bool StreamBuffer::raw(std::string_view data) {
-  return form_ == Form::kMessages ? append(std::string(data)) : event({}, {}, data);
+  return form_ == Form::kEvents ? event({}, {}, data) : append(std::string(data));
 }
 
 bool StreamBuffer::comment(std::string_view text) {
   if (!one_line(text)) return false;
-  if (form_ == Form::kMessages) return open();  // a socket has its own pings
+  if (form_ != Form::kEvents) return open();  // a socket has its own pings; bytes have none
   return append(": " + std::string(text) + "\n\n");
 }
 
@@ -87,6 +87,19 @@ void StreamBuffer::close() {
     closed_ = true;
     on_disconnect_ = nullptr;
     on_writable_ = nullptr;
+    wake = !std::exchange(woken_, true);
+  }
+  if (wake) wake_();
+}
+
+void StreamBuffer::abort() {
+  bool wake = false;
+  {
+    const std::lock_guard lock(mutex_);
+    if (closed_ || cut_ || gone_) return;
+    cut_ = true;
+    pending_.clear();
+    messages_.clear();
     wake = !std::exchange(woken_, true);
   }
   if (wake) wake_();

@@ -16,8 +16,8 @@ namespace soma::runtime::http {
 class StreamBuffer final : public EventStream {
  public:
   // As server-sent events, or as the text messages of a WebSocket: {"event","id","data"}, where
-  // data must be JSON.
-  enum class Form : std::uint8_t { kEvents, kMessages };
+  // data must be JSON; or as bytes.
+  enum class Form : std::uint8_t { kEvents, kMessages, kBytes };
   explicit StreamBuffer(std::function<void()> wake, Form form = Form::kEvents)
       : form_(form), wake_(std::move(wake)) {}
 
@@ -25,6 +25,7 @@ class StreamBuffer final : public EventStream {
   bool raw(std::string_view data) override;
   bool comment(std::string_view text) override;
   void close() override;
+  void abort() override;
   bool open() const override;
   std::size_t buffered() const override;
   void on_disconnect(std::function<void()> callback) override;
@@ -35,7 +36,7 @@ class StreamBuffer final : public EventStream {
     std::string data;
     std::vector<std::size_t> messages;  // kMessages: how data is cut
     bool finished = false;              // closed, and data is the last of it
-    bool cut = false;                   // the client was too slow
+    bool cut = false;                   // the client was too slow, or it was aborted
   };
   Batch take();  // the batch counts as buffered until written()
   void written();

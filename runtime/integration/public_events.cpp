@@ -36,6 +36,7 @@ const std::vector<PublicRow>& public_table() {
       {"gateway", "training.stopped", "training.audit", ""},
       {"gateway", "*", "identity.audit", ""},
       {"identity", "*", "identity.audit", ""},
+      {"erasure", "*", "identity.audit", ""},
       {"preferences", "model.profile.updated", "model.profile.updated", ""},
       {"preferences", "*", "settings.changed", ""},
       {"idempotency", "*", "", ""},  // bookkeeping of requests
@@ -53,7 +54,8 @@ const std::vector<PublicTopic>& public_topics() {
       {"training.audit", "Training locks taken and given back"},
       {"model.profile.updated", "Which models a tenant uses for what"},
       {"model.fallback.used", "A model of a profile answered after the one before it did not"},
-      {"identity.audit", "Users, tokens and keys; what operators switched"},
+      {"identity.audit",
+       "Users, tokens and keys; what operators switched; erasures and their second keys"},
       {"conversation.events", "Sessions, turn by turn"},
       {"slm.requests", "Calls that models were asked for; takes requests of others"},
       {"slm.responses", "What became of calls outside sessions"},

@@ -249,9 +249,16 @@ class Node {
     if (!host) return tl::unexpected(host.error());
     host_ = std::move(*host);
     api_.host = host_.get();
-    if (cluster_)
+    if (cluster_) {
+      cluster_->tells_heads([this](const std::string& tenant) {
+        std::vector<std::string> lines;
+        for (const auto& head : audit::HeadFile(c_.data_dir).of(tenant))
+          lines.push_back(json::serialize(head));
+        return lines;
+      });
       api_.host = &cluster_->serve(
           *host_, tokens_, [this](const events::ValidFrame& frame) { guards_.follow(frame); });
+    }
     frames_ = std::make_unique<FrameHub>(*api_.host);
     return {};
   }
@@ -296,10 +303,12 @@ class Node {
     if (!keeper) return tl::unexpected(keeper.error());
     audit_ = std::move(*keeper);
     n.audit = audit_.get();
+    if (cluster_)
+      audit_->also([this](const std::string& tenant) { return cluster_->heads_elsewhere(tenant); });
     if (sealer_) {
       erasures_ = std::make_unique<erasure::Erasures>(erasure::Parts{
           log_.get(), sealer_, host_.get(), store_.get(), &memory_, projections_.get(),
-          clock_.get(), c_.data_dir, [this] { return audit_->key(); }});
+          clock_.get(), c_.data_dir, [this] { return audit_->key(); }, c_.erasure_two_keys});
       n.erasures = erasures_.get();
     }
     n.trusted_producers = c_.kafka_trusted_producers;
@@ -400,11 +409,11 @@ class Node {
   std::unique_ptr<audit::Keeper> audit_;
   std::unique_ptr<erasure::Erasures> erasures_;
   Worker slow_;  // ends before what it reads
-  http::Router router_, metrics_router_;
   api::Node api_;
   api::Keys keys_{api_};
   std::unique_ptr<api::Gate> gate_;
   security::Tickets tickets_{[this] { return clock_->now_ms(); }};
+  http::Router router_, metrics_router_;  // what routes have queued ends before what it uses
   std::unique_ptr<http::Server> gateway_, memory_server_, metrics_server_;
   std::unique_ptr<http::InProcess> door_;
   std::unique_ptr<integration::Integration> integration_;

@@ -1,9 +1,9 @@
 // Queries run one after the other on a thread of their own: a long one delays no other request.
 #include "runtime/query/route.h"
 
-#include <atomic>
 #include <memory>
 
+#include "runtime/api/queue.h"
 #include "runtime/api/submit.h"
 #include "runtime/query/sql.h"
 
@@ -14,13 +14,7 @@ using http::FieldType;
 
 namespace {
 
-constexpr int kMostWaiting = 4;
 constexpr std::int64_t kNodeMostTimeMs = 30'000;
-
-struct Queue {
-  std::atomic<int> waiting{0};
-  Worker worker{"soma-sql"};  // last: it ends first
-};
 
 std::int64_t number(const json::object& body, std::string_view name, std::int64_t otherwise) {
   const auto* v = body.if_contains(name);
@@ -36,7 +30,7 @@ json::object body_of(Answer&& answer) {
 }  // namespace
 
 void register_sql(http::Router& router, const api::Node& node) {
-  auto queue = std::make_shared<Queue>();
+  auto queue = std::make_shared<api::Queue>("soma-sql", "queries", api::Queue::Limits{});
   router.add(
       {.method = "POST",
        .pattern = "/v1/log/sql",
@@ -49,19 +43,13 @@ void register_sql(http::Router& router, const api::Node& node) {
             {.name = "time_ms", .type = FieldType::kInt, .min = 1, .max = kNodeMostTimeMs},
             {.name = "rows", .type = FieldType::kInt, .min = 1, .max = kMostRows}})},
       [&node, queue](auto r, auto responder) {
-        if (queue->waiting.fetch_add(1) >= kMostWaiting) {
-          queue->waiting.fetch_sub(1);
-          return responder.send(
-              http::problem_retry({Code::kOverloaded, "other queries are waiting", {}}, 5));
-        }
-        queue->worker.post([&node, r, responder, q = queue.get()] {
+        queue->post(responder, r->tenant(), [&node, r, responder] {
           Limits limits;
           limits.time_ms = number(r->json.get_object(), "time_ms", limits.time_ms);
           limits.rows = static_cast<std::size_t>(
               number(r->json.get_object(), "rows", static_cast<std::int64_t>(limits.rows)));
           auto answer = run_sql(*node.log, *node.catalog, &r->tenant(),
                                 api::text_member(r->json, "query"), limits);
-          q->waiting.fetch_sub(1);
           if (!answer) return responder.fail(answer.error());
           responder.send(http::json_response(200, body_of(std::move(*answer))));
         });

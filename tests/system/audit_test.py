@@ -5,6 +5,7 @@ Every change of a bundle that is tried must be found by both, at the same line a
 """
 
 import copy
+import http.client
 import importlib.util
 import io
 import json
@@ -207,6 +208,44 @@ def rotated(folder, flags):
     check(judge(b"".join(export(folder.data, "demo", os.path.join(folder.path, "rotated.audit"))), new)["ok"], "the folder's bundle")
 
 
+def streams(client, node, key):
+    """A bundle larger than one answer once could be (64 MiB): the node holds none of it, however slowly it is read."""
+    text = "x" * 60_000
+    for n in range(1000):
+        done = client.call("POST", "/v1/remember", {"text": f"{n} {text}"})
+        check(done.status in (200, 202), done.body)
+    def resident():
+        with open(f"/proc/{node.pid}/status", encoding="ascii") as f:
+            return next(int(line.split()[1]) for line in f if line.startswith("VmRSS")) // 1024
+    connection = http.client.HTTPConnection(*node.url.removeprefix("http://").split(":"), timeout=120)
+    before = resident()
+    connection.request("POST", "/v1/audit/export")
+    answer = connection.getresponse()
+    check(answer.status == 200 and answer.headers["Content-Type"].startswith("application/x-ndjson"), f"{answer.status} {answer.headers}")
+    check(answer.headers["Transfer-Encoding"] == "chunked", "it is not a stream")
+    whole, most = [], before
+    while block := answer.read(4 << 20):
+        whole.append(block)
+        most = max(most, resident())
+    whole = b"".join(whole)
+    check(len(whole) > 80_000_000, f"{len(whole)} bytes are too few to tell")
+    check(most - before < 40, f"the node grew by {most - before} MiB while {len(whole) >> 20} MiB were read")
+    check(judge(whole, key)["ok"], "the streamed bundle")
+    # Who leaves in the middle holds up nobody.
+    for _ in range(6):
+        connection = http.client.HTTPConnection(*node.url.removeprefix("http://").split(":"), timeout=120)
+        connection.request("POST", "/v1/audit/export")
+        connection.getresponse().read(1000)
+        connection.close()
+    check(client.call("POST", "/v1/audit/head").status == 200, "a head beside exports")
+    def again():
+        answer = client.call("POST", "/v1/audit/export")
+        check(answer.status in (200, 503), f"{answer.status}")
+        return answer.status == 200 and answer
+    check(judge(harness.wait_until("an export after those", 60, again, 0.2).body.encode(), key)["ok"], "after those who left")
+    return most - before, len(whole)
+
+
 def of_many(count):
     """A chain of `count` events: whole by both verifiers; then changed at a few places, found by both, in the same record.
 
@@ -262,6 +301,11 @@ def test():
         report = judge(over_http.body.encode(), key)
         check(report["ok"] and report["older_heads"] == 1 and report["records"] > 20, f"{report}")
         check("the moon is acme" not in over_http.body, "another tenant's words")
+        lacking = soma("auth", "token", "--tenant", "void", "--sub", "ann", "--cap", "*", data=folder.data)[1].strip()
+        nothing = harness.Client(node.url, lacking).call("POST", "/v1/audit/export")
+        check(nothing.status == 404, f"nothing recorded: {nothing.status} {nothing.body}")
+        code, out, err = soma("audit", "export", "--server", node.url)
+        check(code == 0 and judge(out.encode(), key)["ok"], f"the command, of a node: {code} {err}")
         node.terminate()
         lines = export(folder.data, "demo", os.path.join(folder.path, "demo.audit"))
         foreign = export(folder.data, "acme", os.path.join(folder.path, "acme.audit"))
@@ -276,6 +320,13 @@ def test():
         check(code == 0 and json.loads(out)["ok"], out)
         known = vectors()
         rotated(folder, flags)
+        with harness.Folder() as large:
+            node = large.node(*flags).wait_ready()
+            client = harness.Client(node.url)
+            talk(client, 1)
+            grew, size = streams(client, node, client.call("POST", "/v1/audit/head").json["key"])
+            check(node.terminate()[0] == 0, "exit code")
+        print(f"a bundle of {size >> 20} MiB was streamed, and the node grew by {grew} MiB")
         gate("S13", f"{tried}/{tried} changes and {known} vectors by both verifiers", "all, first bad record exact", True)
 
 

@@ -22,7 +22,8 @@ PRINT = "--print" in sys.argv  # what the rows should be
 ANSWER = {"items": [], "next_cursor": None, "tenant_id": "demo", "subject": "ana", "valid": True, "document": {}, "version": 1,
           "session_id": "ses_x", "status": "completed", "turns": [{"turn": 1, "erasure_id": "ers_x", "decision_id": "dec_x", "status": "completed"}],
           "event_id": "e", "tree_size": 1, "position": "0/1", "events": [], "state": {}, "results": [], "budgets": [], "sequence": 1,
-          "enabled": True, "reason": "", "changed_by": "ana", "mode": "test", "turn": 1, "erasure_id": "ers_x", "rebuild": {"done": 0, "failed": 0, "frames_read": 0, "frames_total": 0, "running": False}}
+          "enabled": True, "reason": "", "changed_by": "ana", "mode": "test", "turn": 1, "erasure_id": "ers_x", "rebuild": {"done": 0, "failed": 0, "frames_read": 0, "frames_total": 0, "running": False},
+          "would_park_again": False}
 ANY_TOKEN = {"authenticated", "public"}  # named only where nothing else is needed
 # Started by itself they would run a node, a simulation, a benchmark or brokers' clients: nothing of a node's routes.
 NOT_RUN = {"dev", "node", "demo", "bench counter", "bench session", "bench infer", "sim run", "sim canaries", "sim shrink", "sim corpus",

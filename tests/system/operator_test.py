@@ -80,10 +80,65 @@ def tries_a_redrive(data):
     check(good(data, "log", "stat")[0] == before, "trying changed the log")
 
 
-def redrives(data):
+def redrives(data, url):
+    """The node tries first. What would run is redriven; what it would park again is not, unless it is forced."""
+    client = harness.Client(url)
+    path = "/v1/admin/parked/counter/"
+    tried = client.call("GET", path + "slow/redrive").json
+    check(not tried["would_park_again"] and [(r["result"], r["events"]) for r in tried["items"]] == [("runs", ["counter.added"])],
+          tried)
+    check(good(data, "dlq", "redrive", "demo/counter/slow", "--dry-run")[0]["result"] == "runs", "a rehearsal")
     check(good(data, "dlq", "redrive", "demo/counter/slow")[0]["status"] == "redriven", "redrive")
+    code, out, err = soma("dlq", "redrive", "demo/counter/poison", "-o", "json", data=data)
+    row = json.loads(out)
+    check(code == 8 and row["result"] == "parked" and "explode" in row["detail"], f"{code} {out}{err}")
+    refused = client.call("POST", path + "poison/redrive")
+    check(refused.status == 409 and "explode" in refused.json["detail"], f"{refused.status} {refused.body}")
+    parked = client.call("GET", path + "poison").json
+    check(parked["commands"] == 1 and parked["reason"] == "an older build could not", f"refusing it changed it: {parked}")
+    check(good(data, "dlq", "redrive", "demo/counter/poison", "--force")[0]["status"] == "redriven", "by force")
+    wait_until("it is parked again", 20, lambda: (lambda a: a.status == 200 and "explode" in a.json["reason"])(
+        client.call("GET", path + "poison")), 0.1)
+    bad(data, 2, "dlq", "redrive", "demo/counter/poison", "--force", "--try")
+    check(client.call("GET", path + "a/redrive").status == 404, "nothing is parked there")
+    token = soma("auth", "token", "--tenant", "rival", "--cap", "admin:*", data=data)[1].strip()
+    check(harness.Client(url, token).call("GET", path + "poison/redrive").status == 404, "another tenant's")
     wait_until("what was tried", 20, lambda: any(a["id"] == "slow" for a in good(data, "actor", "list", "--limit", "500")), 0.1)
     check(str(good(data, "actor", "show", "demo/counter/slow")[0]["state"]["value"]) == "5", "not what was tried")
+
+
+def tails(data):
+    """The newest frames; from a cursor on all that came since, page by page; filtered."""
+    every = {f["position"]: f for f in good(data, "log", "export")}
+    for where in ((), ("--offline",)):
+        code, out, err = soma(*where, "log", "tail", "--limit", "2", "-o", "json", data=data)
+        newest = [json.loads(line) for line in out.splitlines()]
+        check(code == 0 and len(newest) == 2, f"{code} {out}{err}")
+        cursor = err.split("next: --cursor ")[1].split()[0]
+        soma(*where, "log", "tail", "--cursor", cursor, data=data)
+        check(len(cursor.split(",")) == len(good(data, "log", "partitions")), cursor)
+        start, seen = ",".join(place.split("/")[0] + "/0" for place in cursor.split(",")), []
+        for _ in range(100):
+            code, out, err = soma(*where, "log", "tail", "--cursor", start, "--limit", "7", "-o", "json", data=data)
+            check(code == 0, err)
+            page = [json.loads(line)["position"] for line in out.splitlines()]
+            check(len(page) <= 7, f"{len(page)} frames in a page of 7")
+            seen += page
+            if not page:
+                break
+            start = err.split("next: --cursor ")[1].split()[0]
+        check(len(seen) == len(set(seen)), "a frame was told twice")
+        # A node shows its caller's tenant alone.
+        wanted = {p for p, f in every.items() if where or any(e["actor"].startswith("demo/") for e in f["entries"])}
+        check(set(seen) >= wanted, f"not told: {sorted(wanted - set(seen))[:5]}")
+        place = seen[0].split("/")[0] + "/"
+        one = good(data, *where, "log", "tail", "--cursor", place + "0", "--limit", "1000")
+        check({f["position"] for f in one} == {p for p in seen if p.startswith(place)}, "a partition by itself")
+        some = good(data, *where, "log", "tail", "--limit", "200", "--filter", "events!=0")
+        check(some and all(f["events"] != 0 for f in some), "a filter")
+        bad(data, 2, *where, "log", "tail", "--cursor", "soon")
+        bad(data, 2, *where, "log", "tail", "--cursor", "4000/1")
+        bad(data, 2, *where, "log", "tail", "--filter", "events")
 
 
 def asks_in_sql(data, url, session):
@@ -148,7 +203,7 @@ def watches(folder, url):
     try:
         for words, seen in ((("session", "list"), "SESSION_ID"), (("status",), "PARTITION"), (("log", "owners"), "OWNER"),
                             (("effects", "list"), "EFFECT_ID"), (("dlq", "list"), "ACTOR"), (("approval", "list"), "APPROVAL_ID"),
-                            (("projections", "lag"), "lag_frames")):
+                            (("projections", "lag"), "READ_UP_TO")):
             term.type(f"clear; {harness.SOMA} {' '.join(words)} --watch 0.2; echo ended with $?")
             term.sees_cleared(seen, "ended with")
             term.key("C-c")
@@ -187,7 +242,8 @@ def test():
         tries_a_redrive(folder.data)
         node = folder.node(*flags).wait_ready()
         settles(folder.data, node.url)
-        redrives(folder.data)
+        redrives(folder.data, node.url)
+        tails(folder.data)
         asks_in_sql(folder.data, node.url, session)
         watches(folder, node.url)
         code, _ = node.terminate()

@@ -178,6 +178,68 @@ def otherwise(folder, where, session, events):
     check(log_digest(folder.data) == before, "what-if touched the log")
 
 
+def otherwise_over_http(folder, client, other, session):
+    """POST /v1/replay with what_if: what the command tells of the same journal; calls and writes nothing; within its tenant."""
+    def ask(actor=session, caller=client, **what_if):
+        return caller.call("POST", "/v1/replay", {"actor": f"session/{actor}", "what_if": what_if})
+
+    def refused(answer, status, place=None):
+        check(answer.status == status, f"{answer.status}, not {status}: {answer.body}")
+        check(place is None or [e["loc"] for e in answer.json["errors"]] == [place.split(".")], f"{place}: {answer.body}")
+
+    where, before = ("--data-dir", folder.data), log_digest(folder.data)
+    forbid = '@id("no") forbid(principal, action == Action::"session.turn", resource);'
+    for flag, name, content in (("--policy", "policy", {"risk_score": 1.0, "confidence": 0.0}), ("--policy", "policy", forbid),
+                                ("--policy", "policy", {"action_id": "session.turn"}),
+                                ("--constitution", "constitution", {"document": {"version": "2", "rules": {"maximum_risk": -1}}}),
+                                ("--settings", "settings", {"policy": {"threshold": 0.999}}), ("--model", "model", "another")):
+        if flag == "--model":
+            path = content
+        else:
+            path = os.path.join(folder.path, "http.json")
+            with open(path, "w", encoding="utf-8") as f:
+                f.write(content if isinstance(content, str) else json.dumps(content))
+        answer = ask(**{name: content})
+        check(answer.status == 200, f"{name}: {answer.status} {answer.body}")
+        told = read(where, "session", "what-if", session, flag, path)
+        check(answer.json == told, f"{name} {content}: over HTTP\n{answer.json}\nthe command\n{told}")
+        check(told["simulated"] and told["live"] is None, told)
+    refused(ask(), 422, "body.what_if")
+    refused(ask(model="another", live=True), 422, "body.what_if.live")
+    refused(ask(policy={"risc_score": 1}), 422, "body.what_if.policy")
+    refused(ask(policy="forbid("), 422, "body.what_if.policy")
+    refused(ask(policy=7), 422, "body.what_if.policy")
+    refused(ask(constitution={"version": "2"}), 422, "body.what_if.constitution")
+    refused(ask(settings={"policy": {"threshold": "high"}}), 422, "body.what_if.settings")
+    refused(client.call("POST", "/v1/replay", {"actor": f"session/{session}", "at": "2", "what_if": {"model": "x"}}), 422, "body.at")
+    refused(client.call("POST", "/v1/replay", {"actor": "tenant/settings", "what_if": {"model": "x"}}), 422, "body.actor")
+    missing = ask("none", model="another")
+    refused(missing, 404)
+    foreign = ask(caller=other, model="another")
+    foreign_name = other.call("POST", "/v1/replay", {"actor": f"demo/session/{session}", "what_if": {"model": "another"}})
+    check(foreign.status == foreign_name.status == 404 and foreign.json["detail"] == missing.json["detail"] ==
+          foreign_name.json["detail"], f"another tenant's: {foreign.body} {foreign_name.body}")
+    check(log_digest(folder.data) == before, "a what-if over HTTP touched the log")
+
+
+def shown_then(where, session, events):
+    """session show --at: the session's own view of a place, which must be that of the state there."""
+    stages = {"session.started": "accepted", "turn.started": "running", "session.completed": "completed"}
+    for n, event in enumerate(events, 1):
+        then = read(where, "session", "show", session, "--at", str(n))
+        state = read(where, "session", "state", session, "--at", str(n))["state"]
+        check(len(then["turns"]) == len(state.get("turns", [])), f"at {n}: {then}")
+        check(then["status"] == stages.get(event["type"], then["status"]), f"at {n}, {event['type']}: {then['status']}")
+        check([t["answer"] for t in then["turns"] if t["answer"]] == [t["answer"] for t in state.get("turns", []) if t.get("answer")],
+              f"at {n}: answers of {then}")
+    now = read(where, "session", "show", session)
+    check(then == now and read(where, "session", "show", session, "--at", events[-1]["position"]) == now, "the last place is not now")
+    check(soma(*where, "session", "show", session, "--at", "soon")[0] == 2, "no place")
+    check(soma(*where, "session", "show", session, "--at", "2000-01-01T00:00:00Z")[0] == 3, "before it began")
+    check(soma(*where, "session", "show", session, "--at", "2", "--trace")[0] == 2, "--trace --at")
+    return [read(where, "session", "show", session, "--at", str(n)) for n in range(1, len(events) + 1)]
+
+
 class OtherBuild(http.server.BaseHTTPRequestHandler):
     """A node that knows none of our routes."""
 
@@ -244,11 +306,15 @@ def test():
             check(other.call("POST", "/v1/replay", {"actor": name}).status == 404, f"{name} of another tenant")
         check(client.call("POST", "/v1/replay", {"actor": "session"}).status == 422, "no actor")
         check(client.call("POST", "/v1/replay", {"actor": "session/x", "at": "soon"}).status == 422, "no place")
+        otherwise_over_http(folder, client, other, session)
+        shown = shown_then(where, session, events)
+        check(other.call("GET", f"/v1/sessions/{session}?at=2").status == 404, "another tenant's session, as it was")
         mended(where, session)
         support(folder, where, token)
         skewed()
         node.terminate()
         states(where, session, events)
+        check(shown_then(where, session, events) == shown, "the stopped folder shows the session otherwise")
         otherwise(folder, where, session, events)
         check(traced(where, session, events) == tree, "the stopped folder tells another tree")
 

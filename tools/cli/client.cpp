@@ -120,6 +120,28 @@ Result<std::string> Context::fetch(const std::string& method, const std::string&
   return std::move(reply->body);
 }
 
+Status Context::download(const std::string& method, const std::string& path,
+                         const std::function<bool(std::string_view)>& take) const {
+  auto base = url();
+  if (!base) return tl::unexpected(base.error());
+  runtime::BlockingCall c;
+  c.method = method;
+  c.url = *base + path;
+  c.headers = headers_for(*this);
+  bool stopped = false;
+  c.on_bytes = [&](std::string_view bytes) {
+    stopped = !take(bytes);
+    return !stopped;
+  };
+  auto reply = runtime::http_call(c);
+  if (!reply) return tl::unexpected(reply.error());
+  if (reply->status >= 400)
+    return tl::unexpected(error_of(reply->status, reply->body, header(*reply, "x-request-id"),
+                                   header(*reply, "retry-after")));
+  return stopped ? Status(soma::fail(Code::kCancelled, "it was ended before the answer did"))
+                 : Status();
+}
+
 Result<json::value> Context::call(const std::string& method, const std::string& path,
                                   const json::value& body) const {
   if (dry_run && method != "GET")

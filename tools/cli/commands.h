@@ -58,6 +58,10 @@ struct Context {
   // The answer's bytes as they are.
   Result<std::string> fetch(const std::string& method, const std::string& path,
                             const boost::json::value& body = nullptr) const;
+  // The answer's bytes as they come, however many; `take` ends it with false. Fails too where the
+  // answer broke off.
+  Status download(const std::string& method, const std::string& path,
+                  const std::function<bool(std::string_view)>& take) const;
   // GET from the running node, or, when there is none, from the stopped data folder.
   Result<boost::json::value> read(const std::string& path) const;
   // Follows an event stream until it ends or `on_event` (name, data) says false. `on_idle` is asked

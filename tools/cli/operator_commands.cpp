@@ -24,7 +24,7 @@ constexpr int kBetweenLooksMs = 200;
 
 struct Flags {
   std::string id, type, out, outcome, reason;
-  bool fix = false, no_wait = false, try_only = false;
+  bool fix = false, no_wait = false, try_only = false, force = false;
 };
 
 int status(const Context& c) {
@@ -39,6 +39,20 @@ int status(const Context& c) {
                {"partition", "serving", "epoch", "applied", "active_actors", "queued",
                 "pending_effects", "parked", "problem"},
                {"frames_in_flight"});
+  return 0;
+}
+
+int projections_lag(const Context& c) {
+  auto r = c.call("GET", "/v1/admin/projections/lag");
+  if (!r && r.error().code == Code::kUnavailable)
+    return c.fail(r.error(), "give the node a database with --postgres");
+  if (!r || !c.table()) return c.show(r);
+  json::object head = r->as_object();
+  const json::array partitions = head["partitions"].as_array();
+  head.erase("partitions");
+  c.print(head);
+  std::cout << "\n";
+  c.print_list(partitions, {"partition", "read_up_to", "log_end", "lag"});
   return 0;
 }
 
@@ -95,16 +109,7 @@ void add_projections(CLI::App& app, Context& context, const Wrap& run,
                         });
   auto* lag =
       add_verb(*group, context, run, "lag", "Frames not yet in the views", Effect::kRead,
-               "soma projections lag --watch", [&context] {
-                 auto r = context.call("GET", "/v1/admin/status");
-                 if (!r) return context.fail(r.error());
-                 const auto* p = member(*r, "projections");
-                 if (!p)
-                   return context.fail({Code::kUnavailable, "the node has no projections", {}},
-                                       "give it a database with --postgres");
-                 context.print(*p);
-                 return 0;
-               });
+               "soma projections lag --watch", [&context] { return projections_lag(context); });
   add_watch_option(*list, context);
   add_watch_option(*lag, context);
   add_verb(*group, context, run, "rebuild", "Make the views anew from the journal, and wait for it",
@@ -172,6 +177,23 @@ Result<std::string> parked_route(const std::string& text) {
   return "/v1/admin/parked/" + url_encoded(type) + "/" + url_encoded(text.substr(last + 1));
 }
 
+// The node tries first; what it would park again stays as it is, unless --force says otherwise.
+int redrive_actor(const Context& c, const Flags& f) {
+  if (f.try_only) return try_redrive(c, f.id);
+  if (!c.kafka.empty())
+    return c.fail({Code::kInvalidArgument, "--kafka is for --try alone", "--kafka"},
+                  "name the node with --server");
+  auto route = parked_route(f.id);
+  if (!route) return c.fail(route.error());
+  auto tried = c.call("GET", *route + "/redrive");
+  if (!tried && tried.error().code != Code::kNotFound) return c.fail(tried.error());
+  const bool stuck = tried && tried->at("would_park_again").as_bool();
+  // Not there: nothing is parked, which the redrive itself answers.
+  if (tried && (c.dry_run || (stuck && !f.force)))
+    return show_tried(c, tried->at("items").as_array(), stuck && !f.force);
+  return c.show(c.call("POST", *route + "/redrive" + (f.force ? "?force=true" : "")));
+}
+
 void add_dlq(CLI::App& app, Context& context, const Wrap& run, const std::shared_ptr<Flags>& f) {
   auto* group = add_group(app, "dlq", "Actors that could not decide, and their waiting commands");
   auto* list = add_verb(
@@ -194,17 +216,14 @@ void add_dlq(CLI::App& app, Context& context, const Wrap& run, const std::shared
   of_actor("show", "One parked actor and its commands", Effect::kRead,
            "soma dlq show demo/session/SESSION_ID", [call] { return call("GET", ""); });
   auto* redrive = of_actor(
-      "redrive", "Decide a parked actor's commands again, in order", Effect::kWrite,
-      "soma dlq redrive demo/session/SESSION_ID", [&context, f, call] {
-        if (f->try_only) return try_redrive(context, f->id);
-        if (!context.kafka.empty())
-          return context.fail({Code::kInvalidArgument, "--kafka is for --try alone", "--kafka"},
-                              "name the node with --server");
-        return call("POST", "/redrive");
-      });
-  redrive->add_flag("--try", f->try_only,
-                    "Only show what this build makes of them, on a copy of the state; reads the "
-                    "journal, changes nothing");
+      "redrive", "Try a parked actor's commands on a copy, then decide them again in order",
+      Effect::kWrite, "soma dlq redrive demo/session/SESSION_ID",
+      [&context, f] { return redrive_actor(context, *f); });
+  auto* only = redrive->add_flag(
+      "--try", f->try_only,
+      "Only try, with this build: reads the journal of a folder or a cluster, changes nothing");
+  redrive->add_flag("--force", f->force, "Even if the node's build would park the actor again")
+      ->excludes(only);
   add_kafka_options(*redrive, context);
 }
 

@@ -32,6 +32,10 @@ int erase(const Context& c, const Flags& f) {
   auto begun = c.call("POST", base_of(f) + "/erase-subject", body);
   if (!begun || c.dry_run) return c.show(begun);
   const std::string id = text_of(*begun, "erasure_id");
+  if (const std::string approval = text_of(*begun, "approval_id"); !approval.empty()) {
+    c.note("another person must approve it: soma approval approve " + approval);
+    return c.show(begun);
+  }
   std::string told;
   for (;;) {
     auto now = c.call("GET", base_of(f) + "/erasures/" + url_encoded(id));
@@ -68,7 +72,8 @@ void add_privacy_verbs(CLI::App& tenant, Context& context, const Wrap& run) {
       tenant, context, run, "erasures", "Certificates of erasures, and those under way",
       Effect::kRead, "soma tenant erasures demo", [&context, f] {
         return context.list(base_of(*f) + "/erasures", "items",
-                            {"erasure_id", "status", "erased_at", "complete", "sealed_entries"});
+                            {"erasure_id", "status", "erased_at", "complete", "sealed_entries"},
+                            {"approval_id", "subject", "requested_by", "approved_by"});
       });
   lists->add_option("tenant", f->tenant, "The caller's tenant")->required();
   add_list_options(*lists, context);

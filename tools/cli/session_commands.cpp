@@ -136,8 +136,11 @@ void show_calls(const json::value& turn) {
 }
 
 int show(const Context& c, const Flags& f) {
+  if (f.trace && !f.at.empty())
+    return c.fail(
+        {Code::kInvalidArgument, "--trace shows the whole course, so it takes no --at", "--at"});
   if (f.trace) return show_trace(c, f.id);
-  auto s = c.read(route(f.id));
+  auto s = c.read(f.at.empty() ? route(f.id) : route(f.id) + "?at=" + url_encoded(f.at));
   if (!s || !c.table()) return c.show(s);
   json::object head = s->as_object();
   const json::value turns = head["turns"];
@@ -263,6 +266,7 @@ void add_reads(CLI::App& session, Context& context, const Wrap& run,
   auto* shown = with_id("show", "A session and its turns", "soma session show SESSION_ID --trace",
                         [&context, f] { return show(context, *f); });
   shown->add_flag("--trace", f->trace, "As a tree: what led to what, and under which decision");
+  shown->add_option("--at", f->at, "As it was: sequence, UTC time or position")->type_name("AT");
   add_watch_option(*shown, context);
   auto* events = with_id(
       "events", "A session's history", "soma session events SESSION_ID -o json", [&context, f] {

@@ -113,17 +113,21 @@ int exported(const Context& c, const Flags& f, std::uint64_t records, const std:
 }
 
 int export_remote(const Context& c, std::ostream& out) {
-  auto body = c.fetch("POST", "/v1/audit/export");
-  if (!body) return c.fail(body.error());
-  out << *body << std::flush;
-  return out ? 0 : c.fail({Code::kIo, "the bundle could not be written", {}});
+  auto done = c.download("POST", "/v1/audit/export", [&](std::string_view bytes) {
+    out << bytes;
+    return static_cast<bool>(out);
+  });
+  out.flush();
+  if (!out) return c.fail({Code::kIo, "the bundle could not be written", {}});
+  return done ? 0 : c.fail(done.error());
 }
 
 int export_local(const Context& c, const Flags& f, std::ostream& out) {
   auto source = open_source(c);
   if (!source) return c.fail(source.error());
   std::vector<std::string> older;
-  if (c.kafka.empty())
+  // Of a cluster's topics too, where a node's folder is named beside them.
+  if (c.kafka.empty() || !c.data_dir.empty())
     for (const auto& one : audit::HeadFile(c.folder()).of(f.tenant))
       older.emplace_back(one.at("head").as_string());
   Progress progress("export", 0);

@@ -11,7 +11,6 @@
 
 #include "events/embedded/embedded_log.h"
 #include "runtime/api/api.h"
-#include "runtime/api/journal_views.h"
 #include "runtime/api/views.h"
 #include "runtime/config/config.h"
 #include "runtime/node/journal.h"
@@ -168,12 +167,12 @@ Result<json::value> Folder::get(const std::string& path_and_query) {
   const std::string& area = parts[1];
   if (area == "actor-types") return json::value(runtime::api::actor_types(*catalog_));
   if (area == "actors" && parts.size() == 2) return actors(q);
-  if (area == "actors" && parts.size() == 4) return actor(parts[2], parts[3], q, false);
-  if (area == "actors" && parts.size() == 5) return actor(parts[2], parts[3], q, true);
+  if (area == "actors" && parts.size() == 4) return actor(parts[2], parts[3], q);
+  if (area == "actors" && parts.size() == 5) return history(parts[2], parts[3], q);
   if (area == "sessions" && parts.size() == 2) return sessions(q);
-  if (area == "sessions" && parts.size() == 3) return session(parts[2]);
+  if (area == "sessions" && parts.size() == 3) return session(parts[2], q);
   if (area == "sessions" && parts.size() == 4 && parts[3] == "events")
-    return actor("session", parts[2], q, true);
+    return history("session", parts[2], q);
   if (area == "log" && parts.back() == "partitions") {
     auto all = journal_->summary();
     if (!all) return tl::unexpected(all.error());
@@ -260,58 +259,63 @@ Result<json::value> Folder::actors(const Query& q) {
   return json::value(page(std::move(all), q));
 }
 
-Result<json::value> Folder::actor(const std::string& type, const std::string& id, const Query& q,
-                                  bool history) {
+Result<Folder::Then> Folder::folded(const std::string& tenant, const std::string& type,
+                                    const std::string& id, const std::string& place) {
   const auto* actor_type = catalog_->find(type);
   if (!actor_type) return fail(Code::kNotFound, "no actor type `" + type + "` in this build");
-  auto at = views::parse_at(value(q, "at"));
+  auto at = views::parse_at(place);
   if (!at) return tl::unexpected(at.error());
-  auto key = find(value(q, "tenant"), type, id);
+  auto key = find(tenant, type, id);
   if (!key) return tl::unexpected(key.error());
-  views::Fold fold(*actor_type);
-  Position position;
-  std::int64_t time_ms = 0;
-  json::array items;
-  const std::uint64_t after = std::strtoull(value(q, "cursor").c_str(), nullptr, 10);
+  Then out{*key, views::Fold(*actor_type), {}, 0};
   Status folded;
-  bool more = false;
   auto ok = each_event(*key, [&](const v1::RecordedEvent& e, const v1::Context& c, Position p) {
-    if (history) {
-      if (e.sequence() <= after) return true;
-      if ((more = items.size() == limit_of(q))) return false;
-      items.push_back(views::event(*catalog_, {*key, e, c, p}));
-      return true;
-    }
     if (!at->holds(e.sequence(), c.now_ms(), p)) return false;
-    folded = fold.apply(e);
-    position = p;
-    time_ms = c.now_ms();
+    folded = out.fold.apply(e);
+    out.position = p;
+    out.time_ms = c.now_ms();
     return folded.has_value();
   });
   if (!ok) return tl::unexpected(ok.error());
   if (!folded) return tl::unexpected(folded.error());
-  if (history)
-    return json::value(listed(
-        items,
-        more ? json::value(std::to_string(items.back().at("sequence").to_number<std::int64_t>()))
-             : json::value(nullptr)));
-  if (fold.sequence().value == 0)
+  if (out.fold.sequence().value == 0)
     return fail(Code::kNotFound, to_string(*key) + " did not exist at that time");
-  return json::value(views::actor_state(*key, fold.sequence(), position, time_ms, fold.state()));
+  return out;
 }
 
-Result<json::value> Folder::session(const std::string& id) {
-  auto key = find({}, "session", id);
+Result<json::value> Folder::actor(const std::string& type, const std::string& id, const Query& q) {
+  auto then = folded(value(q, "tenant"), type, id, value(q, "at"));
+  if (!then) return tl::unexpected(then.error());
+  return json::value(views::actor_state(then->key, then->fold.sequence(), then->position,
+                                        then->time_ms, then->fold.state()));
+}
+
+Result<json::value> Folder::history(const std::string& type, const std::string& id,
+                                    const Query& q) {
+  if (!catalog_->find(type))
+    return fail(Code::kNotFound, "no actor type `" + type + "` in this build");
+  auto key = find(value(q, "tenant"), type, id);
   if (!key) return tl::unexpected(key.error());
-  views::Fold fold(*catalog_->find("session"));
-  Status folded;
-  auto ok = each_event(*key, [&](const v1::RecordedEvent& e, const v1::Context&, Position) {
-    folded = fold.apply(e);
-    return folded.has_value();
+  json::array items;
+  const std::uint64_t after = std::strtoull(value(q, "cursor").c_str(), nullptr, 10);
+  bool more = false;
+  auto ok = each_event(*key, [&](const v1::RecordedEvent& e, const v1::Context& c, Position p) {
+    if (e.sequence() <= after) return true;
+    if ((more = items.size() == limit_of(q))) return false;
+    items.push_back(views::event(*catalog_, {*key, e, c, p}));
+    return true;
   });
   if (!ok) return tl::unexpected(ok.error());
-  if (!folded) return tl::unexpected(folded.error());
-  return json::value(views::session(static_cast<const v1::SessionState&>(fold.state())));
+  return json::value(listed(
+      items,
+      more ? json::value(std::to_string(items.back().at("sequence").to_number<std::int64_t>()))
+           : json::value(nullptr)));
+}
+
+Result<json::value> Folder::session(const std::string& id, const Query& q) {
+  auto then = folded({}, "session", id, value(q, "at"));
+  if (!then) return tl::unexpected(then.error());
+  return json::value(views::session(static_cast<const v1::SessionState&>(then->fold.state())));
 }
 
 Result<json::value> Folder::sessions(const Query& q) {

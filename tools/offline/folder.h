@@ -11,6 +11,7 @@
 #include "actors/actor_type.h"
 #include "events/embedded/scan.h"
 #include "events/log.h"
+#include "runtime/api/journal_views.h"
 #include "runtime/host/ports.h"
 #include "runtime/verify/journal.h"
 #include "tools/cli/commands.h"
@@ -54,9 +55,19 @@ class Folder {
   explicit Folder(std::string folder) : folder_(std::move(folder)) {}
 
   Result<boost::json::value> actors(const Query& q);
-  Result<boost::json::value> actor(const std::string& type, const std::string& id, const Query& q,
-                                   bool history);
-  Result<boost::json::value> session(const std::string& id);
+  // An actor's fold up to a place ("": now).
+  struct Then {
+    ActorKey key;
+    runtime::views::Fold fold;
+    Position position;
+    std::int64_t time_ms = 0;
+  };
+  Result<Then> folded(const std::string& tenant, const std::string& type, const std::string& id,
+                      const std::string& place);
+  Result<boost::json::value> actor(const std::string& type, const std::string& id, const Query& q);
+  Result<boost::json::value> history(const std::string& type, const std::string& id,
+                                     const Query& q);
+  Result<boost::json::value> session(const std::string& id, const Query& q);
   Result<boost::json::value> sessions(const Query& q);
   Result<boost::json::value> frames(const Query& q);
   Result<boost::json::value> snapshots(const Query& q);

@@ -8,6 +8,7 @@
 #include <iostream>
 
 #include "schemas/base/ids.h"
+#include "tools/cli/filter.h"
 #include "tools/cli/progress.h"
 #include "tools/cli/verbs.h"
 #include "tools/offline/export.h"
@@ -125,9 +126,18 @@ int log_get(const Context& c, const std::string& text) {
 }
 
 int log_tail(const Context& c, LogTail& tail) {
+  auto wanted = Filter::parse(c.filters);
+  if (!wanted) return c.fail(wanted.error());
   auto frames = tail.next(c);
   if (!frames) return c.fail(frames.error());
-  c.print_list(*frames, {"time", "position", "epoch", "commands", "events"}, {"number", "hash"});
+  json::array shown;
+  for (auto& frame : *frames)
+    if (wanted->matches(frame)) shown.push_back(std::move(frame));
+  c.print_list(shown, {"time", "position", "epoch", "commands", "events"}, {"number", "hash"});
+  if (c.cursor.empty() && c.limit > LogTail::kMostNewest)
+    c.note("shown: the newest " + std::to_string(LogTail::kMostNewest) +
+           " at most; from further back with --cursor, as 0/0,1/0");
+  if (c.watch_s <= 0) c.note("next: --cursor " + tail.cursor());
   return 0;
 }
 
@@ -155,11 +165,9 @@ void add_log(CLI::App& app, Context& context, const Wrap& run, const std::shared
   add_watch_option(*owners, context);
   auto* tail =
       add_verb(*log, context, run, "tail", "The newest frames", Effect::kRead,
-               "soma log tail --limit 5 -o json",
+               "soma log tail --limit 5 --filter events!=0 -o json",
                [&context, from = std::make_shared<LogTail>()] { return log_tail(context, *from); });
-  tail->add_option("--limit", context.limit, "At most so many")
-      ->check(CLI::Range(1, 200))
-      ->type_name("N");
+  add_list_options(*tail, context);
   add_watch_option(*tail, context);
   add_sql_verb(*log, context, run);
   auto* get = add_verb(*log, context, run, "get", "One frame, decoded", Effect::kRead,

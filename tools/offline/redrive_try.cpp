@@ -1,14 +1,14 @@
-// The journal's parked entries, decided on a copy.
+// The journal's parked entries, and the state before them.
 #include "tools/offline/redrive_try.h"
 
 #include <algorithm>
 #include <boost/json.hpp>
-#include <deque>
 #include <optional>
+#include <vector>
 
 #include "events/frames.h"
 #include "runtime/api/journal_views.h"
-#include "runtime/api/views.h"
+#include "runtime/api/redrive_try.h"
 #include "tools/offline/folder.h"
 
 namespace soma::cli {
@@ -17,15 +17,12 @@ namespace json = boost::json;
 
 namespace {
 
-struct Parked {
-  v1::Context context;
-  std::string command, reason;
-};
+using runtime::api::ParkedCommand;
 
 struct Found {
   ActorKey key;
   std::optional<runtime::views::Fold> fold;
-  std::deque<Parked> waiting;
+  std::vector<ParkedCommand> waiting;
 };
 
 bool is_named(const v1::ActorRef& ref, const std::string& name) {
@@ -45,7 +42,7 @@ Status take(const actors::Catalog& catalog, const v1::Entry& entry, Found& out) 
     out.fold.emplace(*type);
   }
   const std::string& id = entry.context().command_id();
-  const auto same = [&](const Parked& p) { return p.context.command_id() == id; };
+  const auto same = [&](const ParkedCommand& p) { return p.context.command_id() == id; };
   const auto known = std::find_if(out.waiting.begin(), out.waiting.end(), same);
   if (!entry.parked().empty()) {
     if (known == out.waiting.end())
@@ -74,30 +71,6 @@ Result<Found> find(const events::Log& log, const actors::Catalog& catalog,
   return out;
 }
 
-// {result, events, detail} of one command on the copy, which goes on from there.
-json::object tried(const actors::ActorType& type, const Found& found, const Parked& parked,
-                   actors::Message& state) {
-  const auto row = [](const char* result, json::array events, json::value detail) {
-    return json::object{
-        {"result", result}, {"events", std::move(events)}, {"detail", std::move(detail)}};
-  };
-  auto command = type.new_command();
-  if (!command->ParseFromString(parked.command))
-    return row("parked", {}, "the command does not parse");
-  try {
-    auto decided = type.decide(found.key, state, *command, parked.context);
-    if (!decided) return row("refused", {}, json::string(decided.error().message));
-    json::array events;
-    for (const auto& e : decided->events) {
-      type.evolve(state, *e);
-      events.emplace_back(type.event_type(*e));
-    }
-    return row("runs", std::move(events), nullptr);
-  } catch (const std::exception& e) {
-    return row("parked", {}, e.what());
-  }
-}
-
 }  // namespace
 
 int try_redrive(const Context& c, const std::string& actor) {
@@ -106,22 +79,12 @@ int try_redrive(const Context& c, const std::string& actor) {
   const auto catalog = actors::standard_catalog();
   auto found = find(**log, *catalog, actor);
   if (!found) return c.fail(found.error());
-  const auto& type = *catalog->find(found->key.type);
-  auto state = type.new_state();
-  state->CopyFrom(found->fold->state());
-  json::array rows;
-  bool stuck = false;
-  for (const auto& parked : found->waiting) {
-    json::object row =
-        runtime::views::waiting_command(*catalog, found->key, parked.context, parked.command);
-    row["parked_because"] = parked.reason;
-    if (stuck)
-      row["result"] = "waits";
-    else
-      for (auto& member : tried(type, *found, parked, *state)) row[member.key()] = member.value();
-    stuck = stuck || row.at("result").as_string() == "parked";
-    rows.push_back(std::move(row));
-  }
+  const auto tried =
+      runtime::api::try_redrive(*catalog, found->key, found->fold->state(), found->waiting);
+  return show_tried(c, tried.rows, tried.stuck);
+}
+
+int show_tried(const Context& c, const json::array& rows, bool stuck) {
   c.print_list(rows, {"command_id", "result", "events", "detail"}, {"time", "principal"});
   if (!stuck) return 0;
   return c.fail({Code::kConflict, "this build would park the actor again", {}},

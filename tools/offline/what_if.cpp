@@ -1,20 +1,21 @@
-// Two folds of one session, in step until they part.
+// A session decided again, and how it goes on when the model is really called.
 #include "tools/offline/what_if.h"
 
 #include <boost/json.hpp>
+#include <fstream>
 #include <iostream>
+#include <iterator>
 #include <optional>
 
 #include "actors/actor_type.h"
 #include "events/frames.h"
-#include "runtime/api/views.h"
+#include "runtime/api/what_if.h"
 #include "schemas/json/json_view.h"
 #include "soma/v1/session.pb.h"
 #include "tools/offline/export.h"
 #include "tools/offline/folder.h"
 #include "tools/offline/live_course.h"
 #include "tools/offline/live_model.h"
-#include "tools/offline/what_if_changes.h"
 #include "tools/term/diff.h"
 
 namespace soma::cli {
@@ -23,13 +24,53 @@ namespace json = boost::json;
 
 namespace {
 
-struct Recorded {
-  ActorKey key;
-  std::vector<v1::Entry> entries;
-};
+using runtime::Otherwise;
+using runtime::SessionRecord;
 
-Result<Recorded> entries_of(const events::Log& log, const std::string& id) {
-  Recorded out;
+Result<std::string> file_text(const std::string& path, const char* flag) {
+  std::ifstream in(path, std::ios::binary);
+  if (!in) return soma::fail(Code::kNotFound, "cannot read " + path, flag);
+  return std::string((std::istreambuf_iterator<char>(in)), {});
+}
+
+Result<json::object> file_object(const std::string& path, const char* flag) {
+  auto text = file_text(path, flag);
+  if (!text) return tl::unexpected(text.error());
+  boost::system::error_code bad;
+  json::value v = json::parse(*text, bad);
+  if (bad || !v.is_object())
+    return soma::fail(Code::kInvalidArgument, path + " is not a JSON object", flag);
+  return std::move(v.get_object());
+}
+
+// kNotFound, kInvalidArgument: with the flag.
+Result<Otherwise> read_otherwise(const WhatIf& w) {
+  Otherwise out;
+  out.set_model(w.model);
+  if (!w.policy.empty()) {
+    auto text = file_text(w.policy, "--policy");
+    if (!text) return tl::unexpected(text.error());
+    if (auto ok = out.set_policy({w.policy, "--policy"}, std::string_view(*text)); !ok)
+      return tl::unexpected(ok.error());
+  }
+  if (!w.settings.empty()) {
+    auto fields = file_object(w.settings, "--settings");
+    if (!fields) return tl::unexpected(fields.error());
+    if (auto ok = out.set_settings({w.settings, "--settings"}, std::move(*fields)); !ok)
+      return tl::unexpected(ok.error());
+  }
+  if (!w.constitution.empty()) {
+    auto document = file_object(w.constitution, "--constitution");
+    if (!document) return tl::unexpected(document.error());
+    if (auto ok = out.set_constitution({w.constitution, "--constitution"}, std::move(*document));
+        !ok)
+      return tl::unexpected(ok.error());
+  }
+  return out;
+}
+
+Result<SessionRecord> record_of(const events::Log& log, const std::string& id) {
+  SessionRecord out;
   const auto take = [&](const events::ValidFrame& frame) -> Result<bool> {
     for (const auto& e : frame.frame->entries()) {
       if (e.actor().type() != "session" || e.actor().id() != id) continue;
@@ -46,79 +87,13 @@ Result<Recorded> entries_of(const events::Log& log, const std::string& id) {
   return out;
 }
 
-// What a session asks of the outside: sends, effects. The same wishes, the same results apply.
-using Wishes = std::vector<std::string>;
-Wishes effects_of(const actors::ActorType& type, const ActorKey& key, const actors::Message& s) {
-  Wishes out;
-  for (const auto& e : type.effects(key, s))
-    out.push_back(e.effect_id + "\n" + e.request + "\n" + std::to_string(e.attempt));
-  return out;
-}
-
-class Simulation {
- public:
-  Simulation(const actors::ActorType& type, ActorKey key)
-      : type_(type),
-        key_(std::move(key)),
-        recorded(type.new_state()),
-        simulated(type.new_state()) {}
-
-  // False: they have parted, or the changes cannot be applied (`problem`).
-  bool step(const v1::Entry& entry, const Changes& changes, const WhatIf& w) {
-    v1::SessionCommand command;
-    if (!entry.parked().empty() || !command.ParseFromString(entry.command())) return true;
-    kind = std::string(command.GetDescriptor()->FindFieldByNumber(command.kind_case())->name());
-    problem = changes.apply(command, w);
-    if (!problem) return false;
-    then = now = {};
-    Wishes sent_then, sent_now;
-    for (const auto& e : entry.events()) {
-      auto event = type_.new_event();
-      if (!event->ParseFromString(e.payload())) continue;
-      type_.evolve(*recorded, *event);
-      then.emplace_back(e.type());
-      sequence = e.sequence();
-    }
-    sends.clear();
-    for (const auto& s : entry.sends())
-      sent_then.push_back(to_string(actors::to_key(s.to())) + "\n" + s.command());
-    auto made = type_.decide(key_, *simulated, command, entry.context());
-    if (made) {
-      for (const auto& e : made->events) {
-        type_.evolve(*simulated, *e);
-        now.emplace_back(type_.event_type(*e));
-      }
-      for (const auto& s : made->sends) sent_now.push_back(to_string(s.to) + "\n" + s.command);
-      sends = std::move(made->sends);
-    } else if (entry.rejected().empty()) {
-      now.emplace_back("refused: " + made.error().message);
-    }
-    const bool same = then == now && sent_then == sent_now &&
-                      effects_of(type_, key_, *recorded) == effects_of(type_, key_, *simulated);
-    if (same) ++reused;
-    return same;
-  }
-
- private:
-  const actors::ActorType& type_;
-  const ActorKey key_;
-
- public:
-  std::unique_ptr<actors::Message> recorded, simulated;
-  Status problem;
-  std::string kind;
-  json::array then, now;
-  std::vector<actors::OutSend> sends;  // simulated, of the last step
-  std::uint64_t sequence = 0, reused = 0;
-};
-
 // What is recorded of the session in the end, and what it was given from outside.
 struct Past {
   std::unique_ptr<actors::Message> state;
   LiveCourse::Record record;
 };
 
-Past past_of(const actors::ActorType& type, const Recorded& recorded) {
+Past past_of(const actors::ActorType& type, const SessionRecord& recorded) {
   Past out{type.new_state(), {}};
   for (const auto& entry : recorded.entries) {
     v1::SessionCommand command;
@@ -156,22 +131,22 @@ struct Live {
 };
 
 // The course from the step at which they parted, of which `rest` are the later entries.
-Result<Live> live_course(const Recorded& recorded, std::size_t parted_at, Simulation& s,
-                         const Changes& changes, const WhatIf& w, LiveCourse::Record record) {
+Result<Live> live_course(const SessionRecord& recorded, runtime::WhatIf& parted,
+                         const Otherwise& otherwise, const WhatIf& w, LiveCourse::Record record) {
   auto settings = runtime::config::load_config(w.model_settings);
   if (!settings) return tl::unexpected(settings.error());
   LiveModel model(std::move(*settings));
   const std::int64_t budget = w.budget_tokens.value_or(WhatIf::kDefaultBudgetTokens);
-  LiveCourse course(recorded.key, static_cast<const v1::SessionState&>(*s.simulated), budget,
+  LiveCourse course(recorded.key, static_cast<const v1::SessionState&>(*parted.simulated), budget,
                     std::move(record), [&](const auto& request) { return model.ask(request); });
-  course.go_on(std::move(s.sends), recorded.entries[parted_at].context());
-  for (std::size_t i = parted_at + 1; i < recorded.entries.size() && !course.ended(); ++i) {
+  course.go_on(std::move(parted.sends), recorded.entries[parted.at].context());
+  for (std::size_t i = parted.at + 1; i < recorded.entries.size() && !course.ended(); ++i) {
     const v1::Entry& entry = recorded.entries[i];
     v1::SessionCommand command;
     if (!entry.parked().empty() || !command.ParseFromString(entry.command()) ||
         !by_client(command) || !entry.rejected().empty())
       continue;
-    if (auto ok = changes.apply(command, w); !ok) return tl::unexpected(ok.error());
+    if (auto ok = otherwise.apply(command); !ok) return tl::unexpected(ok.error());
     course.tell(command, entry.context());
   }
   const LiveReport& report = course.report();
@@ -226,34 +201,28 @@ void print_live(const Live& live) {
     std::cout << "  without memories: the record does not say what was recalled\n";
 }
 
-int shown(const Context& c, const WhatIf& w, const Simulation& s, bool parted,
+int shown(const Context& c, const WhatIf& asked, const runtime::WhatIf& w,
           const actors::Message& past, const std::optional<Live>& live) {
-  const auto view = [](const actors::Message& state) {
-    return runtime::views::session(static_cast<const v1::SessionState&>(state));
-  };
-  const actors::Message& other =
-      live ? static_cast<const actors::Message&>(live->state) : *s.simulated;
-  json::object out{{"session", w.session},        {"simulated", !live}, {"diverges", parted},
-                   {"commands_reused", s.reused}, {"at", nullptr},      {"live", nullptr}};
-  if (parted)
-    out["at"] = json::object{
-        {"command", s.kind}, {"sequence", s.sequence}, {"recorded", s.then}, {"what_if", s.now}};
-  if (live) out["live"] = json_of_live(*live);
-  out["recorded"] = view(past);
-  out["what_if"] = view(other);
+  const auto& recorded = static_cast<const v1::SessionState&>(past);
+  const auto& other = live ? live->state : static_cast<const v1::SessionState&>(*w.simulated);
+  json::object out = runtime::api::what_if_json(asked.session, w, recorded, other);
+  if (live) {
+    out["simulated"] = false;
+    out["live"] = json_of_live(*live);
+  }
   if (!c.table()) {
     c.print(out);
   } else {
-    if (!parted)
-      std::cout << "the same course: all " << s.reused
+    if (!w.diverges)
+      std::cout << "the same course: all " << w.reused
                 << " commands give what they gave; nothing was called\n";
     else
-      std::cout << "parts at " << s.kind << ", sequence " << s.sequence << ", after " << s.reused
+      std::cout << "parts at " << w.command << ", sequence " << w.sequence << ", after " << w.reused
                 << (live ? " commands alike" : " commands alike; nothing was called")
-                << "\n  recorded  " << json::serialize(s.then) << "\n  what if   "
-                << json::serialize(s.now) << "\n";
+                << "\n  recorded  " << json::serialize(w.then) << "\n  what if   "
+                << json::serialize(w.now) << "\n";
     if (live) print_live(*live);
-    c.print_list(diff(json_of(past), json_of(other)), {"change", "path", "from", "to"});
+    c.print_list(diff(json_of(recorded), json_of(other)), {"change", "path", "from", "to"});
   }
   if (!live || !live->report.budget_ended) return 0;
   c.note("the budget ended it; give more with --budget-tokens N");
@@ -284,24 +253,21 @@ int what_if(const Context& c, const WhatIf& w) {
     return c.fail(
         {Code::kInvalidArgument, "nothing is called, so nothing needs a budget", "--budget-tokens"},
         "give --live too");
-  auto changes = read_changes(w);
-  if (!changes) return c.fail(changes.error());
+  auto otherwise = read_otherwise(w);
+  if (!otherwise) return c.fail(otherwise.error());
   auto log = offline::open_source(c);
   if (!log) return c.fail(log.error());
-  auto recorded = entries_of(**log, w.session);
+  auto recorded = record_of(**log, w.session);
   if (!recorded) return c.fail(recorded.error());
   const auto catalog = actors::standard_catalog();
   const auto& type = *catalog->find("session");
-  Simulation simulation(type, recorded->key);
-  std::size_t at = 0;
-  while (at < recorded->entries.size() && simulation.step(recorded->entries[at], *changes, w)) ++at;
-  if (!simulation.problem) return c.fail(simulation.problem.error());
-  const bool parted = at < recorded->entries.size();
-  if (!w.live || !parted) return shown(c, w, simulation, parted, *simulation.recorded, {});
+  auto course = runtime::decide_otherwise(type, *recorded, *otherwise);
+  if (!course) return c.fail(course.error());
+  if (!w.live || !course->diverges) return shown(c, w, *course, *course->recorded, {});
   Past past = past_of(type, *recorded);
-  auto live = live_course(*recorded, at, simulation, *changes, w, std::move(past.record));
+  auto live = live_course(*recorded, *course, *otherwise, w, std::move(past.record));
   if (!live) return c.fail(live.error(), live_hint(live.error()));
-  return shown(c, w, simulation, true, *past.state, std::move(*live));
+  return shown(c, w, *course, *past.state, std::move(*live));
 }
 
 }  // namespace soma::cli

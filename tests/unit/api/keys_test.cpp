@@ -35,10 +35,7 @@ struct KeyHost final : ReadHost {
 struct Answer final : http::Responder::Sink {
   void send(http::Response r) override { response = std::move(r); }
   bool answered() const override { return response.has_value(); }
-  std::shared_ptr<http::EventStream> stream(
-      std::vector<std::pair<std::string, std::string>>) override {
-    return nullptr;
-  }
+  std::shared_ptr<http::EventStream> stream(http::StreamHead) override { return nullptr; }
   std::string header(const std::string& name) const {
     for (const auto& [n, value] : response->headers)
       if (n == name) return value;

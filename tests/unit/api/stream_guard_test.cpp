@@ -8,18 +8,22 @@ namespace {
 
 struct Written final : http::EventStream {
   bool event(std::string_view, std::string_view name, std::string_view data) override {
-    if (!is_open) return false;
+    if (!is_open || bytes) return false;
     events.push_back(std::string(name) + " " + std::string(data));
     return true;
   }
   bool raw(std::string_view data) override { return event({}, "raw", data); }
   bool comment(std::string_view) override { return is_open; }
   void close() override { is_open = false; }
+  void abort() override {
+    is_open = false;
+    aborted = true;
+  }
   bool open() const override { return is_open; }
   std::size_t buffered() const override { return 0; }
   void on_disconnect(std::function<void()> callback) override { gone = std::move(callback); }
   void on_writable(std::function<void()>) override {}
-  bool is_open = true;
+  bool is_open = true, bytes = false, aborted = false;
   std::vector<std::string> events;
   std::function<void()> gone;
 };
@@ -27,10 +31,7 @@ struct Written final : http::EventStream {
 struct ToySink final : http::Responder::Sink {
   void send(http::Response) override { sent = true; }
   bool answered() const override { return sent; }
-  std::shared_ptr<http::EventStream> stream(
-      std::vector<std::pair<std::string, std::string>>) override {
-    return written;
-  }
+  std::shared_ptr<http::EventStream> stream(http::StreamHead) override { return written; }
   std::shared_ptr<Written> written = std::make_shared<Written>();
   bool sent = false;
 };
@@ -72,6 +73,18 @@ TEST_F(StreamGuardTest, ARevokedTokensStreamEndsWithinASecondAndSaysWhy) {
             R"(error {"error":{"code":"unauthenticated","message":"Invalid token"}})");
   clock.pass(5000);
   EXPECT_EQ(written.events.size(), 2u);
+}
+
+TEST_F(StreamGuardTest, AStreamOfBytesIsCutSoThatItDoesNotLookWhole) {
+  written.bytes = true;
+  const auto out = open(caller("t"));
+  clock.pass(1000);
+  ASSERT_TRUE(out->open());
+  admission.follow(revoked("t", 2));
+  clock.pass(1000);
+  EXPECT_FALSE(out->open());
+  EXPECT_TRUE(written.aborted);
+  EXPECT_EQ(told, 1);
 }
 
 TEST_F(StreamGuardTest, ADeactivatedUsersStreamEnds) {

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "schemas/base/sha256.h"
 
 namespace soma::audit {
@@ -73,6 +75,27 @@ TEST(Merkle, LeavesInARowCarryOneHashEachAndFailWhereTheyWereChanged) {
       EXPECT_EQ(reader.done(), bad == n);
     }
     EXPECT_EQ(hashes, n - 1);
+  }
+}
+
+TEST(Merkle, SpinesOfASparseTreeAreThoseOfTheWholeTree) {
+  constexpr std::size_t kChunk = SparseTree::kChunk;
+  for (std::size_t n : {std::size_t{0}, std::size_t{1}, kChunk - 1, kChunk, kChunk + 1, 2 * kChunk,
+                        3 * kChunk, 3 * kChunk + 7, 5 * kChunk + 1}) {
+    const auto leaves = some(n);
+    const Tree whole = tree_of(leaves);
+    SparseTree sparse;
+    for (const auto& leaf : leaves) sparse.add(leaf);
+    sparse.end();
+    EXPECT_EQ(sparse.root(), whole.root()) << n;
+    EXPECT_EQ(sparse.size(), n);
+    Tree chunk;
+    for (std::size_t i = 0; i < n; ++i) {
+      if (i % kChunk == 0)
+        chunk = tree_of({leaves.begin() + static_cast<long>(i),
+                         leaves.begin() + static_cast<long>(std::min(n, i + kChunk))});
+      ASSERT_EQ(sparse.spine(i, chunk), whole.spine(i)) << i << " of " << n;
+    }
   }
 }
 

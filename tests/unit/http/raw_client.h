@@ -12,6 +12,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace soma::runtime::http {
 
@@ -58,6 +59,7 @@ class RawClient {
     buffer_.append(block, static_cast<std::size_t>(n));
     return true;
   }
+  std::string take() { return std::exchange(buffer_, {}); }  // what has come so far
   bool wait_for(std::string_view text) {
     while (buffer_.find(text) == buffer_.npos)
       if (!fill()) return false;

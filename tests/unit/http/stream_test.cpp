@@ -3,6 +3,7 @@
 #include <thread>
 
 #include "fixture.h"
+#include "runtime/http/paced.h"
 
 namespace soma::runtime::http {
 namespace {
@@ -100,6 +101,60 @@ TEST_F(ServerTest, WritableAgainAfterTheClientHasRead) {
   streams[0]->on_writable([&] { writable = true; });
   while (!writable) ASSERT_TRUE(client.fill());
   EXPECT_LE(streams[0]->buffered(), EventStream::kMaxBuffered / 2);
+}
+
+TEST_F(ServerTest, BytesGoOutAsTheyAreAndAnAbortedStreamDoesNotLookWhole) {
+  for (const bool whole : {true, false}) {
+    const std::string path = whole ? "/whole" : "/broken";
+    add("GET", path.c_str(), "public", [whole](std::shared_ptr<Request>, Responder responder) {
+      auto out = responder.stream({.content_type = "application/x-ndjson"});
+      EXPECT_TRUE(out->raw("{\"n\":1}\n"));
+      EXPECT_FALSE(out->event("1", "hello", "no events here"));
+      EXPECT_TRUE(out->comment("nor comments"));
+      EXPECT_TRUE(out->raw("{\"n\":2}\n"));
+      whole ? out->close() : out->abort();
+      EXPECT_FALSE(out->raw("late"));
+    });
+  }
+  const auto port = start();
+  RawClient client(port), broken(port);
+  client.send("GET /whole HTTP/1.1\r\nHost: x\r\n\r\n");
+  const std::string all = client.rest();
+  EXPECT_NE(all.find("Content-Type: application/x-ndjson\r\n"), all.npos) << all;
+  EXPECT_TRUE(all.ends_with("\r\n{\"n\":1}\n{\"n\":2}\n\r\n0\r\n\r\n")) << all;
+  broken.send("GET /broken HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_FALSE(broken.rest().ends_with("0\r\n\r\n"));
+}
+
+TEST_F(ServerTest, APacedWriterWaitsForItsClientAndNoticesThatItLeft) {
+  RawClient client(start());
+  client.send(kGetStream);
+  ASSERT_TRUE(wait_for(streams, 1));
+  const auto out = streams[0];
+  const std::string line(64 * 1024, 'x');
+  constexpr int kLines = 256;  // 16 MiB
+  std::atomic<int> written{0};
+  std::atomic<bool> refused{false};
+  std::size_t most = 0;
+  std::thread writer([&] {
+    PacedWriter paced(out);
+    while (!refused) {
+      if (!paced.write(line)) refused = true;
+      most = std::max(most, out->buffered());
+      ++written;
+    }
+  });
+  std::size_t read = 0;
+  while (read < kLines * line.size()) {
+    ASSERT_TRUE(client.fill());
+    read += client.take().size();
+  }
+  EXPECT_GE(written, kLines - 32);
+  EXPECT_FALSE(refused);
+  client.close();
+  writer.join();
+  EXPECT_TRUE(refused);
+  EXPECT_LE(most, EventStream::kMaxBuffered);
 }
 
 TEST_F(ServerTest, SilenceIsFilledWithComments) {
