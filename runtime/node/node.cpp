@@ -111,7 +111,9 @@ class Node {
     if (auto serving = wait_until_serving(); !serving) return serving;
     if (security::is_developer_mode(guards_.deployment.mode()))
       if (auto ok = load_first_constitution(*api_.host, c_.data_dir); !ok) return ok;
-    integration_ = start_integrators(c_, *log_, *catalog_, metrics_, *host_, *door_);
+    auto id = node_id_of(c_);
+    if (!id) return tl::unexpected(id.error());
+    integration_ = start_integrators(c_, *id, *log_, *catalog_, metrics_, *host_, *door_);
     projections_->wait_ready(c_.postgres_url.empty() ? kWaitForOwnViewsMs : kWaitForViewsMs);
     return erasures_ ? erasures_->resume() : Status{};  // it takes what serves away for a moment
   }
