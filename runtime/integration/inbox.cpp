@@ -104,6 +104,7 @@ void Inbox::take(events::TopicRecord record) {
   if (is_ours(record)) return;
   auto item = std::make_shared<Item>();
   item->record = std::move(record);
+  line.bytes += item->record.value.size();
   line.items.push_back(item);
   line.look_at = {};
   if (auto command = decode_command(item->record); !command) {
@@ -143,6 +144,7 @@ void Inbox::done(const Item& item) {
   Line* line = line_of(item);
   if (!line) return;
   const Place place{item.record.topic, item.record.partition};
+  line->bytes -= item.record.value.size();
   std::erase_if(line->items, [&](const auto& i) { return i.get() == &item; });
   line->look_at = {};
   hold(place, *line);

@@ -42,7 +42,8 @@ struct InboxParts {
 class Inbox {
  public:
   static constexpr int kMaxAttempts = 8;
-  static constexpr std::size_t kWindow = 64;     // records of one partition under way
+  static constexpr std::size_t kWindow = 256;           // records of one partition under way
+  static constexpr std::size_t kWindowBytes = 8 << 20;  // of their values, or one record
   static constexpr std::uint64_t kAhead = 1024;  // how far they may be from the oldest of them
 
   explicit Inbox(InboxParts parts);
@@ -64,12 +65,16 @@ class Inbox {
   struct Answers;                             // from other threads
   struct Line {                               // of one partition
     std::deque<std::shared_ptr<Item>> items;  // not done, by offset
+    std::size_t bytes = 0;                    // of their values
     Offset taken{}, committed{};              // the next after those
     bool held = false;
     Clock::time_point look_at{};  // when something may be started
 
     Offset done() const { return items.empty() ? taken : items.front()->record.offset; }
-    bool full() const { return items.size() >= kWindow || taken.value - done().value >= kAhead; }
+    bool full() const {
+      return items.size() >= kWindow || bytes >= kWindowBytes ||
+             taken.value - done().value >= kAhead;
+    }
   };
 
   void run();

@@ -16,13 +16,13 @@ using projections::test::eventually;
 
 struct InboxTest : ::testing::Test {
   void put(std::uint64_t offset, const std::string& id, const std::string& key = "",
-           const std::string& token = "t", std::uint32_t partition = 0) {
+           const std::string& token = "t", std::uint32_t partition = 0, std::size_t bytes = 2) {
     events::TopicRecord r;
     r.topic = "soma.commands";
     r.partition = PartitionId{partition};
     r.offset = Offset{offset};
     r.key = key;
-    r.value = R"({"prompt":"hi"})";
+    r.value = R"({"prompt":")" + std::string(bytes, 'x') + R"("})";
     r.headers = {{"ce_id", id}, {"ce_type", "session.start"}};
     if (!token.empty()) r.headers.emplace_back("ce_somatoken", token);
     put(std::move(r));
@@ -179,6 +179,25 @@ TEST_F(InboxTest, AFullWindowHoldsOnlyItsPartition) {
   release("slow0");
   ASSERT_TRUE(eventually([&] { return attempts().size() == Inbox::kWindow + 2; }));
   EXPECT_TRUE(committed(1));
+}
+
+TEST_F(InboxTest, AWindowIsFullOfBytesToo) {
+  const std::size_t large = 1'000'000;
+  for (std::uint64_t i = 0; i < 20; ++i) {
+    held.insert("large" + std::to_string(i));
+    put(i, "large" + std::to_string(i), "key" + std::to_string(i), "t", 0, large);
+  }
+  put(7, "other", "", "t", 1);
+  const auto inbox = start();
+  ASSERT_TRUE(committed(8, 1));
+  const std::size_t fit = Inbox::kWindowBytes / large + 1;
+  ASSERT_TRUE(eventually([&] { return attempts().size() == fit + 1; }));
+  {
+    std::lock_guard lock(topics.mutex);
+    EXPECT_EQ(topics.incoming.size(), 20 - fit);
+  }
+  release("large0");
+  ASSERT_TRUE(eventually([&] { return attempts().size() == fit + 2; }));
 }
 
 TEST_F(InboxTest, WhatIsLostToAnotherMemberIsNotCommittedByThisOne) {
