@@ -72,7 +72,7 @@ class TopicReceiver {
   // one may have lost it: no error.
   virtual void commit_soon(const std::vector<TopicPlace>& places, OnTold told) = 0;
   virtual Status commit(const std::vector<TopicPlace>& places) = 0;  // waits
-  // Why it is no member any more, for good. kConflict: another process took its member_id.
+  // Why it is no member any more, for good. kLocked: another process took its member_id.
   virtual Status health() const = 0;
 };
 struct ReceiverOptions {

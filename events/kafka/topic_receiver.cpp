@@ -1,7 +1,6 @@
 // Reading topics as a member of a group. Each partition has a queue of its own, so that one that is
 // held keeps what was fetched: pausing would throw it away.
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <condition_variable>
 #include <deque>
@@ -171,16 +170,7 @@ class Receiver final : public TopicReceiver {
   }
 
   Status health() const override {
-    std::array<char, 512> reason{};
-    const auto code = rd_kafka_fatal_error(client_.get(), reason.data(), reason.size());
-    if (!code) return {};
-    if (code == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID)
-      return fail(Code::kConflict,
-                  "another process is in the group " + options_.group + " as \"" +
-                      options_.member_id +
-                      "\": give each node a node_id of its own, then start this one again",
-                  "node_id");
-    return fail(Code::kUnavailable, options_.group + ": " + reason.data());
+    return kafka::member_health(client_.get(), options_.group, options_.member_id);
   }
 
  private:

@@ -156,6 +156,13 @@ class Node {
     fs::remove(fs::path(c_.data_dir) / "run" / "endpoints.json", ignored);
   }
 
+  // The error after which this node has no place in its cluster any more.
+  std::optional<Error> name_taken() const {
+    const auto health = cluster_ ? cluster_->health() : Status{};
+    if (health || health.error().code != Code::kLocked) return {};
+    return health.error();
+  }
+
   // The error after which the log takes nothing any more.
   std::optional<Error> disk_failure() const {
     const auto health = log_ ? log_->health() : Status{};
@@ -450,6 +457,11 @@ int serve(const Config& c, const sigset_t& signals, bool clustered) {
                 {{"reason", failed->message}});
       node.close(kFailedDrainMs);
       return exit_code_of_log(*failed);
+    }
+    if (auto taken = node.name_taken()) {
+      log_error("this node's name is taken", {{"reason", taken->message}});
+      node.close(kFailedDrainMs);
+      return exit_code(*taken);
     }
     if (signal == SIGTERM || signal == SIGINT) {
       log_info("stopping", {{"signal", signal}});

@@ -100,7 +100,7 @@ TEST_F(KafkaGroup, ASecondMemberOfOneNamePutsTheFirstOutWithAClearError) {
   const auto second = join("a");
   ASSERT_TRUE(
       eventually([&] { return second->poll(10), first->poll(10), !first->health(); }, kSoonS));
-  EXPECT_EQ(first->health().error().code, Code::kConflict);
+  EXPECT_EQ(first->health().error().code, Code::kLocked);
   EXPECT_NE(first->health().error().message.find("node_id"), std::string::npos);
   EXPECT_TRUE(second->health());
   send(40);

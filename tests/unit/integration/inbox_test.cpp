@@ -220,7 +220,7 @@ TEST_F(InboxTest, OneThatIsNoMemberAnyMoreTakesNothing) {
   ASSERT_TRUE(committed(1));
   {
     std::lock_guard lock(topics.mutex);
-    topics.health = fail(Code::kConflict, "another has its node_id");
+    topics.health = fail(Code::kLocked, "another has its node_id");
     topics.changed.notify_all();
   }
   ASSERT_TRUE(eventually([&] {
