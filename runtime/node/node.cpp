@@ -190,6 +190,7 @@ class Node {
   Status open_security() {
     security::AuthOptions o;
     o.key_dir = (fs::path(c_.data_dir) / "keys").string();
+    o.shared_keys = clustered_;
     o.jwks = c_.identity_jwks;
     o.hs256_secret = c_.identity_hs256_secret;
     o.issuer = c_.identity_issuer;
