@@ -168,6 +168,18 @@ Status check_options(const KafkaOptions& o) {
   return {};
 }
 
+Status member_health(rd_kafka_t* rk, const std::string& group, const std::string& member) {
+  std::array<char, 512> reason{};
+  const auto code = rd_kafka_fatal_error(rk, reason.data(), reason.size());
+  if (!code) return {};
+  if (code == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID)
+    return fail(Code::kLocked,
+                "another process has joined the group " + group + " as \"" + member +
+                    "\": give each node a node_id of its own, then start this one again",
+                "node_id");
+  return fail(Code::kUnavailable, group + ": " + reason.data());
+}
+
 Error to_error(rd_kafka_resp_err_t code, const std::string& what) {
   return {Code::kUnavailable, what + ": " + rd_kafka_err2str(code), {}};
 }

@@ -51,6 +51,10 @@ Properties reader_properties(const KafkaOptions& options);
 // The user's properties that this room sets itself, and values out of range: kInvalidArgument.
 Status check_options(const KafkaOptions& options);
 
+// Of a static member: kLocked once another process has joined `group` under its name; kUnavailable
+// after any other fatal error. Thread-safe.
+Status member_health(rd_kafka_t* rk, const std::string& group, const std::string& member);
+
 Error to_error(rd_kafka_resp_err_t code, const std::string& what);  // kUnavailable
 std::string journal_topic(const KafkaOptions& options);
 

@@ -17,6 +17,7 @@ namespace {
 
 using kafka::Producer;
 constexpr std::size_t kReadAheadBytes = 256 * 1024;
+constexpr auto kAwaitTail = std::chrono::milliseconds(20);
 
 // Runs what must not hold up a report thread: one task per partition at most waits here, because a
 // writer judges one frame at a time.
@@ -110,7 +111,13 @@ class KafkaLogImpl final : public KafkaLog {
     if (partition.value >= ends_.count())
       return fail(Code::kInvalidArgument, "no partition " + std::to_string(partition.value));
     reads_.fetch_add(1, std::memory_order_relaxed);
-    if (auto cached = cache_.get(partition, from, max_bytes); !cached.empty()) {
+    auto cached = cache_.get(partition, from, max_bytes);
+    if (cached.empty() && from < ends_.get(partition)) {
+      // Acknowledged a moment ago, the tail brings it sooner than a seek.
+      cache_.await(partition, from, kAwaitTail);
+      cached = cache_.get(partition, from, max_bytes);
+    }
+    if (!cached.empty()) {
       hits_.fetch_add(1, std::memory_order_relaxed);
       return cached;
     }

@@ -45,7 +45,7 @@ class Group final : public Membership {
       rebalance(code, list);
     };
     const kafka::Properties properties = {
-        {"group.id", kafka_.topic_prefix + "soma.nodes"},
+        {"group.id", group_},
         {"group.instance.id", options_.node_id},
         {"partition.assignment.strategy", "cooperative-sticky"},
         {"session.timeout.ms", std::to_string(options_.session_timeout_ms)},
@@ -75,6 +75,9 @@ class Group final : public Membership {
   }
   void leave() override { leaving_ = true; }
   bool left() const override { return left_; }
+  Status health() const override {
+    return kafka::member_health(client_.get(), group_, options_.node_id);
+  }
 
  private:
   void run() {
@@ -141,6 +144,7 @@ class Group final : public Membership {
 
   const KafkaOptions kafka_;
   const MembershipOptions options_;
+  const std::string group_ = kafka_.topic_prefix + "soma.nodes";
   const OnChange on_change_;
   kafka::ClientEvents events_;
   kafka::Client client_;

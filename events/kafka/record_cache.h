@@ -1,6 +1,8 @@
 // Records lately read from the brokers, so that reading them again costs nothing.
 #pragma once
 
+#include <chrono>
+#include <condition_variable>
 #include <deque>
 #include <map>
 #include <mutex>
@@ -14,7 +16,22 @@ namespace soma::events::kafka {
 // came first goes first, of whatever partition.
 class RecordCache {
  public:
-  RecordCache(std::uint32_t partitions, std::size_t bytes) : lines_(partitions), limit_(bytes) {}
+  RecordCache(std::uint32_t partitions, std::size_t bytes)
+      : lines_(partitions), followed_(partitions, Offset{~0ULL}), limit_(bytes) {}
+
+  // Who follows the partition has come as far as `next`.
+  void followed(PartitionId partition, Offset next) {
+    {
+      std::lock_guard lock(mutex_);
+      followed_[partition.value] = next;
+    }
+    came_.notify_all();
+  }
+  // Until the follower is past `offset`; at once where it is, or where nobody follows.
+  void await(PartitionId partition, Offset offset, std::chrono::milliseconds longest) const {
+    std::unique_lock lock(mutex_);
+    came_.wait_for(lock, longest, [&] { return followed_[partition.value] > offset; });
+  }
 
   void put(PartitionId partition, Offset offset, std::string_view bytes) {
     std::lock_guard lock(mutex_);
@@ -48,7 +65,9 @@ class RecordCache {
 
  private:
   mutable std::mutex mutex_;
+  mutable std::condition_variable came_;
   std::vector<std::map<Offset, std::string>> lines_;
+  std::vector<Offset> followed_;
   std::deque<Position> age_;
   std::size_t bytes_ = 0;
   const std::size_t limit_;

@@ -29,11 +29,13 @@ Status Tail::open() {
   topic_.reset(rd_kafka_topic_new(client_.get(), name.c_str(), nullptr));
   if (!topic_) return tl::unexpected(to_error(rd_kafka_last_error(), "topic " + name));
   queue_.reset(rd_kafka_queue_new(client_.get()));
-  for (std::uint32_t p = 0; p < ends_.count(); ++p)
+  for (std::uint32_t p = 0; p < ends_.count(); ++p) {
+    const Offset end = ends_.get(PartitionId{p});
     if (rd_kafka_consume_start_queue(topic_.get(), static_cast<std::int32_t>(p),
-                                     static_cast<std::int64_t>(ends_.get(PartitionId{p}).value),
-                                     queue_.get()) != 0)
+                                     static_cast<std::int64_t>(end.value), queue_.get()) != 0)
       return tl::unexpected(to_error(rd_kafka_last_error(), "cannot follow " + name));
+    cache_.followed(PartitionId{p}, end);
+  }
   return {};
 }
 
@@ -57,6 +59,7 @@ void Tail::run() {
         const PartitionId p{static_cast<std::uint32_t>(m->partition)};
         const Offset offset{static_cast<std::uint64_t>(m->offset)};
         cache_.put(p, offset, {static_cast<const char*>(m->payload), m->len});
+        cache_.followed(p, offset.next());
         tailed_.fetch_add(1, std::memory_order_relaxed);
         if (ends_.raise(p, offset.next())) ends_.tell(p);
       }

@@ -28,34 +28,61 @@ Status prepare_topics(const KafkaOptions& options, const std::vector<TopicWish>&
 // Owned by one thread.
 class TopicSender {
  public:
+  using OnTold = std::function<void(Status)>;
   virtual ~TopicSender() = default;
-  // Sends all and waits until all replicas in sync hold them; blocks for append_timeout_ms at most.
-  // Records of one key keep their order. On failure some may be stored: send all of them again.
-  virtual Status send(const std::vector<TopicRecord>& records) = 0;
+  // Sends all; `told` comes once, within poll(): well when all replicas in sync hold them. Several
+  // batches may be in flight; records of one key become durable in the order of the calls. When one
+  // fails, all in flight are told so: some of them may be stored, never a later record of a key
+  // without the earlier. Send all of them again.
+  virtual void send_soon(const std::vector<TopicRecord>& records, OnTold told) = 0;
+  virtual void poll(int wait_ms) = 0;
+  // `wake` comes from other threads when poll() has something to tell; it must not call back.
+  virtual void wake_with(std::function<void()> wake) = 0;
+
+  // Sends and waits, append_timeout_ms and a little at most.
+  Status send(const std::vector<TopicRecord>& records);
 };
 Result<std::unique_ptr<TopicSender>> open_topic_sender(KafkaOptions options);
 
-struct TopicPlace {
+struct TopicPart {
   std::string topic;
   PartitionId partition;
+  auto operator<=>(const TopicPart&) const = default;
+};
+struct TopicPlace {
+  TopicPart part;
   Offset next;  // first that is not yet read
 };
+
+inline constexpr std::size_t kAheadRecords = 2000;   // fetched of a partition before they are asked
+inline constexpr std::size_t kAheadBytes = 1 << 20;  // for; what one fetch brings may go beyond
 
 // A member of a consumer group. Owned by one thread, which calls poll() several times a second.
 // Sees no record of an aborted transaction.
 class TopicReceiver {
  public:
-  virtual ~TopicReceiver() = default;  // leaves the group
+  using OnTold = std::function<void(Status)>;
+  virtual ~TopicReceiver() = default;  // leaves the group: others need not wait for the session
+  // Waits for a record of a partition that is not held, or for wake().
   virtual std::optional<TopicRecord> poll(int wait_ms) = 0;
-  // Durable when it returns well. Another member may own the partition by now: no error.
-  virtual Status commit(const std::vector<TopicPlace>& places) = 0;
-  virtual void pause(const std::string& topic, PartitionId partition, bool paused) = 0;
+  virtual void wake() = 0;  // from any thread
+  // A held partition gives nothing. What was fetched ahead waits here and is not fetched again.
+  virtual void hold(const TopicPart& part, bool held) = 0;
+  // One at a time; `told` within a later poll(). Another member may own a partition by now, or this
+  // one may have lost it: no error.
+  virtual void commit_soon(const std::vector<TopicPlace>& places, OnTold told) = 0;
+  virtual Status commit(const std::vector<TopicPlace>& places) = 0;  // waits
+  // Why it is no member any more, for good. kLocked: another process took its member_id.
+  virtual Status health() const = 0;
 };
 struct ReceiverOptions {
   std::string group;
+  // Of one process at a time: killed and back within the session, it has its partitions at once.
+  std::string member_id;
+  std::int64_t session_timeout_ms = 6000;
   std::vector<std::string> topics;
-  // Within poll(): the partition is about to be another's; the last moment to commit.
-  std::function<void(const std::string& topic, PartitionId partition)> on_revoked;
+  // Within poll(): these are about to be another's; the last moment to commit.
+  std::function<void(const std::vector<TopicPart>& parts)> on_revoked;
 };
 Result<std::unique_ptr<TopicReceiver>> open_topic_receiver(KafkaOptions kafka,
                                                            ReceiverOptions options);
@@ -71,7 +98,8 @@ class TopicCursors {
   };
   virtual ~TopicCursors() = default;
   virtual Result<std::optional<Cursor>> load(const std::string& topic, PartitionId partition) = 0;
-  virtual Status store(const std::string& topic, PartitionId partition, const Cursor& cursor) = 0;
+  // All or, on failure, some of them.
+  virtual Status store(const std::string& topic, const std::map<PartitionId, Cursor>& cursors) = 0;
 };
 Result<std::unique_ptr<TopicCursors>> open_topic_cursors(KafkaOptions options, std::string group);
 

@@ -1,5 +1,10 @@
-// Reading topics as a member of a group.
-#include <cstring>
+// Reading topics as a member of a group. Each partition has a queue of its own, so that one that is
+// held keeps what was fetched: pausing would throw it away.
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <mutex>
 
 #include "events/kafka/topic_clients.h"
 #include "events/kafka/topic_list.h"
@@ -10,16 +15,19 @@ namespace kafka {
 
 namespace {
 constexpr int kCommitWaitMs = 3000;
+
+using Event = std::unique_ptr<rd_kafka_event_t, void (*)(rd_kafka_event_t*)>;
+Event next_event(const QueueHandle& queue, int wait_ms) {
+  return {rd_kafka_queue_poll(queue.get(), wait_ms), rd_kafka_event_destroy};
+}
 }  // namespace
 
 rd_kafka_resp_err_t commit(rd_kafka_t* rk, const TopicList& list) {
   const QueueHandle queue(rd_kafka_queue_new(rk));
   if (const auto code = rd_kafka_commit_queue(rk, list.get(), queue.get(), nullptr, nullptr))
     return code;
-  const std::unique_ptr<rd_kafka_event_t, void (*)(rd_kafka_event_t*)> answer(
-      rd_kafka_queue_poll(queue.get(), kCommitWaitMs), rd_kafka_event_destroy);
-  if (!answer) return RD_KAFKA_RESP_ERR__TIMED_OUT;
-  return rd_kafka_event_error(answer.get());
+  const Event answer = next_event(queue, kCommitWaitMs);
+  return answer ? rd_kafka_event_error(answer.get()) : RD_KAFKA_RESP_ERR__TIMED_OUT;
 }
 
 TopicRecord record_of(const rd_kafka_message_t& m) {
@@ -43,30 +51,86 @@ TopicRecord record_of(const rd_kafka_message_t& m) {
 
 namespace {
 
+using Clock = std::chrono::steady_clock;
+constexpr auto kLeaveWait = std::chrono::seconds(2);
+constexpr int kLeavePollMs = 10;
+constexpr std::int64_t kLongestHeartbeatMs = 1000;
+
+// Raised from librdkafka's threads under its locks, so nothing of it is called meanwhile.
+class Signal {
+ public:
+  void raise() {
+    {
+      std::lock_guard lock(mutex_);
+      raised_ = true;
+    }
+    changed_.notify_one();
+  }
+  void wait_until(Clock::time_point until) {
+    std::unique_lock lock(mutex_);
+    changed_.wait_until(lock, until, [&] { return raised_; });
+  }
+  void lower() {
+    std::lock_guard lock(mutex_);
+    raised_ = false;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool raised_ = false;
+};
+void raise(rd_kafka_t*, void* signal) { static_cast<Signal*>(signal)->raise(); }
+
+struct MessageDeleter {
+  void operator()(rd_kafka_message_t* m) const { rd_kafka_message_destroy(m); }
+};
+using Message = std::unique_ptr<rd_kafka_message_t, MessageDeleter>;
+
 class Receiver final : public TopicReceiver {
  public:
   Receiver(KafkaOptions kafka, ReceiverOptions options)
       : kafka_(std::move(kafka)), options_(std::move(options)) {}
+
   ~Receiver() override {
-    if (client_) rd_kafka_consumer_close(client_.get());
+    if (!client_) return;
+    // A static member that only closes is waited for; one that unsubscribes leaves.
+    rd_kafka_unsubscribe(client_.get());
+    const auto until = Clock::now() + kLeaveWait;
+    while (health() && in_group() && Clock::now() < until)
+      Message ignored(rd_kafka_consumer_poll(client_.get(), kLeavePollMs));
+    told_ = nullptr;
+    rd_kafka_consumer_close(client_.get());
   }
 
   Status open() {
     events_.on_rebalance = [this](rd_kafka_resp_err_t code, rd_kafka_topic_partition_list_t* list) {
       rebalance(code, list);
     };
-    const kafka::Properties properties = {{"group.id", options_.group},
-                                          {"partition.assignment.strategy", "cooperative-sticky"},
-                                          {"enable.auto.commit", "false"},
-                                          {"auto.offset.reset", "earliest"},
-                                          {"isolation.level", "read_committed"},
-                                          {"session.timeout.ms", "10000"},
-                                          {"fetch.wait.max.ms", "50"},
-                                          {"queued.max.messages.kbytes", "8192"}};
+    kafka::Properties properties = {
+        {"group.id", options_.group},
+        {"partition.assignment.strategy", "cooperative-sticky"},
+        {"enable.auto.commit", "false"},
+        {"auto.offset.reset", "earliest"},
+        {"isolation.level", "read_committed"},
+        {"session.timeout.ms", std::to_string(options_.session_timeout_ms)},
+        // How soon a member hears that others come or go.
+        {"heartbeat.interval.ms",
+         std::to_string(std::min(kLongestHeartbeatMs, options_.session_timeout_ms / 6))},
+        {"fetch.wait.max.ms", "50"},
+        // Both are of each partition, because each has its own queue.
+        {"queued.min.messages", std::to_string(kAheadRecords)},
+        {"queued.max.messages.kbytes", std::to_string(kAheadBytes >> 10)}};
+    if (!options_.member_id.empty())
+      properties.emplace_back("group.instance.id", options_.member_id);
     auto client = kafka::make_client(RD_KAFKA_CONSUMER, kafka_, properties, events_);
     if (!client) return tl::unexpected(client.error());
     client_ = std::move(*client);
     rd_kafka_poll_set_consumer(client_.get());
+    group_.reset(rd_kafka_queue_get_consumer(client_.get()));
+    told_queue_.reset(rd_kafka_queue_new(client_.get()));
+    for (const auto* queue : {&group_, &told_queue_})
+      rd_kafka_queue_cb_event_enable(queue->get(), raise, &signal_);
     const auto list = kafka::make_list();
     for (const auto& topic : options_.topics)
       rd_kafka_topic_partition_list_add(list.get(), topic.c_str(), RD_KAFKA_PARTITION_UA);
@@ -76,19 +140,55 @@ class Receiver final : public TopicReceiver {
   }
 
   std::optional<TopicRecord> poll(int wait_ms) override {
-    const std::unique_ptr<rd_kafka_message_t, void (*)(rd_kafka_message_t*)> m(
-        rd_kafka_consumer_poll(client_.get(), wait_ms), rd_kafka_message_destroy);
-    if (!m || m->err) return {};  // librdkafka goes on by itself
-    return kafka::record_of(*m);
+    const auto until = Clock::now() + std::chrono::milliseconds(wait_ms);
+    for (bool waited = wait_ms <= 0;; waited = true) {
+      signal_.lower();
+      if (auto record = take()) return record;
+      serve();
+      if (auto record = take()) return record;
+      if (waited) return {};
+      signal_.wait_until(until);
+    }
+  }
+  void wake() override { signal_.raise(); }
+
+  void hold(const TopicPart& part, bool held) override {
+    for (auto& line : lines_)
+      if (line.part == part) line.held = held;
   }
 
+  void commit_soon(const std::vector<TopicPlace>& places, OnTold told) override {
+    if (told_ || rd_kafka_assignment_lost(client_.get())) return told({});
+    const auto code = rd_kafka_commit_queue(client_.get(), list_of(places).get(), told_queue_.get(),
+                                            nullptr, nullptr);
+    if (code) return told(judge(code));
+    told_ = std::move(told);
+  }
   Status commit(const std::vector<TopicPlace>& places) override {
-    if (places.empty()) return {};
-    const auto list = kafka::make_list();
+    if (places.empty() || rd_kafka_assignment_lost(client_.get())) return {};
+    return judge(kafka::commit(client_.get(), list_of(places)));
+  }
+
+  Status health() const override {
+    return kafka::member_health(client_.get(), options_.group, options_.member_id);
+  }
+
+ private:
+  struct Line {
+    TopicPart part;
+    kafka::QueueHandle queue;
+    bool held = false;
+  };
+
+  static kafka::TopicList list_of(const std::vector<TopicPlace>& places) {
+    auto list = kafka::make_list();
     for (const auto& place : places)
-      kafka::add(list, place.topic, place.partition).offset =
+      kafka::add(list, place.part.topic, place.part.partition).offset =
           static_cast<std::int64_t>(place.next.value);
-    const auto code = kafka::commit(client_.get(), list);
+    return list;
+  }
+
+  Status judge(rd_kafka_resp_err_t code) const {
     switch (code) {
       case RD_KAFKA_RESP_ERR_NO_ERROR:
       case RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION:
@@ -100,75 +200,82 @@ class Receiver final : public TopicReceiver {
     }
   }
 
-  void pause(const std::string& topic, PartitionId partition, bool paused) override {
-    const auto list = kafka::make_list();
-    kafka::add(list, topic, partition);
-    if (paused)
-      rd_kafka_pause_partitions(client_.get(), list.get());
-    else
-      rd_kafka_resume_partitions(client_.get(), list.get());
+  // The group's turns and what became of commits.
+  void serve() {
+    while (const Message m{rd_kafka_consumer_poll(client_.get(), 0)})
+      if (!m->err) strays_.push_back(kafka::record_of(*m));
+    while (const auto event = kafka::next_event(told_queue_, 0))
+      if (const auto told = std::exchange(told_, nullptr))
+        told(judge(rd_kafka_event_error(event.get())));
   }
 
- private:
+  std::optional<TopicRecord> take() {
+    if (!strays_.empty()) {
+      auto record = std::move(strays_.front());
+      strays_.pop_front();
+      return record;
+    }
+    for (std::size_t i = 0; i < lines_.size(); ++i) {
+      const std::size_t at = (at_ + i) % lines_.size();
+      if (lines_[at].held) continue;
+      while (const Message m{rd_kafka_consume_queue(lines_[at].queue.get(), 0)}) {
+        if (m->err) continue;  // librdkafka goes on by itself
+        at_ = at;
+        return kafka::record_of(*m);
+      }
+    }
+    return {};
+  }
+
   void rebalance(rd_kafka_resp_err_t code, rd_kafka_topic_partition_list_t* list) {
+    std::vector<TopicPart> parts;
+    for (int i = 0; i < list->cnt; ++i)
+      parts.push_back({list->elems[i].topic,
+                       PartitionId{static_cast<std::uint32_t>(list->elems[i].partition)}});
     const bool given = code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
-    for (int i = 0; !given && i < list->cnt; ++i)
-      options_.on_revoked(list->elems[i].topic,
-                          PartitionId{static_cast<std::uint32_t>(list->elems[i].partition)});
+    if (given) {
+      for (const auto& part : parts) add(part);
+    } else {
+      options_.on_revoked(parts);
+      const auto gone = [&](const TopicPart& part) {
+        return std::find(parts.begin(), parts.end(), part) != parts.end();
+      };
+      std::erase_if(lines_, [&](const Line& l) { return gone(l.part); });
+      std::erase_if(strays_, [&](const TopicRecord& r) { return gone({r.topic, r.partition}); });
+      at_ = 0;
+    }
     rd_kafka_error_t* error = given ? rd_kafka_incremental_assign(client_.get(), list)
                                     : rd_kafka_incremental_unassign(client_.get(), list);
     if (error) rd_kafka_error_destroy(error);
   }
 
+  // Before it is assigned, so that nothing of it goes to the common queue.
+  void add(const TopicPart& part) {
+    kafka::QueueHandle queue(rd_kafka_queue_get_partition(
+        client_.get(), part.topic.c_str(), static_cast<std::int32_t>(part.partition.value)));
+    rd_kafka_queue_forward(queue.get(), nullptr);
+    rd_kafka_queue_cb_event_enable(queue.get(), raise, &signal_);
+    lines_.push_back({part, std::move(queue)});
+  }
+
+  // Leaving takes the member's id away.
+  bool in_group() const {
+    char* id = rd_kafka_memberid(client_.get());
+    const bool in = id && *id;
+    if (id) rd_kafka_mem_free(client_.get(), id);
+    return in;
+  }
+
   const KafkaOptions kafka_;
   const ReceiverOptions options_;
+  Signal signal_;
   kafka::ClientEvents events_;
   kafka::Client client_;
-};
-
-class Cursors final : public TopicCursors {
- public:
-  Cursors(KafkaOptions options, std::string group)
-      : options_(std::move(options)), group_(std::move(group)) {}
-
-  Status open() {
-    auto client =
-        kafka::make_client(RD_KAFKA_CONSUMER, options_,
-                           {{"group.id", group_}, {"enable.auto.commit", "false"}}, events_);
-    if (!client) return tl::unexpected(client.error());
-    client_ = std::move(*client);
-    return {};
-  }
-
-  Result<std::optional<Cursor>> load(const std::string& topic, PartitionId partition) override {
-    const auto list = kafka::make_list();
-    auto& row = kafka::add(list, topic, partition);
-    auto code =
-        rd_kafka_committed(client_.get(), list.get(), static_cast<int>(options_.read_timeout_ms));
-    if (!code) code = row.err;
-    if (code) return tl::unexpected(kafka::to_error(code, "the cursors of " + group_));
-    if (row.offset < 0) return std::optional<Cursor>();
-    return std::optional<Cursor>(
-        Cursor{Offset{static_cast<std::uint64_t>(row.offset)},
-               {static_cast<const char*>(row.metadata ? row.metadata : ""), row.metadata_size}});
-  }
-
-  Status store(const std::string& topic, PartitionId partition, const Cursor& cursor) override {
-    const auto list = kafka::make_list();
-    auto& row = kafka::add(list, topic, partition);
-    row.offset = static_cast<std::int64_t>(cursor.next.value);
-    row.metadata = ::strdup(cursor.note.c_str());  // the list's to free
-    row.metadata_size = cursor.note.size();
-    const auto code = kafka::commit(client_.get(), list);
-    if (code) return tl::unexpected(kafka::to_error(code, "the cursors of " + group_));
-    return {};
-  }
-
- private:
-  const KafkaOptions options_;
-  const std::string group_;
-  kafka::ClientEvents events_;
-  kafka::Client client_;
+  kafka::QueueHandle group_, told_queue_;
+  std::vector<Line> lines_;
+  std::size_t at_ = 0;              // the line that gave last
+  std::deque<TopicRecord> strays_;  // that came by the common queue all the same
+  OnTold told_;
 };
 
 }  // namespace
@@ -178,12 +285,6 @@ Result<std::unique_ptr<TopicReceiver>> open_topic_receiver(KafkaOptions kafka,
   auto receiver = std::make_unique<Receiver>(std::move(kafka), std::move(options));
   if (auto ok = receiver->open(); !ok) return tl::unexpected(ok.error());
   return std::unique_ptr<TopicReceiver>(std::move(receiver));
-}
-
-Result<std::unique_ptr<TopicCursors>> open_topic_cursors(KafkaOptions options, std::string group) {
-  auto cursors = std::make_unique<Cursors>(std::move(options), std::move(group));
-  if (auto ok = cursors->open(); !ok) return tl::unexpected(ok.error());
-  return std::unique_ptr<TopicCursors>(std::move(cursors));
 }
 
 }  // namespace soma::events

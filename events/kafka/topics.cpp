@@ -43,6 +43,8 @@ using AdminOptions = std::unique_ptr<rd_kafka_AdminOptions_t, OptionsDeleter>;
 using Event = std::unique_ptr<rd_kafka_event_t, EventDeleter>;
 
 constexpr int kReplicationWished = 3;
+constexpr int kLooks = 100;  // for what was made a moment ago
+constexpr int kLookAgainMs = 50;
 
 int min_in_sync(int replication) { return replication >= kReplicationWished ? 2 : 1; }
 
@@ -122,8 +124,11 @@ Result<std::map<std::string, std::string>> settings_of(rd_kafka_t* rk, const std
   std::size_t count = 0;
   const auto** described = rd_kafka_DescribeConfigs_result_resources(result, &count);
   for (std::size_t i = 0; i < count; ++i) {
-    if (const auto code = rd_kafka_ConfigResource_error(described[i]); code != 0)
-      return tl::unexpected(to_error(code, what));
+    if (const auto code = rd_kafka_ConfigResource_error(described[i]); code != 0) {
+      Error error = to_error(code, what);
+      if (code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) error.code = Code::kNotFound;
+      return tl::unexpected(std::move(error));
+    }
     std::size_t entries = 0;
     const auto** configs = rd_kafka_ConfigResource_configs(described[i], &entries);
     for (std::size_t k = 0; k < entries; ++k)
@@ -154,7 +159,12 @@ bool good(const std::string& name, const std::string& value, const std::string& 
 Status check_settings(rd_kafka_t* rk, const std::string& topic, const KafkaOptions& o,
                       const Settings& wanted_settings, int replication) {
   auto settings = settings_of(rk, topic, o.read_timeout_ms);
-  if (!settings) return tl::unexpected(settings.error());
+  // It is there: the broker that was asked hears of it in a moment.
+  for (int i = 0; i < kLooks && !settings && settings.error().code == Code::kNotFound; ++i) {
+    rd_kafka_poll(rk, kLookAgainMs);
+    settings = settings_of(rk, topic, o.read_timeout_ms);
+  }
+  if (!settings) return fail(Code::kUnavailable, settings.error().message);
   std::string wrong, mend;
   for (const auto& [name, wanted] : wanted_settings) {
     const std::string& value = (*settings)[name];
@@ -196,10 +206,10 @@ Result<Journal> prepare_journal(const KafkaOptions& o, bool make) {
             make_topic(rk, topic, o.partition_count, replication, journal_settings(replication), o);
         !made)
       return tl::unexpected(made.error());
-    for (int i = 0; i < 100 && !found->exists; ++i) {  // metadata follows creation in a moment
+    for (int i = 0; i < kLooks && !found->exists; ++i) {  // metadata follows creation in a moment
       found = describe(rk, topic, o.read_timeout_ms);
       if (!found) return tl::unexpected(found.error());
-      if (!found->exists) rd_kafka_poll(rk, 50);
+      if (!found->exists) rd_kafka_poll(rk, kLookAgainMs);
     }
     if (!found->exists) return fail(Code::kUnavailable, "topic " + topic + " does not appear");
   }

@@ -293,12 +293,14 @@ void register_operations(http::Router& router, const Node& node) {
               .summary = "A recorded decision with its inputs and reasons",
               .tag = "policy"},
              [&node](auto r, auto responder) {
-               node.slow->post([&node, r, responder] {
+               const auto show = [&node, r, responder] {
                  auto found =
                      explain_decision(*node.journal, *node.catalog, &r->tenant(), r->param("id"));
                  if (!found) return responder.fail(found.error());
                  responder.send(http::json_response(200, *found));
-               });
+               };
+               after_position(node, r, responder, View::kJournal,
+                              [&node, show] { node.slow->post(show); });
              });
   register_parked(router, node);
   register_effects(router, node);

@@ -180,6 +180,11 @@ bool Cluster::settled() const {
   return true;
 }
 
+Status Cluster::health() {
+  std::lock_guard lock(mutex_);
+  return membership_ ? membership_->health() : Status{};
+}
+
 bool Cluster::leave(std::int64_t timeout_ms) {
   if (!membership_) return true;
   membership_->leave();

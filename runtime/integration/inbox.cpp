@@ -1,8 +1,11 @@
-// A window of records for each partition; what is done at its front is committed.
+// A window of records for each partition; what is done leaves it, and what stands before the oldest
+// that is not is committed.
 #include "runtime/integration/inbox.h"
 
 #include <algorithm>
 #include <boost/json/parse.hpp>
+#include <mutex>
+#include <unordered_set>
 
 #include "runtime/telemetry/log.h"
 #include "schemas/base/thread_name.h"
@@ -17,8 +20,8 @@ constexpr auto kCommitEvery = std::chrono::milliseconds(100);
 constexpr auto kLongestPause = std::chrono::seconds(60);
 constexpr auto kNodePause = std::chrono::milliseconds(500);  // while the node is in trouble
 constexpr auto kCloseWait = std::chrono::seconds(2);
-constexpr int kBusyPollMs = 2;
-constexpr int kIdlePollMs = 100;
+constexpr auto kLongestWait = std::chrono::milliseconds(100);
+constexpr int kRecordsATurn = 1000;
 
 // Code and sentence of a problem answer.
 std::pair<std::string, std::string> problem_in(const http::Response& response) {
@@ -45,9 +48,19 @@ bool may_be_tried_again(const http::Response& response) {
 
 }  // namespace
 
+// Outlives the inbox where a route answers late.
 struct Inbox::Answers {
   std::mutex mutex;
   std::vector<std::pair<std::shared_ptr<Item>, http::Response>> all;
+  events::TopicReceiver* receiver = nullptr;  // to wake
+  bool stopping = false;
+
+  template <typename Act>
+  void change(const Act& act) {
+    std::lock_guard lock(mutex);
+    act();
+    if (receiver) receiver->wake();
+  }
 };
 
 Inbox::Inbox(InboxParts parts) : parts_(std::move(parts)), answers_(std::make_shared<Answers>()) {
@@ -58,10 +71,7 @@ Inbox::Inbox(InboxParts parts) : parts_(std::move(parts)), answers_(std::make_sh
 }
 
 Inbox::~Inbox() {
-  {
-    std::lock_guard lock(mutex_);
-    stopping_ = true;
-  }
+  answers_->change([this] { answers_->stopping = true; });
   thread_.join();
 }
 
@@ -79,171 +89,238 @@ void Inbox::count(const Item& item, const char* outcome) {
       .add();
 }
 
-void Inbox::refuse(Item& item, std::string type, std::string message) {
-  item.refusal = {std::move(type), std::move(message), item.attempts};
-  item.stage = Item::Stage::kRefused;
+void Inbox::refuse(const std::shared_ptr<Item>& item, std::string type, std::string message) {
+  item->refusal = {std::move(type), std::move(message), item->attempts};
+  item->stage = Item::Stage::kRefused;
+  refused_.push_back(item);
 }
 
 void Inbox::take(events::TopicRecord record) {
+  const Place place{record.topic, record.partition};
+  auto [it, fresh] = lines_.try_emplace(place);
+  Line& line = it->second;
+  if (fresh) line.committed = record.offset;
+  line.taken = record.offset.next();
+  if (is_ours(record)) return;
   auto item = std::make_shared<Item>();
   item->record = std::move(record);
-  if (is_ours(item->record)) {
-    item->stage = Item::Stage::kDone;
-  } else if (auto command = decode_command(item->record); !command) {
-    refuse(*item, std::string(code_name(command.error().code)), command.error().message);
+  line.bytes += item->record.value.size();
+  line.items.push_back(item);
+  line.look_at = {};
+  if (auto command = decode_command(item->record); !command) {
+    refuse(item, std::string(code_name(command.error().code)), command.error().message);
   } else if (!command->token && !parts_.trusted_producers) {
-    refuse(*item, std::string(code_name(Code::kUnauthenticated)),
+    refuse(item, std::string(code_name(Code::kUnauthenticated)),
            "ce_somatoken is missing: send a token of the tenant as this header");
   } else {
     item->command = std::move(*command);
   }
-  auto& line = lines_[{item->record.topic, item->record.partition.value}];
-  line.items.push_back(item);
-  if (!line.paused && line.items.size() >= kWindow) {
-    line.paused = true;
-    receiver_->pause(item->record.topic, item->record.partition, true);
-  }
+  hold(place, line);
+}
+
+// Costs nothing: what was fetched stays where it is.
+void Inbox::hold(const Place& place, Line& line) {
+  if (line.held == line.full()) return;
+  line.held = !line.held;
+  receiver_->hold(place, line.held);
 }
 
 void Inbox::begin(const std::shared_ptr<Item>& item) {
   item->stage = Item::Stage::kRunning;
   parts_.apply(*item->command, [answers = answers_, item](http::Response response) {
-    std::lock_guard lock(answers->mutex);
-    answers->all.emplace_back(item, std::move(response));
+    answers->change([&] { answers->all.emplace_back(item, std::move(response)); });
   });
 }
 
-void Inbox::end(Item& item, const http::Response& response) {
+Inbox::Line* Inbox::line_of(const Item& item) {
+  const auto line = lines_.find({item.record.topic, item.record.partition});
+  if (line == lines_.end()) return nullptr;
+  for (const auto& i : line->second.items)
+    if (i.get() == &item) return &line->second;
+  return nullptr;
+}
+
+void Inbox::done(const Item& item) {
+  Line* line = line_of(item);
+  if (!line) return;
+  const Place place{item.record.topic, item.record.partition};
+  line->bytes -= item.record.value.size();
+  std::erase_if(line->items, [&](const auto& i) { return i.get() == &item; });
+  line->look_at = {};
+  hold(place, *line);
+}
+
+void Inbox::answered() {
+  std::vector<std::pair<std::shared_ptr<Item>, http::Response>> answers;
+  {
+    std::lock_guard lock(answers_->mutex);
+    answers.swap(answers_->all);
+  }
+  for (auto& [item, response] : answers) end(item, response);
+}
+
+void Inbox::end(const std::shared_ptr<Item>& item, const http::Response& response) {
+  Line* line = line_of(*item);
+  if (!line) return;
+  line->look_at = {};
   if (response.status < 300) {
-    item.stage = Item::Stage::kDone;
     const bool again = std::any_of(response.headers.begin(), response.headers.end(),
                                    [](const auto& h) { return h.first == "Idempotent-Replayed"; });
-    return count(item, again ? "duplicate" : "applied");
+    count(*item, again ? "duplicate" : "applied");
+    return done(*item);
   }
   auto [code, message] = problem_in(response);
   if (!may_be_tried_again(response)) return refuse(item, std::move(code), std::move(message));
-  item.stage = Item::Stage::kWaiting;
+  item->stage = Item::Stage::kWaiting;
   if (!parts_.ready()) {
-    item.not_before = Clock::now() + kNodePause;
+    item->not_before = Clock::now() + kNodePause;
     return;
   }
-  if (++item.attempts >= kMaxAttempts) return refuse(item, std::move(code), std::move(message));
+  if (++item->attempts >= kMaxAttempts) return refuse(item, std::move(code), std::move(message));
   const auto pause = std::min<std::chrono::milliseconds>(
-      parts_.first_pause * (1 << (item.attempts - 1)), kLongestPause);
-  item.not_before = Clock::now() + pause;
+      parts_.first_pause * (1 << (item->attempts - 1)), kLongestPause);
+  item->not_before = Clock::now() + pause;
 }
 
-bool Inbox::start_what_may(bool stopping) {
+void Inbox::start_what_may() {
   const auto now = Clock::now();
-  bool running = false;
   for (auto& [place, line] : lines_) {
-    std::set<std::string> held;  // keys of which an earlier record is not done
-    // By index: an answer may come within begin(), but it is taken later.
-    for (std::size_t i = 0; i < line.items.size(); ++i) {
-      const auto& item = line.items[i];
-      if (item->stage == Item::Stage::kDone || item->stage == Item::Stage::kRefused) continue;
-      const bool first = held.insert(item->record.key).second;
-      const bool may = first && !stopping && item->not_before <= now;
-      if (may && item->stage == Item::Stage::kWaiting) begin(item);
-      running |= item->stage == Item::Stage::kRunning;
+    if (line.look_at > now) continue;
+    line.look_at = Clock::time_point::max();
+    std::unordered_set<std::string_view> busy;  // keys of which an earlier record is not done
+    // An answer may come within begin(), but it is taken later.
+    for (const auto& item : line.items) {
+      if (item->stage == Item::Stage::kRefused || !busy.insert(item->record.key).second) continue;
+      if (item->stage != Item::Stage::kWaiting) continue;
+      if (item->not_before > now)
+        line.look_at = std::min(line.look_at, item->not_before);
+      else
+        begin(item);
     }
   }
-  return running;
+}
+
+bool Inbox::anything_runs() const {
+  for (const auto& [place, line] : lines_)
+    for (const auto& item : line.items)
+      if (item->stage == Item::Stage::kRunning) return true;
+  return false;
 }
 
 void Inbox::bury() {
-  if (Clock::now() < dead_until_) return;
+  if (refused_.empty() || Clock::now() < dead_until_) return;
   std::vector<events::TopicRecord> letters;
-  std::vector<Item*> items;
   const auto now_ms = std::chrono::duration_cast<std::chrono::milliseconds>(
                           std::chrono::system_clock::now().time_since_epoch())
                           .count();
-  for (auto& [place, line] : lines_)
-    for (auto& item : line.items)
-      if (item->stage == Item::Stage::kRefused) {
-        letters.push_back(
-            dead_letter(item->record, dead_letters_of(item->record.topic), item->refusal, now_ms));
-        items.push_back(item.get());
-      }
+  for (const auto& item : refused_)
+    letters.push_back(
+        dead_letter(item->record, dead_letters_of(item->record.topic), item->refusal, now_ms));
   if (auto sent = parts_.sender->send(letters); !sent) {
     log_warn("dead letters wait", {{"reason", sent.error().message}});
     dead_until_ = Clock::now() + kNodePause;
     return;
   }
-  for (auto* item : items) {
-    item->stage = Item::Stage::kDone;
+  for (const auto& item : std::exchange(refused_, {})) {
     count(*item, "dead_letter");
     log_info("record refused", {{"topic", item->record.topic},
                                 {"partition", item->record.partition.value},
                                 {"offset", item->record.offset.value},
                                 {"code", item->refusal.type},
                                 {"reason", item->refusal.message}});
+    done(*item);
   }
 }
 
-void Inbox::commit() {
+std::vector<events::TopicPlace> Inbox::to_commit() const {
   std::vector<events::TopicPlace> places;
-  for (auto& [place, line] : lines_) {
-    std::size_t done = 0;
-    while (done < line.items.size() && line.items[done]->stage == Item::Stage::kDone) ++done;
-    if (done == 0) continue;
-    const auto next = line.items[done - 1]->record.offset.next();
-    places.push_back({place.first, PartitionId{place.second}, next});
-  }
-  if (auto ok = receiver_->commit(places); !ok) {
-    log_warn("offsets of commands wait", {{"reason", ok.error().message}});
-    return;
-  }
-  for (const auto& p : places) {
-    auto& line = lines_[{p.topic, p.partition.value}];
-    while (!line.items.empty() && line.items.front()->record.offset < p.next)
-      line.items.pop_front();
-    if (line.paused && line.items.size() < kWindow / 2) {
-      line.paused = false;
-      receiver_->pause(p.topic, p.partition, false);
-    }
-  }
+  for (const auto& [place, line] : lines_)
+    if (line.done() > line.committed) places.push_back({place, line.done()});
+  return places;
 }
 
-void Inbox::revoked(const std::string& topic, PartitionId partition) {
-  if (receiver_) commit();  // not while it is being closed
+void Inbox::told(const std::vector<events::TopicPlace>& places, const Status& committed) {
+  const std::string problem = committed ? "" : committed.error().message;
+  if (problem != commit_problem_ && !committed)
+    log_warn("offsets of commands wait", {{"reason", problem}});
+  commit_problem_ = problem;
+  if (!committed) return;
+  for (const auto& p : places)
+    if (const auto line = lines_.find(p.part); line != lines_.end())
+      line->second.committed = std::max(line->second.committed, p.next);
+}
+
+void Inbox::commit_soon() {
+  if (committing_ || Clock::now() < commit_at_) return;
+  auto places = to_commit();
+  if (places.empty()) return;
+  commit_at_ = Clock::now() + kCommitEvery;
+  committing_ = true;
+  receiver_->commit_soon(places, [this, places](const Status& committed) {
+    committing_ = false;
+    told(places, committed);
+  });
+}
+
+void Inbox::revoked(const std::vector<Place>& places) {
+  std::vector<events::TopicPlace> last;
+  for (auto& place : to_commit())
+    if (std::find(places.begin(), places.end(), place.part) != places.end())
+      last.push_back(std::move(place));
+  if (receiver_) told({}, receiver_->commit(last));  // not while it is being closed
   // What still runs ends unheard; the next owner applies it again, and gets the first answer.
-  lines_.erase({topic, partition.value});
+  for (const auto& place : places) lines_.erase(place);
+  std::erase_if(refused_, [this](const auto& item) { return !line_of(*item); });
+}
+
+std::chrono::milliseconds Inbox::until_due() const {
+  const auto now = Clock::now();
+  auto due = now + kLongestWait;
+  for (const auto& [place, line] : lines_) due = std::min(due, line.look_at);
+  if (!refused_.empty()) due = std::min(due, dead_until_);
+  if (!committing_ && due > commit_at_ && !to_commit().empty()) due = commit_at_;
+  return std::chrono::ceil<std::chrono::milliseconds>(std::max(due, now) - now);
+}
+
+void Inbox::receive(std::chrono::milliseconds wait, bool stopping) {
+  auto record = receiver_->poll(static_cast<int>(wait.count()));
+  for (int n = 0; record && !stopping && n < kRecordsATurn; ++n) {
+    take(std::move(*record));
+    record = receiver_->poll(0);
+  }
+  if (record && !stopping) take(std::move(*record));
+}
+
+Status Inbox::serve() {
+  std::optional<Clock::time_point> until;
+  for (;;) {
+    if (auto ok = receiver_->health(); !ok) return ok;
+    answered();
+    {
+      std::lock_guard lock(answers_->mutex);
+      if (answers_->stopping && !until) until = Clock::now() + kCloseWait;
+    }
+    if (until && (!anything_runs() || Clock::now() >= *until)) break;
+    bury();
+    if (!until) start_what_may();
+    commit_soon();
+    receive(until ? kLongestWait : until_due(), until.has_value());
+  }
+  return receiver_->commit(to_commit());
 }
 
 void Inbox::run() {
-  auto receiver = parts_.receiver(
-      [this](const std::string& topic, PartitionId partition) { revoked(topic, partition); });
+  auto receiver = parts_.receiver([this](const std::vector<Place>& places) { revoked(places); });
   if (!receiver) return log_error("commands are not taken", {{"reason", receiver.error().message}});
   receiver_ = std::move(*receiver);
-  auto committed = Clock::now();
-  std::optional<Clock::time_point> until;
-  bool running = false;
-  for (;;) {
-    std::vector<std::pair<std::shared_ptr<Item>, http::Response>> answers;
-    {
-      std::lock_guard lock(answers_->mutex);
-      answers.swap(answers_->all);
-    }
-    for (auto& [item, response] : answers) end(*item, response);
-    {
-      std::lock_guard lock(mutex_);
-      if (stopping_ && !until) until = Clock::now() + kCloseWait;
-    }
-    if (until && (!running || Clock::now() >= *until)) break;
-    auto record = receiver_->poll(running || !answers.empty() ? kBusyPollMs : kIdlePollMs);
-    while (record && !until) {
-      take(std::move(*record));
-      record = receiver_->poll(0);
-    }
-    bury();
-    running = start_what_may(until.has_value());
-    if (Clock::now() - committed >= kCommitEvery) {
-      commit();
-      committed = Clock::now();
-    }
-  }
-  commit();
+  const auto wake = [this](events::TopicReceiver* who) {
+    answers_->change([&] { answers_->receiver = who; });
+  };
+  wake(receiver_.get());
+  if (auto ok = serve(); !ok)
+    log_error("commands are not taken any more", {{"reason", ok.error().message}});
+  wake(nullptr);
+  lines_.clear();
   receiver_.reset();
 }
 

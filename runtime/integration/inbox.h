@@ -6,8 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
-#include <set>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -23,7 +22,7 @@ using OnAnswer = std::function<void(http::Response)>;
 struct InboxParts {
   // Makes the receiver; the inbox is told within its poll() what it loses.
   std::function<Result<std::unique_ptr<events::TopicReceiver>>(
-      std::function<void(const std::string&, PartitionId)> on_revoked)>
+      std::function<void(const std::vector<events::TopicPart>&)> on_revoked)>
       receiver;
   std::unique_ptr<events::TopicSender> sender;  // of dead letters
   // Applies a command and answers once, from any thread: 2xx is durable.
@@ -43,7 +42,9 @@ struct InboxParts {
 class Inbox {
  public:
   static constexpr int kMaxAttempts = 8;
-  static constexpr std::size_t kWindow = 64;  // records of one partition under way
+  static constexpr std::size_t kWindow = 256;           // records of one partition under way
+  static constexpr std::size_t kWindowBytes = 8 << 20;  // of their values, or one record
+  static constexpr std::uint64_t kAhead = 1024;  // how far they may be from the oldest of them
 
   explicit Inbox(InboxParts parts);
   ~Inbox();  // waits a moment for what runs
@@ -52,40 +53,61 @@ class Inbox {
 
  private:
   using Clock = std::chrono::steady_clock;
+  using Place = events::TopicPart;
   struct Item {
     events::TopicRecord record;
     std::optional<Command> command;
-    enum class Stage : std::uint8_t { kWaiting, kRunning, kRefused, kDone } stage = Stage::kWaiting;
+    enum class Stage : std::uint8_t { kWaiting, kRunning, kRefused } stage = Stage::kWaiting;
     int attempts = 0;
     Clock::time_point not_before{};
     Refusal refusal;
   };
-  struct Answers;  // from other threads
-  struct Line {    // of one partition
-    std::deque<std::shared_ptr<Item>> items;
-    bool paused = false;
+  struct Answers;                             // from other threads
+  struct Line {                               // of one partition
+    std::deque<std::shared_ptr<Item>> items;  // not done, by offset
+    std::size_t bytes = 0;                    // of their values
+    Offset taken{}, committed{};              // the next after those
+    bool held = false;
+    Clock::time_point look_at{};  // when something may be started
+
+    Offset done() const { return items.empty() ? taken : items.front()->record.offset; }
+    bool full() const {
+      return items.size() >= kWindow || bytes >= kWindowBytes ||
+             taken.value - done().value >= kAhead;
+    }
   };
-  using Place = std::pair<std::string, std::uint32_t>;
 
   void run();
+  Status serve();  // until it is stopped, or is no member of the group any more
+  void receive(std::chrono::milliseconds wait, bool stopping);
   void take(events::TopicRecord record);
   void begin(const std::shared_ptr<Item>& item);
-  void end(Item& item, const http::Response& response);
-  void refuse(Item& item, std::string type, std::string message);
-  bool start_what_may(bool stopping);  // whether anything runs
+  void answered();
+  void end(const std::shared_ptr<Item>& item, const http::Response& response);
+  Line* line_of(const Item& item);  // null: it was lost meanwhile
+  void refuse(const std::shared_ptr<Item>& item, std::string type, std::string message);
+  void done(const Item& item);
+  void start_what_may();
+  bool anything_runs() const;
   void bury();
-  void commit();
-  void revoked(const std::string& topic, PartitionId partition);
+  void hold(const Place& place, Line& line);
+  std::vector<events::TopicPlace> to_commit() const;
+  void told(const std::vector<events::TopicPlace>& places, const Status& committed);
+  void commit_soon();
+  void revoked(const std::vector<Place>& places);
+  std::chrono::milliseconds until_due() const;
   std::string dead_letters_of(const std::string& topic) const;
   void count(const Item& item, const char* outcome);
 
   InboxParts parts_;
   std::shared_ptr<Answers> answers_;
   std::map<Place, Line> lines_;
+  std::vector<std::shared_ptr<Item>> refused_;  // whose dead letters are not yet written
   std::unique_ptr<events::TopicReceiver> receiver_;
   Clock::time_point dead_until_{};  // dead letters could not be written
-  std::mutex mutex_;
-  bool stopping_ = false;
+  Clock::time_point commit_at_{};
+  bool committing_ = false;
+  std::string commit_problem_;
   std::thread thread_;
 };
 

@@ -90,13 +90,16 @@ Status Integration::open() {
       PublisherParts{parts_.log, parts_.catalog, parts_.metrics, prefix, prefix + "soma.events",
                      parts_.served, std::move(*sender), std::move(*cursors)});
   InboxParts inbox;
-  inbox.receiver = [kafka = parts_.kafka, prefix](auto on_revoked) {
+  inbox.receiver = [this](auto on_revoked) {
+    const std::string& prefix = parts_.kafka.topic_prefix;
     events::ReceiverOptions options;
     options.group = inbox_group(prefix);
+    options.member_id = parts_.node_id;
+    options.session_timeout_ms = parts_.session_timeout_ms;
     for (const auto& topic : inbound_topics())
       options.topics.push_back(prefix + std::string(topic.name));
     options.on_revoked = std::move(on_revoked);
-    return events::open_topic_receiver(kafka, std::move(options));
+    return events::open_topic_receiver(parts_.kafka, std::move(options));
   };
   inbox.sender = std::move(*letters);
   inbox.apply = parts_.apply;

@@ -22,6 +22,8 @@ struct IntegrationParts {
   const actors::Catalog* catalog = nullptr;
   Metrics* metrics = nullptr;
   bool trusted_producers = false;
+  std::string node_id;  // no other node has it
+  std::int64_t session_timeout_ms = 6000;
   std::function<std::vector<PartitionId>()> served;
   std::function<bool()> ready;
   std::function<void(const Command&, OnAnswer)> apply;

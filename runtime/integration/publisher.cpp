@@ -1,6 +1,7 @@
-// Read, send, remember; one partition after the other.
+// Read, send, remember: what is acknowledged moves a partition's mark, in the order of its journal.
 #include "runtime/integration/publisher.h"
 
+#include <algorithm>
 #include <sstream>
 
 #include "runtime/integration/command_record.h"
@@ -19,9 +20,15 @@ constexpr auto kStoreEvery = std::chrono::milliseconds(500);
 // Brokers forget places that nobody stores anew for days, also of a partition in which nothing
 // happens.
 constexpr auto kStoreAnew = std::chrono::hours(1);
-constexpr std::size_t kBatchBytes = 1 << 20;
+constexpr std::size_t kBatchBytes = 1 << 20;  // of the journal
 
-std::optional<std::string> bytes_of(const std::string& text) {
+std::size_t bytes_of(const events::TopicRecord& r) {
+  std::size_t out = r.key.size() + r.value.size();
+  for (const auto& [name, value] : r.headers) out += name.size() + value.size();
+  return out;
+}
+
+std::optional<std::string> from_hex(const std::string& text) {
   if (text.size() % 2 || text.find_first_not_of("0123456789abcdef") != text.npos) return {};
   std::string out;
   for (std::size_t i = 0; i < text.size(); i += 2)
@@ -44,7 +51,7 @@ std::optional<events::Bookmark> mark_of(const events::TopicCursors::Cursor& curs
   std::uint64_t epoch = 0, number = 0, last = 0;
   if (!(in >> version >> epoch >> number >> head >> last >> last_hash) || version != "v1")
     return {};
-  const auto head_bytes = bytes_of(head), hash_bytes = bytes_of(last_hash);
+  const auto head_bytes = from_hex(head), hash_bytes = from_hex(last_hash);
   if (!head_bytes || head_bytes->size() != 32 || !hash_bytes || hash_bytes->size() != 32) return {};
   return events::Bookmark{cursor.next,
                           events::Fence(Epoch{epoch}, FrameNumber{number}, *head_bytes),
@@ -52,13 +59,9 @@ std::optional<events::Bookmark> mark_of(const events::TopicCursors::Cursor& curs
 }
 
 Publisher::Publisher(PublisherParts parts) : parts_(std::move(parts)) {
-  subscription_ = const_cast<events::Log*>(parts_.log)->follow([this](PartitionId) {
-    {
-      std::lock_guard lock(mutex_);
-      if (std::exchange(grown_, true)) return;
-    }
-    changed_.notify_one();
-  });
+  subscription_ =
+      const_cast<events::Log*>(parts_.log)->follow([this](PartitionId) { wake(grown_); });
+  parts_.sender->wake_with([this] { wake(told_); });
   thread_ = std::thread([this] {
     name_thread("soma-publisher");
     run();
@@ -67,12 +70,18 @@ Publisher::Publisher(PublisherParts parts) : parts_(std::move(parts)) {
 
 Publisher::~Publisher() {
   const_cast<events::Log*>(parts_.log)->unfollow(subscription_);
+  wake(stopping_);
+  thread_.join();
+  parts_.sender.reset();  // it wakes
+}
+
+// From any thread, under locks of others.
+void Publisher::wake(bool& what) {
   {
     std::lock_guard lock(mutex_);
-    stopping_ = true;
+    if (std::exchange(what, true)) return;
   }
   changed_.notify_one();
-  thread_.join();
 }
 
 std::string Publisher::problem() const {
@@ -122,11 +131,23 @@ Status Publisher::look_at_served() {
   return {};
 }
 
+bool Publisher::flying() const {
+  return std::any_of(lines_.begin(), lines_.end(),
+                     [](const auto& line) { return !line.second.flying.empty(); });
+}
+
+bool Publisher::may_send(const Line& line) const {
+  std::size_t bytes = 0;
+  for (const auto& [number, l] : lines_)
+    for (const auto& batch : l.flying) bytes += batch->bytes;
+  return line.flying.size() < kFlyingBatches && bytes < kFlyingBytes;
+}
+
 Result<bool> Publisher::step(PartitionId partition, Line& line) {
   const Offset end = parts_.log->end(partition);
   line.lag.set(end > line.mark.next ? static_cast<double>(end.value - line.mark.next.value) : 0);
-  if (end <= line.mark.next) return false;
-  events::FrameReader reader(*parts_.log, partition, line.mark);
+  if (end <= line.read().next || !may_send(line)) return false;
+  events::FrameReader reader(*parts_.log, partition, line.read());
   auto frames = reader.next(kBatchBytes);
   if (!frames) return tl::unexpected(frames.error());
   std::vector<events::TopicRecord> records;
@@ -135,46 +156,79 @@ Result<bool> Publisher::step(PartitionId partition, Line& line) {
       records.push_back(event_record(*parts_.catalog, e, parts_.topic_prefix));
       return true;
     });
-  if (auto sent = parts_.sender->send(records); !sent) return tl::unexpected(sent.error());
-  for (const auto& record : records) {
-    auto [it, fresh] = published_.try_emplace(record.topic);
-    if (fresh)
-      it->second = parts_.metrics->counter(
-          "soma_public_events_total", "Events put on public topics", {{"topic", record.topic}});
-    it->second.add();
-  }
-  const bool moved = reader.next_offset() != line.mark.next;
-  line.mark = reader.bookmark();
-  line.dirty |= moved;
+  const bool moved = reader.next_offset() != line.read().next;
+  if (moved) send(line, records, reader.bookmark());
   return moved;
 }
 
-Status Publisher::store(PartitionId partition, Line& line) {
-  if (!line.dirty || line.mark.last_hash.empty()) return {};
-  auto ok =
-      parts_.cursors->store(parts_.journal_topic, partition, {line.mark.next, note_of(line.mark)});
-  if (ok) line.dirty = false;
-  return ok;
+void Publisher::send(Line& line, const std::vector<events::TopicRecord>& records,
+                     events::Bookmark behind) {
+  if (records.empty()) {  // what comes next to be acknowledged covers it
+    (line.flying.empty() ? line.mark : line.flying.back()->behind) = std::move(behind);
+    line.dirty |= line.flying.empty();
+    return;
+  }
+  auto batch = std::make_shared<Batch>();
+  batch->behind = std::move(behind);
+  for (const auto& record : records) {
+    batch->bytes += bytes_of(record);
+    ++batch->counts[record.topic];
+  }
+  line.flying.push_back(batch);
+  parts_.sender->send_soon(records, [this, batch](const Status& told) {
+    if (!told)
+      failed_ = told.error();
+    else
+      batch->sent = true;
+  });
+}
+
+// Moves the marks behind what was acknowledged without a gap. After a failure the rest goes again.
+Result<bool> Publisher::settle() {
+  parts_.sender->poll(0);
+  bool acknowledged = false;
+  for (auto& [number, line] : lines_)
+    for (; !line.flying.empty() && line.flying.front()->sent; line.flying.pop_front()) {
+      const Batch& batch = *line.flying.front();
+      line.mark = batch.behind;
+      line.dirty = acknowledged = true;
+      for (const auto& [topic, count] : batch.counts) {
+        auto [it, fresh] = published_.try_emplace(topic);
+        if (fresh)
+          it->second = parts_.metrics->counter("soma_public_events_total",
+                                               "Events put on public topics", {{"topic", topic}});
+        it->second.add(static_cast<double>(count));
+      }
+    }
+  if (!failed_) return acknowledged;
+  for (auto& [number, line] : lines_) line.flying.clear();
+  return tl::unexpected(*std::exchange(failed_, std::nullopt));
 }
 
 Status Publisher::store_all() {
-  for (auto& [number, line] : lines_)
-    if (auto ok = store(PartitionId{number}, line); !ok) return ok;
-  return {};
+  std::map<PartitionId, events::TopicCursors::Cursor> places;
+  for (const auto& [number, line] : lines_)
+    if (line.dirty && !line.mark.last_hash.empty())
+      places[PartitionId{number}] = {line.mark.next, note_of(line.mark)};
+  if (places.empty()) return {};
+  auto ok = parts_.cursors->store(parts_.journal_topic, places);
+  for (auto& [number, line] : lines_) line.dirty &= !ok;
+  return ok;
 }
 
 void Publisher::run() {
   using Clock = std::chrono::steady_clock;
   auto looked = Clock::time_point{}, stored = Clock::now(), stored_all = stored;
   for (;;) {
-    Status ok;
+    const auto settled = settle();
+    Status ok = settled ? Status{} : tl::unexpected(settled.error());
     bool moved = false;
-    if (Clock::now() - looked >= kLook) {
+    if (ok && Clock::now() - looked >= kLook) {
       ok = look_at_served();
       looked = Clock::now();
     }
     for (auto& [number, line] : lines_) {
-      if (!ok) break;
+      if (!ok || failed_) break;  // what is sent now would come before what failed
       auto stepped = step(PartitionId{number}, line);
       if (!stepped)
         ok = tl::unexpected(stepped.error());
@@ -190,13 +244,17 @@ void Publisher::run() {
       stored = Clock::now();
     }
     std::unique_lock lock(mutex_);
-    const std::string problem = ok ? "" : ok.error().message;
-    if (problem != problem_ && !ok) log_warn("public events wait", {{"reason", problem}});
-    problem_ = problem;
+    if (!ok && problem_ != ok.error().message)
+      log_warn("public events wait", {{"reason", ok.error().message}});
+    if (!ok)
+      problem_ = ok.error().message;
+    else if (*settled || !flying())
+      problem_.clear();
     if (!stopping_ && (!ok || !moved))
       changed_.wait_for(lock, ok ? kLook : kPause,
-                        [&] { return stopping_ || (ok && std::exchange(grown_, false)); });
+                        [&] { return stopping_ || (ok && (grown_ || told_)); });
     if (stopping_) break;
+    grown_ = told_ = false;
   }
   // Where brokers are away the end is not made to wait for them again.
   if (auto ok = problem().empty() ? store_all() : Status{}; !ok)

@@ -2,10 +2,13 @@
 #pragma once
 
 #include <condition_variable>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -26,12 +29,16 @@ struct PublisherParts {
   std::unique_ptr<events::TopicCursors> cursors;
 };
 
-// Owns one thread. At least once: a record is acknowledged before the place behind it is stored,
-// and whatever is published again has the same ce_id. Each partition has its own place, so
-// partitions may move between nodes at any time; two nodes with the same partition for a moment
-// repeat records.
+// Owns one thread. At least once: a record and all before it are acknowledged before the place
+// behind it is stored, and whatever is published again has the same ce_id. Several batches are in
+// flight; after a failure all partitions go on from what was acknowledged. Each partition has its
+// own place, so partitions may move between nodes at any time; two nodes with the same partition
+// for a moment repeat records.
 class Publisher {
  public:
+  static constexpr std::size_t kFlyingBatches = 16;       // of one partition
+  static constexpr std::size_t kFlyingBytes = 16u << 20;  // of records, before more is read
+
   explicit Publisher(PublisherParts parts);
   ~Publisher();  // stores places; what is not published is published after the next start
   Publisher(const Publisher&) = delete;
@@ -40,18 +47,31 @@ class Publisher {
   std::string problem() const;  // why it does not go on; empty: it does
 
  private:
+  struct Batch {
+    events::Bookmark behind;  // as far as was read for it
+    std::size_t bytes = 0;
+    std::map<std::string, std::uint64_t> counts;  // records by topic
+    bool sent = false;                            // acknowledged
+  };
   struct Line {
-    events::Bookmark mark;
-    bool dirty = false;  // the mark is ahead of what is stored
+    events::Bookmark mark;                      // acknowledged up to here
+    std::deque<std::shared_ptr<Batch>> flying;  // oldest first
+    bool dirty = false;                         // the mark is ahead of what is stored
     Gauge lag;
+
+    const events::Bookmark& read() const { return flying.empty() ? mark : flying.back()->behind; }
   };
 
   void run();
   Status look_at_served();
   Result<Line> load(PartitionId partition);
   Result<bool> step(PartitionId partition, Line& line);  // whether there was anything
-  Status store(PartitionId partition, Line& line);
+  void send(Line& line, const std::vector<events::TopicRecord>& records, events::Bookmark behind);
+  bool flying() const;
+  bool may_send(const Line& line) const;
+  Result<bool> settle();  // whether anything was acknowledged
   Status store_all();
+  void wake(bool& what);
 
   PublisherParts parts_;
   std::map<std::uint32_t, Line> lines_;
@@ -59,7 +79,8 @@ class Publisher {
   std::uint64_t subscription_ = 0;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
-  bool grown_ = false, stopping_ = false;
+  bool grown_ = false, told_ = false, stopping_ = false;
+  std::optional<Error> failed_;  // a batch, since the last settle()
   std::string problem_;
   std::thread thread_;
 };

@@ -27,6 +27,7 @@ http::ServerOptions server_options(const config::Config& c, const std::string& s
 }
 
 std::unique_ptr<integration::Integration> start_integrators(const config::Config& c,
+                                                            const std::string& node_id,
                                                             const events::Log& log,
                                                             const actors::Catalog& catalog,
                                                             Metrics& metrics, PartitionHost& host,
@@ -34,6 +35,8 @@ std::unique_ptr<integration::Integration> start_integrators(const config::Config
   if (c.kafka_brokers.empty() || !c.kafka_integrators) return nullptr;
   integration::IntegrationParts parts;
   parts.kafka = kafka_options(c);
+  parts.node_id = node_id;
+  parts.session_timeout_ms = static_cast<std::int64_t>(c.kafka_session_timeout_ms);
   parts.log = &log;
   parts.catalog = &catalog;
   parts.metrics = &metrics;

@@ -19,6 +19,7 @@ http::ServerOptions server_options(const config::Config& config, const std::stri
 
 // Null on the embedded log, and where kafka.integrators is off. All that it is given outlives it.
 std::unique_ptr<integration::Integration> start_integrators(const config::Config& config,
+                                                            const std::string& node_id,
                                                             const events::Log& log,
                                                             const actors::Catalog& catalog,
                                                             Metrics& metrics, PartitionHost& host,

@@ -111,7 +111,9 @@ class Node {
     if (auto serving = wait_until_serving(); !serving) return serving;
     if (security::is_developer_mode(guards_.deployment.mode()))
       if (auto ok = load_first_constitution(*api_.host, c_.data_dir); !ok) return ok;
-    integration_ = start_integrators(c_, *log_, *catalog_, metrics_, *host_, *door_);
+    auto id = node_id_of(c_);
+    if (!id) return tl::unexpected(id.error());
+    integration_ = start_integrators(c_, *id, *log_, *catalog_, metrics_, *host_, *door_);
     projections_->wait_ready(c_.postgres_url.empty() ? kWaitForOwnViewsMs : kWaitForViewsMs);
     return erasures_ ? erasures_->resume() : Status{};  // it takes what serves away for a moment
   }
@@ -154,6 +156,13 @@ class Node {
     fs::remove(fs::path(c_.data_dir) / "run" / "endpoints.json", ignored);
   }
 
+  // The error after which this node has no place in its cluster any more.
+  std::optional<Error> name_taken() const {
+    const auto health = cluster_ ? cluster_->health() : Status{};
+    if (health || health.error().code != Code::kLocked) return {};
+    return health.error();
+  }
+
   // The error after which the log takes nothing any more.
   std::optional<Error> disk_failure() const {
     const auto health = log_ ? log_->health() : Status{};
@@ -181,6 +190,7 @@ class Node {
   Status open_security() {
     security::AuthOptions o;
     o.key_dir = (fs::path(c_.data_dir) / "keys").string();
+    o.shared_keys = clustered_;
     o.jwks = c_.identity_jwks;
     o.hs256_secret = c_.identity_hs256_secret;
     o.issuer = c_.identity_issuer;
@@ -459,6 +469,11 @@ int serve(const Config& c, const sigset_t& signals, bool clustered) {
                 {{"reason", failed->message}});
       node.close(kFailedDrainMs);
       return exit_code_of_log(*failed);
+    }
+    if (auto taken = node.name_taken()) {
+      log_error("this node's name is taken", {{"reason", taken->message}});
+      node.close(kFailedDrainMs);
+      return exit_code(*taken);
     }
     if (signal == SIGTERM || signal == SIGINT) {
       log_info("stopping", {{"signal", signal}});

@@ -307,6 +307,11 @@ std::string Authenticator::public_jwks() const {
 }
 
 Result<Key> Authenticator::new_key() const {
+  if (impl_->options.shared_keys)
+    return fail(Code::kNotSupported,
+                "on a cluster each node has the keys in its own folder, and the others would go on "
+                "trusting the old one: stop a node, soma auth rotate there, copy its keys to the "
+                "other folders, and start the nodes again by turns");
   if (!impl_->own())
     return fail(Code::kNotSupported,
                 "this node has no signing key of its own to replace; keys come from identity.jwks "

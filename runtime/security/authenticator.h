@@ -30,6 +30,7 @@ struct AuthOptions {
   std::string mode =
       "production";          // developer-* lets a missing token be tenant demo, user developer
   std::string key_dir;       // DATA_DIR/keys; empty: no own key pair
+  bool shared_keys = false;  // by several nodes: not replaced at one of them alone
   std::string jwks;          // JSON text or a file's path; empty: none
   std::string hs256_secret;  // at least 32 bytes; empty: none
   std::string issuer;        // when set, `iss` must equal it

@@ -14,6 +14,8 @@ import json
 import harness
 from harness import check, gate
 
+SESSION_S = 120  # long: whatever waits for a killed member's session fails
+
 POISON = [  # (headers, value, error_type)
     ("ce_type:session.start", '{"prompt":"x"}', "invalid_argument"),  # no ce_id
     ("ce_id:p1,ce_type:session.stop", "{}", "invalid_argument"),
@@ -125,7 +127,7 @@ def run():
     count = parser.parse_args().records
     with harness.Brokers() as brokers, harness.Upstream() as upstream, harness.Folder() as folder:
         flags = (*upstream.flags, "--kafka", brokers.bootstrap, "--postgres", harness.NO_POSTGRES,
-                 "--kafka-trusted-producers", "true")
+                 "--kafka-trusted-producers", "true", "--kafka-session-timeout-ms", str(SESSION_S * 1000))
         node = folder.node(*flags).wait_ready(40)
         harness.wait_until("topics are made", 40, lambda: "soma.commands.dlq" in brokers.run("topics", "--list"), 1)
         produce(brokers, "soma.commands", remember_records(0, count))
@@ -138,6 +140,8 @@ def run():
         produce(brokers, "soma.commands", remember_records(0, count) + remember_records(count, 50))
         node = folder.node(*flags).wait_ready(40)
         client = harness.Client(node.url)
+        harness.wait_until("a record is taken before the killed member's session ends", SESSION_S / 3,
+                           lambda: any(e["data"]["fact"]["text"] == f"order {count}" for e in orders(client)), 0.1)
         harness.wait_until("all are applied", 90, lambda: len(orders(client)) >= count + 50, 0.2)
         harness.wait_until("nothing is left", 60, lambda: lag(brokers) == 0, 0.5)
         texts = [e["data"]["fact"]["text"] for e in orders(client)]

@@ -16,13 +16,13 @@ using projections::test::eventually;
 
 struct InboxTest : ::testing::Test {
   void put(std::uint64_t offset, const std::string& id, const std::string& key = "",
-           const std::string& token = "t", std::uint32_t partition = 0) {
+           const std::string& token = "t", std::uint32_t partition = 0, std::size_t bytes = 2) {
     events::TopicRecord r;
     r.topic = "soma.commands";
     r.partition = PartitionId{partition};
     r.offset = Offset{offset};
     r.key = key;
-    r.value = R"({"prompt":"hi"})";
+    r.value = R"({"prompt":")" + std::string(bytes, 'x') + R"("})";
     r.headers = {{"ce_id", id}, {"ce_type", "session.start"}};
     if (!token.empty()) r.headers.emplace_back("ce_somatoken", token);
     put(std::move(r));
@@ -30,6 +30,7 @@ struct InboxTest : ::testing::Test {
   void put(events::TopicRecord record) {
     std::lock_guard lock(topics.mutex);
     topics.incoming.push_back(std::move(record));
+    topics.changed.notify_all();
   }
   std::unique_ptr<Inbox> start(bool trusted = false) {
     InboxParts parts;
@@ -75,6 +76,12 @@ struct InboxTest : ::testing::Test {
     std::lock_guard lock(mutex);
     return tried;
   }
+  // As a rebalance comes: on the inbox's thread, within its poll.
+  void revoke_in_poll(std::vector<events::TopicPart> parts) {
+    std::unique_lock lock(topics.mutex);
+    topics.in_poll = [this, parts] { on_revoked(parts); };
+    topics.changed.wait(lock, [&] { return !topics.in_poll; });
+  }
   void release(const std::string& id) {
     OnAnswer done;
     {
@@ -86,7 +93,7 @@ struct InboxTest : ::testing::Test {
 
   test::Topics topics;
   Metrics metrics;
-  std::function<void(const std::string&, PartitionId)> on_revoked;
+  std::function<void(const std::vector<events::TopicPart>&)> on_revoked;
   std::mutex mutex;
   std::vector<std::string> tried;
   std::set<std::string> held;
@@ -117,6 +124,109 @@ TEST_F(InboxTest, NothingIsCommittedPastWhatStillRuns) {
   release("slow");
   ASSERT_TRUE(committed(4));
   EXPECT_EQ(attempts().back(), "behind");
+}
+
+TEST_F(InboxTest, WhatIsDoneLeavesTheWindowWithoutWaitingForItsCommit) {
+  topics.commits_wait = true;
+  const std::uint64_t count = 3 * Inbox::kWindow;
+  for (std::uint64_t i = 0; i < count; ++i) put(i, "id" + std::to_string(i));
+  auto inbox = start();
+  ASSERT_TRUE(eventually([&] { return attempts().size() == count; }));
+  {
+    std::lock_guard lock(topics.mutex);
+    EXPECT_TRUE(topics.committed.empty());
+    topics.commits_wait = false;
+  }
+  EXPECT_TRUE(committed(count));
+}
+
+TEST_F(InboxTest, ASlowRecordHoldsUpNeitherOthersNorMemory) {
+  held = {"slow"};
+  put(0, "slow", "its key");
+  const std::uint64_t count = Inbox::kAhead + 10;
+  for (std::uint64_t i = 1; i < count; ++i) put(i, "id" + std::to_string(i), "other");
+  const auto inbox = start();
+  // All that may be ahead of it are applied, and not one more.
+  ASSERT_TRUE(eventually([&] { return attempts().size() == Inbox::kAhead; }));
+  ASSERT_TRUE(eventually([&] {
+    std::lock_guard lock(topics.mutex);
+    return !topics.held.empty();
+  }));
+  EXPECT_EQ(attempts().back(), "id" + std::to_string(Inbox::kAhead - 1));
+  {
+    std::lock_guard lock(topics.mutex);
+    EXPECT_EQ(topics.committed.count(0), 0u) << "past what still runs";
+  }
+  release("slow");
+  ASSERT_TRUE(committed(count));
+  EXPECT_EQ(attempts().size(), count);
+}
+
+TEST_F(InboxTest, AFullWindowHoldsOnlyItsPartition) {
+  for (std::uint64_t i = 0; i < 2 * Inbox::kWindow; ++i) {
+    held.insert("slow" + std::to_string(i));
+    put(i, "slow" + std::to_string(i), "key" + std::to_string(i));
+  }
+  put(7, "other", "", "t", 1);
+  const auto inbox = start();
+  ASSERT_TRUE(committed(8, 1));
+  ASSERT_TRUE(eventually([&] { return attempts().size() == Inbox::kWindow + 1; }));
+  {
+    std::lock_guard lock(topics.mutex);
+    EXPECT_EQ(topics.held, (std::set<events::TopicPart>{{"soma.commands", PartitionId{0}}}));
+    EXPECT_EQ(topics.incoming.size(), Inbox::kWindow);
+  }
+  release("slow0");
+  ASSERT_TRUE(eventually([&] { return attempts().size() == Inbox::kWindow + 2; }));
+  EXPECT_TRUE(committed(1));
+}
+
+TEST_F(InboxTest, AWindowIsFullOfBytesToo) {
+  const std::size_t large = 1'000'000;
+  for (std::uint64_t i = 0; i < 20; ++i) {
+    held.insert("large" + std::to_string(i));
+    put(i, "large" + std::to_string(i), "key" + std::to_string(i), "t", 0, large);
+  }
+  put(7, "other", "", "t", 1);
+  const auto inbox = start();
+  ASSERT_TRUE(committed(8, 1));
+  const std::size_t fit = Inbox::kWindowBytes / large + 1;
+  ASSERT_TRUE(eventually([&] { return attempts().size() == fit + 1; }));
+  {
+    std::lock_guard lock(topics.mutex);
+    EXPECT_EQ(topics.incoming.size(), 20 - fit);
+  }
+  release("large0");
+  ASSERT_TRUE(eventually([&] { return attempts().size() == fit + 2; }));
+}
+
+TEST_F(InboxTest, WhatIsLostToAnotherMemberIsNotCommittedByThisOne) {
+  held = {"slow"};
+  put(0, "first", "a");
+  put(1, "slow", "b");
+  auto inbox = start();
+  ASSERT_TRUE(committed(1));
+  ASSERT_TRUE(eventually([&] { return attempts().size() == 2; }));
+  revoke_in_poll({{"soma.commands", PartitionId{0}}});
+  release("slow");
+  inbox.reset();
+  std::lock_guard lock(topics.mutex);
+  EXPECT_EQ(topics.committed[0], 1u);
+}
+
+TEST_F(InboxTest, OneThatIsNoMemberAnyMoreTakesNothing) {
+  put(0, "first");
+  const auto inbox = start();
+  ASSERT_TRUE(committed(1));
+  {
+    std::lock_guard lock(topics.mutex);
+    topics.health = fail(Code::kLocked, "another has its node_id");
+    topics.changed.notify_all();
+  }
+  ASSERT_TRUE(eventually([&] {
+    std::lock_guard lock(topics.mutex);
+    return topics.gone;
+  }));
 }
 
 TEST_F(InboxTest, WhatIsRefusedBecomesADeadLetterAndTheRestGoesOn) {

@@ -40,6 +40,13 @@ struct PublisherTest : ::testing::Test {
   bool sent(std::size_t count) {
     return eventually([&] { return topics.all_sent().size() >= count; });
   }
+  std::size_t all_flying() {
+    std::lock_guard lock(topics.mutex);
+    return topics.flying;
+  }
+  bool flying(std::size_t count) {
+    return eventually([&] { return all_flying() >= count; });
+  }
   std::vector<std::string> ids() {
     std::vector<std::string> out;
     for (const auto& r : topics.all_sent())
@@ -118,6 +125,65 @@ TEST_F(PublisherTest, AFailedSendIsSentAgainBeforeWhatFollows) {
   EXPECT_TRUE(eventually([&] { return publisher->problem().empty(); }));
 }
 
+TEST_F(PublisherTest, SeveralBatchesAreInFlightAndKeepTheirOrder) {
+  topics.sends_wait = true;
+  remember(0, "a");
+  const auto publisher = start();
+  ASSERT_TRUE(flying(1));
+  remember(0, "b");
+  ASSERT_TRUE(flying(2)) << "it waited for the first";
+  remember(1, "c");
+  ASSERT_TRUE(flying(3));
+  {
+    std::lock_guard lock(topics.mutex);
+    EXPECT_TRUE(topics.sent.empty());
+    EXPECT_TRUE(topics.cursors.empty()) << "a place before its records";
+    topics.sends_wait = false;
+  }
+  remember(1, "d");
+  ASSERT_TRUE(sent(4));
+  EXPECT_EQ(ids(), (std::vector<std::string>{"evt_a_1", "evt_b_1", "evt_c_1", "evt_d_1"}));
+}
+
+TEST_F(PublisherTest, APlaceIsStoredOnlyBehindWhatIsAcknowledgedWithoutAGap) {
+  topics.first_send_waits = true;
+  remember(0, "a");
+  {
+    const auto publisher = start();
+    ASSERT_TRUE(flying(1));
+    remember(0, "b");
+    remember(1, "c");
+    ASSERT_TRUE(sent(2));
+  }
+  {
+    std::lock_guard lock(topics.mutex);
+    EXPECT_FALSE(topics.cursors.contains(PartitionId{0})) << "past what nobody acknowledged";
+    EXPECT_TRUE(topics.cursors.contains(PartitionId{1}));
+    topics.first_send_waits = false;
+    topics.sent.clear();
+  }
+  const auto publisher = start();
+  ASSERT_TRUE(sent(2));
+  EXPECT_EQ(ids(), (std::vector<std::string>{"evt_a_1", "evt_b_1"}));
+}
+
+TEST_F(PublisherTest, WhatIsInFlightIsBounded) {
+  topics.sends_wait = true;
+  const auto publisher = start();
+  std::size_t before = 0;
+  for (int i = 0; i < 40 && before < Publisher::kFlyingBatches; ++i) {
+    remember(0, "f" + std::to_string(i));
+    ASSERT_TRUE(flying(before + 1));
+    before = all_flying();
+  }
+  remember(0, "one more");
+  remember(1, "of another partition");
+  ASSERT_TRUE(flying(Publisher::kFlyingBatches + 1));
+  EXPECT_EQ(all_flying(), Publisher::kFlyingBatches + 1);
+  std::lock_guard lock(topics.mutex);
+  topics.sends_wait = false;
+}
+
 TEST_F(PublisherTest, LeavesPartitionsThatOthersServe) {
   served = {PartitionId{1}};
   remember(0, "a");
@@ -152,7 +218,8 @@ TEST_F(PublisherTest, VoidFramesAreNotPublished) {
 
 TEST_F(PublisherTest, APlaceOfAnotherJournalIsNotUsed) {
   remember(0, "a");
-  topics.cursors[0] = {Offset{2}, "v1 1 1 " + std::string(64, 'a') + " 1 " + std::string(64, 'b')};
+  topics.cursors[PartitionId{0}] = {
+      Offset{2}, "v1 1 1 " + std::string(64, 'a') + " 1 " + std::string(64, 'b')};
   const auto publisher = start();
   ASSERT_TRUE(sent(1));
   EXPECT_EQ(ids(), std::vector<std::string>{"evt_a_1"});
