@@ -75,14 +75,12 @@ Status read_policy(const WhatIf& w, Changes& out) {
 }  // namespace
 
 Status Changes::apply(v1::SessionCommand& command, const WhatIf& w) const {
-  const auto put = [&](auto& c) -> Status {
-    if (auto ok = overlay(*c.mutable_policy(), policy, w.policy, "--policy"); !ok) return ok;
+  const auto under = [&](auto& c, const std::string& action) -> Status {
     if (auto ok = overlay(*c.mutable_settings(), settings, w.settings, "--settings"); !ok)
       return ok;
     if (cedar) {
       c.mutable_rules()->set_hash(sha256_hex(*cedar));
-      c.mutable_rules()->set_text(
-          actors::rules_about(*cedar, c.policy().action_id()).value_or(*cedar));
+      c.mutable_rules()->set_text(actors::rules_about(*cedar, action).value_or(*cedar));
     }
     if (!constitution) return {};
     auto& in_force = *c.mutable_constitution();
@@ -92,10 +90,16 @@ Status Changes::apply(v1::SessionCommand& command, const WhatIf& w) const {
     in_force.set_hash(constitution_hash);
     return overlay(*in_force.mutable_rules(), rules, w.constitution, "--constitution");
   };
+  const auto put = [&](auto& c) -> Status {
+    if (auto ok = overlay(*c.mutable_policy(), policy, w.policy, "--policy"); !ok) return ok;
+    return under(c, c.policy().action_id());
+  };
   if (command.has_start_session()) {
     if (!model.empty()) command.mutable_start_session()->set_model(model);
     return put(*command.mutable_start_session());
   }
+  if (command.has_approval_decided() && command.approval_decided().has_terms())
+    return under(*command.mutable_approval_decided()->mutable_terms(), "session.turn");
   return command.has_send_message() ? put(*command.mutable_send_message()) : Status{};
 }
 
