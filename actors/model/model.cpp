@@ -53,7 +53,11 @@ bool sick(const v1::Failure& failure) {
 std::int64_t breaker_wait_ms(const v1::ModelState& state, std::int64_t now_ms) {
   if (state.failed_in_row() < kSickAfter) return 0;
   if (now_ms < state.open_until_ms()) return state.open_until_ms() - now_ms;
-  return state.running().empty() ? 0 : kProbeWaitMs;
+  const bool probed =
+      std::any_of(state.running().begin(), state.running().end(), [&](const auto& running) {
+        return running.second.primary().empty() && running.second.not_before_ms() <= now_ms;
+      });
+  return probed ? kProbeWaitMs : 0;
 }
 
 v1::Failure breaker_failure(const v1::ModelState& state, std::int64_t wait_ms) {
