@@ -75,7 +75,11 @@ INSTANTIATE_TEST_SUITE_P(
         Canary{Bug::kNone, "RejectionIgnored", rejection_ignored},
         Canary{Bug::kNone, "LimitForgotten", limit_forgotten},
         Canary{Bug::kNone, "LockGivenTwice", lock_given_twice},
-        Canary{Bug::kNone, "SecondKeyLeftOut", second_key_left_out}),
+        Canary{Bug::kNone, "SecondKeyLeftOut", second_key_left_out},
+        Canary{Bug::kNone, "AllowedForEver", allowed_for_ever},
+        Canary{Bug::kNone, "DelegateForgotten", delegate_forgotten},
+        Canary{Bug::kNone, "CallsUnjudged", calls_unjudged},
+        Canary{Bug::kNone, "WindowRestarts", window_restarts}),
     [](const auto& info) { return std::string(info.param.name); });
 
 // A failing world can be made small, and still shows the same.
