@@ -41,6 +41,9 @@ ARGUMENTS = {
     "approval delegate": [["x", "--to", "bob"]],
     "approval edit": [["x", "--prompt", "y"]],
     "auth revoke": [["--jti", "x"]],
+    "kill-switch on": [["--reason", "x"]],
+    "kill-switch off": [["--reason", "x"]],
+    "service token": [["ci"], ["ci", "--cap", "slm:infer"]],
     "tenant set": [["--display-name", "x"]],
     "replay": [["--actor", "session/x"]],
     "session what-if": [["x", "--model", "m"], ["x"]],
@@ -51,9 +54,6 @@ ARGUMENTS = {
     "log sql": [["select 1"]],
     "policy diff": [["CEDAR", "CEDAR"]],
     "policy rules load": [["CEDAR"]],
-    "kill-switch on": [["--reason", "x"]],
-    "kill-switch off": [["--reason", "x"]],
-    "service token": [["ci"], ["ci", "--cap", "slm:infer"]],
 }
 
 
