@@ -6,6 +6,7 @@
 #include "actors/actor_type.h"
 #include "actors/constitution/constitution.h"
 #include "actors/gateway/gateway.h"
+#include "actors/identity/identity.h"
 #include "soma/v1/constitution.pb.h"
 #include "soma/v1/erasure.pb.h"
 #include "soma/v1/gateway.pb.h"
@@ -58,7 +59,7 @@ OutSend answer_holder(const v1::Approval& a, bool approve, const std::string& by
 
 // What was decided, in the words of whoever asked.
 OutSend answer(const v1::Approval& a, bool approve, const std::string& by,
-               const std::string& reason) {
+               const std::string& reason, const v1::StartTerms* terms = nullptr) {
   if (a.requester().type() == "constitution")
     return answer_holder<v1::ConstitutionCommand>(a, approve, by, reason);
   if (a.requester().type() == "rules")
@@ -74,7 +75,25 @@ OutSend answer(const v1::Approval& a, bool approve, const std::string& by,
   decided->set_decided_by(by);
   decided->set_reason(reason);
   decided->set_action_hash(a.action_hash());
+  if (terms) *decided->mutable_terms() = *terms;
   return {to_key(a.requester()), deterministic_bytes(c)};
+}
+
+// Tells people that they should look.
+void notify(Decided& d, const v1::Approval& a, const char* severity, const std::string& title,
+            const std::string& user, const v1::Context& context) {
+  auto* n = d.events.emplace_back().mutable_notified();
+  n->set_notification_id(derive_id(context, "ntf"));
+  n->set_type("review");
+  n->set_severity(severity);
+  n->set_title(a.action() + " " + title);
+  n->set_message(a.summary());
+  n->set_user_id(user);
+  (*n->mutable_metadata())["approval_id"] = a.approval_id();
+  (*n->mutable_metadata())["action"] = a.action();
+  if (!a.session_id().empty()) (*n->mutable_metadata())["session_id"] = a.session_id();
+  n->set_at_ms(context.now_ms());
+  n->set_user(a.user());
 }
 
 void settle(Decided& d, const v1::Approval& a, v1::ApprovalStatus status, const std::string& by,
@@ -114,6 +133,7 @@ Result<Decided> request(const v1::ApprovalsState& s, const v1::RequestApproval& 
   requested->set_status(v1::PENDING);
   requested->set_requested_ms(context.now_ms());
   *d.reply.mutable_approval() = *requested;
+  notify(d, v1::Approval(*requested), "warning", "waits for approval", {}, context);
   return d;
 }
 
@@ -129,6 +149,7 @@ Result<const v1::Approval*> open_for(const v1::ApprovalsState& s, const std::str
   const std::string& caller = context.principal().subject();
   if (caller == a->requested_by())
     return fail(Code::kForbidden, "the requester may not decide; another person must");
+  if (is_service(caller)) return fail(Code::kForbidden, "a service may not decide; a person must");
   if (!a->delegated_to().empty() && caller != a->delegated_to())
     return fail(Code::kForbidden,
                 "the approval was delegated to " + a->delegated_to() + ", who alone may decide");
@@ -150,6 +171,8 @@ Result<Decided> delegate(const v1::ApprovalsState& s, const v1::DelegateApproval
   if (c.to() == (*a)->requested_by())
     return fail(Code::kInvalidArgument, "to must not be the requester, who may not decide",
                 "body.to");
+  if (is_service(c.to()))
+    return fail(Code::kInvalidArgument, "to must be a person, not a service", "body.to");
   Decided d;
   *d.reply.mutable_approval() = **a;
   if (c.to() == (*a)->delegated_to()) return d;
@@ -161,6 +184,7 @@ Result<Decided> delegate(const v1::ApprovalsState& s, const v1::DelegateApproval
   e->set_at_ms(context.now_ms());
   d.reply.mutable_approval()->set_delegated_to(e->to());
   d.reply.mutable_approval()->set_delegated_by(e->by());
+  notify(d, **a, "warning", "was delegated to you", c.to(), context);
   return d;
 }
 
@@ -172,7 +196,7 @@ Result<Decided> decide_one(const v1::ApprovalsState& s, const v1::DecideApproval
   Decided d;
   settle(d, *a, c.approve() ? v1::APPROVED : v1::REJECTED, context.principal().subject(),
          c.reason(), context.now_ms());
-  d.sends.push_back(answer(*a, c.approve(), context.principal().subject(), c.reason()));
+  d.sends.push_back(answer(*a, c.approve(), context.principal().subject(), c.reason(), &c.terms()));
   return d;
 }
 
@@ -201,6 +225,8 @@ Result<Decided> could_not_start(const v1::ApprovalsState& s, const v1::ApprovalF
   reopened->set_approval_id(c.approval_id());
   *reopened->mutable_failure() = c.failure();
   reopened->set_at_ms(context.now_ms());
+  notify(d, *a, "error", "could not start and waits for approval again: " + c.failure().code(),
+         a->delegated_to(), context);
   return d;
 }
 
@@ -300,6 +326,8 @@ void ApprovalsDecider::evolve(State& s, const Event& e) {
         }
       return;
     }
+    case Event::kNotified:
+      return;  // told to people
     case Event::KIND_NOT_SET:
       return;
   }
@@ -330,6 +358,8 @@ std::string ApprovalsDecider::event_type(const Event& e) {
       return "approval.reopened";
     case Event::kDelegated:
       return "approval.delegated";
+    case Event::kNotified:
+      return "notification.raised";
     case Event::KIND_NOT_SET:
       break;
   }

@@ -1,4 +1,4 @@
-// The rules of users and tokens: a change is recorded, the same again is none.
+// The rules of users, services and tokens: a change is recorded, the same again is none.
 #include "actors/identity/identity.h"
 
 #include <algorithm>
@@ -12,23 +12,32 @@ namespace {
 
 using Decided = IdentityDecider::Decided;
 constexpr int kMaxUsers = 10'000;
+constexpr int kMaxServices = 1000;
 constexpr int kMaxRevoked = 100'000;
 constexpr int kMaxCapabilities = 256;
 constexpr std::size_t kMaxName = 256;  // bytes
+constexpr std::size_t kMaxDescription = 1000;
+constexpr std::size_t kMaxServiceId = 63;
 // Verifiers allow for clocks that differ; a token's end is later by as much.
 constexpr std::int64_t kLeewayMs = 60'000;
 
-std::string hash_of(v1::User user) {
-  user.clear_version();
-  user.clear_hash();
-  user.clear_updated_ms();
-  user.clear_updated_by();
-  return sha256_hex(deterministic_bytes(user));
+template <typename Named>
+std::string hash_of(Named one) {
+  one.clear_version();
+  one.clear_hash();
+  one.clear_updated_ms();
+  one.clear_updated_by();
+  return sha256_hex(deterministic_bytes(one));
 }
 
 Status check(const v1::User& user) {
   if (user.user_id().empty() || user.user_id().size() > kMaxName)
     return fail(Code::kInvalidArgument, "user_id must have 1 to 256 bytes", "body.user_id");
+  if (is_service(user.user_id()))
+    return fail(
+        Code::kInvalidArgument,
+        "user_id must not begin with svc:, which services do; PUT /v1/services/{id} makes one",
+        "body.user_id");
   if (user.name().size() > kMaxName)
     return fail(Code::kInvalidArgument, "name has at most 256 bytes", "body.name");
   const auto at = user.email().find('@');
@@ -72,10 +81,68 @@ Result<Decided> put(const v1::IdentityState& s, const v1::PutUser& c, const v1::
   return d;
 }
 
+Status check(const v1::Service& service) {
+  if (!is_service_id(service.service_id()))
+    return fail(
+        Code::kInvalidArgument,
+        "service_id must have 1 to 63 of a-z, 0-9, '.', '_' and '-', and begin with a letter "
+        "or digit",
+        "body.service_id");
+  if (service.description().size() > kMaxDescription)
+    return fail(Code::kInvalidArgument, "description has at most 1000 bytes", "body.description");
+  if (service.capabilities_size() > kMaxCapabilities)
+    return fail(Code::kInvalidArgument, "capabilities has at most 256 entries",
+                "body.capabilities");
+  return {};
+}
+
+Result<Decided> put_service(const v1::IdentityState& s, const v1::PutService& c,
+                            const v1::Context& context) {
+  if (auto ok = check(c.service()); !ok) return tl::unexpected(ok.error());
+  const auto it = s.services().find(c.service().service_id());
+  const bool exists = it != s.services().end();
+  const v1::Service old = exists ? it->second : v1::Service();
+  const auto& tags = c.expected_tags();
+  if (!tags.empty() &&
+      (!exists || std::find(tags.begin(), tags.end(), version_tag(old)) == tags.end()))
+    return fail(Code::kVersionMismatch,
+                "the service is at version " + std::to_string(old.version()) +
+                    ", which If-Match does not name; read it again",
+                "If-Match");
+  if (!exists && s.services_size() >= kMaxServices)
+    return fail(Code::kConflict, "the tenant has 1000 services, the most there may be");
+  v1::Service service = c.service();
+  service.set_hash(hash_of(service));
+  Decided d;
+  if (exists && service.hash() == old.hash()) {
+    *d.reply.mutable_service() = old;
+    return d;
+  }
+  service.set_version(old.version() + 1);
+  service.set_updated_ms(context.now_ms());
+  service.set_updated_by(context.principal().subject());
+  *d.events.emplace_back().mutable_service_changed()->mutable_service() = service;
+  *d.reply.mutable_service() = service;
+  d.reply.set_changed(true);
+  return d;
+}
+
+// A token is a service's only while there is such a service.
+Status check_service(const v1::IdentityState& s, const std::string& subject) {
+  const auto it = s.services().find(subject.substr(kServicePrefix.size()));
+  if (it == s.services().end())
+    return fail(Code::kForbidden, "there is no service " + subject, "body.user_id");
+  if (!it->second.active())
+    return fail(Code::kForbidden, "service " + subject + " is deactivated", "body.user_id");
+  return {};
+}
+
 Result<Decided> note(const v1::IdentityState& s, const v1::NoteToken& c,
                      const v1::Context& context) {
   if (const auto it = s.users().find(c.subject()); it != s.users().end() && !it->second.active())
     return fail(Code::kForbidden, "user " + c.subject() + " is deactivated", "body.user_id");
+  if (is_service(c.subject()))
+    if (auto ok = check_service(s, c.subject()); !ok) return tl::unexpected(ok.error());
   Decided d;
   auto* issued = d.events.emplace_back().mutable_token_issued();
   issued->set_token_id(c.token_id());
@@ -154,6 +221,13 @@ ActorKey identity_key(const std::string& tenant) {
   return {tenant, "identity", "identity", tenant};
 }
 
+bool is_service_id(std::string_view id) {
+  const auto plain = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };
+  return !id.empty() && id.size() <= kMaxServiceId && plain(id.front()) &&
+         std::all_of(id.begin(), id.end(),
+                     [&](char c) { return plain(c) || c == '.' || c == '_' || c == '-'; });
+}
+
 Result<Decided> IdentityDecider::decide(const ActorKey&, const State& s, const Command& c,
                                         const v1::Context& context) {
   switch (c.kind_case()) {
@@ -167,6 +241,8 @@ Result<Decided> IdentityDecider::decide(const ActorKey&, const State& s, const C
       return rotated(c.note_key_rotation(), context);
     case Command::kNoteErasure:
       return erased(c.note_erasure(), context);
+    case Command::kPutService:
+      return put_service(s, c.put_service(), context);
     case Command::kEffectOutcome:
       return Decided{};  // it has no effects
     case Command::KIND_NOT_SET:
@@ -179,6 +255,10 @@ void IdentityDecider::evolve(State& s, const Event& e) {
   switch (e.kind_case()) {
     case Event::kUserChanged:
       (*s.mutable_users())[e.user_changed().user().user_id()] = e.user_changed().user();
+      return;
+    case Event::kServiceChanged:
+      (*s.mutable_services())[e.service_changed().service().service_id()] =
+          e.service_changed().service();
       return;
     case Event::kTokenRevoked:
       drop_expired(s, e.token_revoked().token().revoked_ms());
@@ -201,6 +281,8 @@ std::string IdentityDecider::event_type(const Event& e) {
       return "user.changed";
     case Event::kTokenIssued:
       return "token.issued";
+    case Event::kServiceChanged:
+      return "service.changed";
     case Event::kTokenRevoked:
       return "token.revoked";
     case Event::kKeyRotated:

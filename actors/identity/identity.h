@@ -1,4 +1,4 @@
-// Identity: a tenant's users, and which of its tokens were issued or revoked.
+// Identity: a tenant's users and services, and which of its tokens were issued or revoked.
 #pragma once
 
 #include "actors/decider.h"
@@ -7,8 +7,8 @@
 
 namespace soma::actors {
 
-// Pure and stateless; see actors/decider.h. At most 10,000 users and 100,000 revoked tokens of a
-// tenant; beyond that kConflict says what to do.
+// Pure and stateless; see actors/decider.h. At most 10,000 users, 1,000 services and 100,000
+// revoked tokens of a tenant; beyond that kConflict says what to do.
 struct IdentityDecider {
   static constexpr std::string_view kName = "identity";
   using State = v1::IdentityState;
@@ -25,5 +25,12 @@ struct IdentityDecider {
 };
 
 ActorKey identity_key(const std::string& tenant);
+
+// A service principal's subject is this and its id, however it proved who it is; no user's begins
+// so.
+inline constexpr std::string_view kServicePrefix = "svc:";
+inline bool is_service(std::string_view subject) { return subject.starts_with(kServicePrefix); }
+// 1 to 63 of a-z, 0-9, '.', '_' and '-', the first a letter or digit.
+bool is_service_id(std::string_view id);
 
 }  // namespace soma::actors

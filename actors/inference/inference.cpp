@@ -67,6 +67,9 @@ Result<Decided> start(const ActorKey& self, const v1::InferenceState& s,
   if (!decision) return tl::unexpected(decision.error());
   decision->set_settings_version(c.settings().version());
   Decided d = replying(self);
+  auto* decided = d.events.emplace_back().mutable_policy_decided();
+  *decided->mutable_decision() = *decision;
+  decided->set_at_ms(context.now_ms());
   auto* started = d.events.emplace_back().mutable_inference_started();
   *started->mutable_request() = c.request();
   started->mutable_request()->set_call_id(derive_id(context, "call"));
@@ -283,6 +286,8 @@ void InferenceDecider::evolve(State& s, const Event& e) {
       s.set_attempt(1);
       s.set_model_attempts(1);
       return;
+    case Event::kPolicyDecided:
+      return;  // told to others; the call's start holds it
     case Event::kInferenceBudgetReserved:
       s.set_stage(v1::INFERENCE_CALLING);
       return;
@@ -337,6 +342,8 @@ std::string InferenceDecider::event_type(const Event& e) {
       return "inference.embedded";
     case Event::kFallbackUsed:
       return "model.fallback.used";
+    case Event::kPolicyDecided:
+      return "policy.decided";
     case Event::KIND_NOT_SET:
       break;
   }

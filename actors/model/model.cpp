@@ -17,6 +17,9 @@ constexpr std::uint32_t kDefaultSlots = 8;
 constexpr std::uint32_t kDefaultQueueLimit = 10'000;
 constexpr std::uint32_t kMaxAttempts = 4;
 constexpr std::int64_t kMaxBackOffMs = 60'000;
+constexpr std::uint32_t kSickAfter = 8;             // failed attempts in a row
+constexpr std::int64_t kBreakerMs = 15'000;         // that no new call is made
+constexpr std::int64_t kProbeWaitMs = 1000;         // while one call tries whether it answers again
 constexpr std::int64_t kMaxRetryAfterMs = 600'000;  // a provider's wish is granted so far
 
 std::uint32_t slots(const v1::ModelState& s) { return s.slots() ? s.slots() : kDefaultSlots; }
@@ -39,6 +42,34 @@ void tell(Decided& d, const v1::ActorRef& caller, Fill fill) {
 
 // A runner's "unavailable": nothing was sent, as no connection came about.
 bool not_started(const v1::Failure& failure) { return failure.code() == "unavailable"; }
+
+// The provider is away or broken; not that it refused, was busy, or that we crashed.
+bool sick(const v1::Failure& failure) {
+  return failure.retryable() && (failure.code() == "model_unavailable" || not_started(failure));
+}
+
+// How long no new call is made of the pool's own model; 0: it is. Once the while is over one call
+// tries, and the others wait for it.
+std::int64_t breaker_wait_ms(const v1::ModelState& state, std::int64_t now_ms) {
+  if (state.failed_in_row() < kSickAfter) return 0;
+  if (now_ms < state.open_until_ms()) return state.open_until_ms() - now_ms;
+  const bool probed =
+      std::any_of(state.running().begin(), state.running().end(), [&](const auto& running) {
+        return running.second.primary().empty() && running.second.not_before_ms() <= now_ms;
+      });
+  return probed ? kProbeWaitMs : 0;
+}
+
+v1::Failure breaker_failure(const v1::ModelState& state, std::int64_t wait_ms) {
+  v1::Failure f;
+  f.set_code("unavailable");  // nothing was sent
+  f.set_message("the model failed " + std::to_string(state.failed_in_row()) +
+                " times in a row; it is asked again in " + std::to_string((wait_ms + 999) / 1000) +
+                " s");
+  f.set_retryable(true);
+  f.set_retry_after_ms(wait_ms);
+  return f;
+}
 
 // To its caller a model that could not be reached is as dead as one that failed.
 void tell_died(Decided& d, const v1::ModelRequest& request, v1::Failure failure,
@@ -89,11 +120,24 @@ Result<Decided> request_call(const v1::ModelState& state, const v1::ModelRequest
     tell_died(d, request, refused->failure(), 0);
     return d;
   }
+  const std::int64_t wait_ms = breaker_wait_ms(state, context.now_ms());
+  if (wait_ms > 0 && request.fallbacks().empty()) {
+    auto* refused = d.events.emplace_back().mutable_call_refused();
+    refused->set_call_id(request.call_id());
+    *refused->mutable_failure() = breaker_failure(state, wait_ms);
+    tell_died(d, request, refused->failure(), 0);
+    return d;
+  }
   auto* queued = d.events.emplace_back().mutable_call_queued();
   *queued->mutable_request() = request;
   queued->set_at_ms(context.now_ms());
-  if (static_cast<std::uint32_t>(state.running_size()) < slots(state))
-    start(d, request.call_id(), 1, 0);
+  if (static_cast<std::uint32_t>(state.running_size()) >= slots(state)) return d;
+  start(d, request.call_id(), 1, 0);
+  if (wait_ms > 0) {  // the next of its profile is asked at once
+    auto* started = d.events.back().mutable_call_started();
+    started->set_model(request.fallbacks(0));
+    *started->mutable_failure() = breaker_failure(state, wait_ms);
+  }
   return d;
 }
 
@@ -151,6 +195,14 @@ Result<Decided> failed(const v1::ModelState& state, const v1::RunningCall& call,
   Decided d;
   const auto& request = call.request();
   d.reply.set_call_id(request.call_id());
+  const bool own = call.primary().empty();  // not another of its profile
+  if (own && sick(failure) && state.failed_in_row() + 1 >= kSickAfter &&
+      context.now_ms() >= state.open_until_ms()) {
+    auto* opened = d.events.emplace_back().mutable_breaker_opened();
+    opened->set_failed_in_row(state.failed_in_row() + 1);
+    opened->set_until_ms(context.now_ms() + kBreakerMs);
+    *opened->mutable_failure() = failure;
+  }
   const bool interrupted =
       failure.code() == "interrupted";  // by a crash of ours: no fault of the provider
   const std::uint32_t tried = std::max(call.model_attempts(), 1u);
@@ -167,11 +219,9 @@ Result<Decided> failed(const v1::ModelState& state, const v1::RunningCall& call,
   const bool again = interrupted || other_model || (!give_up && tried < kMaxAttempts);
   if (failure.retryable() && again && in_time) {
     start(d, request.call_id(), call.attempt() + 1, again_at);
-    if (other_model) {
-      auto* started = d.events.back().mutable_call_started();
-      started->set_model(request.fallbacks(0));
-      *started->mutable_failure() = failure;
-    }
+    auto* started = d.events.back().mutable_call_started();
+    *started->mutable_failure() = failure;
+    if (other_model) started->set_model(request.fallbacks(0));
     tell(d, request.caller(), [&](auto& c) {
       c.mutable_call_progress()->set_call_id(request.call_id());
       c.mutable_call_progress()->set_attempt(call.attempt() + 1);
@@ -212,6 +262,16 @@ Result<Decided> outcome(const v1::ModelState& state, const v1::EffectOutcome& o,
     failure.set_retryable(true);
   }
   return failed(state, it->second, failure, context);
+}
+
+// Whether the call is one of the pool's own model, or of another of its profile.
+bool asks_own(const v1::ModelState& s, const std::string& call_id) {
+  const auto it = s.running().find(call_id);
+  return it != s.running().end() && it->second.primary().empty();
+}
+
+void count_failure(v1::ModelState& s, const std::string& call_id, const v1::Failure& failure) {
+  if (sick(failure) && asks_own(s, call_id)) s.set_failed_in_row(s.failed_in_row() + 1);
 }
 
 void finish(v1::ModelState& s, const std::string& call_id) {
@@ -285,13 +345,19 @@ void ModelDecider::evolve(State& s, const Event& e) {
       return;
     }
     case Event::kCallStarted:
+      count_failure(s, e.call_started().call_id(), e.call_started().failure());
       take_slot(s, e.call_started());
       return;
     case Event::kCallAnswered:
+      if (asks_own(s, e.call_answered().answer().call_id())) {
+        s.clear_failed_in_row();
+        s.clear_open_until_ms();
+      }
       finish(s, e.call_answered().answer().call_id());
       s.set_completed(s.completed() + 1);
       return;
     case Event::kCallFailed:
+      count_failure(s, e.call_failed().call_id(), e.call_failed().failure());
       finish(s, e.call_failed().call_id());
       s.set_failed(s.failed() + 1);
       return;
@@ -300,6 +366,9 @@ void ModelDecider::evolve(State& s, const Event& e) {
       return;
     case Event::kCallRefused:
       s.set_failed(s.failed() + 1);
+      return;
+    case Event::kBreakerOpened:
+      s.set_open_until_ms(e.breaker_opened().until_ms());
       return;
     case Event::kFallbackUsed:
       return;  // told to others; the answer says it too
@@ -338,6 +407,8 @@ std::string ModelDecider::event_type(const Event& e) {
       return "pool.configured";
     case Event::kFallbackUsed:
       return "model.fallback.used";
+    case Event::kBreakerOpened:
+      return "model.breaker_opened";
     case Event::KIND_NOT_SET:
       break;
   }

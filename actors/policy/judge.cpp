@@ -77,7 +77,14 @@ Result<v1::PolicyDecision> judge(const v1::PolicyInput& input, const std::string
   else
     apply_constitution(*d, input, constitution.rules());
   const bool strict = is_production(input.deployment_mode()) && !is_production(server_mode);
-  apply_rules(*d, rules, asker, strict ? input.deployment_mode() : server_mode);
+  d->set_mode(strict ? input.deployment_mode() : server_mode);
+  if (asker.principal) {
+    d->mutable_asker()->set_subject(asker.principal->subject());
+    *d->mutable_asker()->mutable_capabilities() = asker.principal->capabilities();
+    d->mutable_asker()->set_session(asker.session);
+    d->mutable_asker()->set_model(asker.model);
+  }
+  apply_rules(*d, rules, asker, d->mode());
   if (d->denied()) {
     d->set_allow(false);
     d->set_needs_approval(false);

@@ -55,6 +55,7 @@ void ended(v1::SessionState& s, std::uint32_t number, v1::TurnStage stage, std::
   if (auto* t = turn(s, number)) {
     t->set_stage(stage);
     t->set_finished_ms(at_ms);
+    t->clear_principal();
     abandon_calls(*t);
   }
   touch(s, at_ms);
@@ -67,6 +68,7 @@ void turn_started(v1::SessionState& s, const v1::TurnStarted& e) {
   t->set_started_ms(e.at_ms());
   t->set_requested_by(e.requested_by());
   if (e.has_models()) *t->mutable_models() = e.models();
+  if (e.has_principal()) *t->mutable_principal() = e.principal();
   if (e.has_tools()) *t->mutable_tools() = e.tools();
   *s.mutable_constitution() = e.constitution();
   s.set_constitution_hash(e.constitution().hash());
@@ -97,11 +99,24 @@ void edited(v1::SessionState& s, const v1::TurnEdited& e) {
   if (auto* t = turn(s, e.turn())) {
     t->set_prompt(e.prompt());
     t->set_edited_by(e.edited_by());
+    if (e.has_principal()) *t->mutable_principal() = e.principal();
     t->clear_error();
   }
   *s.mutable_constitution() = e.constitution();
   s.set_constitution_hash(e.constitution().hash());
   touch(s, e.at_ms());
+}
+
+// Under what it was approved it goes on, its tools' calls too.
+void approved(v1::SessionState& s, v1::Turn& t, const v1::TurnApproved& e) {
+  t.set_approved_by(e.approved_by());
+  t.clear_error();
+  if (!e.has_terms()) return;
+  *s.mutable_constitution() = e.terms().constitution();
+  s.set_constitution_hash(e.terms().constitution().hash());
+  if (!t.has_tools()) return;
+  *t.mutable_tools()->mutable_settings() = e.terms().settings();
+  *t.mutable_tools()->mutable_rules() = e.terms().rules();
 }
 
 // What concerns the person who must approve a turn.
@@ -117,10 +132,7 @@ void second_key(v1::SessionState& s, const v1::SessionEvent& e) {
     s.set_status(v1::WAITING_APPROVAL);
     return touch(s, e.approval_requested().at_ms());
   }
-  if (auto* t = turn(s, e.approval_granted().turn())) {
-    t->set_approved_by(e.approval_granted().approved_by());
-    t->clear_error();
-  }
+  if (auto* t = turn(s, e.approval_granted().turn())) approved(s, *t, e.approval_granted());
   s.set_status(v1::RUNNING);
   touch(s, e.approval_granted().at_ms());
 }

@@ -8,6 +8,7 @@
 #include "actors/approvals/approvals.h"
 #include "actors/memory/memory.h"
 #include "actors/model/model.h"
+#include "actors/session/approved.h"
 #include "actors/session/prompt.h"
 #include "actors/session/tools.h"
 #include "actors/session/turn.h"
@@ -233,11 +234,13 @@ Result<Decided> person_decided(const ActorKey& self, const v1::SessionState& s,
     d.reply.set_status(v1::FAILED);
     return d;
   }
+  if (!approved_turn_may_start(d, self, s, *t, c.terms(), context)) return d;
   auto* approved = d.events.emplace_back().mutable_approval_granted();
   approved->set_turn(t->turn());
   approved->set_approval_id(c.approval_id());
   approved->set_approved_by(c.decided_by());
   approved->set_at_ms(context.now_ms());
+  *approved->mutable_terms() = terms_kept(*t, c.terms());
   ask_budget(d, self, t->turn(),
              estimate_tokens(s, t->prompt(), max_tokens_of(s)) + tool_tokens(*t), t->requested_by(),
              context);

@@ -84,18 +84,24 @@ void shorten(v1::PolicyDecision& d) {
   for (auto& rule : *d.mutable_matched_rules()) rule.clear_text();
   if (d.ByteSizeLong() <= kMaxDecisionBytes) return;
   d.clear_matched_rules();
+  d.mutable_asker()->clear_capabilities();  // the turn keeps its principal
   auto* codes = d.mutable_reason_codes();
   if (codes->size() > kCodes) codes->DeleteSubrange(kCodes, codes->size() - kCodes);
   for (auto& code : *codes) code = cut_text(code, 128);
 }
 
+struct CallTerms {
+  const v1::TenantSettings& settings;
+  const v1::ConstitutionInForce& constitution;
+  const v1::RulesInForce& rules;
+};
+
 v1::PolicyDecision decide_call(const ActorKey& self, const v1::SessionState& s,
                                const v1::Turn& turn, const v1::PolicyInput& input,
-                               const std::string& decision_id) {
-  const auto& terms = turn.tools();
-  auto judged = judge(input, terms.settings().deployment_mode(), decision_id, s.constitution(),
-                      terms.settings().policy(), terms.rules(),
-                      {self.tenant, &terms.principal(), self.id, s.model()});
+                               const std::string& decision_id, const CallTerms& terms) {
+  auto judged = judge(input, terms.settings.deployment_mode(), decision_id, terms.constitution,
+                      terms.settings.policy(), terms.rules,
+                      {self.tenant, &turn.tools().principal(), self.id, s.model()});
   v1::PolicyDecision d;
   if (judged) {
     d = std::move(*judged);
@@ -105,7 +111,7 @@ v1::PolicyDecision decide_call(const ActorKey& self, const v1::SessionState& s,
     d.add_reasons(judged.error().message);
     refuse(d, "policy_error");
   }
-  d.set_settings_version(terms.settings().version());
+  d.set_settings_version(terms.settings.version());
   shorten(d);
   return d;
 }
@@ -160,7 +166,9 @@ JudgedCall judge_call(const ActorKey& self, const v1::SessionState& s, const v1:
   const v1::ToolDefinition* tool = find_tool(turn.tools(), asked.name());
   JudgedCall out;
   v1::ToolCall& call = out.call;
-  out.decision = decide_call(self, s, turn, input_of(turn, tool), derive_id(context, "dec", index));
+  // Under what the turn began with, or was approved under.
+  out.decision = decide_call(self, s, turn, input_of(turn, tool), derive_id(context, "dec", index),
+                             {turn.tools().settings(), s.constitution(), turn.tools().rules()});
   call.set_call_id(derive_id(context, "tool", index));
   call.set_name(cut_text(asked.name(), kKeptName));
   call.set_decision_id(out.decision.decision_id());
@@ -186,6 +194,14 @@ JudgedCall judge_call(const ActorKey& self, const v1::SessionState& s, const v1:
                                      "); decision " + call.decision_id());
   }
   return out;
+}
+
+v1::PolicyDecision judge_call_again(const ActorKey& self, const v1::SessionState& s,
+                                    const v1::Turn& turn, const v1::ToolCall& call,
+                                    const v1::StartTerms& terms, const v1::Context& context) {
+  return decide_call(self, s, turn, input_of(turn, find_tool(turn.tools(), call.name())),
+                     derive_id(context, "dec"),
+                     {terms.settings(), terms.constitution(), terms.rules()});
 }
 
 }  // namespace soma::actors

@@ -6,6 +6,7 @@
 
 #include "actors/actor_type.h"
 #include "actors/approvals/approvals.h"
+#include "actors/session/approved.h"
 #include "actors/session/prompt.h"
 #include "actors/session/turn.h"
 #include "actors/tenant/budget.h"
@@ -284,6 +285,8 @@ Decided tool_person_decided(const ActorKey& self, const v1::SessionState& s,
     v1::SessionEvent e;
     v1::ToolCall call = waiting;
     if (c.approved() && c.action_hash() == waiting.action_hash()) {
+      if (!approved_call_may_start(d, self, s, t, waiting, c.terms(), context)) return d;
+      call.set_decision_id(d.events.back().policy_decided().decision().decision_id());
       call.set_status(v1::CALL_REQUESTED);
       call.set_approved_by(c.decided_by());
       auto* requested = e.mutable_tool_call_requested();

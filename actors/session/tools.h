@@ -35,6 +35,11 @@ JudgedCall judge_call(const ActorKey& self, const v1::SessionState& s, const v1:
                       const v1::ModelToolCall& asked, std::uint32_t index, std::size_t used,
                       const v1::Context& context);
 
+// The decision on a call that a person approved, under what is in force now.
+v1::PolicyDecision judge_call_again(const ActorKey& self, const v1::SessionState& s,
+                                    const v1::Turn& turn, const v1::ToolCall& call,
+                                    const v1::StartTerms& terms, const v1::Context& context);
+
 // Of the turn's model calls together, with this answer's.
 v1::TokenUsage usage_with(const v1::Turn& turn, const v1::ModelAnswer& answer);
 // Whether the answer asks for tools of this turn.

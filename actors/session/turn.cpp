@@ -7,6 +7,7 @@
 #include "actors/actor_type.h"
 #include "actors/approvals/approvals.h"
 #include "actors/policy/judge.h"
+#include "actors/session/approved.h"
 #include "actors/session/prompt.h"
 #include "actors/session/tools.h"
 #include "actors/tenant/budget.h"
@@ -117,18 +118,18 @@ void ask_person(Decided& d, const ActorKey& self, const ParkedAction& action,
   d.sends.push_back(ask(self, a));
 }
 
-// A failed check names the constitution, so that its reader knows whose rule it was.
-v1::Failure denial(const v1::PolicyDecision& decision) {
+}  // namespace
+
+v1::Failure denial(const v1::PolicyDecision& decision, const std::string& what) {
   std::string codes;
   for (const auto& code : decision.reason_codes()) codes += (codes.empty() ? "" : ", ") + code;
   return failure(
       "policy_denied",
-      "policy denied the turn (" + codes + "); decision " + decision.decision_id() +
-          " under constitution " +
+      "policy denied the " + what + " (" + cut_text(codes, 1024) + "); decision " +
+          decision.decision_id() + " under constitution " +
           (decision.constitution_hash().empty() ? "none" : decision.constitution_hash()));
 }
 
-// The decision on a prompt of this session; recorded by the caller.
 Result<v1::PolicyDecision> judge_turn(v1::PolicyInput policy, std::int64_t tokens,
                                       const v1::TenantSettings& settings,
                                       const v1::ConstitutionInForce& constitution,
@@ -141,8 +142,6 @@ Result<v1::PolicyDecision> judge_turn(v1::PolicyInput policy, std::int64_t token
   if (decision) decision->set_settings_version(settings.version());
   return decision;
 }
-
-}  // namespace
 
 Status begin_turn(Decided& d, const ActorKey& self, const v1::SessionState& s,
                   const std::string& prompt, v1::PolicyInput policy, const TurnTerms& terms,
@@ -165,6 +164,7 @@ Status begin_turn(Decided& d, const ActorKey& self, const v1::SessionState& s,
     *turn.mutable_tools()->mutable_settings() = terms.settings;
     *turn.mutable_tools()->mutable_principal() = context.principal();
   }
+  if (decision->needs_approval()) *turn.mutable_principal() = context.principal();
   *d.events.emplace_back().mutable_turn_started() = turn;
   auto* decided = d.events.emplace_back().mutable_policy_decided();
   decided->set_turn(turn.turn());
@@ -182,7 +182,7 @@ Status begin_turn(Decided& d, const ActorKey& self, const v1::SessionState& s,
   else if (decision->allow())
     ask_budget(d, self, turn.turn(), tokens, turn.requested_by(), context);
   else
-    fail_turn(d, turn.turn(), denial(*decision), context.now_ms());
+    fail_turn(d, turn.turn(), denial(*decision, "turn"), context.now_ms());
   return {};
 }
 
@@ -195,13 +195,7 @@ void reopen_turn(Decided& d, const ActorKey& self, const v1::SessionState& s, co
   reopened->set_at_ms(context.now_ms());
   d.reply.set_status(v1::WAITING_APPROVAL);
   release(d, s, t, "the approved turn could not start");
-  v1::ApprovalsCommand c;
-  auto* failed = c.mutable_approval_failed();
-  failed->set_approval_id(t.approval_id());
-  *failed->mutable_failure() = why;
-  *failed->mutable_requester() = to_ref(self);
-  failed->set_action_hash(t.action_hash());
-  d.sends.push_back({approvals_key(self.tenant), deterministic_bytes(c)});
+  reopen_approval(d, self, t.approval_id(), t.action_hash(), why);
 }
 
 Status edit_turn(Decided& d, const ActorKey& self, const v1::SessionState& s, const v1::Turn& t,
@@ -217,6 +211,7 @@ Status edit_turn(Decided& d, const ActorKey& self, const v1::SessionState& s, co
   edited.set_at_ms(context.now_ms());
   edited.set_approval_id(t.approval_id());
   *edited.mutable_constitution() = edit.constitution();
+  *edited.mutable_principal() = context.principal();
   *d.events.emplace_back().mutable_turn_edited() = edited;
   auto* decided = d.events.emplace_back().mutable_policy_decided();
   decided->set_turn(t.turn());
@@ -232,7 +227,7 @@ Status edit_turn(Decided& d, const ActorKey& self, const v1::SessionState& s, co
     close.mutable_withdraw_approval()->set_replaced_by(
         d.events.back().approval_requested().approval_id());
   } else {
-    fail_turn(d, t.turn(), denial(*decision), context.now_ms());
+    fail_turn(d, t.turn(), denial(*decision, "turn"), context.now_ms());
   }
   close.mutable_withdraw_approval()->set_reason("edited by " + edited.edited_by());
   d.sends.push_back({approvals_key(self.tenant), deterministic_bytes(close)});

@@ -33,6 +33,17 @@ struct TurnTerms {
   const v1::TurnTools& tools;
 };
 
+// A failed check names the constitution, so that its reader knows whose rule it was. `what`:
+// "turn", "call".
+v1::Failure denial(const v1::PolicyDecision& decision, const std::string& what);
+// The decision on a prompt of this session, in the name of the context's principal; recorded by the
+// caller.
+Result<v1::PolicyDecision> judge_turn(v1::PolicyInput policy, std::int64_t tokens,
+                                      const v1::TenantSettings& settings,
+                                      const v1::ConstitutionInForce& constitution,
+                                      const v1::RulesInForce& rules, const ActorKey& self,
+                                      const v1::SessionState& s, const v1::Context& context);
+
 // Turn started, policy decided, and then: refused, parked for a person, or budget asked for.
 Status begin_turn(SessionDecider::Decided& d, const ActorKey& self, const v1::SessionState& s,
                   const std::string& prompt, v1::PolicyInput policy, const TurnTerms& terms,

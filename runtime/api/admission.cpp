@@ -24,8 +24,23 @@ std::set<std::string> common(const std::vector<std::string>& a, const std::vecto
 
 void Admission::Facts::apply(const v1::IdentityEvent& event) {
   if (event.has_token_revoked()) revoked.insert(event.token_revoked().token().token_id());
-  if (!event.has_user_changed()) return;
-  learn(event.user_changed().user());
+  if (event.has_user_changed()) learn(event.user_changed().user());
+  if (event.has_service_changed()) learn(event.service_changed().service());
+}
+
+void Admission::Facts::learn(const v1::Service& service) {
+  const std::string subject = std::string(actors::kServicePrefix) + service.service_id();
+  if (service.active())
+    services.insert(subject);
+  else
+    services.erase(subject);
+  allowed[subject] = {service.capabilities().begin(), service.capabilities().end()};
+}
+
+bool Admission::Facts::keeps_out(const security::Identity& who) const {
+  const std::string& subject = who.principal.subject();
+  return revoked.contains(who.token_id) || inactive.contains(subject) ||
+         (actors::is_service(subject) && !services.contains(subject));
 }
 
 void Admission::Facts::learn(const v1::User& user) {
@@ -65,9 +80,7 @@ std::optional<Status> Admission::known(const security::Identity& who) const {
     const auto it = facts_.find(who.principal.tenant());
     if (it == facts_.end() || it->second.loading) return std::nullopt;
     if (old(it->second)) return std::nullopt;
-    if (it->second.revoked.contains(who.token_id) ||
-        it->second.inactive.contains(who.principal.subject()))
-      return refused("Invalid token");
+    if (it->second.keeps_out(who)) return refused("Invalid token");
   }
   if (who.constitution_hash.empty()) return Status{};
   const auto now = constitutions_.hash_now(who.principal.tenant());
@@ -85,8 +98,7 @@ void Admission::check(Host& host, const security::Identity& who, std::function<v
       std::unique_lock lock(mutex_);
       const auto it = facts_.find(who.principal.tenant());
       const bool gone = it == facts_.end() || it->second.loading;
-      const bool out = !gone && (it->second.revoked.contains(who.token_id) ||
-                                 it->second.inactive.contains(who.principal.subject()));
+      const bool out = !gone && it->second.keeps_out(who);
       lock.unlock();
       // Forgotten in between, for want of room: the next request reads it again.
       if (gone) return done(fail(Code::kUnavailable, "the caller could not be checked; try again"));
@@ -124,6 +136,7 @@ void Admission::take(const std::string& tenant, const StateView& view, bool ages
   fresh.read_at = std::chrono::steady_clock::now();
   for (const auto& [id, token] : state.revoked()) fresh.revoked.insert(id);
   for (const auto& [id, user] : state.users()) fresh.learn(user);
+  for (const auto& [id, service] : state.services()) fresh.learn(service);
   for (const auto& [sequence, event] : it->second.meanwhile)
     if (sequence > view.sequence.value) fresh.apply(event);
   it->second = std::move(fresh);

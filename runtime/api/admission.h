@@ -1,5 +1,6 @@
-// Who may come in, and with what: no revoked token, no deactivated user, no token of an earlier
-// constitution, nothing that a user may not do any more.
+// Who may come in, and with what: no revoked token, no deactivated user, no service that is not
+// registered and active, no token of an earlier constitution, nothing that a user or service may
+// not do any more.
 #pragma once
 
 #include <chrono>
@@ -31,8 +32,9 @@ class Admission {
   // `done` runs at once where it is known, else on a host thread. An actor that cannot be read
   // refuses: nobody comes in unchecked.
   void check(Host& host, const security::Identity& who, std::function<void(Status)> done);
-  // Leaves the caller what its user may do now, where that is known and there is such a user: a
-  // token that was issued for more is worth no more. Nothing is taken from who is not registered.
+  // Leaves the caller what its user or service may do now, where that is known and there is such a
+  // one: a token that was issued for more is worth no more. Nothing is taken from a user who is not
+  // registered; of a service without a list nothing is left.
   void narrow(security::Identity& who) const;
   // Where the host does not observe all frames (one node of several), what was read is good for so
   // long; 500 ms unless said otherwise.
@@ -48,8 +50,12 @@ class Admission {
     std::vector<std::pair<std::uint64_t, v1::IdentityEvent>> meanwhile;  // while loading
     std::set<std::string> revoked;                                       // token ids
     std::set<std::string> inactive;                                      // users
-    std::map<std::string, std::vector<std::string>> allowed;             // capabilities of users
+    std::set<std::string> services;                                      // active ones' subjects
+    // Capabilities by subject.
+    std::map<std::string, std::vector<std::string>> allowed;
     void learn(const v1::User& user);
+    void learn(const v1::Service& service);
+    bool keeps_out(const security::Identity& who) const;
     void apply(const v1::IdentityEvent& event);
   };
   bool old(const Facts& facts) const;

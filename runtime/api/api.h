@@ -105,6 +105,7 @@ void register_tenant_settings(http::Router& router, const Node& node);
 void register_preferences(http::Router& router, const Node& node);
 void register_speech(http::Router& router, const Node& node);
 void register_users(http::Router& router, const Node& node);
+void register_services(http::Router& router, const Node& node);
 void register_kill_switch(http::Router& router, const Node& node);
 void register_actors(http::Router& router, const Node& node);
 void register_journal(http::Router& router, const Node& node);

@@ -6,8 +6,10 @@
 #include <boost/json/array.hpp>
 
 #include "actors/constitution/constitution.h"
+#include "actors/identity/identity.h"
 #include "actors/session/tools.h"
 #include "runtime/api/governed.h"
+#include "runtime/api/kill_switch.h"
 #include "runtime/api/views.h"
 #include "soma/v1/session.pb.h"
 
@@ -188,13 +190,48 @@ void submit_to(const Node& node, const RequestPtr& r, const Responder& responder
 }
 
 void submit_decision(const Node& node, const RequestPtr& r, const Responder& responder,
-                     const Registers::Found& found, bool approve) {
+                     const Registers::Found& found, bool approve,
+                     const v1::StartTerms* terms = nullptr) {
   v1::ApprovalsCommand command;
   auto* d = command.mutable_decide_approval();
   d->set_approval_id(r->param("id"));
   d->set_approve(approve);
   d->set_reason(text_member(r->json, "reason"));
+  if (terms) *d->mutable_terms() = *terms;
   submit_to(node, r, responder, found, command);
+}
+
+// Who asked and is out by now has nothing started any more.
+Status still_in(const v1::IdentityState& s, const std::string& asker) {
+  const auto out = [&](const char* why) {
+    return fail(Code::kForbidden, asker + ", who asked for it, is " + why + "; reject it");
+  };
+  if (actors::is_service(asker)) {
+    const auto it = s.services().find(asker.substr(actors::kServicePrefix.size()));
+    return it == s.services().end() || !it->second.active() ? out("no active service") : Status{};
+  }
+  const auto it = s.users().find(asker);
+  return it != s.users().end() && !it->second.active() ? out("deactivated") : Status{};
+}
+
+// What was approved is judged again by its session, under what is in force now; where no
+// constitution is, nothing is approved. A turn with tools needs every rule, for their calls.
+void submit_start(const Node& node, const RequestPtr& r, const Responder& responder,
+                  const Registers::Found& found, const std::string& asker, bool tools) {
+  with_governance(node, r, "", responder, [&node, r, responder, found, asker, tools](Governance g) {
+    v1::StartTerms terms;
+    *terms.mutable_settings() = std::move(g.settings);
+    *terms.mutable_constitution() = std::move(g.constitution);
+    *terms.mutable_rules() = tools ? all_rules(g.rules) : rules_for(g.rules, "session.turn");
+    terms.set_halted(node.kill_switch->active());
+    node.host->read(actors::identity_key(r->tenant()), [&node, r, responder, found, asker,
+                                                        terms](Result<StateView> v) {
+      if (!v) return responder.send(problem_of(v.error()));
+      const auto in = still_in(static_cast<const v1::IdentityState&>(*v->state), asker);
+      if (!in) return responder.fail(in.error());
+      submit_decision(node, r, responder, found, true, &terms);
+    });
+  });
 }
 
 void delegate(const Node& node, const RequestPtr& r, const Responder& responder) {
@@ -248,11 +285,14 @@ void edit(const Node& node, const RequestPtr& r, const Responder& responder) {
   });
 }
 
-bool waits_for(const v1::SessionState& session, const std::string& approval_id) {
-  if (actors::tool_waits_for(session, approval_id)) return true;
-  return std::any_of(session.turns().begin(), session.turns().end(), [&](const v1::Turn& turn) {
-    return turn.stage() == v1::AWAITING_APPROVAL && turn.approval_id() == approval_id;
-  });
+// The session's turn that waits for it, itself or one of its calls; null: none.
+const v1::Turn* waiting_turn(const v1::SessionState& session, const std::string& approval_id) {
+  if (actors::tool_waits_for(session, approval_id)) return &*session.turns().rbegin();
+  const auto it =
+      std::find_if(session.turns().begin(), session.turns().end(), [&](const v1::Turn& turn) {
+        return turn.stage() == v1::AWAITING_APPROVAL && turn.approval_id() == approval_id;
+      });
+  return it == session.turns().end() ? nullptr : &*it;
 }
 
 // A session that was cancelled withdraws its approval by a message, which may still be under way:
@@ -263,11 +303,16 @@ void decide(const Node& node, const RequestPtr& r, const Responder& responder, b
       return submit_decision(node, r, responder, found, approve);
     const ActorKey session{r->tenant(), "session", found.approval->session_id(), {}};
     Registers::Found place{nullptr, found.where, found.global};
-    node.host->read(session, [&node, r, responder, approve, place](Result<StateView> v) {
+    const std::string asker = found.approval->requested_by();
+    node.host->read(session, [&node, r, responder, approve, place, asker](Result<StateView> v) {
       if (!v) return responder.send(http::problem_retry(v.error(), 1));
-      if (waits_for(static_cast<const v1::SessionState&>(*v->state), r->param("id")))
-        return submit_decision(node, r, responder, place, approve);
-      responder.fail({Code::kConflict, "the session no longer waits for this approval", {}});
+      const auto* turn =
+          waiting_turn(static_cast<const v1::SessionState&>(*v->state), r->param("id"));
+      if (!turn)
+        return responder.fail(
+            {Code::kConflict, "the session no longer waits for this approval", {}});
+      if (approve) return submit_start(node, r, responder, place, asker, turn->has_tools());
+      submit_decision(node, r, responder, place, false);
     });
   });
 }

@@ -24,7 +24,13 @@ Status check_supported(const json::object& body) {
   for (const char* name : {"tools", "functions"})
     if (const auto* list = body.if_contains(name);
         list && list->is_array() && !list->get_array().empty())
-      return refuse(name, "tool calls are not in this build");
+      return refuse(
+          name,
+          "tool calls are not returned here, as each is decided by policy and may wait for "
+          "a person; name the tools in POST /v1/sessions/start");
+  if (const auto* wish = body.if_contains("tool_choice");
+      wish && !wish->is_null() && !(wish->is_string() && wish->get_string() == "none"))
+    return refuse("tool_choice", "no tools are offered here; leave it out or give \"none\"");
   if (const auto* format = body.if_contains("response_format"); format && format->is_object())
     if (const std::string type = text_member(*format, "type"); !type.empty() && type != "text")
       return refuse("response_format", "only text is answered");

@@ -104,6 +104,7 @@ void register_governance(http::Router& router, const Node& node) {
   register_tenant_settings(router, node);
   register_preferences(router, node);
   register_users(router, node);
+  register_services(router, node);
   register_deployment(router, node);
   register_training(router, node);
   register_speech(router, node);

@@ -17,7 +17,9 @@ v1::ModelPlan plan_of(const v1::PreferencesState& preferences, const v1::TenantS
   v1::ModelPlan plan;
   const auto profile = preferences.profiles().find(settings.default_model_profile());
   if (profile == preferences.profiles().end()) return plan;
-  const auto choice = profile->second.roles().find(role);
+  auto choice = profile->second.roles().find(role);
+  if (choice == profile->second.roles().end() && (role == "planning" || role == "code"))
+    choice = profile->second.roles().find("chat");
   if (choice == profile->second.roles().end()) return plan;
   plan.set_primary(choice->second.primary());
   *plan.mutable_fallbacks() = choice->second.fallbacks();
@@ -38,6 +40,24 @@ void read_models(const Node& node, const RequestPtr& request, const std::string&
 }
 
 }  // namespace
+
+Result<std::string> chat_role(const http::Request& request) {
+  const std::string role = text_member(request.json, "role");
+  const bool model = !text_member(request.json, "model").empty();
+  if (role.empty()) return std::string(model ? "" : "chat");
+  if (model)
+    return fail(Code::kInvalidArgument, "role chooses the model; leave out role or model",
+                "body.role");
+  if (role != "chat" && role != "planning" && role != "code")
+    return fail(Code::kInvalidArgument, "role must be chat, planning or code", "body.role");
+  return role;
+}
+
+http::Field role_field() {
+  return {.name = "role",
+          .description = "Whose models of the tenant's profile are asked, where none is named",
+          .one_of = {"chat", "planning", "code"}};
+}
 
 void read_governance(const Node& node, const RequestPtr& request, const std::string& role,
                      std::function<void(Result<Governance>)> next) {

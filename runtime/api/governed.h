@@ -18,8 +18,15 @@ struct Governance {
   Rulebook::InForce rules;  // see rules_for()
 };
 
+// The role of the tenant's profile that a chat is asked of: the body's `role` (chat, planning or
+// code), chat when absent; empty where the body names a model. kInvalidArgument: another word, or
+// both.
+Result<std::string> chat_role(const http::Request& request);
+http::Field role_field();  // of such a body
+
 // Reads all, then `next`. `role`: of the tenant's default profile, whose models are asked ("chat",
-// "embedding"); empty where the caller names a model. Refused with 403 constitution_missing where
+// "embedding"; "planning" and "code" are asked of chat's where the profile has none); empty where
+// the caller names a model. Refused with 403 constitution_missing where
 // no constitution is in force: nothing runs ungoverned. kUnauthenticated where the token was issued
 // under another one.
 void read_governance(const Node& node, const RequestPtr& request, const std::string& role,

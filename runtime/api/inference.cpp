@@ -4,6 +4,7 @@
 #include <boost/json/array.hpp>
 #include <cstring>
 
+#include "runtime/api/governed.h"
 #include "runtime/api/model_requests.h"
 #include "runtime/api/views.h"
 #include "schemas/base/base64.h"
@@ -152,6 +153,7 @@ void register_inference(http::Router& router, const Node& node) {
                      .max_length = 256,
                      .items = FieldType::kObject},
                     model,
+                    role_field(),
                     provider,
                     {.name = "max_tokens", .type = FieldType::kInt, .min = 1, .max = 4096},
                     {.name = "temperature", .type = FieldType::kNumber, .min = 0, .max = 2},

@@ -117,11 +117,12 @@ void prepare(const Node& node, const RequestPtr& request, v1::ModelRequest model
              std::function<void(Result<Submission>)> next) {
   auto policy = policy_input(*request, action, action == "slm.embed" ? "slm:embed" : "slm:infer");
   if (!policy) return next(tl::unexpected(policy.error()));
-  const std::string role = !model_request.model().empty()        ? ""
-                           : model_request.mode() == "embedding" ? "embedding"
-                                                                 : "chat";
+  const bool embeds = model_request.mode() == "embedding";
+  const auto role = embeds ? Result<std::string>(model_request.model().empty() ? "embedding" : "")
+                           : chat_role(*request);
+  if (!role) return next(tl::unexpected(role.error()));
   read_governance(
-      node, request, role,
+      node, request, model_request.model().empty() ? *role : "",
       [&node, request, model_request = std::move(model_request), policy, action, prefix,
        next = std::move(next)](Result<Governance> governance) mutable {
         if (!governance) return next(tl::unexpected(governance.error()));
@@ -195,8 +196,10 @@ http::Response failure_response(const v1::InferenceState& state) {
   const v1::Failure& failure = state.error();
   Error error{code_from_name(failure.code()), failure.message(), {}};
   if (failure.code() == "incomplete_answer") error.code = Code::kModelUnavailable;
+  const auto wait_s =
+      static_cast<int>(std::max<std::int64_t>(1, (failure.retry_after_ms() + 999) / 1000));
   auto response = error.code == Code::kBudgetExhausted ? budget_response(state, error)
-                  : failure.retryable()                ? http::problem_retry(error, 1)
+                  : failure.retryable()                ? http::problem_retry(error, wait_s)
                                                        : http::problem(error);
   response.settled = true;
   return response;

@@ -59,6 +59,15 @@ void Rulebook::follow(const events::ValidFrame& valid) {
   }
 }
 
+v1::RulesInForce all_rules(const Rulebook::InForce& in_force) {
+  v1::RulesInForce out;
+  if (!in_force.rules) return out;
+  out.set_number(in_force.rules->version());
+  out.set_hash(in_force.rules->hash());
+  out.set_text(in_force.rules->text());
+  return out;
+}
+
 v1::RulesInForce rules_for(const Rulebook::InForce& in_force, const std::string& action_id) {
   v1::RulesInForce out;
   if (!in_force.rules) return out;

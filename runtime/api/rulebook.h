@@ -43,5 +43,7 @@ class Rulebook {
 // What a decision about the action needs of them, to be pushed with its command. A text that does
 // not compile travels whole, and the decision refuses.
 v1::RulesInForce rules_for(const Rulebook::InForce& in_force, const std::string& action_id);
+// The whole text: what decisions about any action need.
+v1::RulesInForce all_rules(const Rulebook::InForce& in_force);
 
 }  // namespace soma::runtime::api

@@ -89,10 +89,8 @@ v1::TurnTools tools_of(const http::Request& request, const Governance& governanc
   if (!tools || !tools->is_array()) return out;
   for (const auto& tool : tools->get_array())
     if (tool.is_object()) *out.add_tools() = definition(tool.get_object());
-  if (out.tools().empty() || !governance.rules.rules) return out;
-  out.mutable_rules()->set_number(governance.rules.rules->version());
-  out.mutable_rules()->set_hash(governance.rules.rules->hash());
-  out.mutable_rules()->set_text(governance.rules.rules->text());
+  if (!out.tools().empty() && governance.rules.rules)
+    *out.mutable_rules() = all_rules(governance.rules);
   return out;
 }
 

@@ -36,8 +36,9 @@ void start(const Node& node, const RequestPtr& r, const Responder& responder) {
   if (killed(node, responder)) return;
   auto policy = policy_input(*r, "session.turn", "session:start");
   if (!policy) return responder.fail(policy.error());
-  const std::string role = text_member(r->json, "model").empty() ? "chat" : "";
-  with_governance(node, r, role, responder, [&node, r, responder, policy](Governance governance) {
+  const auto role = chat_role(*r);
+  if (!role) return responder.fail(role.error());
+  with_governance(node, r, *role, responder, [&node, r, responder, policy](Governance governance) {
     v1::SessionCommand command;
     auto* c = command.mutable_start_session();
     const auto& body = r->json.get_object();
@@ -72,7 +73,9 @@ void start(const Node& node, const RequestPtr& r, const Responder& responder) {
 void send_message(const Node& node, const RequestPtr& r, const Responder& responder) {
   auto policy = policy_input(*r, "session.turn", "session:start");
   if (!policy) return responder.fail(policy.error());
-  with_governance(node, r, "chat", responder, [&node, r, responder, policy](Governance governance) {
+  const auto role = chat_role(*r);
+  if (!role) return responder.fail(role.error());
+  with_governance(node, r, *role, responder, [&node, r, responder, policy](Governance governance) {
     v1::SessionCommand command;
     auto* c = command.mutable_send_message();
     c->set_content(text_member(r->json, "content"));
@@ -304,6 +307,7 @@ void register_writes(http::Router& router, const Node& node) {
                        {.name = "user"},
                        {.name = "persona", .max_length = 8192},
                        {.name = "model", .max_length = 200},
+                       role_field(),
                        {.name = "capsule_id"},
                        tools_field(),
                        {.name = "metadata",
@@ -312,6 +316,7 @@ void register_writes(http::Router& router, const Node& node) {
   const auto message = http::make_schema(
       "SessionMessage",
       {{.name = "content", .required = true, .min_length = 1, .max_length = 65536},
+       role_field(),
        tools_field(),
        {.name = "metadata", .type = FieldType::kObject}});
   const auto cancel = http::make_schema("SessionCancel", {{.name = "reason", .max_length = 1000}});

@@ -62,19 +62,30 @@ void verify(const Node& node, const RequestPtr& r, const Responder& responder) {
   });
 }
 
-// What a registered user may be given; anybody may be given a token who is not registered.
+Status within(const std::string& whose, const google::protobuf::RepeatedPtrField<std::string>& own,
+              const security::TokenRequest& wanted) {
+  v1::Principal holder;
+  *holder.mutable_capabilities() = own;
+  for (const auto& c : wanted.capabilities)
+    if (!security::has_capability(holder, c))
+      return fail(Code::kForbidden, whose + " does not have the capability " + c);
+  return {};
+}
+
+// What a registered user or service may be given; anybody may be given a token who is not
+// registered, but no service: the decider refuses that.
 Status check_user(const v1::IdentityState& state, const security::TokenRequest& wanted) {
+  if (actors::is_service(wanted.subject)) {
+    const auto it = state.services().find(wanted.subject.substr(actors::kServicePrefix.size()));
+    return it == state.services().end()
+               ? Status{}
+               : within("service " + wanted.subject, it->second.capabilities(), wanted);
+  }
   const auto it = state.users().find(wanted.subject);
   if (it == state.users().end()) return {};
   if (!it->second.active())
     return fail(Code::kForbidden, "user " + wanted.subject + " is deactivated");
-  v1::Principal user;
-  *user.mutable_capabilities() = it->second.capabilities();
-  for (const auto& c : wanted.capabilities)
-    if (!security::has_capability(user, c))
-      return fail(Code::kForbidden,
-                  "user " + wanted.subject + " does not have the capability " + c);
-  return {};
+  return within("user " + wanted.subject, it->second.capabilities(), wanted);
 }
 
 // Recorded before it is handed out.

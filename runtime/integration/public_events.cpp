@@ -18,6 +18,7 @@ const std::vector<PublicRow>& public_table() {
       {"session", "policy.decided", "policy.decisions", ""},
       {"session", "*", "conversation.events", ""},
       {"decision", "policy.evaluated", "policy.decisions", ""},
+      {"approvals", "notification.raised", "notifications.events", ""},
       {"approvals", "*", "policy.decisions", ""},  // the second key of a decision
       {"rules", "*", "policy.decisions", ""},
       {"constitution", "constitution.updated", "constitution.updated", "constitution"},
@@ -25,6 +26,7 @@ const std::vector<PublicRow>& public_table() {
       {"tenant", "settings.changed", "settings.changed", "settings"},
       {"tenant", "*", "billing.events", ""},
       {"memory", "*", "memory.events", ""},
+      {"inference", "policy.decided", "policy.decisions", ""},
       {"inference", "inference.started", "slm.requests", ""},
       {"model", "call.queued", "slm.requests", ""},
       {"inference", "model.fallback.used", "model.fallback.used", ""},
@@ -60,6 +62,7 @@ const std::vector<PublicTopic>& public_topics() {
       {"slm.requests", "Calls that models were asked for; takes requests of others"},
       {"slm.responses", "What became of calls outside sessions"},
       {"slm.metrics", "Model pools: starts, answers, failures"},
+      {"notifications.events", "What people should look at, as an approval that waits"},
       {"memory.events", "Facts remembered and forgotten"},
       {"billing.events", "Budgets reserved, settled, released, refused"},
   };

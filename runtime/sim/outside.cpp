@@ -85,6 +85,25 @@ v1::EffectOutcome Outside::outcome(const Job& job, const Memories& memories) {
   return o;
 }
 
+namespace {
+
+// Of those that were named, and at times of one that was not, with arguments that are at times
+// none.
+void ask_for_tools(v1::ModelAnswer& answer, const v1::ModelRequest& request, Rng& rng) {
+  answer.set_finish_reason("tool_calls");
+  for (std::int64_t n = rng.between(1, 3); n > 0; --n) {
+    auto* call = answer.add_tool_calls();
+    call->set_id("same");
+    const auto i = rng.below(static_cast<std::uint64_t>(request.tools_size()) + 1);
+    call->set_name(i < static_cast<std::uint64_t>(request.tools_size())
+                       ? request.tools(static_cast<int>(i)).name()
+                       : "made up");
+    call->set_arguments(rng.chance(900'000) ? "{}" : "not JSON");
+  }
+}
+
+}  // namespace
+
 std::string Outside::result(const Job& job, const Memories& memories) {
   const auto& kind = job.effect.kind;
   if (kind == "slm.chat") {
@@ -98,6 +117,7 @@ std::string Outside::result(const Job& job, const Memories& memories) {
     answer.mutable_usage()->set_prompt_tokens(static_cast<std::uint64_t>(request.messages_size()) *
                                               7);
     answer.mutable_usage()->set_completion_tokens(1 + rng_.below(20));
+    if (request.tools_size() > 0 && rng_.chance(600'000)) ask_for_tools(answer, request, rng_);
     return answer.SerializeAsString();
   }
   if (kind == "memory.embed") {

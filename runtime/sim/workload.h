@@ -47,6 +47,7 @@ std::unique_ptr<Workload> make_poison();         // commands on which decide thr
 std::unique_ptr<Workload> make_approvals();      // turns that wait for a second key
 std::unique_ptr<Workload> make_budgets();        // limits that bite
 std::unique_ptr<Workload> make_locks();          // training locks
+std::unique_ptr<Workload> make_tools();          // turns whose model asks for tools
 std::unique_ptr<Workload> make_constitutions();  // versions that change under running sessions
 
 }  // namespace soma::sim

@@ -27,6 +27,7 @@ constexpr WorkloadKind kWorkloads[] = {
     {"sessions", 700'000, make_sessions},   {"poison_commands", 500'000, make_poison},
     {"approvals", 400'000, make_approvals}, {"budgets", 400'000, make_budgets},
     {"locks", 400'000, make_locks},         {"constitutions", 400'000, make_constitutions},
+    {"tools", 400'000, make_tools},
 };
 
 std::unique_ptr<actors::Catalog> catalog_of(const Options& options) {

@@ -92,11 +92,15 @@ bool Otherwise::nothing() const {
 template <typename C>
 Status Otherwise::put(C& c) const {
   if (auto ok = overlay(*c.mutable_policy(), policy_, policy_source_); !ok) return ok;
+  return under(c, c.policy().action_id());
+}
+
+template <typename C>
+Status Otherwise::under(C& c, const std::string& action) const {
   if (auto ok = overlay(*c.mutable_settings(), settings_, settings_source_); !ok) return ok;
   if (cedar_) {
     c.mutable_rules()->set_hash(sha256_hex(*cedar_));
-    c.mutable_rules()->set_text(
-        actors::rules_about(*cedar_, c.policy().action_id()).value_or(*cedar_));
+    c.mutable_rules()->set_text(actors::rules_about(*cedar_, action).value_or(*cedar_));
   }
   if (!constitution_) return {};
   auto& in_force = *c.mutable_constitution();
@@ -112,6 +116,8 @@ Status Otherwise::apply(v1::SessionCommand& command) const {
     if (!model_.empty()) command.mutable_start_session()->set_model(model_);
     return put(*command.mutable_start_session());
   }
+  if (command.has_approval_decided() && command.approval_decided().has_terms())
+    return under(*command.mutable_approval_decided()->mutable_terms(), "session.turn");
   return command.has_send_message() ? put(*command.mutable_send_message()) : Status{};
 }
 

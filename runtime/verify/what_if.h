@@ -38,6 +38,9 @@ class Otherwise {
  private:
   template <typename C>
   Status put(C& command) const;
+  // What is in force, without the input that is judged.
+  template <typename C>
+  Status under(C& terms, const std::string& action) const;
 
   Source policy_source_, settings_source_, constitution_source_;
   boost::json::object policy_, settings_, rules_;

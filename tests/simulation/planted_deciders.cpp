@@ -63,4 +63,51 @@ Result<ErasedDecision> second_key_left_out(const ActorType& type, const ActorKey
   return type.decide(self, state, c, context);
 }
 
+// What was allowed when it was asked for is taken to be allowed when it starts.
+Result<ErasedDecision> allowed_for_ever(const ActorType& type, const ActorKey& self,
+                                        const Message& state, const Message& command,
+                                        const v1::Context& context) {
+  if (type.name() != "session") return type.decide(self, state, command, context);
+  v1::SessionCommand c = static_cast<const v1::SessionCommand&>(command);
+  if (c.has_approval_decided()) {
+    auto* terms = c.mutable_approval_decided()->mutable_terms();
+    terms->set_halted(false);
+    terms->mutable_constitution()->clear_rules();
+  }
+  return type.decide(self, state, c, context);
+}
+
+// Anybody decides what was delegated to one.
+Result<ErasedDecision> delegate_forgotten(const ActorType& type, const ActorKey& self,
+                                          const Message& state, const Message& command,
+                                          const v1::Context& context) {
+  if (type.name() != "approvals") return type.decide(self, state, command, context);
+  v1::ApprovalsState s = static_cast<const v1::ApprovalsState&>(state);
+  for (auto& [id, a] : *s.mutable_approvals()) a.clear_delegated_to();
+  return type.decide(self, s, command, context);
+}
+
+// The constitution of a turn is forgotten when its model asks for tools.
+Result<ErasedDecision> calls_unjudged(const ActorType& type, const ActorKey& self,
+                                      const Message& state, const Message& command,
+                                      const v1::Context& context) {
+  const auto* c =
+      type.name() == "session" ? &static_cast<const v1::SessionCommand&>(command) : nullptr;
+  if (!c || !c->has_call_succeeded()) return type.decide(self, state, command, context);
+  v1::SessionState s = static_cast<const v1::SessionState&>(state);
+  s.mutable_constitution()->clear_rules();
+  return type.decide(self, s, command, context);
+}
+
+// Each reservation finds the window new.
+Result<ErasedDecision> window_restarts(const ActorType& type, const ActorKey& self,
+                                       const Message& state, const Message& command,
+                                       const v1::Context& context) {
+  if (type.name() != "tenant") return type.decide(self, state, command, context);
+  v1::TenantState s = static_cast<const v1::TenantState&>(state);
+  for (auto& [counter, usage] : *s.mutable_usage())
+    if (usage.window_end_ms() > 0) usage.set_window_start_ms(0);
+  return type.decide(self, s, command, context);
+}
+
 }  // namespace soma

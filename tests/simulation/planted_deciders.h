@@ -27,4 +27,23 @@ Result<actors::ErasedDecision> second_key_left_out(const actors::ActorType& type
                                                    const actors::Message& command,
                                                    const v1::Context& context);
 
+Result<actors::ErasedDecision> allowed_for_ever(const actors::ActorType& type, const ActorKey& self,
+                                                const actors::Message& state,
+                                                const actors::Message& command,
+                                                const v1::Context& context);
+Result<actors::ErasedDecision> delegate_forgotten(const actors::ActorType& type,
+                                                  const ActorKey& self,
+                                                  const actors::Message& state,
+                                                  const actors::Message& command,
+                                                  const v1::Context& context);
+
+Result<actors::ErasedDecision> calls_unjudged(const actors::ActorType& type, const ActorKey& self,
+                                              const actors::Message& state,
+                                              const actors::Message& command,
+                                              const v1::Context& context);
+Result<actors::ErasedDecision> window_restarts(const actors::ActorType& type, const ActorKey& self,
+                                               const actors::Message& state,
+                                               const actors::Message& command,
+                                               const v1::Context& context);
+
 }  // namespace soma

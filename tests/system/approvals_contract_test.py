@@ -44,8 +44,9 @@ class World:
 
     def people(self):
         self.tokens = {}
-        for person in ("ada", "bob", "carol"):
-            code, out, err = soma("auth", "token", "--tenant", "acme", "--sub", person, "--cap", PEOPLE, data=self.node.data)
+        for person in ("ada", "bob", "carol", "root", "svc:clerk"):
+            rights = PEOPLE if person in ("ada", "bob", "carol") else "*"
+            code, out, err = soma("auth", "token", "--tenant", "acme", "--sub", person, "--cap", rights, data=self.node.data)
             check(code == 0, err)
             self.tokens[person] = {"Authorization": "Bearer " + out.strip()}
 
@@ -169,6 +170,63 @@ def crashes(w):
         equal(w.approval(approval)["status"], "approved", "closed")
 
 
+def not_allowed_any_more(w):
+    """Between approval and start a rule, then the kill switch, forbid it: it does not start, waits again, and says why."""
+    session, approval = w.park("pay the bill")
+    path, before = f"/v1/approvals/{approval}", w.model.chats()
+    w.ok("bob", "PUT", "/v1/policy/rules", {"rules": '@id("not-now") forbid(principal == User::"ada", action, resource);'})
+    equal(w.ok("bob", "POST", path + "/approve", {})["status"], "approved", "approve")
+    error = w.pending_with_error(approval)["error"]
+    check(error["code"] == "policy_denied" and "rule:not-now" in error["message"], error)
+    equal(w.session(session)["status"], "waiting_approval", "session")
+    code, out, err = soma("--token", w.tokens["ada"]["Authorization"][7:], "policy", "explain", session, "-o", "json", data=w.node.data)
+    check(code == 0, err)
+    why = harness.json.loads(out)
+    equal(([r["id"] for r in why["matched_rules"]], why["asker"]["subject"], why["outcome"]["event"]), (["not-now"], "ada", "turn.reopened"), "why")
+    check(why["decision_id"] in error["message"], f"{error} {why}")
+    w.ok("bob", "PUT", "/v1/policy/rules", {"rules": ""})
+    switch = lambda on: w.ok("root", "POST", "/v1/admin/kill-switch", {"enabled": on, "reason": "a drill"})
+    switch(True)
+    w.ok("bob", "POST", path + "/approve", {})
+    equal(w.pending_with_error(approval)["error"]["code"], "kill_switch_active", "why")
+    switch(False)
+    equal(w.model.chats(), before, "nothing was asked of the model")
+    w.ok("bob", "POST", path + "/approve", {})
+    equal(w.ended(session)["status"], "completed", "allowed again, it runs")
+    equal(w.model.chats(), before + 1, "once")
+    types = w.types(session)
+    equal([types.count(t) for t in ("policy.decided", "turn.reopened", "approval.granted", "model.answered")], [4, 2, 1, 1], types)
+    told = [e for e in w.ok("ada", "GET", "/v1/audit/events?type=notification.raised&limit=200")["items"]
+            if e["data"]["metadata"]["approval_id"] == approval]
+    equal([(e["topic"], e["data"]["type"], e["data"]["severity"]) for e in told],
+          [("notifications.events", "review", s) for s in ("warning", "error", "error")], "who should look is told")
+
+
+def who_asked_is_out(w):
+    session, approval = w.park("still here?")
+    w.ok("root", "PUT", "/v1/users/ada", {"active": False})
+    problem(w.call("bob", "POST", f"/v1/approvals/{approval}/approve", {}), 403, "forbidden",
+            "ada, who asked for it, is deactivated; reject it")
+    equal(w.ok("bob", "GET", f"/v1/approvals/{approval}")["status"], "pending", "nothing was decided")
+    w.ok("root", "PUT", "/v1/users/ada", {"active": True})
+    w.ok("bob", "POST", f"/v1/approvals/{approval}/approve", {})
+    equal(w.ended(session)["status"], "completed", "in again")
+
+
+def a_service_is_no_second_key(w):
+    session, approval = w.park("ask a person")
+    clerk = w.tokens["svc:clerk"]
+    problem(w.client.call("GET", "/v1/approvals", headers=clerk), 401, "unauthenticated", "Invalid token")
+    w.ok("root", "PUT", "/v1/services/clerk", {"capabilities": ["approval:*"]})
+    equal(w.client.call("GET", "/v1/approvals", headers=clerk).status, 200, "it may read")
+    for what in ("approve", "reject"):
+        problem(w.client.call("POST", f"/v1/approvals/{approval}/{what}", {}, headers=clerk), 403, "forbidden",
+                "a service may not decide; a person must")
+    problem(w.call("bob", "POST", f"/v1/approvals/{approval}/delegate", {"to": "svc:clerk"}), 422, loc=["body", "to"])
+    w.ok("bob", "POST", f"/v1/approvals/{approval}/approve", {})
+    equal(w.ended(session)["status"], "completed", "a person may")
+
+
 def time_runs_out(w):
     session, approval = w.park(approval_seconds=1)
     done = w.ended(session)
@@ -245,7 +303,7 @@ def run():
     with model.upstream, Folder() as folder:
         w = World(folder, model)
         w.people()
-        for part in (cannot_start, crashes, time_runs_out, time_runs_out_while_it_cannot_start, delegated, edited):
+        for part in (cannot_start, not_allowed_any_more, who_asked_is_out, a_service_is_no_second_key, crashes, time_runs_out, time_runs_out_while_it_cannot_start, delegated, edited):
             part(w)
             print(part.__name__, flush=True)
         w.node.terminate()

@@ -50,11 +50,12 @@ def objects(w):
     decision = w.ok("POST", "/v1/evaluate", {"action_id": "a", "capability": "c", "risk_score": 0, "confidence": 1,
                                              "budget_required": 0}, headers=mine).json["decision_id"]
     w.ok("PUT", "/v1/users/zoe", {"capabilities": []}, headers=mine)
+    w.ok("PUT", "/v1/services/bot", {"capabilities": []}, headers=mine)
     actors = w.ok("GET", "/v1/actors?limit=200", headers=mine).json["items"]
     check(any(a.get("id") == session for a in actors), f"no actor {session}")
     event = w.ok("GET", f"/v1/sessions/{session}/events?limit=1", headers=mine).json["items"][0]["event_id"]
     return {"/v1/audit/proof/": event, "/v1/sessions/": session, "/v1/approvals/": approval, "/v1/requests/": request["request_id"],
-            "/memory/": memory, "/v1/decisions/": decision, "/v1/users/": "zoe", "/v1/actors/": session,
+            "/memory/": memory, "/v1/decisions/": decision, "/v1/users/": "zoe", "/v1/services/": "bot", "/v1/actors/": session,
             "/v1/admin/effects/": session, "/v1/admin/parked/": session, "/v1/bench/": "ours"}
 
 
@@ -136,6 +137,6 @@ def another_tenants_is_a_missing_one(w):
     print(f"GATE S3 foreign = missing {tried} all PASS", flush=True)
 
 
-MAKES = {("PUT", "/v1/users/{id}")}
+MAKES = {("PUT", "/v1/users/{id}"), ("PUT", "/v1/services/{id}")}
 
 run("--constitution-trusted-keys", SIGNER.public, "--mode", "test")

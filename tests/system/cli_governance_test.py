@@ -144,6 +144,39 @@ def tokens_follow_the_settings():
         node.terminate()
 
 
+def who_acts_and_what_stops_it(data):
+    """Users, services, the kill switch, training locks, and what a tenant prefers, from the command line."""
+    made = good(data, "user", "set", "bea", "--name", "Bea", "--cap", "session:read,session:start")
+    check((made["capabilities"], made["active"]) == (["session:read", "session:start"], True), made)
+    changed = good(data, "user", "set", "bea", "--active", "false")
+    check((changed["name"], changed["capabilities"], changed["active"]) == ("Bea", made["capabilities"], False), changed)
+    check(good(data, "user", "show", "bea") == changed and [u["user_id"] for u in lines(data, "user", "list")] == ["bea"], "users")
+    bad(data, 3, "user", "show", "nobody")
+    bad(data, 3, "service", "token", "ci")
+    good(data, "service", "set", "ci", "--description", "builds", "--cap", "tenant:read")
+    token = good(data, "service", "token", "ci", "--ttl", "10m")["token"]
+    me = good(data, "--token", token, "auth", "whoami")
+    check((me["subject"], me["capabilities"]) == ("svc:ci", ["tenant:read"]), me)
+    bad(data, 5, "--token", token, "service", "list")
+    check(good(data, "service", "set", "ci", "--active", "false")["description"] == "builds", "what is not named stays")
+    bad(data, 4, "--token", token, "auth", "whoami")
+    check([(s["service_id"], s["active"]) for s in lines(data, "service", "list")] == [("ci", False)], "services")
+    check(not good(data, "kill-switch", "show")["enabled"], "off")
+    bad(data, 2, "kill-switch", "on", "--yes")
+    check(good(data, "kill-switch", "on", "--reason", "a drill", "--yes")["enabled"], "on")
+    bad(data, 1, "session", "start", "Say something")
+    check(good(data, "kill-switch", "off", "--reason", "over")["reason"] == "over", "off again")
+    check(not good(data, "training", "show")["locked"], "no lock")
+    check(good(data, "training", "start")["locked_by"] == "developer", "taken")
+    check(not good(data, "training", "stop")["locked"], "given back")
+    wishes = file("wishes.json", {"channels": [{"channel": "email", "address": "b@example.org", "severity_threshold": "error"}]})
+    check(good(data, "settings", "notifications", "set", wishes, "--user", "bea")["version"] == 1, "set")
+    shown = good(data, "settings", "notifications", "show", "--user", "bea")
+    check(shown["channels"][0]["address"] == "b@example.org", shown)
+    check(good(data, "slm", "profiles", "set", file("profile.json", {"planning": "big"}), "--name", "p")["planning"] == "big", "set")
+    check(good(data, "slm", "profiles", "show", "--name", "p")["planning"] == "big", "shown")
+
+
 def rules_are_tried(data):
     cases = {"mode": "test", "cases": [
         {"name": "shells", "input": {"action_id": "shell", "risk_score": 0}, "expect": {"allow": False,
@@ -193,6 +226,17 @@ def policy_rules(data):
     check(code == 1 and [json.loads(x)["result"] for x in out.splitlines()] == ["pass", "fail", "pass"], f"{code} {out}{err}")
     changed = lines(data, "policy", "diff", old, new, "--cases", cases)
     check([(c["case"], c["new"]) for c in changed] == [("risky tools wait", "review rule:ask")], changed)
+    # Recorded decisions are judged again in the name and with the capabilities of who asked, and in their mode.
+    trusted = text("trusted.cedar", '@id("trusted") forbid(principal, action, resource) unless { principal.capabilities.contains("web:trusted") };\n')
+    code, token, err = soma("auth", "token", "--sub", "zed", "--cap", "policy:evaluate,web:trusted", data=data)
+    check(code == 0, err)
+    ours = good(data, "--token", token.strip(), "policy", "evaluate", "--action", "fetch", "--risk", "0.2", "--confidence", "0.65")
+    check(ours["allow"], ours)
+    others = {c["case"]: c["new"] for c in lines(data, "policy", "diff", text("none.cedar", ""), trusted)}
+    check(others and ours["decision_id"] not in others, f"{ours} {others}")
+    asked = good(data, "policy", "explain", ours["decision_id"])
+    check((asked["asker"]["subject"], asked["asker"]["capabilities"]) == ("zed", ["policy:evaluate", "web:trusted"]), asked)
+    check([v["in_force"] for v in lines(data, "policy", "rules", "history")] == [True], "history")
     none = text("none.cedar", "")
     recorded = lines(data, "policy", "diff", none, old)
     check(len(recorded) == 1 and recorded[0]["new"] == "deny rule:no-shell", recorded)
@@ -242,6 +286,7 @@ def run():
         every_kind_of_denial(node.data)
         rules_are_tried(node.data)
         policy_rules(node.data)
+        who_acts_and_what_stops_it(node.data)
         second_keys(node.data)
         settings(node.data)
         node.terminate()

@@ -19,7 +19,7 @@ MATRIX = os.path.join(ROOT, "runtime", "api", "authorization.tsv")
 PRINT = "--print" in sys.argv  # what the rows should be
 
 # What the answers of a node hold that verbs look into before they ask for more.
-ANSWER = {"items": [], "next_cursor": None, "tenant_id": "demo", "subject": "ana", "valid": True, "document": {}, "version": 1,
+ANSWER = {"capabilities": ["slm:infer"], "items": [], "next_cursor": None, "tenant_id": "demo", "subject": "ana", "valid": True, "document": {}, "version": 1,
           "session_id": "ses_x", "status": "completed", "turns": [{"turn": 1, "erasure_id": "ers_x", "decision_id": "dec_x", "status": "completed"}],
           "event_id": "e", "tree_size": 1, "position": "0/1", "events": [], "state": {}, "results": [], "budgets": [], "sequence": 1,
           "enabled": True, "reason": "", "changed_by": "ana", "mode": "test", "turn": 1, "erasure_id": "ers_x", "rebuild": {"done": 0, "failed": 0, "frames_read": 0, "frames_total": 0, "running": False},
@@ -42,6 +42,9 @@ ARGUMENTS = {
     "approval delegate": [["x", "--to", "bob"]],
     "approval edit": [["x", "--prompt", "y"]],
     "auth revoke": [["--jti", "x"]],
+    "kill-switch on": [["--reason", "x"]],
+    "kill-switch off": [["--reason", "x"]],
+    "service token": [["ci"], ["ci", "--cap", "slm:infer"]],
     "tenant set": [["--display-name", "x"]],
     "replay": [["--actor", "session/x"]],
     "session what-if": [["x", "--model", "m"], ["x"]],

@@ -88,6 +88,44 @@ def a_token_is_worth_no_more_than_its_user_may_do_now(w):
 
 
 @case
+def a_service_acts_while_it_is_registered_and_active(w):
+    ana = as_(w)
+    offline = as_(w, "svc:ci")  # signed with the folder's key, of a service that nobody has registered
+    problem(w.call("GET", "/v1/tenants/acme", headers=offline), 401, "unauthenticated", "Invalid token")
+    problem(w.call("GET", "/v1/services/ci", headers=ana), 404, "not_found", "Service not found")
+    problem(w.call("POST", "/v1/tokens/issue", {"user_id": "svc:ci", "capabilities": ["tenant:read"]}, headers=ana), 403)
+    problem(w.call("PUT", "/v1/users/svc:ci", {"capabilities": []}, headers=ana), 422, loc=["body", "user_id"])
+    body = {"description": "builds", "capabilities": ["slm:*", "tenant:read"]}
+    problem(w.call("PUT", "/v1/services/ci", body, headers=as_(w, "eve", capabilities="service:write,slm:infer")), 403, "forbidden")
+    problem(w.call("PUT", "/v1/services/CI", body, headers=ana), 422, loc=["body", "service_id"])
+    problem(w.call("PUT", "/v1/services/ci", {"description": "x"}, headers=ana), 422, loc=["body", "capabilities"])
+    problem(w.call("PUT", "/v1/services/ci", {"capabilities": ["all"]}, headers=ana), 422)
+    made = w.ok("PUT", "/v1/services/ci", body, headers=ana)
+    equal((made.json["subject"], made.json["active"], made.json["version"]), ("svc:ci", True, 1), "made")
+    equal(w.ok("PUT", "/v1/services/ci", body, headers=ana).json["version"], 1, "the same again is no change")
+    token = bearer(issue(w, "svc:ci", ["tenant:read"]))
+    may = lambda headers: sorted(w.ok("GET", "/v1/whoami", headers=headers).json["capabilities"])
+    equal((may(token), may(offline)), (["tenant:read"], ["slm:*", "tenant:read"]), "never more than the service has")
+    w.ok("GET", "/v1/tenants/acme", headers=token)
+    problem(w.call("POST", "/v1/tokens/issue", {"user_id": "svc:ci", "capabilities": ["memory:read"]}, headers=ana), 403)
+    changed = w.ok("PUT", "/v1/services/ci", {"capabilities": []}, headers={**ana, "If-Match": made.headers["ETag"]})
+    equal((may(token), may(offline)), ([], []), "without capabilities it may nothing")
+    problem(w.call("PUT", "/v1/services/ci", body, headers={**ana, "If-Match": made.headers["ETag"]}), 412)
+    w.ok("PUT", "/v1/services/ci", {**body, "active": False}, headers={**ana, "If-Match": changed.headers["ETag"]})
+    for headers in (token, offline):
+        problem(w.call("GET", "/v1/whoami", headers=headers), 401, "unauthenticated", "Invalid token")
+    problem(w.call("POST", "/v1/tokens/issue", {"user_id": "svc:ci", "capabilities": ["tenant:read"]}, headers=ana), 403)
+    w.ok("PUT", "/v1/services/bot", {"capabilities": []}, headers=ana)
+    page = w.ok("GET", "/v1/services?limit=1", headers=ana).json
+    equal([s["service_id"] for s in page["items"]], ["bot"], "list")
+    equal([s["service_id"] for s in w.ok("GET", f"/v1/services?cursor={page['next_cursor']}", headers=ana).json["items"]], ["ci"], "page")
+    rival = as_(w, "mallory", "rival")
+    equal(w.ok("GET", "/v1/services", headers=rival).json["items"], [], "a rival sees none")
+    told = w.ok("GET", "/v1/audit/events?type=service.changed", headers=ana).json["items"]
+    equal([e["topic"] for e in told], ["identity.audit"] * 4, "one event a change")
+
+
+@case
 def nobody_gives_away_what_they_have_not(w):
     small = as_(w, "eve", capabilities="token:issue,session:read")
     for wanted in ("*", "session:*", "tenant:read", "token:*"):

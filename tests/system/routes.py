@@ -15,6 +15,7 @@ BODIES = {
     ("POST", "/v1/approvals/{id}/delegate"): {"to": "zoe"},
     ("POST", "/v1/approvals/{id}/edit"): {"content": "x"},
     ("POST", "/v1/tenants/{id}/rollback"): {"version": 1},
+    ("PUT", "/v1/services/{id}"): {"capabilities": []},
     ("POST", "/v1/admin/effects/{id}/resolve"): {"outcome": "done", "reason": "seen"},
     ("POST", "/v1/tenants/{id}/erase-subject"): {"subject": "nobody here"},
 }

@@ -85,7 +85,10 @@ def chat_completions_plain_and_streaming(w):
     equal((chunks[-1]["choices"], chunks[-1]["usage"]["completion_tokens"] > 0), ([], True), "usage apart")
     equal(chunks[-2]["choices"][0]["finish_reason"], "stop", "finish reason")
     problem(w.call("POST", "/v1/chat/completions", {**body, "n": 2}), 422, loc=["body", "n"])
-    problem(w.call("POST", "/v1/chat/completions", {**body, "tools": [{"type": "function"}]}), 422)
+    for name, value in (("tools", [{"type": "function"}]), ("functions", [{"name": "f"}]), ("tool_choice", "auto"),
+                        ("tool_choice", {"type": "function"})):  # never left out of the answer in silence
+        problem(w.call("POST", "/v1/chat/completions", {**body, name: value}), 422, loc=["body", name])
+    w.ok("POST", "/v1/chat/completions", {**body, "tools": [], "tool_choice": "none"})
     for text in ("one", "two"):  # a request id is no idempotency key
         stream = w.stream("/v1/chat/completions", {"X-Request-ID": "same"}, "POST",
                           {"messages": [{"role": "user", "content": text}], "stream": True})
@@ -93,6 +96,29 @@ def chat_completions_plain_and_streaming(w):
     w.script(status=400, text="no")
     failed = w.stream("/v1/chat/completions", method="POST", body={**body, "stream": True})
     check(failed.status >= 400, f"what fails before a token has a status: {failed.status}")
+
+
+@case
+def every_decision_on_a_call_is_told_by_itself(w):
+    """On policy.decisions, under an id of its own that stays the same when the request is repeated."""
+    told = lambda: [e for e in w.ok("GET", "/v1/audit/events?type=policy.decided&limit=200").json["items"]
+                     if e["data"]["decision"]["input"]["action_id"].startswith("slm.")]
+    before = len(told())
+    message = {"messages": [{"role": "user", "content": "x"}]}
+    for _ in range(2):
+        w.ok("POST", "/v1/infer_sync", {"prompt": "x"}, key="decided-1")
+        w.ok("POST", "/v1/chat/completions", message, key="decided-2")
+        w.ok("POST", "/v1/embedding", {"text": "x"}, key="decided-3")
+    problem(w.call("POST", "/v1/infer_sync", {"prompt": "x", "metadata": {"risk_score": 1, "confidence": 0}}), 403, "policy_denied")
+    new = told()[before:]
+    decisions = [e["data"]["decision"] for e in new]
+    equal(sorted(d["input"]["action_id"] for d in decisions), ["slm.chat", "slm.embed", "slm.infer", "slm.infer"], "actions")
+    equal({e["topic"] for e in new}, {"policy.decisions"}, "topic")
+    equal(sorted(bool(d.get("allow")) for d in decisions), [False, True, True, True], "the denied one too")
+    equal(len({d["decision_id"] for d in decisions} | {e["event_id"] for e in new}), 8, "ids of their own")
+    check(all(d["asker"]["subject"] and d["mode"] and d["constitution_hash"] for d in decisions), decisions)
+    for d in decisions:
+        equal(w.ok("GET", f"/v1/decisions/{d['decision_id']}").json["input"], d["input"], "explained")
 
 
 @case

@@ -283,6 +283,47 @@ def a_profile_chooses_the_model_and_who_answers_for_it(w):
     w.ok("POST", f"/v1/sessions/{session}/messages", {"content": "more"}, 202, headers=t)
     wait_until("it ends", 20, lambda: ended(w, session, t))
     equal(asked(w, 1), ["small"], "the next turn of a session follows")
+    # Another role's models, for that turn alone; chat's where the profile has none.
+    w.ok("PUT", "/v1/tenants/pick/model-profiles", {"name": "fast", "chat": "small", "planning": "thinker"}, headers=t)
+    for body, model in (({"role": "planning"}, "thinker"), ({"role": "code"}, "small"), ({}, "small")):
+        w.ok("POST", f"/v1/sessions/{session}/messages", {"content": "more", **body}, 202, headers=t)
+        wait_until("it ends", 20, lambda: ended(w, session, t))
+        equal(asked(w, 1), [model], f"{body}")
+    w.ok("POST", "/v1/infer_sync", {"prompt": "x", "role": "planning"}, headers=t)
+    planned = w.ok("POST", "/v1/sessions/start", {"prompt": "z", "role": "planning"}, 202, headers=t).json["session_id"]
+    equal(wait_until("it ends", 20, lambda: ended(w, planned, t))["status"], "completed", "the session")
+    equal(asked(w, 2), ["thinker", "thinker"], "both")
+    for path, body in (("/v1/infer_sync", {"prompt": "x"}), ("/v1/sessions/start", {"prompt": "x"})):
+        problem(w.call("POST", path, {**body, "role": "poet"}, headers=t), 422, loc=["body", "role"])
+        problem(w.call("POST", path, {**body, "role": "code", "model": "mine"}, headers=t), 422, loc=["body", "role"])
+
+
+@case
+def a_model_that_does_not_answer_is_left_alone_for_a_while(w):
+    t = as_(w, tenant="sick")
+    settings(w, "sick")
+    w.ok("PUT", "/v1/tenants/sick/model-profiles", {"name": "two", "chat": {"primary": "ill", "fallbacks": ["well"]}}, headers=t)
+    w.upstream.script({"otherwise": {"status": 503, "text": "no"}})
+    ask = lambda: Client(w.url).call("POST", "/v1/infer_sync", {"prompt": "x", "model": "ill"}, headers=t)
+    calls = [threading.Thread(target=ask) for _ in range(2)]  # of four attempts each
+    for call in calls:
+        call.start()
+    for call in calls:
+        call.join()
+    before = w.upstream_chats()
+    answer = ask()
+    problem(answer, 503, "model_unavailable")
+    check(2 <= int(answer.headers["Retry-After"]) <= 15, answer.headers)
+    equal(w.upstream_chats(), before, "nothing was sent")
+    session = w.ok("POST", "/v1/sessions/start", {"prompt": "x", "model": "ill"}, 202, headers=t).json["session_id"]
+    equal(wait_until("it ends", 20, lambda: ended(w, session, t))["error"]["code"], "model_unavailable", "a session's turn")
+    w.script()
+    settings(w, "sick", default_model_profile="two")
+    w.ok("POST", "/v1/infer_sync", {"prompt": "x"}, headers=t)
+    equal(asked(w, 1), ["well"], "the next of the profile is asked at once")
+    opened = w.ok("GET", "/v1/audit/events?type=model.breaker_opened", headers=t).json["items"]
+    check(opened and all(e["topic"] == "slm.metrics" and e["data"]["failed_in_row"] >= 8 for e in opened), opened)
+    wait_until("it is asked again", 30, lambda: ask().status == 200, 0.5)
 
 
 @case

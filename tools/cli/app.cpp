@@ -164,6 +164,8 @@ int run_command(int argc, char** argv) {
   add_service_commands(app, context, run);
   add_policy_commands(app, context, run);
   add_governance_commands(app, context, run);
+  add_identity_commands(app, context, run);
+  add_switch_commands(app, context, run);
   add_bench_commands(app, context, run);
   add_sim_commands(app, context, run);
   add_kafka_commands(app, context, run);

@@ -19,26 +19,6 @@ struct TokenFlags {
   bool force = false;
 };
 
-Result<std::int64_t> seconds(const std::string& text) {
-  std::size_t used = 0;
-  std::int64_t n = 0;
-  try {
-    n = std::stoll(text, &used);
-  } catch (const std::exception&) {
-    used = 0;
-  }
-  const std::string unit = used ? text.substr(used) : "?";
-  const std::int64_t scale = unit.empty() || unit == "s" ? 1
-                             : unit == "m"               ? 60
-                             : unit == "h"               ? 3600
-                             : unit == "d"               ? 86400
-                                                         : 0;
-  if (scale == 0 || n <= 0 || n > runtime::security::kMaxTtlSeconds)
-    return soma::fail(Code::kInvalidArgument,
-                      "--ttl must be a time as 90s, 10m, 1h or 2d, at most 31d", "--ttl");
-  return n * scale;
-}
-
 int issue(const Context& context, const TokenFlags& f) {
   auto loaded = runtime::config::load_config({{"--data-dir", context.folder()}});
   if (!loaded) return context.fail(loaded.error());
@@ -46,7 +26,7 @@ int issue(const Context& context, const TokenFlags& f) {
     return context.fail(
         {Code::kForbidden, "a token for everything in production needs --force", "--cap"},
         "name the capabilities it needs with --cap, or say --force");
-  auto ttl = seconds(f.ttl);
+  auto ttl = seconds_of(f.ttl);
   if (!ttl) return context.fail(ttl.error());
   runtime::security::AuthOptions o;
   o.mode = loaded->mode;
@@ -123,6 +103,26 @@ void add_ends(CLI::App& auth, Context& context, const Wrap& run) {
 }
 
 }  // namespace
+
+Result<std::int64_t> seconds_of(const std::string& text) {
+  std::size_t used = 0;
+  std::int64_t n = 0;
+  try {
+    n = std::stoll(text, &used);
+  } catch (const std::exception&) {
+    used = 0;
+  }
+  const std::string unit = used ? text.substr(used) : "?";
+  const std::int64_t scale = unit.empty() || unit == "s" ? 1
+                             : unit == "m"               ? 60
+                             : unit == "h"               ? 3600
+                             : unit == "d"               ? 86400
+                                                         : 0;
+  if (scale == 0 || n <= 0 || n > runtime::security::kMaxTtlSeconds)
+    return soma::fail(Code::kInvalidArgument,
+                      "--ttl must be a time as 90s, 10m, 1h or 2d, at most 31d", "--ttl");
+  return n * scale;
+}
 
 void add_auth_commands(CLI::App& app, Context& context, const Wrap& run) {
   auto* auth = add_group(app, "auth", "Tokens and who one is");

@@ -118,11 +118,16 @@ int exit_code_of(Code code);
 std::string url_encoded(std::string_view text);  // one path segment or query value
 std::string text_of(const boost::json::value& object, std::string_view name);  // "" when absent
 std::string environment(const char* name);
+// "90s", "10m", "1h", "2d": seconds, at most a token's longest life.
+Result<std::int64_t> seconds_of(const std::string& text);
 Result<std::string> text_file(const std::string& path);  // of at most 4 MiB; "-": stdin
 
 using Wrap = std::function<std::function<void()>(std::function<int()>)>;
-void add_node_commands(CLI::App& app, Context& context, const Wrap& run);     // dev, node, demo
-void add_auth_commands(CLI::App& app, Context& context, const Wrap& run);     // auth
+void add_node_commands(CLI::App& app, Context& context, const Wrap& run);      // dev, node, demo
+void add_auth_commands(CLI::App& app, Context& context, const Wrap& run);      // auth
+void add_identity_commands(CLI::App& app, Context& context, const Wrap& run);  // user, service
+void add_switch_commands(CLI::App& app, Context& context,
+                         const Wrap& run);  // kill-switch, training
 void add_session_commands(CLI::App& app, Context& context, const Wrap& run);  // session, chat
 void add_service_commands(CLI::App& app, Context& context,
                           const Wrap& run);                                  // memory, slm, tenant

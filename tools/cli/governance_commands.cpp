@@ -269,6 +269,7 @@ void add_settings(CLI::App& app, Context& context, const Wrap& run, const FlagsP
                  context.call("POST", "/v1/settings/mode", json::object{{"mode", f->mode}}));
            })
       ->add_option("mode", f->mode, "The mode to switch to; absent: show it");
+  add_notification_verbs(*group, context, run);
 }
 
 }  // namespace

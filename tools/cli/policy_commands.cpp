@@ -58,6 +58,13 @@ void add_rules_commands(CLI::App& policy, Context& context, const Wrap& run,
   auto* rules = add_group(policy, "rules", "A tenant's own rules, in Cedar");
   add_verb(*rules, context, run, "show", "The rules in force", Effect::kRead,
            "soma policy rules show", [&context] { return show_rules(context); });
+  auto* past = add_verb(*rules, context, run, "history", "Versions of the rules, newest first",
+                        Effect::kRead, "soma policy rules history", [&context] {
+                          return context.list("/v1/policy/rules/history", "items",
+                                              {"version", "loaded_at", "loaded_by", "in_force"},
+                                              {"hash", "scope"});
+                        });
+  add_list_options(*past, context);
   auto* load = add_verb(*rules, context, run, "load", "Put rules in force", Effect::kWrite,
                         "soma policy rules load rules.cedar",
                         [&context, f] { return load_rules(context, *f); });

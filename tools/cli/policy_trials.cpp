@@ -205,8 +205,11 @@ std::string name_of(const json::value& one, std::size_t number) {
   return name.empty() ? "case " + std::to_string(number) : name;
 }
 
-std::string mode_of(const json::object& file, const Flags& f) {
-  const std::string mode = f.mode.empty() ? text_of(file, "mode") : f.mode;
+// --mode, else the case's own, else the file's.
+std::string mode_of(const json::object& file, const json::value& one, const Flags& f) {
+  if (!f.mode.empty()) return f.mode;
+  if (const std::string own = text_of(one, "mode"); !own.empty()) return own;
+  const std::string mode = text_of(file, "mode");
   return mode.empty() ? "production" : mode;
 }
 
@@ -225,7 +228,7 @@ int test(const Context& c, const Flags& f) {
     if (!expect || !expect->is_object())
       return c.fail({Code::kMalformed, "every case has an object input and an object expect", {}});
     const auto& input = member(one, "input")->get_object();
-    auto d = ground->judge(input_of(input), mode_of(*file, f), input);
+    auto d = ground->judge(input_of(input), mode_of(*file, one, f), input);
     const std::string wrong = d ? difference(expect->get_object(), *d) : d.error().message;
     failed += wrong.empty() ? 0 : 1;
     rows.push_back(json::object{{"case", name_of(one, rows.size() + 1)},
@@ -247,7 +250,18 @@ std::string outcome(const v1::PolicyDecision& d) {
   return out;
 }
 
-// Decisions that the node recorded, as cases: the newest pages that --limit asks for.
+// In whose name it was judged, as judge() of Ground reads it.
+void take_asker(const json::value& decision, json::object& input) {
+  const auto* asker = member(decision, "asker");
+  if (!asker || !asker->is_object()) return;
+  input["user"] = text_of(*asker, "subject");
+  input["session"] = text_of(*asker, "session");
+  input["model"] = text_of(*asker, "model");
+  if (const auto* list = member(*asker, "capabilities")) input["capabilities"] = *list;
+}
+
+// Decisions that the node recorded, as cases: the newest pages that --limit asks for. Each is
+// judged in its own principal's name and mode.
 Result<json::array> recorded_cases(const Context& c) {
   json::array out;
   for (const char* type : {"policy.evaluated", "policy.decided"}) {
@@ -261,7 +275,10 @@ Result<json::array> recorded_cases(const Context& c) {
         const auto* decision = data ? member(*data, "decision") : nullptr;
         const auto* input = decision ? member(*decision, "input") : nullptr;
         if (!input || !input->is_object()) continue;
-        json::object one{{"name", text_of(*decision, "decision_id")}, {"input", *input}};
+        json::object asked = input->get_object();
+        take_asker(*decision, asked);
+        json::object one{{"name", text_of(*decision, "decision_id")}, {"input", std::move(asked)}};
+        if (const std::string mode = text_of(*decision, "mode"); !mode.empty()) one["mode"] = mode;
         out.push_back(std::move(one));
         if (out.size() >= static_cast<std::size_t>(c.limit)) return out;
       }
@@ -294,8 +311,8 @@ int diff(const Context& c, const Flags& f) {
   std::size_t number = 0;
   for (const auto& one : file.at("cases").get_array()) {
     const auto& input = member(one, "input")->get_object();
-    auto was = before.judge(input_of(input), mode_of(file, f), input);
-    auto is = after.judge(input_of(input), mode_of(file, f), input);
+    auto was = before.judge(input_of(input), mode_of(file, one, f), input);
+    auto is = after.judge(input_of(input), mode_of(file, one, f), input);
     ++number;
     if (!was || !is) return c.fail(was ? is.error() : was.error());
     if (outcome(*was) == outcome(*is)) continue;

@@ -98,6 +98,7 @@ void add_slm(CLI::App& app, Context& context, const Wrap& run, const std::shared
       ->check(CLI::Range(1, 4096))
       ->type_name("N");
   infers->add_option("--temperature", f->temperature, "0 to 2")->type_name("NUMBER");
+  add_profile_verbs(*slm, context, run);
   add_verb(*slm, context, run, "embed", "Embed a text", Effect::kRead,
            "soma slm embed \"a short text\" -o json", [&context, f] { return embed(context, *f); })
       ->add_option("text", f->text, "The text")

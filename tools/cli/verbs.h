@@ -27,6 +27,10 @@ void add_watch_option(CLI::App& command, Context& context);  // --watch [SECONDS
 int watched(Context& context, const std::function<int()>& body);
 void add_kafka_options(CLI::App& command, Context& context);  // --kafka, --kafka-topic-prefix
 
+// Groups of `settings` and `slm`.
+void add_notification_verbs(CLI::App& settings, Context& context, const Wrap& run);
+void add_profile_verbs(CLI::App& slm, Context& context, const Wrap& run);
+
 // The tree as data, from the parser's own.
 CommandNode tree_of(const CLI::App& app, const Context& context);
 

@@ -1,5 +1,6 @@
-// Turns that wait for a second key: what was approved runs once, what was not approved never, and
-// nobody is the second key of an own action.
+// Turns that wait for a second key: what was approved runs once, what was not approved never,
+// nothing starts that is not allowed any more, and nobody is the second key of an own action or of
+// one that was delegated to another.
 #include "actors/approvals/approvals.h"
 
 #include <map>
@@ -18,6 +19,7 @@ namespace {
 constexpr std::uint64_t kTenants = 2;
 constexpr const char* kConstitution = "simulated";
 constexpr const char* kRequester = "ana";
+constexpr const char* kAction = "simulated";  // policy_input's
 
 class Approvals final : public Workload {
  public:
@@ -29,8 +31,11 @@ class Approvals final : public Workload {
     if (what < 45 || pending_.empty()) return start(rng);
     if (what < 52) return cancel(rng);
     const auto& [tenant, id] = rng.pick(pending_);
-    // At times by the requester, at times twice, at times by two who disagree.
-    return decide(tenant, id, rng.chance(600'000), rng.chance(250'000) ? kRequester : "bob");
+    if (what < 58) return delegate(rng, tenant, id);
+    // At times by the requester, at times twice, at times by two who disagree, at times under terms
+    // that refuse it by now.
+    static const char* const people[] = {"bob", "bob", "dan", kRequester};
+    return decide(tenant, id, rng.chance(600'000), people[rng.below(4)], rng.below(5));
   }
 
   // A person who ends the waiting when the world comes to its end.
@@ -38,12 +43,14 @@ class Approvals final : public Workload {
     for (std::uint64_t n = 0; n < kTenants; ++n) {
       const auto* folded = oracle.journal().find(actors::approvals_key(tenant_name(n)));
       if (!folded) continue;
-      std::set<std::string> ids;  // whatever the map's order
+      std::map<std::string, std::string> ids;  // who may; whatever the state's order
       for (const auto& [id, a] : static_cast<const v1::ApprovalsState&>(*folded->state).approvals())
-        if (a.status() == v1::PENDING && !closed_.contains(id)) ids.insert(id);
+        if (a.status() == v1::PENDING && !closed_.contains({id, reopened_[id]}))
+          ids[id] = a.delegated_to().empty() ? "carl" : a.delegated_to();
       if (ids.empty()) continue;
-      closed_.insert(*ids.begin());
-      return decide(tenant_name(n), *ids.begin(), true, "carl");
+      const auto& [id, who] = *ids.begin();
+      closed_.insert({id, reopened_[id]});
+      return decide(tenant_name(n), id, true, who, kAllowed);
     }
     return std::nullopt;
   }
@@ -57,13 +64,22 @@ class Approvals final : public Workload {
             asked_[a.approval_id()] = a;
             if (key.tenant.starts_with("board-"))
               pending_.emplace_back(key.tenant, a.approval_id());
+          } else if (e.has_delegated()) {
+            delegates_[e.delegated().approval_id()] = e.delegated().to();
+          } else if (e.has_reopened()) {
+            ++reopened_[e.reopened().approval_id()];
+            decisions_.erase(e.reopened().approval_id());
           } else if (e.has_decided()) {
             decided(e.decided(), valid.position, oracle);
           }
         });
     each_event<v1::SessionEvent>(
-        valid, "session", [&](const v1::Entry&, const ActorKey& key, const v1::SessionEvent& e) {
-          if (key.tenant.starts_with("board-")) turned(key, e, valid.position, oracle);
+        valid, "session",
+        [&](const v1::Entry& entry, const ActorKey& key, const v1::SessionEvent& e) {
+          if (!key.tenant.starts_with("board-")) return;
+          if (e.has_approval_granted())
+            granted(entry, e.approval_granted(), valid.position, oracle);
+          turned(key, e, valid.position, oracle);
         });
   }
 
@@ -113,12 +129,43 @@ class Approvals final : public Workload {
     return make_op(rng.pick(sessions_), c, kRequester);
   }
 
+  static constexpr std::uint64_t kAllowed = 4, kProhibited = 0, kHalted = 1;  // others allow too
+
   static Op decide(const std::string& tenant, const std::string& id, bool approve,
-                   const std::string& who) {
+                   const std::string& who, std::uint64_t terms) {
     v1::ApprovalsCommand c;
-    c.mutable_decide_approval()->set_approval_id(id);
-    c.mutable_decide_approval()->set_approve(approve);
+    auto* d = c.mutable_decide_approval();
+    d->set_approval_id(id);
+    d->set_approve(approve);
+    if (approve) {
+      *d->mutable_terms()->mutable_settings() = tenant_settings(1);
+      d->mutable_terms()->mutable_constitution()->set_hash(kConstitution);
+      if (terms == kProhibited)
+        d->mutable_terms()->mutable_constitution()->mutable_rules()->add_prohibited_actions(
+            kAction);
+      d->mutable_terms()->set_halted(terms == kHalted);
+    }
     return make_op(actors::approvals_key(tenant), c, who);
+  }
+
+  // By who may and by who may not, to who may and to who may not.
+  static Op delegate(Rng& rng, const std::string& tenant, const std::string& id) {
+    static const char* const people[] = {"bob", "dan", kRequester};
+    v1::ApprovalsCommand c;
+    c.mutable_delegate_approval()->set_approval_id(id);
+    c.mutable_delegate_approval()->set_to(people[rng.below(3)]);
+    return make_op(actors::approvals_key(tenant), c, people[rng.below(3)]);
+  }
+
+  // What the client told of constitution and switch, as it stands in the session's own command.
+  static void granted(const v1::Entry& entry, const v1::TurnApproved& e, Position at,
+                      Oracle& oracle) {
+    v1::SessionCommand told;
+    const bool read = told.ParseFromString(entry.command());
+    const auto& terms = told.approval_decided().terms();
+    const bool prohibited = terms.constitution().rules().prohibited_actions_size() > 0;
+    if (!read || terms.halted() || prohibited || terms.constitution().hash().empty())
+      oracle.complain("L3", at, e.approval_id() + " starts though it is not allowed any more");
   }
 
   void decided(const v1::ApprovalDecided& d, Position at, Oracle& oracle) {
@@ -129,6 +176,12 @@ class Approvals final : public Workload {
       oracle.complain("L3", at, d.approval_id() + " was decided twice");
     if (d.decided_by() == it->second.requested_by())
       oracle.complain("L3", at, d.decided_by() + " was the second key of an own action");
+    const auto delegate = delegates_.find(d.approval_id());
+    if (d.status() != v1::EXPIRED && delegate != delegates_.end() &&
+        delegate->second != d.decided_by())
+      oracle.complain("L3", at,
+                      d.decided_by() + " decided " + d.approval_id() + ", which was delegated to " +
+                          delegate->second);
   }
 
   void turned(const ActorKey& key, const v1::SessionEvent& e, Position at, Oracle& oracle) {
@@ -156,7 +209,9 @@ class Approvals final : public Workload {
   std::uint64_t made_ = 0;
   std::vector<ActorKey> sessions_;
   std::vector<std::pair<std::string, std::string>> pending_;  // tenant and id, once requested
-  std::set<std::string> closed_;
+  std::set<std::pair<std::string, int>> closed_;  // approval, and how often it was reopened
+  std::map<std::string, int> reopened_;           // by approval
+  std::map<std::string, std::string> delegates_;  // by approval
   std::map<std::string, v1::Approval> asked_;
   std::map<std::string, v1::ApprovalStatus> decisions_;
   std::map<std::pair<ActorKey, std::uint32_t>, std::string> waiting_;  // approval of a turn

@@ -1,5 +1,5 @@
-// Budgets with limits that bite: what is used and reserved never passes a limit when more is
-// reserved, and each reservation ends once.
+// Budgets with limits that bite, in all and in windows: what is used and reserved never passes a
+// limit when more is reserved, and each reservation ends once.
 #include <map>
 
 #include "actors/tenant/tenant.h"
@@ -74,6 +74,8 @@ class Budgets final : public Workload {
     v1::TenantSettings settings;
     std::int64_t spent = 0, used = 0;              // in all; while there were rules
     std::map<std::string, std::int64_t> requests;  // of each user, while there were rules
+    std::int64_t hour_start_ms = 0, hour = 0;      // tokens used and reserved in the hour
+    std::map<std::string, std::int64_t> hour_of;   // of a reservation
     std::map<std::string, Held> open;
     std::map<std::string, int> ends;
   };
@@ -97,15 +99,21 @@ class Budgets final : public Workload {
     requests->set_unit("requests");
     requests->set_hard(top / 60);
     requests->set_window("total");
+    auto* hourly = s->add_budgets();
+    hourly->set_scope("tenant");
+    hourly->set_unit("tokens");
+    hourly->set_hard(std::max<std::int64_t>(0, top / 2));
+    hourly->set_window("hour");
     return make_op(actors::tenant_key(tenant), c, "treasurer");
   }
 
   void reserved(Purse& p, const v1::Reservation& r, Position at, Oracle& oracle) {
-    const bool rules = p.settings.budgets_size() == 2;
+    const bool rules = p.settings.budgets_size() == 3;
     if (!p.open.emplace(r.reservation_id(), Held{r.tokens(), r.user(), rules}).second ||
         p.ends.contains(r.reservation_id()))
       return oracle.complain("L2", at, "reservation " + r.reservation_id() + " is made twice");
     if (!rules) return;
+    windowed(p, r, at, oracle);
     std::int64_t taken = p.used;
     std::int64_t asked = p.requests[r.user()];
     for (const auto& [id, held] : p.open) {
@@ -124,12 +132,34 @@ class Budgets final : public Workload {
                           std::to_string(p.settings.budgets(1).hard()));
   }
 
+  // The hour that the reservation names is counted by itself: what is held in it and what was used.
+  static void windowed(Purse& p, const v1::Reservation& r, Position at, Oracle& oracle) {
+    for (const auto& c : r.counted()) {
+      if (c.window_end_ms() == 0) continue;
+      if (c.window_end_ms() - c.window_start_ms() != 3'600'000 || r.at_ms() < c.window_start_ms() ||
+          r.at_ms() >= c.window_end_ms())
+        oracle.complain("L2", at, r.reservation_id() + " is counted in an hour that it is not in");
+      // A clock that is set back begins the earlier hour anew, and then this one.
+      if (p.hour_start_ms != c.window_start_ms()) p.hour = 0;
+      p.hour_start_ms = c.window_start_ms();
+      p.hour_of[r.reservation_id()] = c.window_start_ms();
+      p.hour += r.tokens();
+      if (p.hour > p.settings.budgets(2).hard())
+        oracle.complain("L2", at,
+                        std::to_string(p.hour) + " tokens of one hour used and reserved, over " +
+                            std::to_string(p.settings.budgets(2).hard()));
+    }
+  }
+
   void ended(Purse& p, const std::string& id, std::int64_t used, bool happened, Position at,
              Oracle& oracle) {
     const auto it = p.open.find(id);
     if (++p.ends[id] > 1 || it == p.open.end())
       return oracle.complain("L2", at, "reservation " + id + " ends twice, or never began");
     p.spent += used;
+    if (const auto hour = p.hour_of.find(id);
+        hour != p.hour_of.end() && hour->second == p.hour_start_ms)
+      p.hour += used - it->second.tokens;
     if (it->second.counted) {
       p.used += used;
       p.requests[it->second.user] += happened;

@@ -21,7 +21,9 @@ void granted(Inference& call) {
 
 TEST(Inference, FromStartToAnswer) {
   Inference call(kCall);
-  call.when(kStart).then({"inference.started"});
+  call.when(kStart).then({"policy.decided", "inference.started"});
+  EXPECT_EQ(call.event(0).policy_decided().decision().decision_id(),
+            call.state().decision().decision_id());
   EXPECT_EQ(call.state().decision().settings_version(), 4u);
   granted(call);
   call.then({"inference.budget_reserved"});
@@ -43,7 +45,8 @@ TEST(Inference, ADenialCallsNobody) {
   call.when(
           "start_inference { request { messages { content: 'hi' } } settings { deployment_mode: "
           "'test' } policy { risk_score: 1 } }")
-      .then({"inference.started", "inference.failed"});
+      .then({"policy.decided", "inference.started", "inference.failed"});
+  EXPECT_FALSE(call.event(0).policy_decided().decision().allow());
   EXPECT_TRUE(call.sends().empty());
   EXPECT_EQ(call.state().error().code(), "policy_denied");
 }

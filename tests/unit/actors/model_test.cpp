@@ -98,6 +98,53 @@ TEST(Model, ACallThatCannotStartIsToldAtOnceToWhoWaitsInItsOwnWay) {
   pool.when(failure("c", 1, refused)).then({"call.started"});
 }
 
+// Eight attempts in a row that a model did not answer: new calls are refused, until one gets
+// through.
+TEST(Model, ASickModelIsLeftAloneForAWhile) {
+  const std::string away = "code: 'model_unavailable' retryable: true";
+  Pool pool(kPool);
+  pool.at(1000).when(call("a")).when(call("b"));
+  for (std::uint32_t attempt = 1; attempt <= 3; ++attempt)
+    for (const char* id : {"a", "b"}) pool.when(failure(id, attempt, away)).then({"call.started"});
+  pool.when(failure("a", 4, away)).then({"call.failed"});
+  pool.when(call("c")).then({"call.queued", "call.started"});
+  pool.at(2000).when(failure("b", 4, away)).then({"model.breaker_opened", "call.failed"});
+  pool.when(failure("c", 1, "code: 'invalid_argument'")).then({"call.failed"});
+  pool.at(3000).when(call("d", "report_unstarted: true")).then({"call.refused"});
+  EXPECT_TRUE(pool.effects().empty()) << "nothing is sent";
+  EXPECT_TRUE(told(pool).call_died().not_started()) << "what was approved waits again";
+  EXPECT_EQ(told(pool).call_died().failure().code(), "model_unavailable");
+  EXPECT_EQ(told(pool).call_died().failure().retry_after_ms(), 14'000);
+  pool.when(call("e", "fallbacks: 'small'")).then({"call.queued", "call.started"});
+  v1::ModelRequest asked;
+  ASSERT_TRUE(asked.ParseFromString(pool.effects().at(0).request));
+  EXPECT_EQ(asked.model(), "small") << "its profile has another";
+  pool.when(outcome("e", 1, message<v1::ModelAnswer>("output: 'x' finish_reason: 'stop'")))
+      .then({"call.answered", "model.fallback.used"});
+  pool.at(4000).when(call("f")).then({"call.refused"});  // another's answer says nothing of it
+  // One tries when the while is over, the others wait for it.
+  pool.at(17'001).when(call("g")).then({"call.queued", "call.started"});
+  pool.when(call("h")).then({"call.refused"});
+  EXPECT_EQ(told(pool).call_died().failure().retry_after_ms(), 1000);
+  pool.when(failure("g", 1, away)).then({"model.breaker_opened", "call.started"});
+  pool.at(18'002).when(call("i")).then({"call.refused"});
+  pool.when(outcome("g", 2, message<v1::ModelAnswer>("output: 'x' finish_reason: 'stop'")))
+      .then({"call.answered"});
+  pool.when(call("j")).then({"call.queued", "call.started"});
+}
+
+TEST(Model, BusyOrRefusingIsNotSick) {
+  Pool pool(kPool);
+  for (int n = 0; n < 4; ++n) {
+    const std::string id = "call-" + std::to_string(n);
+    pool.when(call(id));
+    for (std::uint32_t attempt = 1; attempt <= 4; ++attempt)
+      pool.when(failure(id, attempt, "code: 'rate_limited' retryable: true"));
+  }
+  EXPECT_EQ(pool.state().failed_in_row(), 0u);
+  pool.when(call("x")).then({"call.queued", "call.started"});
+}
+
 TEST(Model, BeyondItsQueueItRefuses) {
   Pool pool(kPool, {"pool_configured { slots: 1 queue_limit: 1 }"});
   pool.when(call("a"));

@@ -17,7 +17,7 @@ const ActorKey kSession{"demo", "session", "s1", {}};
 // A session whose model may ask for `look` and `pay` (with a person) and `nuke` (prohibited).
 class Talk : public Given<SessionDecider> {
  public:
-  explicit Talk(const std::string& more = {}, const std::string& rules = {})
+  explicit Talk(const std::string& more = {}, const std::string& rules = {}, bool person = false)
       : Given(kSession), rules_(rules) {
     v1::SessionCommand c = message<v1::SessionCommand>(
         "start_session { user: 'ana' prompt: 'hello' settings { deployment_mode: 'test' "
@@ -26,6 +26,7 @@ class Talk : public Given<SessionDecider> {
         "name: 'look' description: 'looks' parameters_json: '{}' } } tools { tool { name: 'pay' } "
         "requires_human: true } tools { tool { name: 'nuke' } } } " +
         more + " }");
+    c.mutable_start_session()->mutable_policy()->set_requires_human(person);
     if (!rules_.empty()) {
       c.mutable_start_session()->mutable_tools()->mutable_rules()->set_number(1);
       c.mutable_start_session()->mutable_tools()->mutable_rules()->set_hash(sha256_hex(rules_));
@@ -77,9 +78,13 @@ class Talk : public Given<SessionDecider> {
          "' finish_reason: 'stop' usage { prompt_tokens: 5 completion_tokens: 1 } } }");
     return *this;
   }
-  Talk& decides(const std::string& approval, bool yes, const std::string& hash) {
-    when("approval_decided { approval_id: '" + approval + "' approved: " +
-         (yes ? "true" : "false") + " decided_by: 'ben' action_hash: '" + hash + "' }");
+  Talk& decides(const std::string& approval, bool yes, const std::string& hash,
+                const std::string& terms =
+                    "settings { deployment_mode: 'test' } constitution { "
+                    "hash: 'c' }") {
+    when("approval_decided { approval_id: '" + approval +
+         "' approved: " + (yes ? "true" : "false") + " decided_by: 'ben' action_hash: '" + hash +
+         "' terms { " + terms + " } }");
     return *this;
   }
   v1::ModelRequest request() const {
@@ -178,12 +183,60 @@ TEST(SessionTools, APersonDecidesOneCallWhileOthersAreAnswered) {
   s.result(s.call(1).call_id(), "a cat").then({"tool.call.answered"});
   EXPECT_EQ(s.state().status(), v1::WAITING_APPROVAL);
   s.decides(approval.approval_id(), true, approval.action_hash())
-      .then({"tool.call.requested", "tools.awaited"});
+      .then({"policy.decided", "tool.call.requested", "tools.awaited"});
   EXPECT_EQ(s.call(0).approved_by(), "ben");
   EXPECT_EQ(s.state().status(), v1::WAITING_TOOLS);
   s.decides(approval.approval_id(), false, approval.action_hash()).then({});
   s.result(s.call(0).call_id(), "paid")
       .then({"tool.call.answered", "tools.settled", "budget.requested"});
+}
+
+// A call is handed out under what is in force when a person has approved it.
+TEST(SessionTools, AnApprovedCallThatIsNotAllowedAnyMoreWaitsAgain) {
+  const std::string mode = "settings { deployment_mode: 'test' } ";
+  for (const auto& [terms, code] : std::vector<std::pair<std::string, std::string>>{
+           {mode + "constitution { hash: 'd' rules { prohibited_actions: 'pay' } }",
+            "policy_denied"},
+           {mode + "constitution { hash: 'c' } rules { number: 2 hash: 'r' text: "
+                   "'@id(\"no\") forbid(principal == User::\"ana\", action == Action::\"pay\", "
+                   "resource);' }",
+            "policy_denied"},
+           {mode + "constitution { hash: 'c' } halted: true", "kill_switch_active"},
+           {"", "policy_denied"}}) {
+    Talk s;
+    s.granted().recalled();
+    s.asks({{"pay", "{}"}});
+    const auto call = s.call(0);
+    s.decides(call.approval_id(), true, call.action_hash(), terms).then({"policy.decided"});
+    EXPECT_EQ(s.event(0).policy_decided().tool_call_id(), call.call_id());
+    EXPECT_EQ(s.event(0).policy_decided().decision().input().action_id(), "pay");
+    EXPECT_EQ(s.call(0).status(), v1::CALL_AWAITS_APPROVAL) << terms;
+    EXPECT_EQ(s.state().status(), v1::WAITING_APPROVAL);
+    ASSERT_EQ(s.sends().size(), 1u);
+    v1::ApprovalsCommand told;
+    ASSERT_TRUE(told.ParseFromString(s.sends()[0].command));
+    EXPECT_EQ(told.approval_failed().approval_id(), call.approval_id());
+    EXPECT_EQ(told.approval_failed().failure().code(), code) << terms;
+    s.result(call.call_id(), "paid").refused(Code::kConflict);
+    s.decides(call.approval_id(), true, call.action_hash())
+        .then({"policy.decided", "tool.call.requested", "tools.awaited"});
+    EXPECT_EQ(s.call(0).decision_id(), s.event(0).policy_decided().decision().decision_id())
+        << "the one under which it was handed out";
+  }
+}
+
+// Of an approved turn later calls too are judged by what it was approved under.
+TEST(SessionTools, CallsOfAnApprovedTurnAreJudgedUnderTheTermsOfItsApproval) {
+  Talk s({}, {}, true);
+  const auto turn = s.turn();
+  s.decides(turn.approval_id(), true, turn.action_hash(),
+            "settings { deployment_mode: 'test' } constitution { hash: 'd' rules { "
+            "prohibited_actions: 'look' } }")
+      .then({"policy.decided", "approval.granted", "budget.requested"});
+  s.granted().recalled();
+  s.asks({{"look", "{}"}})
+      .then({"model.answered", "policy.decided", "tool.call.denied", "tools.settled",
+             "budget.requested"});
 }
 
 TEST(SessionTools, AnApprovalOfAnotherActionOrARejectionIsADenial) {

@@ -64,6 +64,43 @@ TEST_F(AdmissionTest, ATokenIsWorthNoMoreThanItsUserMayDoNow) {
   EXPECT_EQ(stranger.principal.capabilities_size(), 1) << "who is not registered keeps its token's";
 }
 
+// A service is let in while it is registered and active, with no more than it may do now.
+TEST_F(AdmissionTest, AServiceIsInWhileItIsRegisteredAndActive) {
+  auto who = caller("t");
+  who.principal.set_subject("svc:ci");
+  who.principal.add_capabilities("slm:*");
+  EXPECT_EQ(check(who), "unauthenticated") << "not registered";
+  v1::IdentityEvent e;
+  auto* service = e.mutable_service_changed()->mutable_service();
+  service->set_service_id("ci");
+  service->set_active(true);
+  service->add_capabilities("slm:infer");
+  const auto follow = [&](std::uint64_t sequence) {
+    admission.follow(frame(actors::identity_key("acme"), "service.changed", sequence, e));
+  };
+  const auto left = [&] {
+    auto narrowed = who;
+    admission.narrow(narrowed);
+    return std::vector<std::string>(narrowed.principal.capabilities().begin(),
+                                    narrowed.principal.capabilities().end());
+  };
+  follow(2);
+  EXPECT_EQ(check(who), "in");
+  EXPECT_EQ(left(), std::vector<std::string>{"slm:infer"});
+  service->clear_capabilities();
+  follow(3);
+  EXPECT_TRUE(left().empty()) << "of a service without a list nothing is left";
+  service->set_active(false);
+  follow(4);
+  EXPECT_EQ(check(who), "unauthenticated");
+  (*identity->mutable_services())["ci"] = *service;
+  identity->mutable_services()->at("ci").set_active(true);
+  Admission fresh(constitutions);
+  std::string out;
+  fresh.check(host, who, [&](Status s) { out = s ? "in" : "out"; });
+  EXPECT_EQ(out, "in") << "also as it is read";
+}
+
 TEST_F(AdmissionTest, AnActorThatCannotBeReadLetsNobodyIn) {
   host.broken = Error{Code::kUnavailable, "the partition is away", {}};
   EXPECT_EQ(check(caller("t")), "unavailable");

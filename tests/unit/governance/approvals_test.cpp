@@ -56,13 +56,16 @@ TEST(Approvals, AnotherPersonDecidesOnce) {
   ASSERT_TRUE(register_.when(request("a"), "ada", 1));
   EXPECT_EQ(register_.when(decide("a", true), "ada", 2).error().code, Code::kForbidden);
   EXPECT_EQ(register_.when(decide("b", true), "bob", 2).error().code, Code::kNotFound);
-  auto approved = register_.when(decide("a", true), "bob", 3);
+  auto yes = decide("a", true);
+  yes.mutable_decide_approval()->mutable_terms()->set_halted(true);
+  auto approved = register_.when(yes, "bob", 3);
   ASSERT_TRUE(approved);
   ASSERT_EQ(approved->sends.size(), 1u);
   v1::SessionCommand told;
   ASSERT_TRUE(told.ParseFromString(approved->sends[0].command));
   EXPECT_TRUE(told.approval_decided().approved());
   EXPECT_EQ(told.approval_decided().action_hash(), "hash");
+  EXPECT_TRUE(told.approval_decided().terms().halted()) << "what it is to be judged by goes on";
   EXPECT_EQ(register_.when(decide("a", false), "eve", 4).error().code, Code::kConflict);
   EXPECT_TRUE(ApprovalsDecider::effects(register_.self, register_.state).empty());
 }
@@ -125,7 +128,8 @@ TEST(Approvals, ADelegateAloneDecides) {
   EXPECT_EQ(register_.when(delegate("a", "ada"), "bob", 2).error().field, "body.to");
   EXPECT_EQ(register_.when(delegate("a", ""), "bob", 2).error().field, "body.to");
   EXPECT_EQ(register_.when(delegate("z", "eve"), "bob", 2).error().code, Code::kNotFound);
-  ASSERT_EQ(register_.when(delegate("a", "carol"), "bob", 2)->events.size(), 1u);
+  EXPECT_EQ(register_.when(delegate("a", "svc:ci"), "bob", 2).error().field, "body.to");
+  ASSERT_EQ(register_.when(delegate("a", "carol"), "bob", 2)->events.size(), 2u);
   EXPECT_TRUE(register_.when(delegate("a", "carol"), "bob", 3)->events.empty()) << "the same again";
   EXPECT_EQ(register_.when(decide("a", true), "bob", 3).error().code, Code::kForbidden);
   EXPECT_EQ(register_.when(delegate("a", "eve"), "dan", 3).error().code, Code::kForbidden);
@@ -135,6 +139,49 @@ TEST(Approvals, ADelegateAloneDecides) {
   ASSERT_TRUE(approved) << approved.error().message;
   EXPECT_EQ(register_.state.approvals().at("a").decided_by(), "carol");
   EXPECT_EQ(register_.when(delegate("a", "eve"), "carol", 7).error().code, Code::kConflict);
+}
+
+TEST(Approvals, AServiceIsNoPerson) {
+  Actor<ApprovalsDecider> register_{approvals_key("acme"), {}};
+  ASSERT_TRUE(register_.when(request("a"), "ada", 1));
+  EXPECT_EQ(register_.when(decide("a", true), "svc:ci", 2).error().code, Code::kForbidden);
+  EXPECT_EQ(register_.when(decide("a", false), "svc:ci", 2).error().code, Code::kForbidden);
+  EXPECT_EQ(register_.when(delegate("a", "bob"), "svc:ci", 2).error().code, Code::kForbidden);
+  EXPECT_TRUE(register_.when(decide("a", true), "bob", 3));
+}
+
+// Who should look is told when it is parked, handed on, or could not start.
+TEST(Approvals, PeopleAreNotified) {
+  Actor<ApprovalsDecider> register_{approvals_key("acme"), {}};
+  const auto told = [](const Result<ApprovalsDecider::Decided>& d) {
+    v1::ReviewNotified out;
+    if (d)
+      for (const auto& e : d->events)
+        if (e.has_notified()) out = e.notified();
+    return out;
+  };
+  auto ask = request("a");
+  ask.mutable_request_approval()->mutable_approval()->set_summary("pay the bill");
+  ask.mutable_request_approval()->mutable_approval()->set_session_id("s1");
+  const auto parked = told(register_.when(ask, "ada", 1));
+  EXPECT_EQ(parked.type(), "review");
+  EXPECT_EQ(parked.severity(), "warning");
+  EXPECT_EQ(parked.title(), "session.turn waits for approval");
+  EXPECT_EQ(parked.message(), "pay the bill");
+  EXPECT_EQ(parked.metadata().at("approval_id"), "a");
+  EXPECT_EQ(parked.metadata().at("session_id"), "s1");
+  EXPECT_EQ(parked.user_id(), "");
+  EXPECT_TRUE(told(register_.when(ask, "ada", 1)).type().empty()) << "asked for again: told once";
+  EXPECT_EQ(told(register_.when(delegate("a", "carol"), "bob", 2)).user_id(), "carol");
+  ASSERT_TRUE(register_.when(decide("a", true), "carol", 3));
+  v1::ApprovalsCommand failed;
+  failed.mutable_approval_failed()->set_approval_id("a");
+  failed.mutable_approval_failed()->mutable_failure()->set_code("policy_denied");
+  const auto again = told(register_.when(failed, "soma", 4));
+  EXPECT_EQ(again.severity(), "error");
+  EXPECT_NE(again.title().find("policy_denied"), std::string::npos);
+  EXPECT_EQ(again.user_id(), "carol") << "who alone may decide";
+  EXPECT_NE(again.notification_id(), parked.notification_id());
 }
 
 class WaitingTurn : public testing::Test {
@@ -159,7 +206,20 @@ class WaitingTurn : public testing::Test {
     d->set_approved(approved);
     d->set_decided_by("bob");
     d->set_action_hash(hash);
+    *d->mutable_terms() = terms();
     return c;
+  }
+  // As they were when the turn was asked for, unless a test says otherwise.
+  static v1::StartTerms terms() {
+    v1::StartTerms t;
+    t.mutable_settings()->set_deployment_mode("test");
+    t.mutable_constitution()->set_hash("abc");
+    return t;
+  }
+  Result<SessionDecider::Decided> approved_under(const v1::StartTerms& t, std::int64_t now_ms) {
+    auto c = decided(true, hash());
+    *c.mutable_approval_decided()->mutable_terms() = t;
+    return session.when(c, "bob", now_ms);
   }
   std::string hash() const { return session.state.turns(0).action_hash(); }
   Actor<SessionDecider> session{{"acme", "session", "s1", {}}, {}};
@@ -186,6 +246,61 @@ TEST_F(WaitingTurn, ARejectionOrAnApprovalOfSomethingElseEndsIt) {
   EXPECT_EQ(copy.state.error().code(), "approval_rejected");
   ASSERT_TRUE(session.when(decided(true, "of another action"), "bob", 2));
   EXPECT_EQ(session.state.status(), v1::FAILED);
+}
+
+// What is in force when it starts decides, not what was when it was asked for.
+TEST_F(WaitingTurn, IsJudgedAgainWhenItIsApprovedAndWaitsWhereItIsNotAllowedAnyMore) {
+  const std::string approval = session.state.turns(0).approval_id(), exact = hash();
+  auto prohibited = terms();
+  prohibited.mutable_constitution()->set_hash("stricter");
+  prohibited.mutable_constitution()->mutable_rules()->set_maximum_risk(0.05);
+  auto ruled = terms();
+  ruled.mutable_rules()->set_number(2);
+  ruled.mutable_rules()->set_hash("r");
+  ruled.mutable_rules()->set_text(
+      "@id(\"not-ada\") forbid(principal == User::\"ada\", action, resource);");
+  auto stricter = terms();
+  stricter.mutable_settings()->mutable_policy()->set_threshold(0.99);
+  auto halted = terms();
+  halted.set_halted(true);
+  struct Case {
+    v1::StartTerms terms;
+    const char *code, *reason;
+  };
+  std::int64_t now_ms = 2;
+  for (const auto& c :
+       {Case{prohibited, "policy_denied", "risk_above_maximum"},
+        Case{ruled, "policy_denied", "rule:not-ada"}, Case{stricter, "policy_denied", ""},
+        Case{halted, "kill_switch_active", ""}, Case{{}, "policy_error", ""}}) {
+    const auto d = approved_under(c.terms, ++now_ms);
+    ASSERT_TRUE(d) << d.error().message;
+    const auto& turn = session.state.turns(0);
+    EXPECT_EQ(session.state.status(), v1::WAITING_APPROVAL) << c.code;
+    EXPECT_EQ(turn.stage(), v1::AWAITING_APPROVAL);
+    EXPECT_EQ(turn.approval_id(), approval);
+    EXPECT_EQ(hash(), exact) << "the action is the same";
+    EXPECT_EQ(turn.error().code(), c.code);
+    EXPECT_EQ(turn.approved_by(), "");
+    EXPECT_NE((turn.error().message() + c.reason).find(c.reason), std::string::npos)
+        << turn.error().message();
+    ASSERT_EQ(d->sends.size(), 1u) << "no budget is asked for";
+    v1::ApprovalsCommand told;
+    ASSERT_TRUE(told.ParseFromString(d->sends[0].command));
+    EXPECT_EQ(told.approval_failed().failure().code(), c.code);
+    EXPECT_EQ(told.approval_failed().action_hash(), exact);
+  }
+  auto newer = terms();
+  newer.mutable_constitution()->set_hash("newer");
+  const auto d = approved_under(newer, ++now_ms);
+  ASSERT_TRUE(d);
+  ASSERT_EQ(d->events.size(), 3u);
+  EXPECT_EQ(SessionDecider::event_type(d->events[0]), "policy.decided");
+  EXPECT_EQ(d->events[0].policy_decided().decision().constitution_hash(), "newer");
+  EXPECT_EQ(d->events[0].policy_decided().decision().asker().subject(), "ada")
+      << "in the name of who asked";
+  EXPECT_EQ(session.state.constitution_hash(), "newer")
+      << "it runs under what it was approved under";
+  EXPECT_EQ(session.state.turns(0).stage(), v1::RESERVING);
 }
 
 // The approved turn up to its model call, and the call dead before it began.

@@ -126,6 +126,9 @@ class HostileSession {
       t->set_risk_score(tool.risk);
       t->set_requires_human(tool.person);
     }
+    *terms_.mutable_settings() = start->settings();
+    *terms_.mutable_constitution() = start->constitution();
+    *terms_.mutable_rules() = start->tools().rules();
     context_.mutable_principal()->set_subject("ana");
     give(c);
     context_.mutable_principal()->set_subject("soma");  // nobody's request from here on
@@ -183,6 +186,7 @@ class HostileSession {
     }
   }
 
+  v1::StartTerms terms_;  // under which calls are approved: as when the turn began
   const v1::Turn& turn() const { return state_.turns(0); }
 
   v1::SessionCommand answer() {
@@ -226,6 +230,7 @@ class HostileSession {
     a->set_action_hash(random_() % 3 ? call.action_hash() : parked_.front().action_hash());
     a->set_approved(random_() % 3 != 0);
     a->set_decided_by("ben");
+    *a->mutable_terms() = terms_;
     // The first word counts.
     if (settled_.insert(call.call_id()).second && a->approved() &&
         a->action_hash() == call.action_hash())

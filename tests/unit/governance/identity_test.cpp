@@ -39,6 +39,36 @@ TEST(Identity, AStaleTagAndBadFieldsAreRefused) {
       .refused(Code::kInvalidArgument, "body.email");
 }
 
+TEST(Identity, AServiceIsAVersionAChangeAndItsNameIsItsOwn) {
+  Identity identity(kSelf);
+  const std::string put =
+      "put_service { service { service_id: 'ci' capabilities: 'a:b' active: true } }";
+  identity.when(put).then({"service.changed"});
+  EXPECT_EQ(identity.state().services().at("ci").version(), 1u);
+  EXPECT_EQ(identity.state().services().at("ci").updated_by(), "ana");
+  const std::string first = version_tag(identity.state().services().at("ci"));
+  identity.when(put).then({});
+  identity.when("put_service { service { service_id: 'ci' active: true } }")
+      .then({"service.changed"});
+  identity.when("put_service { service { service_id: 'ci' } expected_tags: '" + first + "' }")
+      .refused(Code::kVersionMismatch);
+  for (const char* id : {"", "CI", "svc:ci", "-ci", "a b", "a/b"})
+    identity.when("put_service { service { service_id: '" + std::string(id) + "' } }")
+        .refused(Code::kInvalidArgument, "body.service_id");
+  identity.when("put_user { user { user_id: 'svc:ci' active: true } }")
+      .refused(Code::kInvalidArgument, "body.user_id");
+}
+
+TEST(Identity, ATokenIsNotedForAServiceOnlyWhileThereIsSuchAService) {
+  Identity identity(kSelf);
+  const std::string note = "note_token { token_id: 't' subject: 'svc:ci' capabilities: 'a:b' }";
+  identity.when(note).refused(Code::kForbidden, "body.user_id");
+  identity.when("put_service { service { service_id: 'ci' active: true } }");
+  identity.when(note).then({"token.issued"});
+  identity.when("put_service { service { service_id: 'ci' active: false } }");
+  identity.when(note).refused(Code::kForbidden, "body.user_id");
+}
+
 TEST(Identity, ARevokedTokenStaysSoUntilItHasExpired) {
   Identity identity(kSelf);
   identity.at(1000).when("revoke_token { token_id: 'a' expires_ms: 5000 }").then({"token.revoked"});
