@@ -29,7 +29,7 @@
 #include "runtime/node/journal.h"
 #include "runtime/node/local_endpoint.h"
 #include "runtime/node/node_id.h"
-#include "runtime/query/route.h"
+#include "runtime/node/routes.h"
 #include "runtime/snapshots/rocks_store.h"
 #include "runtime/telemetry/log.h"
 #include "schemas/json/json_text.h"
@@ -300,12 +300,10 @@ class Node {
     n.slow = &slow_;
     n.journal = journal_.get();
     n.store = store_.get();
-    n.single_writer = c_.kafka_brokers.empty();
     n.patient = patient_.get();
     guards_.give(n);
     n.chat_provider = !c_.slm_openai_base_url.empty() ? "openai " + c_.slm_openai_model
                                                       : (chat_model_ ? "local" : "");
-    n.topic_prefix = c_.kafka_topic_prefix;
     n.tickets = &tickets_;
     n.log = log_.get();
     n.partition_count = log_->partition_count();
@@ -321,31 +319,8 @@ class Node {
           clock_.get(), c_.data_dir, [this] { return audit_->key(); }, c_.erasure_two_keys});
       n.erasures = erasures_.get();
     }
-    n.trusted_producers = c_.kafka_trusted_producers;
-    n.mode_two_keys = c_.mode_two_keys;
-    n.signs_heads = c_.audit_head_interval_s > 0;
-    n.position_wait_ms = static_cast<std::int64_t>(c_.position_wait_ms);
-    n.model_wait_ms = static_cast<std::int64_t>(c_.slm_wait_ms);
-    api::register_sessions(router_, n);
-    api::register_session_tools(router_, n);
-    api::register_session_transfer(router_, n);
-    api::register_inference(router_, n);
-    api::register_memories(router_, n);
-    api::register_governance(router_, n);
-    api::register_audit(router_, n);
-    api::register_audit_proofs(router_, n);
-    api::register_erasures(router_, n);
-    api::register_tokens(router_, n);
-    api::register_kill_switch(router_, n);
-    api::register_actors(router_, n);
-    api::register_journal(router_, n);
-    query::register_sql(router_, n);
-    api::register_operations(router_, n);
-    api::register_constitution(router_, n);
-    api::register_rules(router_, n);
-    api::register_approvals(router_, n);
-    api::register_admin(router_, n);
-    api::register_bench(router_, n);
+    give_settings(n, c_);
+    register_routes(router_, n);
     gate_ = std::make_unique<api::Gate>(api_, *guards_.admission, guards_.rates, keys_);
     door_ = std::make_unique<http::InProcess>(
         options_of("soma-topics"), router_,

@@ -1,0 +1,41 @@
+// One line for each area.
+#include "runtime/node/routes.h"
+
+#include "runtime/query/route.h"
+
+namespace soma::runtime {
+
+void give_settings(api::Node& n, const config::Config& c) {
+  n.single_writer = c.kafka_brokers.empty();
+  n.topic_prefix = c.kafka_topic_prefix;
+  n.trusted_producers = c.kafka_trusted_producers;
+  n.mode_two_keys = c.mode_two_keys;
+  n.signs_heads = c.audit_head_interval_s > 0;
+  n.position_wait_ms = static_cast<std::int64_t>(c.position_wait_ms);
+  n.model_wait_ms = static_cast<std::int64_t>(c.slm_wait_ms);
+}
+
+void register_routes(http::Router& router, api::Node& n) {
+  api::register_sessions(router, n);
+  api::register_session_tools(router, n);
+  api::register_session_transfer(router, n);
+  api::register_inference(router, n);
+  api::register_memories(router, n);
+  api::register_governance(router, n);
+  api::register_audit(router, n);
+  api::register_audit_proofs(router, n);
+  api::register_erasures(router, n);
+  api::register_tokens(router, n);
+  api::register_kill_switch(router, n);
+  api::register_actors(router, n);
+  api::register_journal(router, n);
+  query::register_sql(router, n);
+  api::register_operations(router, n);
+  api::register_constitution(router, n);
+  api::register_rules(router, n);
+  api::register_approvals(router, n);
+  api::register_admin(router, n);
+  api::register_bench(router, n);
+}
+
+}  // namespace soma::runtime

@@ -1,0 +1,15 @@
+// What of the settings the routes go by, and all routes of a node.
+#pragma once
+
+#include "runtime/api/api.h"
+#include "runtime/config/config.h"
+#include "runtime/http/router.h"
+
+namespace soma::runtime {
+
+void give_settings(api::Node& node, const config::Config& config);
+
+// Of the gateway and of the memory's address. The node outlives the router.
+void register_routes(http::Router& router, api::Node& node);
+
+}  // namespace soma::runtime
