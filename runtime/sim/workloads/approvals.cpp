@@ -45,13 +45,15 @@ class Approvals final : public Workload {
       if (!folded) continue;
       std::map<std::string, std::string> ids;  // who may; whatever the state's order
       for (const auto& [id, a] : static_cast<const v1::ApprovalsState&>(*folded->state).approvals())
-        if (a.status() == v1::PENDING && !closed_.contains({id, reopened_[id]}))
-          ids[id] = a.delegated_to().empty() ? "carl" : a.delegated_to();
+        if (const std::string who = a.delegated_to().empty() ? "carl" : a.delegated_to();
+            a.status() == v1::PENDING && closed_.may(id + who + std::to_string(reopened_[id])))
+          ids[id] = who;
       if (ids.empty()) continue;
       const auto& [id, who] = *ids.begin();
-      closed_.insert({id, reopened_[id]});
+      closed_.give(id + who + std::to_string(reopened_[id]));
       return decide(tenant_name(n), id, true, who, kAllowed);
     }
+    closed_.look();
     return std::nullopt;
   }
 
@@ -209,7 +211,7 @@ class Approvals final : public Workload {
   std::uint64_t made_ = 0;
   std::vector<ActorKey> sessions_;
   std::vector<std::pair<std::string, std::string>> pending_;  // tenant and id, once requested
-  std::set<std::pair<std::string, int>> closed_;  // approval, and how often it was reopened
+  Endings closed_;
   std::map<std::string, int> reopened_;           // by approval
   std::map<std::string, std::string> delegates_;  // by approval
   std::map<std::string, v1::Approval> asked_;

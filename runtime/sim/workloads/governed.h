@@ -1,6 +1,9 @@
 // What workloads of governed work have in common.
 #pragma once
 
+#include <map>
+#include <string>
+
 #include "actors/actor_type.h"
 #include "runtime/sim/workload.h"
 #include "soma/v1/policy.pb.h"
@@ -33,6 +36,22 @@ inline v1::TenantSettings tenant_settings(std::int64_t budget) {
   s.set_budgets_tokens(budget);
   return s;
 }
+
+// What was given to end a wait when the world comes to its end. It is given again after a hundred
+// looks, ten seconds: an owner that had not heard of the wait yet refuses the first.
+class Endings {
+ public:
+  bool may(const std::string& what) const {
+    const auto it = at_.find(what);
+    return it == at_.end() || looks_ - it->second >= 100;
+  }
+  void give(const std::string& what) { at_[what] = looks_; }
+  void look() { ++looks_; }
+
+ private:
+  int looks_ = 0;
+  std::map<std::string, int> at_;
+};
 
 // The frame's events of one type of message, with the entry and its actor.
 template <typename Event, typename Visit>

@@ -45,11 +45,13 @@ class Tools final : public Workload {
       if (!folded) continue;
       std::set<std::string> ids;  // whatever the map's order
       for (const auto& [id, a] : static_cast<const v1::ApprovalsState&>(*folded->state).approvals())
-        if (a.status() == v1::PENDING && !closed_.contains({id, reopened_[id]})) ids.insert(id);
+        if (a.status() == v1::PENDING && closed_.may(id + std::to_string(reopened_[id])))
+          ids.insert(id);
       if (ids.empty()) continue;
-      closed_.insert({*ids.begin(), reopened_[*ids.begin()]});
+      closed_.give(*ids.begin() + std::to_string(reopened_[*ids.begin()]));
       return decide(tenant_name(n), *ids.begin(), true, "carl", false);
     }
+    closed_.look();
     return std::nullopt;
   }
 
@@ -182,8 +184,8 @@ class Tools final : public Workload {
   std::vector<ActorKey> sessions_;
   std::vector<std::pair<ActorKey, std::string>> calls_;      // each that was decided
   std::vector<std::pair<std::string, std::string>> parked_;  // tenant and approval
-  std::set<std::pair<std::string, int>> closed_;             // approval, how often reopened
-  std::map<std::string, int> reopened_;                      // by approval
+  Endings closed_;
+  std::map<std::string, int> reopened_;  // by approval
   std::set<std::string> approved_, out_, answered_;
   std::map<std::string, v1::PolicyDecision> decided_;  // by call
 };
