@@ -151,19 +151,20 @@ void replay_otherwise(const Node& node, Queue& queue, const RequestPtr& r,
                       const Responder& responder, const std::string& id) {
   auto otherwise = otherwise_of(r->json.at("what_if"));
   if (!otherwise) return responder.fail(otherwise.error());
-  queue.post(responder, r->tenant(), [&node, r, responder, id,
-                         o = std::make_shared<const Otherwise>(std::move(*otherwise))] {
-    auto key = find_actor(node, r->tenant(), "session", id);
-    if (!key) return responder.send(problem_of(key.error()));
-    if (!*key) return responder.fail({Code::kNotFound, "Session not found", {}});
-    auto record = record_of(node, **key);
-    if (!record) return responder.send(problem_of(record.error()));
-    auto w = decide_otherwise(*node.catalog->find("session"), *record, *o);
-    if (!w) return responder.send(problem_of(w.error()));
-    responder.send(http::json_response(
-        200, what_if_json(id, *w, static_cast<const v1::SessionState&>(*w->recorded),
-                          static_cast<const v1::SessionState&>(*w->simulated))));
-  });
+  queue.post(
+      responder, r->tenant(),
+      [&node, r, responder, id, o = std::make_shared<const Otherwise>(std::move(*otherwise))] {
+        auto key = find_actor(node, r->tenant(), "session", id);
+        if (!key) return responder.send(problem_of(key.error()));
+        if (!*key) return responder.fail({Code::kNotFound, "Session not found", {}});
+        auto record = record_of(node, **key);
+        if (!record) return responder.send(problem_of(record.error()));
+        auto w = decide_otherwise(*node.catalog->find("session"), *record, *o);
+        if (!w) return responder.send(problem_of(w.error()));
+        responder.send(http::json_response(
+            200, what_if_json(id, *w, static_cast<const v1::SessionState&>(*w->recorded),
+                              static_cast<const v1::SessionState&>(*w->simulated))));
+      });
 }
 
 }  // namespace soma::runtime::api
