@@ -111,6 +111,9 @@ def test():
         of_the_journal(kafka, session)
         what_if(folder, kafka, session)
         audits(folder, folder.data, kafka)
+        for words in (("verify",), ("replay",), ("session", "what-if", session, "--model", "x")):
+            code, _, err = soma("--data-dir", folder.data, *words)
+            check(code == 3 and "name the brokers with --kafka" in err, f"soma {words} on the folder alone: {code} {err}")
         code, _, err = soma("log", "stat", "--kafka", "127.0.0.1:1", "-o", "json")
         check(code == 1 and json.loads(err.splitlines()[-1])["error"]["code"] == "unavailable", f"no brokers: {code} {err}")
     print("every command that reads a journal, on a broker's topics")

@@ -7,6 +7,7 @@
 #include <boost/json.hpp>
 #include <charconv>
 #include <filesystem>
+#include <fstream>
 #include <set>
 
 #include "events/embedded/embedded_log.h"
@@ -81,10 +82,19 @@ json::object page(json::array all, const std::map<std::string, std::string>& q) 
 
 }  // namespace
 
+Error no_journal(const std::string& folder) {
+  std::string tied;  // as runtime/node/journal.cpp wrote it
+  std::ifstream(folder + "/journal") >> tied;
+  const bool elsewhere = !tied.empty() && tied != "embedded";
+  return {Code::kNotFound,
+          "there is no journal in " + folder +
+              (elsewhere ? ": its node's is on Kafka; name the brokers with --kafka" : ""),
+          {}};
+}
+
 Result<std::unique_ptr<events::Log>> open_log(const std::string& folder) {
   const std::string path = folder + "/log";
-  if (!std::filesystem::is_directory(path))
-    return fail(Code::kNotFound, "there is no journal in " + folder);
+  if (!std::filesystem::is_directory(path)) return tl::unexpected(no_journal(folder));
   for (int look = 1;; ++look) {
     const bool live = events::lock_holder(path).has_value();
     auto log = events::open_embedded_log_readonly(path);

@@ -23,6 +23,9 @@ namespace soma::cli::offline {
 // called so. kNotFound, kCorrupt.
 Result<std::unique_ptr<events::Log>> open_log(const std::string& folder);
 
+// Why a folder without one has none.
+Error no_journal(const std::string& folder);
+
 // The journal of the context's Kafka cluster, read-only. What a folder's node had sealed before its
 // journal was moved there is opened with that folder's vault (--data-dir); without it the data is
 // shown as erased data is, and a note on stderr says so, once.
