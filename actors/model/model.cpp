@@ -18,7 +18,7 @@ constexpr std::uint32_t kDefaultQueueLimit = 10'000;
 constexpr std::uint32_t kMaxAttempts = 4;
 constexpr std::int64_t kMaxBackOffMs = 60'000;
 constexpr std::uint32_t kSickAfter = 8;             // failed attempts in a row
-constexpr std::int64_t kBreakerMs = 15'000;         // that no new call is made
+constexpr std::int64_t kBreakerMs = 5'000;          // that no new call is made
 constexpr std::int64_t kProbeWaitMs = 1000;         // while one call tries whether it answers again
 constexpr std::int64_t kMaxRetryAfterMs = 600'000;  // a provider's wish is granted so far
 

@@ -2,6 +2,8 @@
 #include "tools/cli/trace_frames.h"
 
 #include <boost/json.hpp>
+#include <deque>
+#include <map>
 
 #include "schemas/base/ids.h"
 
@@ -15,6 +17,11 @@ constexpr std::size_t kMostFrames = 20'000;      // of the session's partition
 constexpr std::size_t kMostOtherFrames = 4'000;  // of each other one
 
 std::string time_of(const json::value& frame) { return text_of(frame, "time"); }
+
+std::string partition_of(const json::value& frame) {
+  const std::string position = text_of(frame, "position");
+  return position.substr(0, position.find('/'));
+}
 
 std::optional<std::uint64_t> offset_in(const json::value& frame, const std::string& partition) {
   const auto at = parse_position(text_of(frame, "position"));
@@ -53,22 +60,10 @@ json::value only_wanted(json::value frame, std::set<std::string>& wanted) {
   return frame;
 }
 
-// By time, but never otherwise than each partition has them: clocks may differ.
-json::array merged(json::array a, json::array b) {
-  json::array out;
-  std::size_t i = 0, j = 0;
-  while (i < a.size() || j < b.size()) {
-    const bool first = j == b.size() || (i < a.size() && time_of(a[i]) <= time_of(b[j]));
-    out.push_back(std::move(first ? a[i++] : b[j++]));
-  }
-  return out;
-}
-
 Status add_partition(const Context& c, const std::string& partition, std::uint64_t records,
                      const std::string& began, std::set<std::string>& wanted, TraceFrames& out) {
   auto from = offset_at(c, partition, records, began);
   if (!from) return tl::unexpected(from.error());
-  json::array found;
   std::string cursor = partition + "/" + std::to_string(*from);
   for (std::size_t read = 0; !cursor.empty() && !wanted.empty() && read < kMostOtherFrames;) {
     auto page = page_at(c, cursor, 200);
@@ -80,11 +75,10 @@ Status add_partition(const Context& c, const std::string& partition, std::uint64
       }
       ++read;
       auto kept = only_wanted(std::move(frame), wanted);
-      if (!kept.at("entries").as_array().empty()) found.push_back(std::move(kept));
+      if (!kept.at("entries").as_array().empty()) out.frames.push_back(std::move(kept));
     }
     cursor = text_of(*page, "next_cursor");
   }
-  out.frames = merged(std::move(out.frames), std::move(found));
   return {};
 }
 
@@ -112,8 +106,7 @@ Status add_other_partitions(const Context& c, std::set<std::string> wanted, Trac
   if (wanted.empty() || out.frames.empty()) return {};
   auto all = c.read("/v1/log/partitions");
   if (!all) return tl::unexpected(all.error());
-  const std::string position = text_of(out.frames.front(), "position");
-  const std::string own = position.substr(0, position.find('/'));
+  const std::string own = partition_of(out.frames.front());
   const std::string began = time_of(out.frames.front());
   for (const auto& p : all->at("items").as_array()) {
     const std::string partition = json::serialize(p.at("partition"));
@@ -122,7 +115,46 @@ Status add_other_partitions(const Context& c, std::set<std::string> wanted, Trac
         add_partition(c, partition, p.at("records").to_number<std::uint64_t>(), began, wanted, out);
     if (!ok) return ok;
   }
+  out.frames = causes_first(std::move(out.frames));
   return {};
+}
+
+json::array causes_first(json::array frames) {
+  std::map<std::string, std::deque<json::value>> queues;  // by partition, each in its order
+  std::map<std::string, std::string> home;                // of commands that are still to come
+  for (auto& frame : frames) {
+    const std::string partition = partition_of(frame);
+    for (const auto& entry : frame.at("entries").as_array())
+      home[text_of(entry, "command_id")] = partition;
+    queues[partition].push_back(std::move(frame));
+  }
+  // What sent an entry has its id up to the last '>'.
+  const auto waits = [&](const std::string& partition, const json::value& frame) {
+    for (const auto& entry : frame.at("entries").as_array()) {
+      const std::string id = text_of(entry, "command_id");
+      const auto sender = home.find(id.substr(0, id.rfind('>')));
+      if (id.find('>') != id.npos && sender != home.end() && sender->second != partition)
+        return true;
+    }
+    return false;
+  };
+  json::array out;
+  while (!queues.empty()) {
+    auto best = queues.end();
+    bool best_waits = false;
+    for (auto it = queues.begin(); it != queues.end(); ++it) {
+      const bool late = waits(it->first, it->second.front());
+      if (best == queues.end() || std::pair(late, time_of(it->second.front())) <
+                                      std::pair(best_waits, time_of(best->second.front())))
+        best = it, best_waits = late;
+    }
+    for (const auto& entry : best->second.front().at("entries").as_array())
+      home.erase(text_of(entry, "command_id"));
+    out.push_back(std::move(best->second.front()));
+    best->second.pop_front();
+    if (best->second.empty()) queues.erase(best);
+  }
+  return out;
 }
 
 }  // namespace soma::cli

@@ -22,4 +22,8 @@ Result<TraceFrames> own_frames(const Context& context, const std::string& from, 
 Status add_other_partitions(const Context& context, std::set<std::string> wanted,
                             TraceFrames& frames);
 
+// The frames of each partition in its order; among partitions by time, but what a command sent
+// comes after it: clocks differ, and a send may arrive within the same millisecond.
+boost::json::array causes_first(boost::json::array frames);
+
 }  // namespace soma::cli

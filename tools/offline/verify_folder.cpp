@@ -73,7 +73,7 @@ json::object damaged(const Scanned& s) {
 
 Result<json::object> verify_folder(const std::string& folder, runtime::VerifyOptions options) {
   const std::string path = folder + "/log";
-  if (!fs::is_directory(path)) return tl::unexpected(soma::cli::offline::no_journal(folder));
+  if (!fs::is_directory(path)) return tl::unexpected(offline::no_journal(folder));
   auto scanned = scan(path);
   if (!scanned) return tl::unexpected(scanned.error());
   if (scanned->scan.damage) return damaged(*scanned);

@@ -114,7 +114,7 @@ TEST(Model, ASickModelIsLeftAloneForAWhile) {
   EXPECT_TRUE(pool.effects().empty()) << "nothing is sent";
   EXPECT_TRUE(told(pool).call_died().not_started()) << "what was approved waits again";
   EXPECT_EQ(told(pool).call_died().failure().code(), "model_unavailable");
-  EXPECT_EQ(told(pool).call_died().failure().retry_after_ms(), 14'000);
+  EXPECT_EQ(told(pool).call_died().failure().retry_after_ms(), 4'000);
   pool.when(call("e", "fallbacks: 'small'")).then({"call.queued", "call.started"});
   v1::ModelRequest asked;
   ASSERT_TRUE(asked.ParseFromString(pool.effects().at(0).request));
@@ -123,11 +123,11 @@ TEST(Model, ASickModelIsLeftAloneForAWhile) {
       .then({"call.answered", "model.fallback.used"});
   pool.at(4000).when(call("f")).then({"call.refused"});  // another's answer says nothing of it
   // One tries when the while is over, the others wait for it.
-  pool.at(17'001).when(call("g")).then({"call.queued", "call.started"});
+  pool.at(7'001).when(call("g")).then({"call.queued", "call.started"});
   pool.when(call("h")).then({"call.refused"});
   EXPECT_EQ(told(pool).call_died().failure().retry_after_ms(), 1000);
   pool.when(failure("g", 1, away)).then({"model.breaker_opened", "call.started"});
-  pool.at(18'002).when(call("i")).then({"call.refused"});
+  pool.at(8'002).when(call("i")).then({"call.refused"});
   pool.when(outcome("g", 2, message<v1::ModelAnswer>("output: 'x' finish_reason: 'stop'")))
       .then({"call.answered"});
   pool.when(call("j")).then({"call.queued", "call.started"});

@@ -5,6 +5,8 @@
 
 #include <boost/json.hpp>
 
+#include "tools/cli/trace_frames.h"
+
 namespace soma::cli {
 namespace {
 
@@ -46,6 +48,23 @@ TEST(Trace, SaysThatThereAreNoRules) {
 TEST(Trace, OtherEventsHaveNoGround) {
   EXPECT_EQ(trace_ground(json::object{{"type", "turn.started"}, {"data", {{"prompt", "hello"}}}}),
             "");
+}
+
+json::value frame(const char* position, const char* time, const char* command_id) {
+  return json::object{{"position", position},
+                      {"time", time},
+                      {"entries", json::array{json::object{{"command_id", command_id}}}}};
+}
+
+// Within one millisecond, or with clocks that differ, time does not tell what led to what.
+TEST(Trace, CausesStandBeforeWhatTheyLedTo) {
+  const json::array sorted = causes_first({frame("3/1", "10", "t:a"), frame("3/2", "11", "t:a>0>0"),
+                                           frame("3/3", "12", "effect:b"),
+                                           frame("0/7", "13", "t:a>0"), frame("0/8", "14", "c")});
+  std::vector<std::string> positions;
+  for (const auto& f : sorted) positions.emplace_back(f.at("position").as_string());
+  EXPECT_EQ(positions, (std::vector<std::string>{"3/1", "0/7", "3/2", "3/3", "0/8"}));
+  EXPECT_EQ(causes_first({frame("1/1", "2", "x>0>0"), frame("0/1", "3", "x>0>0>0")}).size(), 2u);
 }
 
 }  // namespace
