@@ -48,6 +48,12 @@ bool sick(const v1::Failure& failure) {
   return failure.retryable() && (failure.code() == "model_unavailable" || not_started(failure));
 }
 
+// The provider is there: it refused, was busy, or did not end what it said.
+bool answered_badly(const v1::Failure& failure) {
+  return failure.code() == "incomplete_answer" || failure.code() == "invalid_argument" ||
+         failure.code() == "rate_limited";
+}
+
 // How long no new call is made of the pool's own model; 0: it is. Once the while is over one call
 // tries, and the others wait for it.
 std::int64_t breaker_wait_ms(const v1::ModelState& state, std::int64_t now_ms) {
@@ -271,7 +277,11 @@ bool asks_own(const v1::ModelState& s, const std::string& call_id) {
 }
 
 void count_failure(v1::ModelState& s, const std::string& call_id, const v1::Failure& failure) {
-  if (sick(failure) && asks_own(s, call_id)) s.set_failed_in_row(s.failed_in_row() + 1);
+  if (!asks_own(s, call_id)) return;
+  if (sick(failure)) return s.set_failed_in_row(s.failed_in_row() + 1);
+  if (!answered_badly(failure)) return;
+  s.clear_failed_in_row();
+  s.clear_open_until_ms();
 }
 
 void finish(v1::ModelState& s, const std::string& call_id) {

@@ -32,8 +32,11 @@ class ReaderPool {
       if (!db) return tl::unexpected(db.error());
       Result<T> out = work(**db);
       if (!out && out.error().code == Code::kDeadlineExceeded) rest();
+      // A server that was too slow said so when the time was up: again would be later still.
+      const bool in_time = std::chrono::steady_clock::now() + kGrace < until;
       const bool again =
-          !out && (out.error().code == Code::kUnavailable || out.error().code == Code::kInternal);
+          !out && in_time &&
+          (out.error().code == Code::kUnavailable || out.error().code == Code::kInternal);
       if (!again) give_back(std::move(*db));
       if (!again || attempt > 0) return out;
     }

@@ -53,15 +53,22 @@ void ask_second_key(const Node& node, const RequestPtr& r, const Responder& resp
     command.mutable_request_erasure()->set_erasure_id(id);
     command.mutable_request_erasure()->set_subject_hash(*hash);
     command.mutable_request_erasure()->set_reason(reason);
-    submit(node, r, responder,
-           make_submission(*r, actors::erasure_key(r->tenant()), command, command_id),
-           [id](const Accepted& a) {
-             v1::ErasureReply reply;
-             reply.ParseFromString(a.reply);
-             return http::json_response(202, json::object{{"erasure_id", id},
-                                                          {"status", "pending_approval"},
-                                                          {"approval_id", reply.approval_id()}});
-           });
+    node.host->submit(make_submission(*r, actors::erasure_key(r->tenant()), command, command_id),
+                      [&node, responder, id](Result<Accepted> a) {
+                        if (!a) {
+                          if (code_disposition(a.error().code) == Disposition::kReply)
+                            node.erasures->forget(id);
+                          return responder.send(problem_of(a.error()));
+                        }
+                        v1::ErasureReply reply;
+                        reply.ParseFromString(a->reply);
+                        auto response = http::json_response(
+                            202, json::object{{"erasure_id", id},
+                                              {"status", "pending_approval"},
+                                              {"approval_id", reply.approval_id()}});
+                        add_write_headers(response, *a);
+                        responder.send(std::move(response));
+                      });
   });
 }
 

@@ -111,7 +111,7 @@ void read_then(const Node& node, const RequestPtr& r, const Responder& responder
   with_session(
       node, r, responder,
       [&node, r, responder, at = *at](const v1::SessionState&, const StateView&) {
-        node.worker->post([&node, r, responder, at] {
+        node.slow->post([&node, r, responder, at] {  // all of a history
           auto then = state_at(node, session_key(*r), at);
           if (!then && then.error().code == Code::kNotFound)
             return responder.fail({Code::kNotFound, "the session did not exist at that time", {}});

@@ -112,7 +112,7 @@ std::vector<boost::json::object> Keeper::all_heads(const std::string& tenant) co
     if (bad || !v.is_object()) continue;
     auto& o = v.get_object();
     const auto* time = o.if_contains("time_ms");
-    if (text(o, "tenant") != tenant || !time || !time->is_number() ||
+    if (text(o, "tenant") != tenant || !time || !time->is_number() || text(o, "head").empty() ||
         !known.insert(text(o, "head")).second)
       continue;
     out.push_back(std::move(o));

@@ -40,6 +40,7 @@ Result<std::string> Erasures::wait(const std::string& id, const v1::Principal& b
   p.salt = hex(privacy::random_bytes(16));
   p.requested_ms = p_.clock->now_ms();
   p.two_keys = true;
+  here_.insert(p.id);
   if (auto ok = records_.begin(p); !ok) return tl::unexpected(ok.error());
   return p.subject_hash();
 }
@@ -80,7 +81,11 @@ void Erasures::approved(const std::string& id, const std::string& by) {
   {
     std::lock_guard lock(mutex_);
     pending = waiting(id);
-    if (!pending || !begun_.insert(id).second) return;  // done, or begun already
+    if (pending && !begun_.insert(id).second) return;  // begun already
+  }
+  if (!pending) {  // of another node, or done
+    log_info("an approved erasure has no record here", {{"erasure_id", id}});
+    return;
   }
   pending->approved_by = by;
   run(*pending);
@@ -92,6 +97,10 @@ void Erasures::withdrawn(const std::string& id) {
     if (auto ok = records_.drop(*pending); !ok)
       log_error("a withdrawn erasure's record stays",
                 {{"erasure_id", id}, {"reason", ok.error().message}});
+}
+
+void Erasures::forget(const std::string& id) {
+  worker_.post([this, id] { withdrawn(id); });
 }
 
 Result<v1::ErasureState> Erasures::requests_of(const std::string& tenant) const {

@@ -53,8 +53,10 @@ Erasures::Erasures(Parts parts) : p_(std::move(parts)), records_(p_.sealer->vaul
   observer_ = p_.host->on_frame([this](const events::ValidFrame& f) { follow(f); });
 }
 
-Erasures::~Erasures() {
-  stopping_ = true;
+Erasures::~Erasures() { stop(); }
+
+void Erasures::stop() {
+  if (stopping_.exchange(true)) return;
   p_.host->remove_observer(observer_);
   worker_.stop();
 }
@@ -72,6 +74,7 @@ Result<std::string> Erasures::begin(const v1::Principal& by, const std::string& 
   p.requested_ms = p_.clock->now_ms();
   {
     std::lock_guard lock(mutex_);
+    here_.insert(p.id);
     if (auto ok = records_.begin(p); !ok) return tl::unexpected(ok.error());
   }
   worker_.post([this, p] { run(p); });
@@ -82,7 +85,8 @@ Status Erasures::resume() {
   std::lock_guard lock(mutex_);
   auto left = records_.pending();
   if (!left) return tl::unexpected(left.error());
-  for (const auto& p : *left) worker_.post([this, p] { p.two_keys ? look(p) : run(p); });
+  for (const auto& p : *left)
+    if (!here_.contains(p.id)) worker_.post([this, p] { p.two_keys ? look(p) : run(p); });
   return {};
 }
 

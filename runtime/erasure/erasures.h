@@ -39,6 +39,9 @@ class Erasures {
  public:
   explicit Erasures(Parts parts);
   ~Erasures();
+  // What runs ends between two steps, who waits is told that the node stops; the next start goes
+  // on. While the host is there.
+  void stop();
 
   // Kept on disk when it returns, and under way. The id.
   Result<std::string> begin(const v1::Principal& by, const std::string& subject,
@@ -49,6 +52,8 @@ class Erasures {
   // which the actor knows the subject.
   Result<std::string> wait(const std::string& id, const v1::Principal& by,
                            const std::string& subject, const std::string& reason);
+  // The actor refused for good what wait() kept: nothing that names the person stays.
+  void forget(const std::string& id);
   // Goes on with what an earlier life of the process left. When all partitions serve.
   Status resume();
   // Certificates of a tenant, the newest first; before them those under way: {erasure_id, status,
@@ -86,6 +91,7 @@ class Erasures {
   const Records records_;
   mutable std::mutex mutex_;  // of the records and the problem
   std::string problem_;
+  std::set<std::string> here_;   // asked for in this life of the process
   std::set<std::string> begun_;  // of those with two keys: approved, and under way
   std::atomic<bool> stopping_{false};
   std::uint64_t observer_ = 0;

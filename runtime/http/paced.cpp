@@ -2,8 +2,16 @@
 #include "runtime/http/paced.h"
 
 #include <algorithm>
+#include <chrono>
 
 namespace soma::runtime::http {
+
+namespace {
+
+// Beyond any write timeout of a connection: then nobody is there who would tell.
+constexpr std::chrono::seconds kLongest{120};
+
+}  // namespace
 
 PacedWriter::PacedWriter(std::shared_ptr<EventStream> out) : out_(std::move(out)) {
   out_->on_disconnect([turn = turn_] {
@@ -24,8 +32,9 @@ bool PacedWriter::wait() {
     turn->changed.notify_all();
   });
   std::unique_lock lock(turn_->mutex);
-  turn_->changed.wait(lock, [&] { return turn_->writable || turn_->gone; });
-  return !turn_->gone;
+  const bool told =
+      turn_->changed.wait_for(lock, kLongest, [&] { return turn_->writable || turn_->gone; });
+  return told && !turn_->gone;
 }
 
 bool PacedWriter::write(std::string_view bytes) {

@@ -54,6 +54,11 @@ struct Router::Node {
 Router::Router() : root_(std::make_unique<Node>()) {}
 Router::~Router() = default;
 
+void Router::clear() {
+  root_ = std::make_unique<Node>();
+  routes_.clear();
+}
+
 void Router::add(Route route) {
   static constexpr std::string_view kMethods[] = {"GET", "POST", "PUT", "DELETE", "PATCH"};
   if (!std::ranges::count(kMethods, route.method)) refuse(route, "unknown method");

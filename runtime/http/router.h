@@ -66,6 +66,8 @@ class Router {
   Match match(std::string_view method, std::string_view path) const;
 
   const std::vector<std::unique_ptr<Route>>& routes() const { return routes_; }  // as added
+  // The handlers end, with what they own. When nobody asks any more.
+  void clear();
 
   struct ApiInfo {
     std::string title = "SomaStack";

@@ -40,6 +40,10 @@ std::shared_ptr<EventStream> ConnectionSink::stream(StreamHead head) {
   };
   const auto form = head.content_type.empty() ? form_ : StreamBuffer::Form::kBytes;
   auto stream = std::make_shared<StreamBuffer>(std::move(wake), form);
+  if (worker_->io.stopped()) {  // the server has ended: nobody runs what is posted
+    stream->gone();
+    return stream;
+  }
   asio::post(worker_->io, [connection = connection_, number = number_, stream,
                            head = std::move(head)]() mutable {
     if (const auto c = connection.lock())

@@ -92,13 +92,17 @@ class Node {
     gateway_.reset();
     memory_server_.reset();
     metrics_server_.reset();
+    if (erasures_) erasures_->stop();  // whoever waits in it goes on
+    router_.clear();
+    metrics_router_.clear();
     worker_.stop();
-    erasures_.reset();
+    slow_.stop();
     memory_.stop();  // a recall that waits for it would ask what is gone
     if (slm_) slm_->stop();
     frames_.reset();
     if (cluster_) cluster_->close();
     host_.reset();
+    erasures_.reset();  // which the host told of frames until now
   }
 
   Status open() {
@@ -149,7 +153,7 @@ class Node {
     }
     if (host_ && !host_->drain(drain_ms / 4))
       log_warn("not everything ended in time; the log has it");
-    erasures_.reset();  // ends between two steps; the next start goes on
+    if (erasures_) erasures_->stop();
     memory_.stop();
     projections_->shut_down();  // so that what runs on the workers ends
     std::error_code ignored;
@@ -393,12 +397,12 @@ class Node {
   std::unique_ptr<Journal> journal_;
   std::unique_ptr<audit::Keeper> audit_;
   std::unique_ptr<erasure::Erasures> erasures_;
-  Worker slow_;  // ends before what it reads
+  Worker slow_;
   api::Node api_;
   api::Keys keys_{api_};
   std::unique_ptr<api::Gate> gate_;
   security::Tickets tickets_{[this] { return clock_->now_ms(); }};
-  http::Router router_, metrics_router_;  // what routes have queued ends before what it uses
+  http::Router router_, metrics_router_;
   std::unique_ptr<http::Server> gateway_, memory_server_, metrics_server_;
   std::unique_ptr<http::InProcess> door_;
   std::unique_ptr<integration::Integration> integration_;

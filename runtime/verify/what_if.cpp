@@ -92,7 +92,13 @@ bool Otherwise::nothing() const {
 template <typename C>
 Status Otherwise::put(C& c) const {
   if (auto ok = overlay(*c.mutable_policy(), policy_, policy_source_); !ok) return ok;
-  return under(c, c.policy().action_id());
+  if (auto ok = under(c, c.policy().action_id()); !ok || !cedar_ || c.tools().tools_size() == 0)
+    return ok;
+  auto& of_tools = *c.mutable_tools()->mutable_rules();  // each call is judged by all of them
+  of_tools.Clear();
+  of_tools.set_hash(sha256_hex(*cedar_));
+  of_tools.set_text(*cedar_);
+  return {};
 }
 
 template <typename C>
@@ -100,7 +106,8 @@ Status Otherwise::under(C& c, const std::string& action) const {
   if (auto ok = overlay(*c.mutable_settings(), settings_, settings_source_); !ok) return ok;
   if (cedar_) {
     c.mutable_rules()->set_hash(sha256_hex(*cedar_));
-    c.mutable_rules()->set_text(actors::rules_about(*cedar_, action).value_or(*cedar_));
+    c.mutable_rules()->set_text(
+        action.empty() ? *cedar_ : actors::rules_about(*cedar_, action).value_or(*cedar_));
   }
   if (!constitution_) return {};
   auto& in_force = *c.mutable_constitution();
@@ -117,7 +124,7 @@ Status Otherwise::apply(v1::SessionCommand& command) const {
     return put(*command.mutable_start_session());
   }
   if (command.has_approval_decided() && command.approval_decided().has_terms())
-    return under(*command.mutable_approval_decided()->mutable_terms(), "session.turn");
+    return under(*command.mutable_approval_decided()->mutable_terms(), "");
   return command.has_send_message() ? put(*command.mutable_send_message()) : Status{};
 }
 

@@ -38,7 +38,7 @@ class Otherwise {
  private:
   template <typename C>
   Status put(C& command) const;
-  // What is in force, without the input that is judged.
+  // What is in force, without the input that is judged. No action: rules about all of them.
   template <typename C>
   Status under(C& terms, const std::string& action) const;
 

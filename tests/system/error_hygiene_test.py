@@ -131,7 +131,8 @@ def run():
             print("TELLS", text)
         print(f"{well} kinds of errors with all well")
         gate("S16", f"{len(seen.errors)} errors, {len(seen.told)} tell what they should not", "150 errors, 0", len(seen.errors) >= 150 and not seen.told)
-        gate("S16.forged", f"{sent} of {sent} breakers escaped", "60", sent >= 60)
+        quoted = sum("http_request" in line and '"status":4' in line for line in lines)
+        gate("S16.forged", f"{min(sent, quoted)} of {sent} breakers escaped", "60", min(sent, quoted) >= 60)
 
 
 if __name__ == "__main__":

@@ -221,7 +221,8 @@ def broker(conditions, seconds):
             for condition in conditions:
                 problems += [f"kafka {condition}: {text}" for text in bed.cell(condition)]
             bed.first_answers()
-            node.terminate()
+            code, took = node.terminate()
+            check(code == 0, f"exit {code} after {took:.1f} s")
         brokers.verify_deep()
     return problems
 

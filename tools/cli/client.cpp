@@ -97,7 +97,7 @@ Error Context::error_of(long status, const std::string& body, const std::string&
 }
 
 Result<std::string> Context::fetch(const std::string& method, const std::string& path,
-                                   const json::value& body) const {
+                                   const json::value& body, const std::string& if_match) const {
   auto base = url();
   if (!base) return tl::unexpected(base.error());
   runtime::BlockingCall c;
@@ -107,6 +107,7 @@ Result<std::string> Context::fetch(const std::string& method, const std::string&
   c.timeout_ms = kTimeoutMs;
   if (method != "GET" && !idempotency_key.empty())
     c.headers.push_back("Idempotency-Key: " + idempotency_key);
+  if (!if_match.empty()) c.headers.push_back("If-Match: " + if_match);
   if (!body.is_null()) {
     c.body = json_text(body);
     c.headers.push_back("Content-Type: application/json");
@@ -143,10 +144,10 @@ Status Context::download(const std::string& method, const std::string& path,
 }
 
 Result<json::value> Context::call(const std::string& method, const std::string& path,
-                                  const json::value& body) const {
+                                  const json::value& body, const std::string& if_match) const {
   if (dry_run && method != "GET")
     return json::object{{"dry_run", true}, {"method", method}, {"path", path}, {"body", body}};
-  auto answer = fetch(method, path, body);
+  auto answer = fetch(method, path, body, if_match);
   if (!answer) return tl::unexpected(answer.error());
   boost::system::error_code bad;
   json::value v = json::parse(*answer, bad);

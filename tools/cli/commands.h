@@ -52,12 +52,15 @@ struct Context {
   Result<std::string> elsewhere() const;
   bool node_is_there() const;  // a server was named, or a process serves the folder
   // Parsed answer of a JSON route; a problem answer becomes an Error with its code. With `dry_run`
-  // anything but GET is described instead of sent. The idempotency key goes with each write.
+  // anything but GET is described instead of sent. The idempotency key goes with each write;
+  // `if_match`: an ETag, without which a write is refused where it changed meanwhile.
   Result<boost::json::value> call(const std::string& method, const std::string& path,
-                                  const boost::json::value& body = nullptr) const;
+                                  const boost::json::value& body = nullptr,
+                                  const std::string& if_match = {}) const;
   // The answer's bytes as they are.
   Result<std::string> fetch(const std::string& method, const std::string& path,
-                            const boost::json::value& body = nullptr) const;
+                            const boost::json::value& body = nullptr,
+                            const std::string& if_match = {}) const;
   // The answer's bytes as they come, however many; `take` ends it with false. Fails too where the
   // answer broke off.
   Status download(const std::string& method, const std::string& path,

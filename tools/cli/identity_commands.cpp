@@ -35,7 +35,11 @@ int put(const Context& c, const std::string& path, const Flags& f, json::object 
   if (!f.capabilities.empty())
     body["capabilities"] = f.capabilities == "none" ? json::array() : listed(f.capabilities);
   if (!f.active.empty()) body["active"] = f.active == "true";
-  return c.show(c.call("PUT", path, body));
+  // Else what another changed meanwhile, as that somebody may come in no more, would be undone.
+  const std::string read = !now ? std::string()
+                                : "\"" + cell(now->as_object().if_contains("version")) + "-" +
+                                      text_of(*now, "hash") + "\"";
+  return c.show(c.call("PUT", path, body, read));
 }
 
 void add_put_options(CLI::App& command, const FlagsPtr& f, const char* none) {

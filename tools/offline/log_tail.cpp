@@ -98,8 +98,9 @@ Result<json::array> LogTail::next(const Context& c) {
   if (!first && (c.watch_s <= 0 || c.table())) return newest(c, records);
   if (!first) {
     auto next = next_;  // kept when nothing failed: what was read and not told is read again
-    for (const auto& [id, count] : records)
-      if (count < next[id]) next[id] = count;  // the journal was made anew
+    for (auto& [id, from] : next)  // those alone that the cursor named
+      if (const auto it = records.find(id); it != records.end())
+        from = std::min(from, it->second);  // the journal was made anew
     return since(c, records, std::move(next));
   }
   Records from;

@@ -109,7 +109,7 @@ TEST(Model, ASickModelIsLeftAloneForAWhile) {
   pool.when(failure("a", 4, away)).then({"call.failed"});
   pool.when(call("c")).then({"call.queued", "call.started"});
   pool.at(2000).when(failure("b", 4, away)).then({"model.breaker_opened", "call.failed"});
-  pool.when(failure("c", 1, "code: 'invalid_argument'")).then({"call.failed"});
+  pool.when(failure("c", 1, "code: 'deadline_exceeded'")).then({"call.failed"});
   pool.at(3000).when(call("d", "report_unstarted: true")).then({"call.refused"});
   EXPECT_TRUE(pool.effects().empty()) << "nothing is sent";
   EXPECT_TRUE(told(pool).call_died().not_started()) << "what was approved waits again";
@@ -131,6 +131,19 @@ TEST(Model, ASickModelIsLeftAloneForAWhile) {
   pool.when(outcome("g", 2, message<v1::ModelAnswer>("output: 'x' finish_reason: 'stop'")))
       .then({"call.answered"});
   pool.when(call("j")).then({"call.queued", "call.started"});
+}
+
+TEST(Model, WhatAnswersBadlyIsNotSickAnyMore) {
+  const std::string away = "code: 'model_unavailable' retryable: true";
+  Pool pool(kPool);
+  pool.at(1000).when(call("a")).when(call("b"));
+  for (std::uint32_t attempt = 1; attempt <= 4; ++attempt)
+    for (const char* id : {"a", "b"}) pool.when(failure(id, attempt, away));
+  pool.when(call("c")).then({"call.refused"});
+  pool.at(7000).when(call("d")).then({"call.queued", "call.started"});
+  pool.when(failure("d", 1, "code: 'invalid_argument'")).then({"call.failed"});
+  pool.when(call("e")).then({"call.queued", "call.started"});
+  pool.when(call("f")).then({"call.queued", "call.started"});
 }
 
 TEST(Model, BusyOrRefusingIsNotSick) {

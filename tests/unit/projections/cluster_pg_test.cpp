@@ -5,6 +5,7 @@
 #include <fstream>
 #include <thread>
 
+#include "projections/postgres/reader_pool.h"
 #include "tests/unit/projections/pg_fixture.h"
 
 namespace soma::projections::test {
@@ -197,6 +198,30 @@ TEST_F(ClusterTest, AServerThatSaysNothingIsGivenUp) {
   other.join();
   ASSERT_FALSE(ended);
   EXPECT_EQ(ended.error().code, Code::kUnavailable);
+}
+
+// One slow list must not refuse those of others; a server that says nothing may.
+TEST_F(ClusterTest, ReadersRestOnlyAfterAServerThatSaidNothing) {
+  ReaderPool readers;
+  readers.set_url(cluster_->url());
+  const std::function<Result<int>(Db&)> quick = [](Db& d) -> Result<int> {
+    if (auto ok = d.run("SELECT 1"); !ok) return tl::unexpected(ok.error());
+    return 1;
+  };
+  const auto slow = [](std::chrono::milliseconds patience) -> std::function<Result<int>(Db&)> {
+    return [patience](Db& d) -> Result<int> {
+      if (patience.count() > 0) d.set_deadline(std::chrono::steady_clock::now() + patience);
+      return tl::unexpected(d.run("SELECT pg_sleep(60)").error());
+    };
+  };
+  const auto late = readers.with<int>(300, slow(0ms));  // the server itself ends it
+  ASSERT_FALSE(late);
+  EXPECT_EQ(late.error().code, Code::kUnavailable);
+  EXPECT_TRUE(readers.with<int>(5000, quick));
+  const auto silent = readers.with<int>(5000, slow(100ms));
+  ASSERT_FALSE(silent);
+  EXPECT_EQ(silent.error().code, Code::kDeadlineExceeded);
+  EXPECT_FALSE(readers.with<int>(5000, quick));
 }
 
 // Pieces larger than any buffer between the two, in both directions.
