@@ -180,6 +180,13 @@ Status member_health(rd_kafka_t* rk, const std::string& group, const std::string
   return fail(Code::kUnavailable, group + ": " + reason.data());
 }
 
+void Complaints::hear(const rd_kafka_message_t& m, const OnLog& log) {
+  constexpr int kWarning = 4;  // as of syslog
+  const std::string topic = m.rkt ? rd_kafka_topic_name(m.rkt) : "";
+  if (!heard_.emplace(m.err, topic).second || !log) return;
+  log(kWarning, (topic.empty() ? "" : "topic " + topic + ": ") + rd_kafka_message_errstr(&m));
+}
+
 Error to_error(rd_kafka_resp_err_t code, const std::string& what) {
   return {Code::kUnavailable, what + ": " + rd_kafka_err2str(code), {}};
 }

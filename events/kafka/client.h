@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -54,6 +55,18 @@ Status check_options(const KafkaOptions& options);
 // Of a static member: kLocked once another process has joined `group` under its name; kUnavailable
 // after any other fatal error. Thread-safe.
 Status member_health(rd_kafka_t* rk, const std::string& group, const std::string& member);
+
+// What a consumer says is wrong: an unreadable topic, a group that may not be joined. Each once.
+// Owned by one thread.
+class Complaints {
+ public:
+  using OnLog = std::function<void(int severity, const std::string& line)>;
+  void hear(const rd_kafka_message_t& message, const OnLog& log);  // whose err is set
+  void forget() { heard_.clear(); }
+
+ private:
+  std::set<std::pair<rd_kafka_resp_err_t, std::string>> heard_;
+};
 
 Error to_error(rd_kafka_resp_err_t code, const std::string& what);  // kUnavailable
 std::string journal_topic(const KafkaOptions& options);

@@ -83,7 +83,10 @@ class Group final : public Membership {
   void run() {
     bool unsubscribed = false;
     while (!stopping_) {
-      if (auto* m = rd_kafka_consumer_poll(client_.get(), kPollMs)) rd_kafka_message_destroy(m);
+      if (auto* m = rd_kafka_consumer_poll(client_.get(), kPollMs)) {
+        if (m->err) complaints_.hear(*m, kafka_.on_log);
+        rd_kafka_message_destroy(m);
+      }
       if (leaving_ && !unsubscribed) {
         // Not by closing alone: a static member that closes is waited for.
         unsubscribed = true;
@@ -112,6 +115,7 @@ class Group final : public Membership {
   // with the rebalance when the partitions are unassigned, which waits for their release.
   void rebalance(rd_kafka_resp_err_t code, rd_kafka_topic_partition_list_t* list) {
     const bool gives = code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+    complaints_.forget();
     const bool lost = !gives && rd_kafka_assignment_lost(client_.get()) != 0;
     {
       std::lock_guard lock(mutex_);
@@ -148,7 +152,8 @@ class Group final : public Membership {
   const OnChange on_change_;
   kafka::ClientEvents events_;
   kafka::Client client_;
-  List asked_back_;  // the polling thread's
+  kafka::Complaints complaints_;  // the polling thread's
+  List asked_back_;               // the polling thread's
   Clock::time_point release_until_;
   mutable std::mutex mutex_;
   std::set<PartitionId> given_, in_use_;

@@ -68,10 +68,11 @@ class TopicReceiver {
   virtual void wake() = 0;  // from any thread
   // A held partition gives nothing. What was fetched ahead waits here and is not fetched again.
   virtual void hold(const TopicPart& part, bool held) = 0;
-  // One at a time; `told` within a later poll(). Another member may own a partition by now, or this
-  // one may have lost it: no error.
+  // One at a time; `told` within this call or a later poll(). kConflict: not stored, because a
+  // rebalance came between; commit again what is still owned after it.
   virtual void commit_soon(const std::vector<TopicPlace>& places, OnTold told) = 0;
   virtual Status commit(const std::vector<TopicPlace>& places) = 0;  // waits
+  virtual bool assigned() const = 0;  // is a member, and was told what it reads
   // Why it is no member any more, for good. kLocked: another process took its member_id.
   virtual Status health() const = 0;
 };

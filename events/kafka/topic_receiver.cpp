@@ -55,8 +55,11 @@ using Clock = std::chrono::steady_clock;
 constexpr auto kLeaveWait = std::chrono::seconds(2);
 constexpr int kLeavePollMs = 10;
 constexpr std::int64_t kLongestHeartbeatMs = 1000;
+constexpr std::size_t kUnserved = 256;  // records, before the group has its turn
+constexpr std::size_t kInARow = 128;    // records of one partition, before the next
 
 // Raised from librdkafka's threads under its locks, so nothing of it is called meanwhile.
+// Only a wait lowers it: what was raised before a wait ends it.
 class Signal {
  public:
   void raise() {
@@ -69,9 +72,6 @@ class Signal {
   void wait_until(Clock::time_point until) {
     std::unique_lock lock(mutex_);
     changed_.wait_until(lock, until, [&] { return raised_; });
-  }
-  void lower() {
-    std::lock_guard lock(mutex_);
     raised_ = false;
   }
 
@@ -109,7 +109,9 @@ class Receiver final : public TopicReceiver {
     };
     kafka::Properties properties = {
         {"group.id", options_.group},
-        {"partition.assignment.strategy", "cooperative-sticky"},
+        // Eager: in a cooperative one librdkafka 2.0.2 loses the whole assignment when a commit
+        // meets a rebalance (its issue 4059).
+        {"partition.assignment.strategy", "roundrobin"},
         {"enable.auto.commit", "false"},
         {"auto.offset.reset", "earliest"},
         {"isolation.level", "read_committed"},
@@ -142,8 +144,8 @@ class Receiver final : public TopicReceiver {
   std::optional<TopicRecord> poll(int wait_ms) override {
     const auto until = Clock::now() + std::chrono::milliseconds(wait_ms);
     for (bool waited = wait_ms <= 0;; waited = true) {
-      signal_.lower();
-      if (auto record = take()) return record;
+      if (unserved_ < kUnserved)
+        if (auto record = take()) return record;
       serve();
       if (auto record = take()) return record;
       if (waited) return {};
@@ -158,17 +160,20 @@ class Receiver final : public TopicReceiver {
   }
 
   void commit_soon(const std::vector<TopicPlace>& places, OnTold told) override {
-    if (told_ || rd_kafka_assignment_lost(client_.get())) return told({});
+    if (told_) return told(fail(Code::kConflict, "a commit is under way"));
+    if (auto ok = owns(); !ok) return told(ok);
     const auto code = rd_kafka_commit_queue(client_.get(), list_of(places).get(), told_queue_.get(),
                                             nullptr, nullptr);
     if (code) return told(judge(code));
     told_ = std::move(told);
   }
   Status commit(const std::vector<TopicPlace>& places) override {
-    if (places.empty() || rd_kafka_assignment_lost(client_.get())) return {};
+    if (places.empty()) return {};
+    if (auto ok = owns(); !ok) return ok;
     return judge(kafka::commit(client_.get(), list_of(places)));
   }
 
+  bool assigned() const override { return assigned_ && !rd_kafka_assignment_lost(client_.get()); }
   Status health() const override {
     return kafka::member_health(client_.get(), options_.group, options_.member_id);
   }
@@ -188,38 +193,57 @@ class Receiver final : public TopicReceiver {
     return list;
   }
 
+  Status owns() const {
+    return judge(rd_kafka_assignment_lost(client_.get()) ? RD_KAFKA_RESP_ERR__ASSIGNMENT_LOST
+                                                         : RD_KAFKA_RESP_ERR_NO_ERROR);
+  }
   Status judge(rd_kafka_resp_err_t code) const {
+    if (!code) return {};
+    Error error = kafka::to_error(code, "offsets of " + options_.group);
     switch (code) {
-      case RD_KAFKA_RESP_ERR_NO_ERROR:
       case RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION:
       case RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID:
       case RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS:
-        return {};
+      case RD_KAFKA_RESP_ERR__ASSIGNMENT_LOST:
+        error.code = Code::kConflict;
+        break;
       default:
-        return tl::unexpected(kafka::to_error(code, "offsets of " + options_.group));
+        break;
     }
+    return tl::unexpected(std::move(error));
   }
 
   // The group's turns and what became of commits.
   void serve() {
-    while (const Message m{rd_kafka_consumer_poll(client_.get(), 0)})
-      if (!m->err) strays_.push_back(kafka::record_of(*m));
+    unserved_ = 0;
+    while (const Message m{rd_kafka_consumer_poll(client_.get(), 0)}) {
+      if (m->err)
+        complaints_.hear(*m, kafka_.on_log);
+      else
+        strays_.push_back(kafka::record_of(*m));
+    }
     while (const auto event = kafka::next_event(told_queue_, 0))
       if (const auto told = std::exchange(told_, nullptr))
         told(judge(rd_kafka_event_error(event.get())));
   }
 
   std::optional<TopicRecord> take() {
+    ++unserved_;
     if (!strays_.empty()) {
       auto record = std::move(strays_.front());
       strays_.pop_front();
       return record;
     }
+    const std::size_t first = in_a_row_ < kInARow ? at_ : at_ + 1;
     for (std::size_t i = 0; i < lines_.size(); ++i) {
-      const std::size_t at = (at_ + i) % lines_.size();
+      const std::size_t at = (first + i) % lines_.size();
       if (lines_[at].held) continue;
       while (const Message m{rd_kafka_consume_queue(lines_[at].queue.get(), 0)}) {
-        if (m->err) continue;  // librdkafka goes on by itself
+        if (m->err) {  // librdkafka goes on by itself
+          complaints_.hear(*m, kafka_.on_log);
+          continue;
+        }
+        in_a_row_ = at == at_ && in_a_row_ < kInARow ? in_a_row_ + 1 : 1;
         at_ = at;
         return kafka::record_of(*m);
       }
@@ -233,20 +257,16 @@ class Receiver final : public TopicReceiver {
       parts.push_back({list->elems[i].topic,
                        PartitionId{static_cast<std::uint32_t>(list->elems[i].partition)}});
     const bool given = code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
-    if (given) {
+    if (!given) options_.on_revoked(parts);
+    // All are asked back before any are given.
+    lines_.clear();
+    strays_.clear();
+    at_ = in_a_row_ = 0;
+    if (given)
       for (const auto& part : parts) add(part);
-    } else {
-      options_.on_revoked(parts);
-      const auto gone = [&](const TopicPart& part) {
-        return std::find(parts.begin(), parts.end(), part) != parts.end();
-      };
-      std::erase_if(lines_, [&](const Line& l) { return gone(l.part); });
-      std::erase_if(strays_, [&](const TopicRecord& r) { return gone({r.topic, r.partition}); });
-      at_ = 0;
-    }
-    rd_kafka_error_t* error = given ? rd_kafka_incremental_assign(client_.get(), list)
-                                    : rd_kafka_incremental_unassign(client_.get(), list);
-    if (error) rd_kafka_error_destroy(error);
+    assigned_ = given;
+    complaints_.forget();
+    rd_kafka_assign(client_.get(), given ? list : nullptr);
   }
 
   // Before it is assigned, so that nothing of it goes to the common queue.
@@ -274,7 +294,11 @@ class Receiver final : public TopicReceiver {
   kafka::QueueHandle group_, told_queue_;
   std::vector<Line> lines_;
   std::size_t at_ = 0;              // the line that gave last
+  std::size_t in_a_row_ = 0;        // that it gave
+  std::size_t unserved_ = 0;        // records since the group had its turn
   std::deque<TopicRecord> strays_;  // that came by the common queue all the same
+  kafka::Complaints complaints_;
+  bool assigned_ = false;
   OnTold told_;
 };
 

@@ -3,6 +3,7 @@
 
 #include <boost/json/array.hpp>
 
+#include "events/kafka/topic_clients.h"
 #include "runtime/http/json_strict.h"
 #include "runtime/http/text.h"
 #include "schemas/base/base64.h"
@@ -21,6 +22,31 @@ json::value shown(const std::string& text) {
   return json::object{{"base64", base64(text)}};
 }
 
+// Of a record whose letter would be larger than a record may be. Even where JSON writes each byte
+// as six, what is left of it fits.
+constexpr std::size_t kHeadersRoom = 64 << 10;
+constexpr std::size_t kValueLeft = 64 << 10;
+constexpr std::size_t kKeyLeft = 1 << 10;  // also of a header's name
+constexpr std::size_t kHeaderLeft = 16 << 10;
+constexpr std::size_t kHeadersLeft = 64;
+constexpr std::size_t kLongestMessage = 4 << 10;
+
+// At most `bytes` of it, and no half character where it was text.
+std::string cut(const std::string& text, std::size_t bytes) {
+  if (text.size() <= bytes) return text;
+  std::string out = text.substr(0, bytes);
+  for (std::size_t left = bytes; left + 4 > bytes && left > 0; --left)
+    if (http::valid_utf8(out.substr(0, left))) return out.substr(0, left);
+  return out;
+}
+
+bool hide_token(json::value& data) {
+  auto* event = data.if_object();
+  if (!event || !event->contains("somatoken")) return false;
+  (*event)["somatoken"] = "***";
+  return true;
+}
+
 json::object original(const events::TopicRecord& record) {
   json::array headers;
   for (const auto& [name, value] : record.headers)
@@ -28,13 +54,29 @@ json::object original(const events::TopicRecord& record) {
         json::array{shown(name), name == "ce_somatoken" ? json::value("***") : shown(value)});
   json::object out{{"headers", std::move(headers)}, {"key", shown(record.key)}};
   if (auto data = http::parse_json_strict(record.value)) {
-    if (auto* event = data->if_object(); event && event->contains("somatoken"))
-      (*event)["somatoken"] = "***";
+    hide_token(*data);
     out["data"] = std::move(*data);
   } else {
     out["data_base64"] = base64(record.value);
   }
   return out;
+}
+
+json::object truncated(const events::TopicRecord& record) {
+  json::array headers;
+  for (const auto& [name, value] : record.headers) {
+    if (headers.size() == kHeadersLeft) break;
+    headers.push_back(
+        json::array{shown(cut(name, kKeyLeft)),
+                    name == "ce_somatoken" ? json::value("***") : shown(cut(value, kHeaderLeft))});
+  }
+  auto data = http::parse_json_strict(record.value);
+  const bool hidden = data && hide_token(*data);
+  return {{"headers", std::move(headers)},
+          {"key", shown(cut(record.key, kKeyLeft))},
+          {"data_base64", base64(cut(hidden ? json_text(*data) : record.value, kValueLeft))},
+          {"truncated", true},
+          {"value_bytes", record.value.size()}};
 }
 
 }  // namespace
@@ -43,17 +85,27 @@ events::TopicRecord dead_letter(const events::TopicRecord& record, const std::st
                                 const Refusal& refusal, std::int64_t now_ms) {
   const std::string place =
       std::to_string(record.partition.value) + "/" + std::to_string(record.offset.value);
+  const auto letter = [&](json::object event) {
+    return json_text(json::object{{"original_event", std::move(event)},
+                                  {"source_topic", record.topic},
+                                  {"source_partition", record.partition.value},
+                                  {"source_offset", record.offset.value},
+                                  {"error_message", cut(refusal.message, kLongestMessage)},
+                                  {"error_type", refusal.type},
+                                  {"retry_count", refusal.attempts},
+                                  {"timestamp", iso_time(now_ms)}});
+  };
+  const auto too_large = [](std::size_t key, std::size_t value) {
+    return key + value + kHeadersRoom > events::kTopicRecordBytes;
+  };
   events::TopicRecord out;
   out.topic = topic;
   out.key = record.key;
-  out.value = json_text(json::object{{"original_event", original(record)},
-                                     {"source_topic", record.topic},
-                                     {"source_partition", record.partition.value},
-                                     {"source_offset", record.offset.value},
-                                     {"error_message", refusal.message},
-                                     {"error_type", refusal.type},
-                                     {"retry_count", refusal.attempts},
-                                     {"timestamp", iso_time(now_ms)}});
+  if (!too_large(out.key.size(), record.value.size())) out.value = letter(original(record));
+  if (out.value.empty() || too_large(out.key.size(), out.value.size())) {
+    out.key = cut(record.key, kKeyLeft);
+    out.value = letter(truncated(record));
+  }
   out.headers = {{"ce_specversion", "1.0"},     {"ce_id", record.topic + "/" + place},
                  {"ce_type", "dead_letter"},    {"ce_source", "/soma/" + record.topic},
                  {"ce_time", iso_time(now_ms)}, {"content-type", "application/json"}};
@@ -75,7 +127,9 @@ json::object dead_letter_schema() {
                                                        {"items", json::object{{"type", "array"}}}}},
                               {"key", maybe_bytes},
                               {"data", json::object{}},
-                              {"data_base64", text}}},
+                              {"data_base64", text},
+                              {"truncated", json::object{{"type", "boolean"}}},
+                              {"value_bytes", number}}},
                 {"required", json::array{"headers", "key"}}}},
            {"source_topic", text},
            {"source_partition", number},

@@ -16,7 +16,8 @@ struct Refusal {
 
 // {original_event{headers, key, data|data_base64}, source_topic, source_partition, source_offset,
 // error_message, error_type, retry_count, timestamp}. Its ce_id is the same whenever it is written
-// again. Tokens are left out.
+// again. Tokens are left out. A record whose letter would not fit into kTopicRecordBytes is cut:
+// original_event then says `truncated` and `value_bytes`, and data_base64 is how the value begins.
 events::TopicRecord dead_letter(const events::TopicRecord& record, const std::string& topic,
                                 const Refusal& refusal, std::int64_t now_ms);
 

@@ -22,6 +22,13 @@ constexpr auto kNodePause = std::chrono::milliseconds(500);  // while the node i
 constexpr auto kCloseWait = std::chrono::seconds(2);
 constexpr auto kLongestWait = std::chrono::milliseconds(100);
 constexpr int kRecordsATurn = 1000;
+constexpr std::size_t kLetterBytes = 16 << 20;  // of letters in flight, or one
+
+std::size_t weight(const events::TopicRecord& record) {
+  std::size_t bytes = record.key.size() + record.value.size();
+  for (const auto& [name, value] : record.headers) bytes += name.size() + value.size();
+  return bytes;
+}
 
 // Code and sentence of a problem answer.
 std::pair<std::string, std::string> problem_in(const http::Response& response) {
@@ -104,8 +111,8 @@ void Inbox::take(events::TopicRecord record) {
   if (is_ours(record)) return;
   auto item = std::make_shared<Item>();
   item->record = std::move(record);
-  line.bytes += item->record.value.size();
   line.items.push_back(item);
+  weigh(line, weight(item->record), 0);
   line.look_at = {};
   if (auto command = decode_command(item->record); !command) {
     refuse(item, std::string(code_name(command.error().code)), command.error().message);
@@ -118,9 +125,18 @@ void Inbox::take(events::TopicRecord record) {
   hold(place, line);
 }
 
+// The other lines are looked at only when the whole becomes full, or is so no more.
+void Inbox::weigh(Line& line, std::size_t more, std::size_t less) {
+  const bool was_full = bytes_ >= kAllBytes;
+  line.bytes += more - less;
+  bytes_ += more - less;
+  if (was_full == (bytes_ >= kAllBytes)) return;
+  for (auto& [place, other] : lines_) hold(place, other);
+}
+
 // Costs nothing: what was fetched stays where it is.
 void Inbox::hold(const Place& place, Line& line) {
-  if (line.held == line.full()) return;
+  if (line.held == line.full(bytes_)) return;
   line.held = !line.held;
   receiver_->hold(place, line.held);
 }
@@ -144,8 +160,9 @@ void Inbox::done(const Item& item) {
   Line* line = line_of(item);
   if (!line) return;
   const Place place{item.record.topic, item.record.partition};
-  line->bytes -= item.record.value.size();
+  const std::size_t less = weight(item.record);
   std::erase_if(line->items, [&](const auto& i) { return i.get() == &item; });
+  weigh(*line, 0, less);
   line->look_at = {};
   hold(place, *line);
 }
@@ -207,21 +224,39 @@ bool Inbox::anything_runs() const {
   return false;
 }
 
+// One batch at a time, and nothing waits for it.
 void Inbox::bury() {
-  if (refused_.empty() || Clock::now() < dead_until_) return;
+  if (refused_.empty() || !burying_.empty() || Clock::now() < dead_until_) return;
   std::vector<events::TopicRecord> letters;
   const auto now_ms = std::chrono::duration_cast<std::chrono::milliseconds>(
                           std::chrono::system_clock::now().time_since_epoch())
                           .count();
-  for (const auto& item : refused_)
-    letters.push_back(
-        dead_letter(item->record, dead_letters_of(item->record.topic), item->refusal, now_ms));
-  if (auto sent = parts_.sender->send(letters); !sent) {
+  std::size_t bytes = 0;
+  for (const auto& item : refused_) {
+    auto letter =
+        dead_letter(item->record, dead_letters_of(item->record.topic), item->refusal, now_ms);
+    bytes += weight(letter);
+    if (!letters.empty() && bytes > kLetterBytes) break;
+    letters.push_back(std::move(letter));
+  }
+  const auto end = refused_.begin() + static_cast<std::ptrdiff_t>(letters.size());
+  burying_.assign(refused_.begin(), end);
+  refused_.erase(refused_.begin(), end);
+  parts_.sender->send_soon(letters, [this](const Status& sent) { buried(sent); });
+}
+
+void Inbox::buried(const Status& sent) {
+  const auto items = std::exchange(burying_, {});
+  if (!sent) {
     log_warn("dead letters wait", {{"reason", sent.error().message}});
     dead_until_ = Clock::now() + kNodePause;
+    std::vector<std::shared_ptr<Item>> again;
+    for (const auto& item : items)
+      if (line_of(*item)) again.push_back(item);
+    refused_.insert(refused_.begin(), again.begin(), again.end());
     return;
   }
-  for (const auto& item : std::exchange(refused_, {})) {
+  for (const auto& item : items) {
     count(*item, "dead_letter");
     log_info("record refused", {{"topic", item->record.topic},
                                 {"partition", item->record.partition.value},
@@ -269,7 +304,12 @@ void Inbox::revoked(const std::vector<Place>& places) {
       last.push_back(std::move(place));
   if (receiver_) told({}, receiver_->commit(last));  // not while it is being closed
   // What still runs ends unheard; the next owner applies it again, and gets the first answer.
-  for (const auto& place : places) lines_.erase(place);
+  for (const auto& place : places)
+    if (const auto line = lines_.find(place); line != lines_.end()) {
+      bytes_ -= line->second.bytes;
+      lines_.erase(line);
+    }
+  for (auto& [place, line] : lines_) hold(place, line);
   std::erase_if(refused_, [this](const auto& item) { return !line_of(*item); });
 }
 
@@ -277,7 +317,7 @@ std::chrono::milliseconds Inbox::until_due() const {
   const auto now = Clock::now();
   auto due = now + kLongestWait;
   for (const auto& [place, line] : lines_) due = std::min(due, line.look_at);
-  if (!refused_.empty()) due = std::min(due, dead_until_);
+  if (!refused_.empty() && burying_.empty()) due = std::min(due, dead_until_);
   if (!committing_ && due > commit_at_ && !to_commit().empty()) due = commit_at_;
   return std::chrono::ceil<std::chrono::milliseconds>(std::max(due, now) - now);
 }
@@ -291,25 +331,31 @@ void Inbox::receive(std::chrono::milliseconds wait, bool stopping) {
   if (record && !stopping) take(std::move(*record));
 }
 
-Status Inbox::serve() {
+Status Inbox::serve(const Gauge& up) {
   std::optional<Clock::time_point> until;
   for (;;) {
     if (auto ok = receiver_->health(); !ok) return ok;
+    up.set(receiver_->assigned() ? 1 : 0);
     answered();
+    parts_.sender->poll(0);
     {
       std::lock_guard lock(answers_->mutex);
       if (answers_->stopping && !until) until = Clock::now() + kCloseWait;
     }
-    if (until && (!anything_runs() || Clock::now() >= *until)) break;
+    if (until && ((!anything_runs() && burying_.empty()) || Clock::now() >= *until)) break;
     bury();
     if (!until) start_what_may();
     commit_soon();
     receive(until ? kLongestWait : until_due(), until.has_value());
   }
-  return receiver_->commit(to_commit());
+  told({}, receiver_->commit(to_commit()));
+  return {};
 }
 
 void Inbox::run() {
+  const auto up = parts_.metrics->gauge(
+      "soma_inbox_up", "1 while this node is a member of the group that reads commands");
+  up.set(0);
   auto receiver = parts_.receiver([this](const std::vector<Place>& places) { revoked(places); });
   if (!receiver) return log_error("commands are not taken", {{"reason", receiver.error().message}});
   receiver_ = std::move(*receiver);
@@ -317,10 +363,14 @@ void Inbox::run() {
     answers_->change([&] { answers_->receiver = who; });
   };
   wake(receiver_.get());
-  if (auto ok = serve(); !ok)
+  // Under librdkafka's locks: it raises a signal and no more.
+  parts_.sender->wake_with([answers = answers_] { answers->change([] {}); });
+  if (auto ok = serve(up); !ok)
     log_error("commands are not taken any more", {{"reason", ok.error().message}});
+  up.set(0);
   wake(nullptr);
   lines_.clear();
+  bytes_ = 0;
   receiver_.reset();
 }
 

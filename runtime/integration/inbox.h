@@ -43,7 +43,9 @@ class Inbox {
  public:
   static constexpr int kMaxAttempts = 8;
   static constexpr std::size_t kWindow = 256;           // records of one partition under way
-  static constexpr std::size_t kWindowBytes = 8 << 20;  // of their values, or one record
+  static constexpr std::size_t kWindowBytes = 8 << 20;  // or one record; keys and headers count too
+  // Of all partitions; beyond it, each may have one record.
+  static constexpr std::size_t kAllBytes = 64 << 20;
   static constexpr std::uint64_t kAhead = 1024;  // how far they may be from the oldest of them
 
   explicit Inbox(InboxParts parts);
@@ -65,20 +67,20 @@ class Inbox {
   struct Answers;                             // from other threads
   struct Line {                               // of one partition
     std::deque<std::shared_ptr<Item>> items;  // not done, by offset
-    std::size_t bytes = 0;                    // of their values
+    std::size_t bytes = 0;                    // of them
     Offset taken{}, committed{};              // the next after those
     bool held = false;
     Clock::time_point look_at{};  // when something may be started
 
     Offset done() const { return items.empty() ? taken : items.front()->record.offset; }
-    bool full() const {
+    bool full(std::size_t all_bytes) const {
       return items.size() >= kWindow || bytes >= kWindowBytes ||
-             taken.value - done().value >= kAhead;
+             taken.value - done().value >= kAhead || (all_bytes >= kAllBytes && !items.empty());
     }
   };
 
   void run();
-  Status serve();  // until it is stopped, or is no member of the group any more
+  Status serve(const Gauge& up);  // until it is stopped, or is no member of the group any more
   void receive(std::chrono::milliseconds wait, bool stopping);
   void take(events::TopicRecord record);
   void begin(const std::shared_ptr<Item>& item);
@@ -90,6 +92,8 @@ class Inbox {
   void start_what_may();
   bool anything_runs() const;
   void bury();
+  void buried(const Status& sent);
+  void weigh(Line& line, std::size_t more, std::size_t less);
   void hold(const Place& place, Line& line);
   std::vector<events::TopicPlace> to_commit() const;
   void told(const std::vector<events::TopicPlace>& places, const Status& committed);
@@ -102,7 +106,9 @@ class Inbox {
   InboxParts parts_;
   std::shared_ptr<Answers> answers_;
   std::map<Place, Line> lines_;
-  std::vector<std::shared_ptr<Item>> refused_;  // whose dead letters are not yet written
+  std::size_t bytes_ = 0;                       // of all lines
+  std::vector<std::shared_ptr<Item>> refused_;  // whose dead letters are not yet sent
+  std::vector<std::shared_ptr<Item>> burying_;  // whose dead letters are in flight
   std::unique_ptr<events::TopicReceiver> receiver_;
   Clock::time_point dead_until_{};  // dead letters could not be written
   Clock::time_point commit_at_{};

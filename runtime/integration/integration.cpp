@@ -16,7 +16,8 @@ constexpr auto kPause = std::chrono::seconds(5);
 }  // namespace
 
 std::string publisher_group(const std::string& prefix) { return prefix + "soma.publisher"; }
-std::string inbox_group(const std::string& prefix) { return prefix + "soma.inbox"; }
+// Its members before v2 shared partitions by another protocol, and a group has one.
+std::string inbox_group(const std::string& prefix) { return prefix + "soma.inbox.v2"; }
 
 std::vector<events::TopicWish> topic_wishes(const std::string& prefix, std::uint32_t partitions) {
   std::vector<events::TopicWish> out;

@@ -11,7 +11,10 @@
 namespace soma::support {
 
 namespace {
-constexpr std::int16_t kProduce = 0;  // ApiKey
+// ApiKeys
+constexpr std::int16_t kProduce = 0;
+constexpr std::int16_t kOffsetCommit = 8;
+constexpr std::int16_t kJoinGroup = 11;
 std::string topic_of(const events::KafkaOptions& o) { return o.topic_prefix + "soma.events"; }
 }  // namespace
 
@@ -71,6 +74,12 @@ void MockCluster::fail_produce(int code, int count) {
   const std::vector<rd_kafka_resp_err_t> errors(static_cast<std::size_t>(count),
                                                 static_cast<rd_kafka_resp_err_t>(code));
   rd_kafka_mock_push_request_errors_array(impl_->cluster, kProduce, errors.size(), errors.data());
+}
+void MockCluster::fail_commit(int code) {
+  rd_kafka_mock_push_request_errors(impl_->cluster, kOffsetCommit, 1, code);
+}
+void MockCluster::fail_join(int code) {
+  rd_kafka_mock_push_request_errors(impl_->cluster, kJoinGroup, 1, code);
 }
 
 }  // namespace soma::support

@@ -27,6 +27,8 @@ class MockCluster {
   void set_rtt(int broker, int milliseconds);
   // The next `count` produce requests to any broker are answered with this Kafka error code.
   void fail_produce(int code, int count);
+  void fail_commit(int code);  // so is the next commit of offsets
+  void fail_join(int code);    // and the next join of a group
 
  private:
   struct Impl;

@@ -2,9 +2,11 @@
 // session is long, so that nothing here happens because it ran out.
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <map>
 #include <set>
 
 #include "events/kafka/topic_clients.h"
@@ -67,19 +69,26 @@ TEST_F(KafkaGroup, KilledAndBackWithinItsSessionAMemberHasItsPartitionsAtOnce) {
   ASSERT_EQ(::pipe(ready), 0);
   const pid_t child = ::fork();  // no client of this process is open
   if (child == 0) {
-    const auto in = join("a");
-    while (!in->poll(50)) continue;
+    // Nothing of it outlives the test, whatever happens to either.
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    ::alarm(2 * kSoonS);
+    ::close(ready[0]);
+    const auto in =
+        open_topic_receiver(options, {"g", "a", kSessionMs, {"in"}, [](const auto&) {}});
+    if (!in) ::_exit(1);
+    while (!(*in)->poll(50)) continue;
     (void)!::write(ready[1], "!", 1);
-    for (;;) in->poll(50);
+    for (;;) (*in)->poll(50);
   }
+  ::close(ready[1]);  // so that the death of the child ends the wait
   char byte = 0;
-  ASSERT_EQ(::read(ready[0], &byte, 1), 1);
+  const auto heard = ::read(ready[0], &byte, 1);
   ::kill(child, SIGKILL);
   ::waitpid(child, nullptr, 0);
+  ASSERT_EQ(heard, 1) << "the child is no member";
   const auto in = join("a");
   EXPECT_TRUE(covers_all({in.get()})) << "it waited for the session of the killed one";
   ::close(ready[0]);
-  ::close(ready[1]);
 }
 
 TEST_F(KafkaGroup, WhoLeavesHandsItsPartitionsOverAtOnce) {
@@ -90,6 +99,50 @@ TEST_F(KafkaGroup, WhoLeavesHandsItsPartitionsOverAtOnce) {
   ASSERT_TRUE(eventually([&] { return a->poll(10), b->poll(10).has_value(); }, kSoonS));
   a.reset();
   EXPECT_TRUE(covers_all({b.get()})) << "it waited for the session of the one that left";
+}
+
+TEST_F(KafkaGroup, WhoCommitsAllTheTimeKeepsItsPartitionsWhenAnotherJoins) {
+  send(400);
+  std::set<TopicPart> lost_without_word;
+  TopicReceiver* who = nullptr;
+  std::map<TopicPart, Offset> done;
+  int revoked = 0;
+  ReceiverOptions of_a{"g", "a", kSessionMs, {"in"}, [&](const std::vector<TopicPart>& parts) {
+                         ++revoked;
+                         if (!who->assigned()) lost_without_word.insert(parts.begin(), parts.end());
+                         std::vector<TopicPlace> places;
+                         for (const auto& [part, next] : done) places.push_back({part, next});
+                         EXPECT_TRUE(who->commit(places));
+                         done.clear();
+                       }};
+  auto a = open_topic_receiver(options, of_a);
+  ASSERT_TRUE(a) << a.error().message;
+  who = a->get();
+  bool committing = false;
+  std::set<TopicPart> given;
+  const auto step = [&] {
+    if (const auto r = who->poll(10)) {
+      given.insert({r->topic, r->partition});
+      done[{r->topic, r->partition}] = r->offset.next();
+    }
+    if (committing || done.empty()) return;
+    std::vector<TopicPlace> places;
+    for (const auto& [part, next] : done) places.push_back({part, next});
+    committing = true;
+    who->commit_soon(places, [&](const Status&) { committing = false; });
+  };
+  ASSERT_TRUE(eventually([&] { return step(), given.size() == kPartitions; }, kSoonS));
+  // Each of them comes, has its share and goes, while the first commits.
+  for (int i = 0; i < 5; ++i) {
+    const int before = revoked;
+    const auto b = join("b" + std::to_string(i));
+    ASSERT_TRUE(eventually(
+        [&] { return step(), (void)b->poll(10), b->assigned() && revoked > before; }, kSoonS));
+    ASSERT_TRUE(eventually([&] { return step(), (void)b->poll(10), who->assigned(); }, kSoonS));
+  }
+  EXPECT_TRUE(lost_without_word.empty());
+  EXPECT_GE(revoked, 5);
+  done.clear();  // nothing to commit while it leaves
 }
 
 TEST_F(KafkaGroup, ASecondMemberOfOneNamePutsTheFirstOutWithAClearError) {

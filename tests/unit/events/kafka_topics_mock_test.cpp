@@ -4,7 +4,8 @@
 
 #include <algorithm>
 #include <atomic>
-#include <thread>
+#include <chrono>
+#include <mutex>
 
 #include "events/kafka/topic_clients.h"
 #include "tests/support/frame_load.h"
@@ -132,9 +133,80 @@ TEST_F(KafkaTopics, WhatIsHeldGivesNothingAndLosesNothing) {
 
 TEST_F(KafkaTopics, AWaitForRecordsEndsWhenItIsWoken) {
   const auto in = receiver("g");
-  std::thread other([&] { in->wake(); });
-  EXPECT_FALSE(in->poll(60'000));
-  other.join();
+  const auto took = [&](int wait_ms) {
+    const auto begin = std::chrono::steady_clock::now();
+    EXPECT_FALSE(in->poll(wait_ms));
+    return std::chrono::steady_clock::now() - begin;
+  };
+  constexpr auto kQuiet = std::chrono::milliseconds(500);
+  ASSERT_TRUE(eventually([&] { return took(500) >= kQuiet && in->assigned(); }));
+  in->wake();  // before the wait
+  EXPECT_LT(took(10'000), std::chrono::seconds(5));
+}
+
+TEST_F(KafkaTopics, ACommitThatARebalanceOvertookIsToldSo) {
+  auto sender = open_topic_sender(options);
+  ASSERT_TRUE(sender);
+  ASSERT_TRUE((*sender)->send({record("in", "k", "a")}));
+  const auto in = receiver("g");
+  const auto got = read(*in, 1);
+  ASSERT_EQ(got.size(), 1u);
+  const std::vector<TopicPlace> places = {{{"in", got[0].partition}, got[0].offset.next()}};
+  constexpr int kRebalanceInProgress = 27;
+  cluster.fail_commit(kRebalanceInProgress);
+  std::optional<Status> told;
+  in->commit_soon(places, [&](Status status) { told = std::move(status); });
+  ASSERT_TRUE(eventually([&] {
+    in->poll(20);
+    return told.has_value();
+  }));
+  ASSERT_FALSE(*told);
+  EXPECT_EQ(told->error().code, Code::kConflict);
+  EXPECT_TRUE(eventually([&] { return in->poll(20), in->commit(places).has_value(); }));
+}
+
+TEST_F(KafkaTopics, AFullPartitionLeavesTurnsToOthersAndToTheGroup) {
+  auto sender = open_topic_sender(options);
+  ASSERT_TRUE(sender);
+  std::vector<TopicRecord> records;
+  for (int i = 0; i < 2000; ++i)
+    records.push_back(record("in", i % 2 ? "k" : "other", std::to_string(i)));
+  ASSERT_TRUE((*sender)->send(records));
+  const auto in = receiver("g");
+  // Until something of both is here.
+  const auto first = read(*in, 1);
+  ASSERT_EQ(first.size(), 1u);
+  in->hold({"in", first[0].partition}, true);
+  const auto second = read(*in, 1);
+  ASSERT_EQ(second.size(), 1u);
+  in->hold({"in", first[0].partition}, false);
+  std::optional<Status> told;
+  in->commit_soon({{{"in", first[0].partition}, first[0].offset.next()}},
+                  [&](Status status) { told = std::move(status); });
+  std::map<PartitionId, int> seen;
+  for (const auto& r : read(*in, 500)) ++seen[r.partition];
+  EXPECT_EQ(seen.size(), 2u);
+  read(*in, 1400);
+  EXPECT_TRUE(told) << "no turn in 1,900 records";
+}
+
+TEST_F(KafkaTopics, WhatTheGroupRefusesIsLoggedOnceAndItIsTriedAgain) {
+  std::mutex mutex;
+  int said = 0;
+  options.on_log = [&](int, const std::string& line) {
+    std::lock_guard lock(mutex);
+    said += line.find("uthorization") != line.npos;
+  };
+  constexpr int kGroupAuthorizationFailed = 30;
+  cluster.fail_join(kGroupAuthorizationFailed);
+  const auto in = receiver("g");
+  EXPECT_FALSE(in->assigned());
+  ASSERT_TRUE(eventually([&] {
+    in->poll(20);
+    return in->assigned();
+  }));
+  std::lock_guard lock(mutex);
+  EXPECT_EQ(said, 1);
 }
 
 TEST_F(KafkaTopics, SeveralBatchesAreInFlightAndToldInOrder) {

@@ -6,6 +6,8 @@
 #include <boost/json/array.hpp>
 #include <boost/json/parse.hpp>
 
+#include "events/kafka/topic_clients.h"
+
 namespace soma::runtime::integration {
 namespace {
 
@@ -64,6 +66,69 @@ TEST(DeadLetter, BytesThatAreNoTextAreKeptAsBase64) {
   EXPECT_EQ(original.at("data_base64"), "/wB6");
   EXPECT_EQ(original.at("key").at("base64"), "/g==");
   EXPECT_EQ(original.at("headers").get_array().back().get_array()[1].at("base64"), "ww==");
+}
+
+std::string text(const json::value& v) { return std::string(v.as_string()); }
+std::size_t bytes_of(const events::TopicRecord& r) {
+  std::size_t bytes = r.key.size() + r.value.size();
+  for (const auto& [name, value] : r.headers) bytes += name.size() + value.size();
+  return bytes;
+}
+// What Kafka adds to a record is far below this.
+constexpr std::size_t kFits = events::kTopicRecordBytes - 1024;
+
+TEST(DeadLetter, TheLargestRecordHasALetterThatFits) {
+  auto r = record();
+  r.value = std::string(events::kTopicRecordBytes, '\xff');
+  const auto out = dead_letter(r, "d", {"malformed", std::string(9 << 20, '"'), 0}, 0);
+  EXPECT_LT(bytes_of(out), kFits);
+  const auto event = json::parse(out.value).at("original_event");
+  EXPECT_TRUE(event.at("truncated").as_bool());
+  EXPECT_EQ(event.at("value_bytes"), events::kTopicRecordBytes);
+  EXPECT_EQ(text(event.at("data_base64")).substr(0, 8), "////////");
+  EXPECT_EQ(event.at("key"), "demo/session/s");
+}
+
+TEST(DeadLetter, ALargeKeyIsCutOnACharacter) {
+  auto r = record();
+  r.key = "x";
+  while (r.key.size() < events::kTopicRecordBytes) r.key += "\xc3\xa4";
+  const auto out = dead_letter(r, "d", {"malformed", "no", 0}, 0);
+  EXPECT_LT(bytes_of(out), kFits);
+  EXPECT_EQ(out.key.size(), 1023u);
+  const auto event = json::parse(out.value).at("original_event");
+  EXPECT_EQ(text(event.at("key")), out.key);
+  EXPECT_TRUE(event.at("truncated").as_bool());
+  EXPECT_EQ(event.at("value_bytes"), r.value.size());
+}
+
+TEST(DeadLetter, HeadersThatJsonMakesSixTimesAsLongFit) {
+  auto r = record();
+  for (int i = 0; i < 500; ++i)
+    r.headers.emplace_back(std::string(2000, '\x01'), std::string(14'000, '\x01'));
+  const auto out = dead_letter(r, "d", {"malformed", "no", 0}, 0);
+  EXPECT_LT(bytes_of(out), kFits);
+  EXPECT_EQ(json::parse(out.value).at("original_event").at("headers").get_array().size(), 64u);
+}
+
+TEST(DeadLetter, WhatGrowsBeyondTheLimitOnlyAsALetterIsCutToo) {
+  auto r = record();
+  r.value = std::string(events::kTopicRecordBytes * 4 / 5, '\xff');
+  EXPECT_LT(bytes_of(dead_letter(r, "d", {"malformed", "no", 0}, 0)), kFits);
+  r.value.resize(events::kTopicRecordBytes / 2);
+  const auto out = dead_letter(r, "d", {"malformed", "no", 0}, 0);
+  EXPECT_FALSE(json::parse(out.value).at("original_event").get_object().contains("truncated"));
+}
+
+TEST(DeadLetter, ATokenInALargeValueIsNotKeptEither) {
+  auto r = record();
+  r.value = R"({"somatoken":"eyJ.secret.sig","data":")" +
+            std::string(events::kTopicRecordBytes - 1000, 'x') + R"("})";
+  const auto event = letter(r).at("original_event");
+  ASSERT_TRUE(event.at("truncated").as_bool());
+  const std::string begin = text(event.at("data_base64"));
+  // {"somatoken":"***", wherever JSON puts it
+  EXPECT_EQ(begin.substr(0, 24), "eyJzb21hdG9rZW4iOiIqKioi");
 }
 
 TEST(DeadLetter, TheSchemaNamesEveryMember) {

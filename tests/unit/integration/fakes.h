@@ -31,6 +31,8 @@ struct Topics {
   bool send_fails = false, store_fails = false;
   bool sends_wait = false, commits_wait = false;  // nobody tells what became of them
   bool first_send_waits = false;                  // nobody tells of it, but of those behind it
+  std::size_t commits_to_refuse = 0;              // because of a rebalance
+  bool assigned = true;
   std::size_t flying = 0;
   Status health;
   bool gone = false;              // the receiver
@@ -149,6 +151,10 @@ class FakeReceiver final : public events::TopicReceiver {
     for (const auto& p : places) topics_.committed[p.part.partition.value] = p.next.value;
     return {};
   }
+  bool assigned() const override {
+    std::lock_guard lock(topics_.mutex);
+    return topics_.assigned;
+  }
   Status health() const override {
     std::lock_guard lock(topics_.mutex);
     return topics_.health;
@@ -156,13 +162,15 @@ class FakeReceiver final : public events::TopicReceiver {
 
  private:
   void tell() {
+    bool refused = false;
     {
       std::lock_guard lock(topics_.mutex);
       if (!told_ || topics_.commits_wait) return;
       ++topics_.commits;
+      if (topics_.commits_to_refuse > 0) refused = topics_.commits_to_refuse-- > 0;
     }
-    (void)commit(places_);
-    std::exchange(told_, nullptr)({});
+    if (!refused) (void)commit(places_);
+    std::exchange(told_, nullptr)(refused ? fail(Code::kConflict, "a rebalance came") : Status{});
   }
 
   Topics& topics_;

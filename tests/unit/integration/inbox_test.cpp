@@ -140,6 +140,14 @@ TEST_F(InboxTest, WhatIsDoneLeavesTheWindowWithoutWaitingForItsCommit) {
   EXPECT_TRUE(committed(count));
 }
 
+TEST_F(InboxTest, ACommitThatARebalanceOvertookIsTriedAgain) {
+  topics.commits_to_refuse = 1;
+  put(0, "only");
+  const auto inbox = start();
+  ASSERT_TRUE(committed(1));
+  EXPECT_EQ(topics.commits_to_refuse, 0u);
+}
+
 TEST_F(InboxTest, ASlowRecordHoldsUpNeitherOthersNorMemory) {
   held = {"slow"};
   put(0, "slow", "its key");
@@ -198,6 +206,77 @@ TEST_F(InboxTest, AWindowIsFullOfBytesToo) {
   }
   release("large0");
   ASSERT_TRUE(eventually([&] { return attempts().size() == fit + 2; }));
+}
+
+TEST_F(InboxTest, KeysAndHeadersWeighToo) {
+  for (std::uint64_t i = 0; i < 10; ++i) {
+    events::TopicRecord r;
+    r.topic = "soma.commands";
+    r.partition = PartitionId{0};
+    r.offset = Offset{i};
+    const std::string id = "id" + std::to_string(i);
+    r.key = id + std::string(1'000'000, 'k');
+    r.value = R"({"prompt":""})";
+    r.headers = {{"ce_id", id},
+                 {"ce_type", "session.start"},
+                 {"ce_somatoken", "t"},
+                 {"x", std::string(1'000'000, 'h')}};
+    held.insert(id);
+    put(std::move(r));
+  }
+  put(7, "other", "", "t", 1);
+  const auto inbox = start();
+  ASSERT_TRUE(committed(8, 1));
+  ASSERT_TRUE(eventually([&] { return attempts().size() == 6; }));
+  std::lock_guard lock(topics.mutex);
+  EXPECT_EQ(topics.incoming.size(), 5u);
+}
+
+TEST_F(InboxTest, TheNodeHasABoundOfItsOwnAndEachPartitionStillATurn) {
+  const std::size_t large = 1'000'000;
+  const std::uint32_t partitions = 12;
+  for (std::uint32_t p = 0; p < partitions; ++p)
+    for (std::uint64_t i = 0; i < 9; ++i) {
+      const std::string id = std::to_string(p) + "." + std::to_string(i);
+      held.insert(id);
+      put(i, id, id, "t", p, large);
+    }
+  const auto inbox = start();
+  // 68 fill it; the partitions of which there is nothing yet give one each.
+  const std::size_t fit = Inbox::kAllBytes / large + 1;
+  const std::size_t all = fit + partitions - (fit + 8) / 9;
+  ASSERT_TRUE(eventually([&] { return attempts().size() == all; }));
+  {
+    std::lock_guard lock(topics.mutex);
+    EXPECT_EQ(topics.incoming.size(), partitions * 9 - all);
+    EXPECT_EQ(topics.held.size(), partitions);
+  }
+  std::vector<std::string> ids;
+  {
+    std::lock_guard lock(mutex);
+    held.clear();
+    for (const auto& [id, done] : waiting) ids.push_back(id);
+  }
+  for (const auto& id : ids) release(id);
+  for (std::uint32_t p = 0; p < partitions; ++p) EXPECT_TRUE(committed(9, p)) << p;
+  EXPECT_EQ(attempts().size(), partitions * 9);
+}
+
+TEST_F(InboxTest, TheGaugeSaysWhetherItIsToldWhatItReads) {
+  const auto says = [&](const std::string& what) {
+    return eventually(
+        [&] { return metrics.render().find("soma_inbox_up " + what) != std::string::npos; });
+  };
+  topics.assigned = false;
+  auto inbox = start();
+  EXPECT_TRUE(says("0"));
+  {
+    std::lock_guard lock(topics.mutex);
+    topics.assigned = true;
+  }
+  EXPECT_TRUE(says("1"));
+  inbox.reset();
+  EXPECT_TRUE(says("0"));
 }
 
 TEST_F(InboxTest, WhatIsLostToAnotherMemberIsNotCommittedByThisOne) {
@@ -303,6 +382,60 @@ TEST_F(InboxTest, ARecordIsNotDoneBeforeItsDeadLetterIsDurable) {
   }
   ASSERT_TRUE(committed(2));
   EXPECT_EQ(topics.all_sent().size(), 1u);
+}
+
+TEST_F(InboxTest, ADeadLetterThatHangsStopsNoOtherCommand) {
+  topics.sends_wait = true;
+  script["bad"] = {answer(422, "invalid_argument")};
+  put(0, "bad", "its key");
+  auto inbox = start();
+  const auto flying = [&] {
+    std::lock_guard lock(topics.mutex);
+    return topics.flying == 1;
+  };
+  const bool hangs = eventually(flying);
+  put(1, "good", "other");
+  put(7, "beside", "", "t", 1);
+  const bool beside = committed(8, 1);
+  const bool good = eventually([&] { return attempts().size() == 3; });
+  {
+    std::lock_guard lock(topics.mutex);
+    EXPECT_EQ(topics.committed.count(0), 0u) << "past what has no letter";
+    topics.sends_wait = false;
+  }
+  EXPECT_TRUE(hangs && beside && good);
+  EXPECT_TRUE(committed(2));
+  EXPECT_EQ(topics.all_sent().size(), 1u);
+}
+
+TEST_F(InboxTest, ALetterOfWhatWasLostMeanwhileIsNotTriedAgain) {
+  topics.sends_wait = true;
+  script["bad"] = {answer(422, "invalid_argument")};
+  script["worse"] = {answer(422, "invalid_argument")};
+  put(0, "bad");
+  const auto inbox = start();
+  ASSERT_TRUE(eventually([&] {
+    std::lock_guard lock(topics.mutex);
+    return topics.flying == 1;
+  }));
+  revoke_in_poll({{"soma.commands", PartitionId{0}}});
+  {
+    std::lock_guard lock(topics.mutex);
+    topics.send_fails = true;
+    topics.sends_wait = false;
+  }
+  ASSERT_TRUE(eventually([&] {
+    std::lock_guard lock(topics.mutex);
+    return topics.flying == 0;
+  }));
+  {
+    std::lock_guard lock(topics.mutex);
+    topics.send_fails = false;
+  }
+  put(3, "worse", "", "t", 1);
+  ASSERT_TRUE(committed(4, 1));
+  ASSERT_EQ(topics.all_sent().size(), 1u);
+  EXPECT_EQ(boost::json::parse(topics.all_sent()[0].value).at("source_offset"), 3);
 }
 
 TEST_F(InboxTest, OwnEventsOnSharedTopicsArePassedBy) {
