@@ -2,6 +2,7 @@
 #include "runtime/integration/dead_letter.h"
 
 #include <boost/json/array.hpp>
+#include <cctype>
 
 #include "events/kafka/topic_clients.h"
 #include "runtime/http/json_strict.h"
@@ -47,6 +48,29 @@ bool hide_token(json::value& data) {
   return true;
 }
 
+// Of bytes that are no JSON: whatever looks like a JWT, for nobody can tell which part a token is.
+std::string without_tokens(const std::string& bytes) {
+  constexpr std::string_view kBegin = "eyJ";  // {" in base64url
+  const auto run = [&](std::size_t at) {
+    while (at < bytes.size() && (std::isalnum(static_cast<unsigned char>(bytes[at])) ||
+                                 bytes[at] == '-' || bytes[at] == '_'))
+      ++at;
+    return at;
+  };
+  std::string out;
+  std::size_t from = 0;
+  for (auto at = bytes.find(kBegin); at != bytes.npos; at = bytes.find(kBegin, at)) {
+    const std::size_t header = run(at);
+    const std::size_t body =
+        header < bytes.size() && bytes[header] == '.' ? run(header + 1) : header;
+    const bool token = body > header + 1 && body < bytes.size() && bytes[body] == '.';
+    const std::size_t end = token ? run(body + 1) : header;
+    if (token) out.append(bytes, from, at - from).append("***"), from = end;
+    at = end;
+  }
+  return out.append(bytes, from);
+}
+
 json::object original(const events::TopicRecord& record) {
   json::array headers;
   for (const auto& [name, value] : record.headers)
@@ -57,7 +81,7 @@ json::object original(const events::TopicRecord& record) {
     hide_token(*data);
     out["data"] = std::move(*data);
   } else {
-    out["data_base64"] = base64(record.value);
+    out["data_base64"] = base64(without_tokens(record.value));
   }
   return out;
 }
@@ -74,7 +98,8 @@ json::object truncated(const events::TopicRecord& record) {
   const bool hidden = data && hide_token(*data);
   return {{"headers", std::move(headers)},
           {"key", shown(cut(record.key, kKeyLeft))},
-          {"data_base64", base64(cut(hidden ? json_text(*data) : record.value, kValueLeft))},
+          {"data_base64",
+           base64(cut(hidden ? json_text(*data) : without_tokens(record.value), kValueLeft))},
           {"truncated", true},
           {"value_bytes", record.value.size()}};
 }

@@ -7,6 +7,7 @@
 #include <boost/json/parse.hpp>
 
 #include "events/kafka/topic_clients.h"
+#include "schemas/base/base64.h"
 
 namespace soma::runtime::integration {
 namespace {
@@ -129,6 +130,19 @@ TEST(DeadLetter, ATokenInALargeValueIsNotKeptEither) {
   const std::string begin = text(event.at("data_base64"));
   // {"somatoken":"***", wherever JSON puts it
   EXPECT_EQ(begin.substr(0, 24), "eyJzb21hdG9rZW4iOiIqKioi");
+}
+
+TEST(DeadLetter, ATokenInWhatIsNoJsonIsNotKeptEither) {
+  auto r = record();
+  const auto kept = [&](const std::string& value) {
+    r.value = value;
+    return text(letter(r).at("original_event").at("data_base64"));
+  };
+  EXPECT_EQ(kept(R"({"somatoken":"eyJh.eyJi.c-_9","data":)"),
+            base64(R"({"somatoken":"***","data":)"));
+  EXPECT_EQ(kept("eyJa.eyJb. and eyJc.eyJd.eyJe"), base64("*** and ***"));
+  for (const char* none : {"eyJ", "eyJa.b", "eyJa..c", "x.eyJ.", "\xff"})
+    EXPECT_EQ(kept(none), base64(none)) << none;
 }
 
 TEST(DeadLetter, TheSchemaNamesEveryMember) {
