@@ -51,32 +51,47 @@ Status check(const v1::User& user) {
   return {};
 }
 
-Result<Decided> put(const v1::IdentityState& s, const v1::PutUser& c, const v1::Context& context) {
-  if (auto ok = check(c.user()); !ok) return tl::unexpected(ok.error());
-  const auto it = s.users().find(c.user().user_id());
-  const bool exists = it != s.users().end();
-  const v1::User old = exists ? it->second : v1::User();
+// What a PUT makes of what is kept under its id.
+template <typename Kept>
+struct Next {
+  Kept kept;
+  bool changed = false;  // false: the same again, and `kept` is the old one
+};
+
+// `what`: "user", in errors. `most`: how many a tenant may have.
+template <typename Kept, typename Put>
+Result<Next<Kept>> next_of(const google::protobuf::Map<std::string, Kept>& all,
+                           const std::string& id, Kept wanted, const Put& c, const char* what,
+                           int most, const v1::Context& context) {
+  const auto it = all.find(id);
+  const bool exists = it != all.end();
+  const Kept old = exists ? it->second : Kept();
   const auto& tags = c.expected_tags();
   if (!tags.empty() &&
       (!exists || std::find(tags.begin(), tags.end(), version_tag(old)) == tags.end()))
     return fail(Code::kVersionMismatch,
-                "the user is at version " + std::to_string(old.version()) +
+                "the " + std::string(what) + " is at version " + std::to_string(old.version()) +
                     ", which If-Match does not name; read it again",
                 "If-Match");
-  if (!exists && s.users_size() >= kMaxUsers)
-    return fail(Code::kConflict, "the tenant has 10000 users, the most there may be");
-  v1::User user = c.user();
-  user.set_hash(hash_of(user));
+  if (!exists && static_cast<int>(all.size()) >= most)
+    return fail(Code::kConflict,
+                "the tenant has " + std::to_string(most) + " " + what + "s, the most there may be");
+  wanted.set_hash(hash_of(wanted));
+  if (exists && wanted.hash() == old.hash()) return Next<Kept>{old, false};
+  wanted.set_version(old.version() + 1);
+  wanted.set_updated_ms(context.now_ms());
+  wanted.set_updated_by(context.principal().subject());
+  return Next<Kept>{std::move(wanted), true};
+}
+
+Result<Decided> put(const v1::IdentityState& s, const v1::PutUser& c, const v1::Context& context) {
+  if (auto ok = check(c.user()); !ok) return tl::unexpected(ok.error());
+  auto next = next_of(s.users(), c.user().user_id(), c.user(), c, "user", kMaxUsers, context);
+  if (!next) return tl::unexpected(next.error());
   Decided d;
-  if (exists && user.hash() == old.hash()) {
-    *d.reply.mutable_user() = old;
-    return d;
-  }
-  user.set_version(old.version() + 1);
-  user.set_updated_ms(context.now_ms());
-  user.set_updated_by(context.principal().subject());
-  *d.events.emplace_back().mutable_user_changed()->mutable_user() = user;
-  *d.reply.mutable_user() = user;
+  *d.reply.mutable_user() = next->kept;
+  if (!next->changed) return d;
+  *d.events.emplace_back().mutable_user_changed()->mutable_user() = next->kept;
   d.reply.set_changed(true);
   return d;
 }
@@ -99,30 +114,13 @@ Status check(const v1::Service& service) {
 Result<Decided> put_service(const v1::IdentityState& s, const v1::PutService& c,
                             const v1::Context& context) {
   if (auto ok = check(c.service()); !ok) return tl::unexpected(ok.error());
-  const auto it = s.services().find(c.service().service_id());
-  const bool exists = it != s.services().end();
-  const v1::Service old = exists ? it->second : v1::Service();
-  const auto& tags = c.expected_tags();
-  if (!tags.empty() &&
-      (!exists || std::find(tags.begin(), tags.end(), version_tag(old)) == tags.end()))
-    return fail(Code::kVersionMismatch,
-                "the service is at version " + std::to_string(old.version()) +
-                    ", which If-Match does not name; read it again",
-                "If-Match");
-  if (!exists && s.services_size() >= kMaxServices)
-    return fail(Code::kConflict, "the tenant has 1000 services, the most there may be");
-  v1::Service service = c.service();
-  service.set_hash(hash_of(service));
+  auto next = next_of(s.services(), c.service().service_id(), c.service(), c, "service",
+                      kMaxServices, context);
+  if (!next) return tl::unexpected(next.error());
   Decided d;
-  if (exists && service.hash() == old.hash()) {
-    *d.reply.mutable_service() = old;
-    return d;
-  }
-  service.set_version(old.version() + 1);
-  service.set_updated_ms(context.now_ms());
-  service.set_updated_by(context.principal().subject());
-  *d.events.emplace_back().mutable_service_changed()->mutable_service() = service;
-  *d.reply.mutable_service() = service;
+  *d.reply.mutable_service() = next->kept;
+  if (!next->changed) return d;
+  *d.events.emplace_back().mutable_service_changed()->mutable_service() = next->kept;
   d.reply.set_changed(true);
   return d;
 }

@@ -10,8 +10,7 @@ namespace {
 constexpr std::size_t kRoundBytes = 1 << 20;  // of each partition
 // Between rounds under load: rows then go in by the hundred.
 constexpr auto kLinger = 20ms;
-constexpr std::uint64_t kFarBehind = 500;         // records; then it does not linger
-constexpr std::chrono::minutes kLongestRead{30};  // a verification of all rows
+constexpr std::uint64_t kFarBehind = 500;  // records; then it does not linger
 constexpr std::chrono::milliseconds kIdle = 500ms, kMaxBackOff = 5000ms;
 // Of the one connection that feeds the views of this database: SOMA in ASCII.
 constexpr char kWriterLock[] = "SELECT pg_try_advisory_lock(1397706049)";
@@ -290,7 +289,7 @@ Status Projector::take_over(Db& db, Feeder& feeder) {
     if (!round) return tl::unexpected(round.error());
     if (!*round) break;
   }
-  db.set_patience(kLongestRead);  // who reads the old tables holds up their removal
+  db.set_patience(kLongestScan);  // who reads the old tables holds up their removal
   auto switched = switch_schemas(db);
   db.set_patience(Db::kPatience);
   if (!switched) return switched;

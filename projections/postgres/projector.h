@@ -16,6 +16,8 @@ namespace soma::projections {
 
 class Projector final : public Projections {
  public:
+  // Of all rows, as in a verification.
+  static constexpr std::chrono::milliseconds kLongestScan{30 * 60 * 1000};
   Projector(const events::Log& log, Options options);
   ~Projector() override;
 

@@ -9,7 +9,6 @@ namespace soma::projections {
 namespace {
 
 constexpr std::int64_t kListTimeoutMs = 5000;
-constexpr std::int64_t kScanTimeoutMs = 30 * 60 * 1000;
 constexpr auto kRebuildTimeout = std::chrono::minutes(30);
 
 std::string text(const Field& f) { return f.value_or(std::string()); }
@@ -182,7 +181,7 @@ Status Projector::rebuild() {
 }
 
 Result<std::string> Projector::digest() {
-  return read<std::string>(kScanTimeoutMs, [](Db& db) { return digest_rows(db); });
+  return read<std::string>(kLongestScan.count(), [](Db& db) { return digest_rows(db); });
 }
 
 Result<std::string> Projector::actor_digest(const std::string& tenant, const std::string& type,
@@ -206,7 +205,7 @@ Result<Verification> Projector::verify(const std::optional<std::string>& tenant)
     if (verifying_) return fail(Code::kConflict, "a verification runs already");
     verifying_ = true;
   }
-  auto out = read<Verification>(kScanTimeoutMs, [this, &tenant](Db& db) {
+  auto out = read<Verification>(kLongestScan.count(), [this, &tenant](Db& db) {
     return verify_rows(log_, db, tenant, [this] {
       std::lock_guard lock(mutex_);
       return stopping_;

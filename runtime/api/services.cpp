@@ -1,10 +1,5 @@
 // A tenant's service principals: programs that act by themselves, under a subject of their own.
-#include <boost/json/array.hpp>
-
-#include "actors/identity/identity.h"
-#include "runtime/api/submit.h"
-#include "runtime/api/views.h"
-#include "soma/v1/identity.pb.h"
+#include "runtime/api/principals.h"
 
 namespace soma::runtime::api {
 
@@ -14,15 +9,11 @@ using http::Responder;
 
 namespace {
 
-constexpr std::int64_t kListDefault = 50;
-
 json::object view(const v1::Service& s) {
-  json::array capabilities;
-  for (const auto& c : s.capabilities()) capabilities.emplace_back(c);
   return {{"service_id", s.service_id()},
           {"subject", std::string(actors::kServicePrefix) + s.service_id()},
           {"description", s.description()},
-          {"capabilities", std::move(capabilities)},
+          {"capabilities", views::strings(s.capabilities())},
           {"active", s.active()},
           {"version", s.version()},
           {"hash", s.hash()},
@@ -30,42 +21,16 @@ json::object view(const v1::Service& s) {
           {"updated_by", s.updated_by()}};
 }
 
-http::Response shown(const v1::Service& s) {
-  auto response = http::json_response(200, view(s));
-  response.header("ETag", "\"" + actors::version_tag(s) + "\"");
-  return response;
-}
+http::Response shown(const v1::Service& s) { return with_tag(s, view(s)); }
 
-void with_services(const Node& node, const RequestPtr& r, const Responder& responder,
-                   std::function<void(const v1::IdentityState&)> next) {
-  node.host->read(actors::identity_key(r->tenant()),
-                  [responder, next = std::move(next)](Result<StateView> v) {
-                    if (!v) return responder.send(problem_of(v.error()));
-                    next(static_cast<const v1::IdentityState&>(*v->state));
-                  });
-}
-
-// By id; the cursor is the last one shown.
 void list(const Node& node, const RequestPtr& r, const Responder& responder) {
-  with_services(node, r, responder, [r, responder](const v1::IdentityState& s) {
-    std::map<std::string, const v1::Service*> sorted;
-    for (const auto& [id, service] : s.services()) sorted[id] = &service;
-    auto at = sorted.upper_bound(r->query_value("cursor").value_or(""));
-    const auto limit = static_cast<std::size_t>(r->query_int("limit", kListDefault));
-    json::array items;
-    json::value next;
-    for (; at != sorted.end() && items.size() < limit; ++at) {
-      items.push_back(view(*at->second));
-      next = at->first;
-    }
-    if (at == sorted.end()) next = nullptr;
-    responder.send(
-        http::json_response(200, json::object{{"items", std::move(items)}, {"next_cursor", next}}));
+  with_identity(node, r, responder, [r, responder](const v1::IdentityState& s) {
+    responder.send(page_by_id(s.services(), *r, view));
   });
 }
 
 void read(const Node& node, const RequestPtr& r, const Responder& responder) {
-  with_services(node, r, responder, [r, responder](const v1::IdentityState& s) {
+  with_identity(node, r, responder, [r, responder](const v1::IdentityState& s) {
     const auto it = s.services().find(r->param("id"));
     if (it == s.services().end()) return responder.fail({Code::kNotFound, "Service not found", {}});
     responder.send(shown(it->second));

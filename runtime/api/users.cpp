@@ -1,10 +1,5 @@
 // A tenant's users: who is active, and what their tokens may hold at most.
-#include <boost/json/array.hpp>
-
-#include "actors/identity/identity.h"
-#include "runtime/api/submit.h"
-#include "runtime/api/views.h"
-#include "soma/v1/identity.pb.h"
+#include "runtime/api/principals.h"
 
 namespace soma::runtime::api {
 
@@ -14,19 +9,11 @@ using http::Responder;
 
 namespace {
 
-constexpr std::int64_t kListDefault = 50;
-
-json::array list_of(const google::protobuf::RepeatedPtrField<std::string>& texts) {
-  json::array out;
-  for (const auto& t : texts) out.emplace_back(t);
-  return out;
-}
-
 json::object view(const v1::User& u) {
   return {{"user_id", u.user_id()},
           {"name", u.name()},
           {"email", u.email()},
-          {"capabilities", list_of(u.capabilities())},
+          {"capabilities", views::strings(u.capabilities())},
           {"active", u.active()},
           {"version", u.version()},
           {"hash", u.hash()},
@@ -34,48 +21,22 @@ json::object view(const v1::User& u) {
           {"updated_by", u.updated_by()}};
 }
 
-http::Response shown(const v1::User& u) {
-  auto response = http::json_response(200, view(u));
-  response.header("ETag", "\"" + actors::version_tag(u) + "\"");
-  return response;
-}
-
-void with_users(const Node& node, const RequestPtr& r, const Responder& responder,
-                std::function<void(const v1::IdentityState&)> next) {
-  node.host->read(actors::identity_key(r->tenant()),
-                  [responder, next = std::move(next)](Result<StateView> v) {
-                    if (!v) return responder.send(problem_of(v.error()));
-                    next(static_cast<const v1::IdentityState&>(*v->state));
-                  });
-}
+http::Response shown(const v1::User& u) { return with_tag(u, view(u)); }
 
 void with_user(const Node& node, const RequestPtr& r, const Responder& responder,
                std::function<http::Response(const v1::User&)> answer) {
-  with_users(node, r, responder,
-             [r, responder, answer = std::move(answer)](const v1::IdentityState& s) {
-               const auto it = s.users().find(r->param("id"));
-               if (it == s.users().end())
-                 return responder.fail({Code::kNotFound, "User not found", {}});
-               responder.send(answer(it->second));
-             });
+  with_identity(node, r, responder,
+                [r, responder, answer = std::move(answer)](const v1::IdentityState& s) {
+                  const auto it = s.users().find(r->param("id"));
+                  if (it == s.users().end())
+                    return responder.fail({Code::kNotFound, "User not found", {}});
+                  responder.send(answer(it->second));
+                });
 }
 
-// By id; the cursor is the last one shown.
 void list(const Node& node, const RequestPtr& r, const Responder& responder) {
-  with_users(node, r, responder, [r, responder](const v1::IdentityState& s) {
-    std::map<std::string, const v1::User*> sorted;
-    for (const auto& [id, user] : s.users()) sorted[id] = &user;
-    auto at = sorted.upper_bound(r->query_value("cursor").value_or(""));
-    const auto limit = static_cast<std::size_t>(r->query_int("limit", kListDefault));
-    json::array items;
-    json::value next;
-    for (; at != sorted.end() && items.size() < limit; ++at) {
-      items.push_back(view(*at->second));
-      next = at->first;
-    }
-    if (at == sorted.end()) next = nullptr;
-    responder.send(
-        http::json_response(200, json::object{{"items", std::move(items)}, {"next_cursor", next}}));
+  with_identity(node, r, responder, [r, responder](const v1::IdentityState& s) {
+    responder.send(page_by_id(s.users(), *r, view));
   });
 }
 
@@ -150,9 +111,10 @@ void register_users(http::Router& router, const Node& node) {
   add("GET", "/v1/users/{id}/capabilities", "What a user's tokens may hold at most",
       [&node](auto r, auto responder) {
         with_user(node, r, responder, [](const v1::User& u) {
-          return http::json_response(200, json::object{{"user_id", u.user_id()},
-                                                       {"capabilities", list_of(u.capabilities())},
-                                                       {"active", u.active()}});
+          return http::json_response(
+              200, json::object{{"user_id", u.user_id()},
+                                {"capabilities", views::strings(u.capabilities())},
+                                {"active", u.active()}});
         });
       });
 }

@@ -103,13 +103,13 @@ json::object turn(const v1::Turn& t) {
 
 double shown(double score) { return std::round(score * 1e4) / 1e4; }
 
+}  // namespace
+
 json::array strings(const google::protobuf::RepeatedPtrField<std::string>& list) {
   json::array out;
   for (const auto& s : list) out.emplace_back(s);
   return out;
 }
-
-}  // namespace
 
 json::object session(const v1::SessionState& s) {
   json::array turns;

@@ -1,6 +1,7 @@
 // States and events as the JSON of the contract.
 #pragma once
 
+#include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <boost/json/value.hpp>
 #include <string>
@@ -14,6 +15,8 @@
 #include "soma/v1/tenant.pb.h"
 
 namespace soma::runtime::views {
+
+boost::json::array strings(const google::protobuf::RepeatedPtrField<std::string>& list);
 
 using soma::iso_time;
 std::string session_status(v1::SessionStatus status);     // "waiting_approval"

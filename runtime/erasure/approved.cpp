@@ -30,15 +30,7 @@ Result<std::string> Erasures::wait(const std::string& id, const v1::Principal& b
   if (!known) return tl::unexpected(known.error());
   for (const auto& p : *known)
     if (p.id == id) return p.subject_hash();
-  Pending p;
-  p.id = id;
-  p.tenant = by.tenant();
-  p.subject = subject;
-  p.reason = reason;
-  p.requested_by = by.subject();
-  p.key_id = p_.sealer->vault().id_of(p.tenant, subject).value_or("");
-  p.salt = hex(privacy::random_bytes(16));
-  p.requested_ms = p_.clock->now_ms();
+  Pending p = pending_of(id, by, subject, reason);
   p.two_keys = true;
   here_.insert(p.id);
   if (auto ok = records_.begin(p); !ok) return tl::unexpected(ok.error());

@@ -61,10 +61,10 @@ void Erasures::stop() {
   worker_.stop();
 }
 
-Result<std::string> Erasures::begin(const v1::Principal& by, const std::string& subject,
-                                    const std::string& reason) {
+Pending Erasures::pending_of(std::string id, const v1::Principal& by, const std::string& subject,
+                             const std::string& reason) const {
   Pending p;
-  p.id = "era_" + hex(privacy::random_bytes(12));
+  p.id = std::move(id);
   p.tenant = by.tenant();
   p.subject = subject;
   p.reason = reason;
@@ -72,6 +72,12 @@ Result<std::string> Erasures::begin(const v1::Principal& by, const std::string& 
   p.key_id = p_.sealer->vault().id_of(p.tenant, subject).value_or("");
   p.salt = hex(privacy::random_bytes(16));
   p.requested_ms = p_.clock->now_ms();
+  return p;
+}
+
+Result<std::string> Erasures::begin(const v1::Principal& by, const std::string& subject,
+                                    const std::string& reason) {
+  const Pending p = pending_of("era_" + hex(privacy::random_bytes(12)), by, subject, reason);
   {
     std::lock_guard lock(mutex_);
     here_.insert(p.id);

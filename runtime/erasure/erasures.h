@@ -72,6 +72,8 @@ class Erasures {
     std::uint64_t named = 0;     // entries of administration that name the subject as who acted
     std::string first_clear;     // position of the first
   };
+  Pending pending_of(std::string id, const v1::Principal& by, const std::string& subject,
+                     const std::string& reason) const;
   void follow(const events::ValidFrame& frame);
   void approved(const std::string& id, const std::string& by);
   void withdrawn(const std::string& id);

@@ -96,14 +96,30 @@ Error Context::error_of(long status, const std::string& body, const std::string&
   return e;
 }
 
-Result<std::string> Context::fetch(const std::string& method, const std::string& path,
-                                   const json::value& body, const std::string& if_match) const {
+Result<runtime::BlockingCall> Context::request(const std::string& method,
+                                               const std::string& path) const {
   auto base = url();
   if (!base) return tl::unexpected(base.error());
   runtime::BlockingCall c;
   c.method = method;
   c.url = *base + path;
   c.headers = headers_for(*this);
+  return c;
+}
+
+Result<runtime::HttpReply> Context::answer_to(const runtime::BlockingCall& call) const {
+  auto reply = runtime::http_call(call);
+  if (reply && reply->status >= 400)
+    return tl::unexpected(error_of(reply->status, reply->body, header(*reply, "x-request-id"),
+                                   header(*reply, "retry-after")));
+  return reply;
+}
+
+Result<std::string> Context::fetch(const std::string& method, const std::string& path,
+                                   const json::value& body, const std::string& if_match) const {
+  auto call = request(method, path);
+  if (!call) return tl::unexpected(call.error());
+  auto& c = *call;
   c.timeout_ms = kTimeoutMs;
   if (method != "GET" && !idempotency_key.empty())
     c.headers.push_back("Idempotency-Key: " + idempotency_key);
@@ -112,33 +128,22 @@ Result<std::string> Context::fetch(const std::string& method, const std::string&
     c.body = json_text(body);
     c.headers.push_back("Content-Type: application/json");
   }
-  auto reply = runtime::http_call(c);
+  auto reply = answer_to(c);
   if (!reply) return tl::unexpected(reply.error());
-  const std::string trace = header(*reply, "x-request-id");
-  if (reply->status >= 400)
-    return tl::unexpected(
-        error_of(reply->status, reply->body, trace, header(*reply, "retry-after")));
   return std::move(reply->body);
 }
 
 Status Context::download(const std::string& method, const std::string& path,
                          const std::function<bool(std::string_view)>& take) const {
-  auto base = url();
-  if (!base) return tl::unexpected(base.error());
-  runtime::BlockingCall c;
-  c.method = method;
-  c.url = *base + path;
-  c.headers = headers_for(*this);
+  auto call = request(method, path);
+  if (!call) return tl::unexpected(call.error());
+  auto& c = *call;
   bool stopped = false;
   c.on_bytes = [&](std::string_view bytes) {
     stopped = !take(bytes);
     return !stopped;
   };
-  auto reply = runtime::http_call(c);
-  if (!reply) return tl::unexpected(reply.error());
-  if (reply->status >= 400)
-    return tl::unexpected(error_of(reply->status, reply->body, header(*reply, "x-request-id"),
-                                   header(*reply, "retry-after")));
+  if (auto reply = answer_to(c); !reply) return tl::unexpected(reply.error());
   return stopped ? Status(soma::fail(Code::kCancelled, "it was ended before the answer did"))
                  : Status();
 }
@@ -181,11 +186,9 @@ Status Context::follow(const std::string& path,
                        const std::function<bool(std::string_view, std::string_view)>& on_event,
                        const std::function<bool()>& on_idle,
                        const std::string& last_event_id) const {
-  auto base = url();
-  if (!base) return tl::unexpected(base.error());
-  runtime::BlockingCall c;
-  c.url = *base + path;
-  c.headers = headers_for(*this);
+  auto call = request("GET", path);
+  if (!call) return tl::unexpected(call.error());
+  auto& c = *call;
   c.on_idle = on_idle;
   if (!last_event_id.empty()) c.headers.push_back("Last-Event-ID: " + last_event_id);
   std::string buffer, name, data;
@@ -208,11 +211,7 @@ Status Context::follow(const std::string& path,
     }
     return !stop;
   };
-  auto reply = runtime::http_call(c);
-  if (!reply) return tl::unexpected(reply.error());
-  if (reply->status >= 400)
-    return tl::unexpected(error_of(reply->status, reply->body, header(*reply, "x-request-id"),
-                                   header(*reply, "retry-after")));
+  if (auto reply = answer_to(c); !reply) return tl::unexpected(reply.error());
   return {};
 }
 

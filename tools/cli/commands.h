@@ -19,6 +19,11 @@ namespace CLI {
 class App;
 }
 
+namespace soma::runtime {
+struct BlockingCall;
+struct HttpReply;
+}  // namespace soma::runtime
+
 namespace soma::cli {
 
 namespace offline {
@@ -109,6 +114,9 @@ struct Context {
     long http_status = 0;
     bool unknown_route = false;  // the node is of another build
   };
+  Result<runtime::BlockingCall> request(const std::string& method, const std::string& path) const;
+  // A problem is an Error with its code.
+  Result<runtime::HttpReply> answer_to(const runtime::BlockingCall& call) const;
   Error error_of(long status, const std::string& body, const std::string& trace_id,
                  const std::string& retry_after) const;
   mutable std::shared_ptr<offline::Folder> folder_;  // once opened

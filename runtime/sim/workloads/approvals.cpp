@@ -27,9 +27,9 @@ class Approvals final : public Workload {
 
   Op next(Rng& rng, Ground&) override {
     const std::uint64_t what = rng.below(100);
-    if (what < 4) return fund(rng);
+    if (what < 4) return fund_op(tenant_name(rng.below(kTenants)));
     if (what < 45 || pending_.empty()) return start(rng);
-    if (what < 52) return cancel(rng);
+    if (what < 52) return cancel_op(rng.pick(sessions_), kRequester);
     const auto& [tenant, id] = rng.pick(pending_);
     if (what < 58) return delegate(rng, tenant, id);
     // At times by the requester, at times twice, at times by two who disagree, at times under terms
@@ -105,12 +105,6 @@ class Approvals final : public Workload {
  private:
   static std::string tenant_name(std::uint64_t n) { return "board-" + std::to_string(n); }
 
-  static Op fund(Rng& rng) {
-    v1::TenantCommand c;
-    *c.mutable_put_settings()->mutable_settings() = tenant_settings(50'000'000);
-    return make_op(actors::tenant_key(tenant_name(rng.below(kTenants))), c, "treasurer");
-  }
-
   Op start(Rng& rng) {
     v1::SessionCommand c;
     auto* s = c.mutable_start_session();
@@ -123,12 +117,6 @@ class Approvals final : public Workload {
     sessions_.push_back(
         {tenant_name(rng.below(kTenants)), "session", "s-" + std::to_string(++made_), {}});
     return make_op(sessions_.back(), c, kRequester);
-  }
-
-  Op cancel(Rng& rng) {
-    v1::SessionCommand c;
-    c.mutable_cancel_session()->set_reason("simulated");
-    return make_op(rng.pick(sessions_), c, kRequester);
   }
 
   static constexpr std::uint64_t kAllowed = 4, kProhibited = 0, kHalted = 1;  // others allow too

@@ -5,8 +5,10 @@
 #include <string>
 
 #include "actors/actor_type.h"
+#include "actors/tenant/tenant.h"
 #include "runtime/sim/workload.h"
 #include "soma/v1/policy.pb.h"
+#include "soma/v1/session.pb.h"
 #include "soma/v1/tenant.pb.h"
 
 namespace soma::sim {
@@ -35,6 +37,18 @@ inline v1::TenantSettings tenant_settings(std::int64_t budget) {
   s.set_deployment_mode("developer-light");
   s.set_budgets_tokens(budget);
   return s;
+}
+
+inline Op fund_op(const std::string& tenant) {
+  v1::TenantCommand c;
+  *c.mutable_put_settings()->mutable_settings() = tenant_settings(50'000'000);
+  return make_op(actors::tenant_key(tenant), c, "treasurer");
+}
+
+inline Op cancel_op(const ActorKey& session, const std::string& who) {
+  v1::SessionCommand c;
+  c.mutable_cancel_session()->set_reason("simulated");
+  return make_op(session, c, who);
 }
 
 // What was given to end a wait when the world comes to its end. It is given again after a hundred

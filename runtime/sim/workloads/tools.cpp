@@ -27,9 +27,9 @@ class Tools final : public Workload {
 
   Op next(Rng& rng, Ground&) override {
     const std::uint64_t what = rng.below(100);
-    if (what < 4) return fund(rng);
+    if (what < 4) return fund_op(tenant_name(rng.below(kTenants)));
     if (what < 50 || calls_.empty()) return start(rng);
-    if (what < 54) return cancel(rng);
+    if (what < 54) return cancel_op(rng.pick(sessions_), kRequester);
     if (what < 70 && !parked_.empty()) {
       const auto& [tenant, id] = rng.pick(parked_);
       return decide(tenant, id, rng.chance(700'000), rng.chance(200'000) ? kRequester : "bob",
@@ -89,12 +89,6 @@ class Tools final : public Workload {
  private:
   static std::string tenant_name(std::uint64_t n) { return "desk-" + std::to_string(n); }
 
-  static Op fund(Rng& rng) {
-    v1::TenantCommand c;
-    *c.mutable_put_settings()->mutable_settings() = tenant_settings(50'000'000);
-    return make_op(actors::tenant_key(tenant_name(rng.below(kTenants))), c, "treasurer");
-  }
-
   Op start(Rng& rng) {
     v1::SessionCommand c;
     auto* s = c.mutable_start_session();
@@ -113,12 +107,6 @@ class Tools final : public Workload {
     sessions_.push_back(
         {tenant_name(rng.below(kTenants)), "session", "t-" + std::to_string(++made_), {}});
     return make_op(sessions_.back(), c, kRequester);
-  }
-
-  Op cancel(Rng& rng) {
-    v1::SessionCommand c;
-    c.mutable_cancel_session()->set_reason("simulated");
-    return make_op(rng.pick(sessions_), c, kRequester);
   }
 
   // Of calls that were handed out, and of others; at times another result for the same call.
