@@ -46,6 +46,9 @@ class Oracle {
   void observed_all(const std::string& process, const Cursor& cursor);
 
   bool owns(const std::string& process, PartitionId partition) const;
+  bool owns(const std::string& process, const ActorKey& actor) const {
+    return owns(process, home(actor));
+  }
   bool holds(const std::string& command_id) const { return commands_.contains(command_id); }
   // What the actors' states call for and is not done; of `patient` ones what could be by `wall_ms`.
   std::vector<std::string> pending_effects(const std::set<ActorKey>& patient,
