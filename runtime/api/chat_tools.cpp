@@ -90,7 +90,7 @@ bool offers_tools(const json::object& body) {
 Status read_tool_wishes(const json::object& body, v1::ModelRequest& request) {
   const auto* tools = tools_of(body);
   const std::string wish = choice_word(body);
-  if (!tools && !wish.empty() && wish != "none" && wish != "auto")
+  if (!tools && !wish.empty() && wish != "none")
     return invalid("no tools are named; leave tool_choice out or give \"none\"",
                    "body.tool_choice");
   if (!offers_tools(body)) return {};
