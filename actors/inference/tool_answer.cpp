@@ -12,6 +12,7 @@ void deny_what_waits(JudgedCall& judged) {
   judged.call.set_status(v1::CALL_DENIED);
   judged.call.clear_approval_id();
   judged.call.clear_action_hash();
+  refuse_call(judged.decision, "approval_required");
   judged.call.mutable_denial()->set_code("approval_required");
   judged.call.mutable_denial()->set_message(
       "the call needs a person's approval, for which only a session can wait; decision " +

@@ -14,10 +14,11 @@ using Decided = SessionDecider::Decided;
 namespace {
 
 void refuse(Decided& d, const ActorKey& self, const v1::SessionState& s, const v1::Turn& t,
-            const v1::Failure& why, const v1::Context& context) {
+            v1::Failure why, const v1::Context& context) {
   // Once tools have run the turn cannot begin again.
   if (!t.approved_by().empty() && t.tool_rounds().empty())
     return reopen_turn(d, self, s, t, why, context);
+  if (why.code() == "kill_switch_active") why.set_message("Gateway kill-switch active");
   fail_turn(d, t.turn(), why, context.now_ms());
   release(d, s, t, "the model call may not start any more");
   d.reply.set_status(v1::FAILED);

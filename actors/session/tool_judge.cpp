@@ -51,15 +51,6 @@ v1::Failure refusal(const v1::ToolDefinition* tool, const v1::ModelToolCall& ask
   return {};
 }
 
-void refuse(v1::PolicyDecision& d, const std::string& code) {
-  d.set_allow(false);
-  d.set_needs_approval(false);
-  d.set_denied(true);
-  auto* codes = d.mutable_reason_codes();
-  codes->erase(std::remove(codes->begin(), codes->end(), "allowed"), codes->end());
-  d.add_reason_codes(code);
-}
-
 v1::PolicyInput input_of(const v1::PolicyInput& asked, const v1::ToolDefinition* tool) {
   const std::string name = tool ? tool->tool().name() : "unknown";
   v1::PolicyInput input;
@@ -103,7 +94,7 @@ v1::PolicyDecision decide_call(const CallScope& scope, const v1::ToolDefinition*
     d.set_decision_id(decision_id);
     *d.mutable_input() = input;
     d.add_reasons(judged.error().message);
-    refuse(d, "policy_error");
+    refuse_call(d, "policy_error");
   }
   d.set_settings_version(settings.version());
   shorten(d);
@@ -154,6 +145,15 @@ Status check_tools(const v1::TurnTools& tools) {
   return {};
 }
 
+void refuse_call(v1::PolicyDecision& d, const std::string& code) {
+  d.set_allow(false);
+  d.set_needs_approval(false);
+  d.set_denied(true);
+  auto* codes = d.mutable_reason_codes();
+  codes->erase(std::remove(codes->begin(), codes->end(), "allowed"), codes->end());
+  d.add_reason_codes(code);
+}
+
 std::int64_t definition_bytes(const v1::TurnTools& tools) {
   constexpr std::size_t kPerTool = 100;  // names of members, quotes
   std::size_t bytes = 0;
@@ -179,7 +179,7 @@ JudgedCall judge_call(const CallScope& scope, const v1::ModelToolCall& asked, st
       used + asked.arguments().size() <= kMaxTurnToolBytes)
     call.set_arguments(asked.arguments().empty() ? "{}" : asked.arguments());
   if (!refused.code().empty()) {
-    refuse(out.decision, refused.code());
+    refuse_call(out.decision, refused.code());
     call.set_status(v1::CALL_DENIED);
     *call.mutable_denial() = refused;
   } else if (out.decision.needs_approval() && !out.decision.denied()) {

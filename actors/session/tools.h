@@ -44,6 +44,8 @@ struct CallScope {
 JudgedCall judge_call(const CallScope& scope, const v1::ModelToolCall& asked, std::uint32_t index,
                       std::size_t used, const v1::Context& context);
 std::int64_t definition_bytes(const v1::TurnTools& tools);
+// Denied whatever policy said, with this reason code.
+void refuse_call(v1::PolicyDecision& decision, const std::string& code);
 
 // The decision on a call that a person approved, under what is in force now.
 v1::PolicyDecision judge_call_again(const ActorKey& self, const v1::SessionState& s,

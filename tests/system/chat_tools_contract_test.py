@@ -132,10 +132,11 @@ def the_same_key_gives_the_same_calls(w):
 @case
 def no_tools_are_offered_where_none_are_wished(w):
     prepared(w)
-    w.upstream.script({"tool_calls": ["weather {}"], "tokens": ["No", " tools"]})
+    w.upstream.script({"tokens": ["No", " tools"]})
     answer = chat(w, tools=TOOLS, tool_choice="none")
     check("tools" not in asked(w)[-1], "offered")
     check("tool_calls" not in answer["choices"][0]["message"], str(answer))
+    w.upstream.script({"tool_calls": ["weather {}"]})
     named = {"type": "function", "function": {"name": "weather"}}
     chat(w, tools=TOOLS, tool_choice=named)
     equal(asked(w)[-1]["tool_choice"], named, "by name")

@@ -72,7 +72,7 @@ def targets(w, path, scope, tenant, theirs):
 @case
 def each_row_holds_for_each_caller(w):
     callers = principals(w)
-    mine = {tenant: own_objects(w, minted("root", tenant, "*"), SIGNER) for tenant in ("acme", "rival")}
+    mine = {tenant: own_objects(w, minted("root", tenant, "*"), SIGNER, f"zoe-{tenant}", f"bot-{tenant}") for tenant in ("acme", "rival")}
     wait_until("views", 20, lambda: w.call("GET", "/v1/sessions", headers=callers["admin"][0]).status == 200)
     check(len(callers) == 9, str(list(callers)))
     requests = routes = 0

@@ -70,8 +70,8 @@ def tried_on(path, name):
     return re.sub(r"\{\w+\}", name, path.replace("{type}", "session"))
 
 
-def own_objects(w, mine, signer):
-    """What the tenant of the token `mine` owns from here on, by the area of a route's path."""
+def own_objects(w, mine, signer, user="zoe", service="bot"):
+    """What the tenant of the token `mine` owns from here on, by the area of a route's path. The user and the service are named so."""
     w.ok("POST", "/v1/constitution/load", signer.bundle("1", {}), headers=mine)
     session = w.ok("POST", "/v1/sessions/start", {"prompt": "a secret"}, 202, headers=mine).json["session_id"]
     parked = w.ok("POST", "/v1/sessions/start", {"prompt": "x", "metadata": {"requires_human": True}}, 202,
@@ -83,13 +83,13 @@ def own_objects(w, mine, signer):
     memory = w.ok("POST", "/v1/remember", {"text": "the secret is plover"}, headers=mine).json["memory_id"]
     decision = w.ok("POST", "/v1/evaluate", {"action_id": "a", "capability": "c", "risk_score": 0, "confidence": 1,
                                              "budget_required": 0}, headers=mine).json["decision_id"]
-    w.ok("PUT", "/v1/users/zoe", {"capabilities": []}, headers=mine)
-    w.ok("PUT", "/v1/services/bot", {"capabilities": []}, headers=mine)
+    w.ok("PUT", f"/v1/users/{user}", {"capabilities": []}, headers=mine)
+    w.ok("PUT", f"/v1/services/{service}", {"capabilities": []}, headers=mine)
     actors = w.ok("GET", "/v1/actors?limit=200", headers=mine).json["items"]
     check(any(a.get("id") == session for a in actors), f"no actor {session}")
     event = w.ok("GET", f"/v1/sessions/{session}/events?limit=1", headers=mine).json["items"][0]["event_id"]
     return {"/v1/audit/proof/": event, "/v1/sessions/": session, "/v1/approvals/": approval, "/v1/requests/": request["request_id"],
-            "/memory/": memory, "/v1/decisions/": decision, "/v1/users/": "zoe", "/v1/services/": "bot", "/v1/actors/": session,
+            "/memory/": memory, "/v1/decisions/": decision, "/v1/users/": user, "/v1/services/": service, "/v1/actors/": session,
             "/v1/admin/effects/": session, "/v1/admin/parked/": session, "/v1/bench/": "ours"}
 
 

@@ -314,6 +314,7 @@ TEST(ChatTools, EachCallIsJudgedByItselfAndOnlyWhatIsAllowedIsHandedOut) {
                                              "unknown_tool", "arguments_invalid"}));
   EXPECT_EQ(call.state().tool_calls(0).status(), v1::CALL_REQUESTED);
   for (int i = 1; i < 5; ++i) EXPECT_EQ(call.state().tool_calls(i).status(), v1::CALL_DENIED);
+  EXPECT_FALSE(call.event(1).policy_decided().decision().allow()) << "nobody is asked";
   const auto& first = call.event(0).policy_decided();
   EXPECT_EQ(first.tool_call_id(), call.state().tool_calls(0).call_id());
   EXPECT_EQ(first.decision().input().capability(), "tool:look");
