@@ -19,6 +19,7 @@
 #include "runtime/api/gate.h"
 #include "runtime/api/guards.h"
 #include "runtime/api/keys.h"
+#include "runtime/api/terms_in_force.h"
 #include "runtime/audit/keeper.h"
 #include "runtime/cluster/cluster.h"
 #include "runtime/effects/local_model.h"
@@ -222,6 +223,9 @@ class Node {
     effects_->chat_endpoint = *chat;
     effects_->embedding_endpoint = named_endpoint(c_) && c_.slm_embedding == "off" ? *chat : *embed;
     effects_->recall = make_recall(memory_, *slm_, effects_->embedding_endpoint);
+    effects_->look = [this](const auto& tenant, const auto& terms, auto done) {
+      terms_.look(tenant, terms, std::move(done));
+    };
     runner_ = make_effect_runner(effects_);
     return {};
   }
@@ -236,6 +240,11 @@ class Node {
     if (!projections) return tl::unexpected(projections.error());
     projections_ = std::move(*projections);
     return {};
+  }
+
+  void follow(const events::ValidFrame& frame) {
+    guards_.follow(frame);
+    terms_.follow(frame);
   }
 
   Status open_host() {
@@ -258,7 +267,7 @@ class Node {
     parts.limits.checkpoint_every_events = c_.checkpoint_every_events;
     parts.limits.idle_actor_ms = static_cast<std::int64_t>(c_.idle_actor_s) * 1000;
     parts.observers.push_back([this](const events::ValidFrame& frame) { memory_.on_frame(frame); });
-    parts.observers.push_back([this](const events::ValidFrame& frame) { guards_.follow(frame); });
+    parts.observers.push_back([this](const events::ValidFrame& frame) { follow(frame); });
     auto host = start_host(std::move(parts));
     if (!host) return tl::unexpected(host.error());
     host_ = std::move(*host);
@@ -270,8 +279,8 @@ class Node {
           lines.push_back(json::serialize(head));
         return lines;
       });
-      api_.host = &cluster_->serve(
-          *host_, tokens_, [this](const events::ValidFrame& frame) { guards_.follow(frame); });
+      api_.host = &cluster_->serve(*host_, tokens_,
+                                   [this](const events::ValidFrame& frame) { follow(frame); });
     }
     frames_ = std::make_unique<FrameHub>(*api_.host);
     return {};
@@ -383,6 +392,7 @@ class Node {
   std::unique_ptr<events::Log> log_;
   std::unique_ptr<StateStore> store_;
   api::Guards guards_{c_.mode, c_.kill_switch};
+  api::TermsInForce terms_{api_, guards_};
   MemoryIndex memory_;
   TokenHub tokens_;
   std::unique_ptr<SlmClient> slm_;  // the host's effects use it to the end
