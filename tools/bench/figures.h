@@ -25,7 +25,8 @@ class Histogram {
 
 // One run of one side.
 struct Figures {
-  double ops = 0;  // per second
+  double ops = 0;     // per second
+  bool timed = true;  // latencies were taken; else they are told as none
   double p50_ms = 0, p99_ms = 0, p999_ms = 0;
   double cpu_s = 0;   // of the measured processes, load generator not counted
   double rss_mb = 0;  // at the end, same processes

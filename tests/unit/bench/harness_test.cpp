@@ -48,6 +48,17 @@ TEST(Figures, MedianIsByMemberAndErrorsAdd) {
   EXPECT_EQ(m.errors, 3u);
 }
 
+TEST(Figures, LatenciesThatNobodyTookAreNone) {
+  Outcome o;
+  o.ours.ops = 1000;
+  EXPECT_TRUE(to_json(o).at("ours").at("p99_ms").is_number());
+  o.ours.timed = false;
+  for (const char* name : {"p50_ms", "p99_ms", "p999_ms"})
+    EXPECT_TRUE(to_json(o).at("ours").at(name).is_null()) << name;
+  EXPECT_EQ(to_table(o).find("0.000"), std::string::npos);
+  EXPECT_FALSE(median({o.ours, o.ours, o.ours}).timed);
+}
+
 TEST(Figures, TheLineHasItsMembersAndRatios) {
   Outcome o;
   o.bench = "counter";
