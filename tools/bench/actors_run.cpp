@@ -46,11 +46,12 @@ Status fill(const std::string& folder, std::size_t each, ActorsRun& out) {
   Stack s;
   if (auto ok = s.open(folder, out.actors); !ok) return ok;
   (void)first_answer(*s.host, 0);
-  const double before = resident_bytes(), n = static_cast<double>(out.actors);
+  const double before = resident_bytes(), cpu = cpu_seconds(), n = static_cast<double>(out.actors);
   const auto began = Clock::now();
   if (!submit_all(*s.host, out.events, kActorsOutstanding,
                   [&](std::size_t i) { return add_to(i % out.actors, 1 + i / out.actors); }))
     return fail(Code::kInternal, "an addition was not taken");
+  out.cpu_s = cpu_seconds() - cpu;
   out.fill_events_per_s = n * static_cast<double>(each) / ms_since(began) * 1000;
   if (!s.host->drain(120'000)) return fail(Code::kInternal, "the host did not drain");
   out.bytes_per_active = (resident_bytes() - before) / n;
@@ -59,7 +60,7 @@ Status fill(const std::string& folder, std::size_t each, ActorsRun& out) {
 
 Status restart(const Options& options, const std::string& folder, std::size_t each,
                ActorsRun& out) {
-  const double before = resident_bytes(), cpu = cpu_seconds();
+  const double before = resident_bytes();
   const auto profile = profile_of_this(options);
   const auto began = Clock::now();
   Stack s;
@@ -68,7 +69,6 @@ Status restart(const Options& options, const std::string& folder, std::size_t ea
   out.first_answer_ms = ms_since(began);
   if (value != static_cast<std::int64_t>(each) + 2)  // one before the fill, one now
     return fail(Code::kInternal, "the first actor counts " + std::to_string(value));
-  out.cpu_s = cpu_seconds() - cpu;
   out.bytes_per_idle = std::max(0.0, resident_bytes() - before) / static_cast<double>(out.actors);
   out.rss_mb = usage_of({::getpid()}).rss_mb;
   out.open_log_ms = s.log_ms;

@@ -34,7 +34,8 @@ struct ActorsRun {
   std::uint64_t actors = 0, events = 0;
   double fill_events_per_s = 0, bytes_per_active = 0, bytes_per_idle = 0;
   double open_log_ms = 0, open_store_ms = 0, first_answer_ms = 0;
-  double cpu_s = 0, rss_mb = 0;  // of the restarted host, at its first answer
+  double cpu_s = 0;   // of the filling
+  double rss_mb = 0;  // of the restarted host, at its first answer
 };
 inline constexpr std::size_t kActorsOutstanding = 1024;  // additions under way while filling
 // `kept`: where the data folder goes afterwards; empty: it is removed.

@@ -110,6 +110,7 @@ Result<Outcome> bench_projection(const Options& o) {
   }
   out.ours = median(ours);
   const Figures r = median(rest);
+  out.seconds = r.p50_ms;  // of what ops and CPU are told of: the rebuild
   out.extra = {
       {"rows", r.ops}, {"sessions", r.p99_ms}, {"rebuild_s", r.p50_ms}, {"verify_s", r.p999_ms}};
   out.gates = {{"B7", "rows/s", out.ours.ops, 100'000, true}};
