@@ -161,10 +161,12 @@ Result<Outcome> bench_counter(const Options& o) {
   for (int run = 0; run < o.runs; ++run) {
     auto f = o.in_process ? ours_in_process(o) : ours_over_http(o);
     if (!f) return tl::unexpected(f.error());
+    if (auto ok = did_something(*f, "soma"); !ok) return tl::unexpected(ok.error());
     ours.push_back(*f);
     if (out.peer_name.empty()) continue;
     f = o.peer == "embedded" ? ours_over_http(embedded) : restate_over_http(o);
     if (!f) return tl::unexpected(f.error());
+    if (auto ok = did_something(*f, o.peer); !ok) return tl::unexpected(ok.error());
     peer.push_back(*f);
   }
   out.ours = median(ours);

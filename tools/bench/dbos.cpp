@@ -2,6 +2,7 @@
 #include "tools/bench/dbos.h"
 
 #include <boost/json.hpp>
+#include <iostream>
 
 #include "projections/postgres/private_cluster.h"
 #include "tools/bench/npm.h"
@@ -106,6 +107,8 @@ Result<Figures> run_dbos(const Options& o) {
   f.p99_ms = number("p99_ms");
   f.p999_ms = number("p999_ms");
   f.errors = measured->at("errors").to_number<std::uint64_t>();
+  if (f.errors > 0)
+    std::cerr << "bench: " << f.errors << " workflows of the peer failed; see " << log << std::endl;
   f.cpu_s = after.cpu_s - before.cpu_s;
   f.rss_mb = after.rss_mb;
   return f;

@@ -78,6 +78,14 @@ Figures figures_of(const Histogram& h, double seconds) {
   return f;
 }
 
+Status did_something(const Figures& f, const std::string& side) {
+  if (f.ops > 0) return {};
+  return fail(
+      Code::kUnavailable,
+      side + " completed nothing in the measured time: nothing can be told; give more --seconds",
+      "--seconds");
+}
+
 Figures median(std::vector<Figures> runs) {
   const auto of = [&](auto member) {
     std::vector<double> values;

@@ -56,10 +56,12 @@ Result<Outcome> bench_workflow(const Options& o) {
   for (int i = 0; i < o.runs; ++i) {
     auto f = run_workflows(o);
     if (!f) return tl::unexpected(f.error());
+    if (auto ok = did_something(*f, "soma"); !ok) return tl::unexpected(ok.error());
     ours.push_back(*f);
     if (o.peer.empty()) continue;
     f = run_dbos(o);
     if (!f) return tl::unexpected(f.error());
+    if (auto ok = did_something(*f, o.peer); !ok) return tl::unexpected(ok.error());
     peer.push_back(*f);
   }
   out.ours = median(std::move(ours));

@@ -12,6 +12,7 @@ namespace json = boost::json;
 
 namespace {
 
+constexpr double kGateRows = 100'000;
 constexpr auto kPatience = std::chrono::minutes(5);
 constexpr auto kBetweenLooks = std::chrono::milliseconds(50);
 
@@ -113,7 +114,8 @@ Result<Outcome> bench_projection(const Options& o) {
   out.seconds = r.p50_ms;  // of what ops and CPU are told of: the rebuild
   out.extra = {
       {"rows", r.ops}, {"sessions", r.p99_ms}, {"rebuild_s", r.p50_ms}, {"verify_s", r.p999_ms}};
-  out.gates = {{"B7", "rows/s", out.ours.ops, 100'000, true}};
+  // Of fewer rows the making of tables and indexes is most of it.
+  if (r.ops >= kGateRows) out.gates = {{"B7", "rows/s", out.ours.ops, 100'000, true}};
   return out;
 }
 
