@@ -109,10 +109,16 @@ void recall(const Node& node, const RequestPtr& r, const Responder& responder) {
   });
 }
 
+bool says_no(const json::value& v) { return v.is_null() || (v.is_bool() && !v.get_bool()); }
+
 // Only what the named retrievers find. Working memory and graph hold nothing in this build, so they
 // add nothing, and the answer says so.
 void retrieve(const Node& node, const RequestPtr& r, const Responder& responder) {
   const auto& body = r->json.get_object();
+  if (const auto* rerank = body.if_contains("rerank"); rerank && !says_no(*rerank))
+    return responder.fail({Code::kInvalidArgument,
+                           "this build does not rerank: leave rerank out, or give false",
+                           "body.rerank"});
   bool vectors = true, words = true, others = false;
   if (const auto* list = body.if_contains("retrievers"); list && list->is_array()) {
     vectors = words = false;

@@ -15,7 +15,6 @@ namespace soma::runtime {
 
 namespace {
 
-constexpr std::size_t kBatchBytes = 2 << 20;
 constexpr auto kBetweenReports = std::chrono::milliseconds(200);
 
 class PartitionReplay {
@@ -188,7 +187,7 @@ class Replay {
     PartitionReplay replay(catalog_, options_, std::move(from));
     events::FrameReader reader(log_, p);
     while (!stopped() && reader.next_offset() < ends_[p.value]) {
-      auto frames = reader.next(kBatchBytes);
+      auto frames = reader.next();
       if (!frames) return tl::unexpected(frames.error());
       if (frames->empty() && reader.next_offset() >= ends_[p.value]) break;
       for (const auto& frame : *frames) {
