@@ -24,8 +24,8 @@ bool possible(const Node& node, const RequestPtr& r, const Responder& responder)
   }
   if (node.erasures) return true;
   responder.fail({Code::kNotSupported,
-                  "a cluster does not seal personal data yet, so nothing can be erased from its "
-                  "log; docs/privacy.md says what to do",
+                  "on a cluster personal data is sealed, but its caches cannot be dropped on every "
+                  "node yet, so nothing is erased; docs/privacy.md says what to do",
                   {}});
   return false;
 }

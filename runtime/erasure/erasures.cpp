@@ -49,7 +49,7 @@ json::array strings(const std::vector<std::string>& all) {
 
 }  // namespace
 
-Erasures::Erasures(Parts parts) : p_(std::move(parts)), records_(p_.sealer->vault().folder()) {
+Erasures::Erasures(Parts parts) : p_(std::move(parts)), records_(p_.data_dir + "/keys/vault") {
   observer_ = p_.host->on_frame([this](const events::ValidFrame& f) { follow(f); });
 }
 
@@ -69,7 +69,7 @@ Pending Erasures::pending_of(std::string id, const v1::Principal& by, const std:
   p.subject = subject;
   p.reason = reason;
   p.requested_by = by.subject();
-  p.key_id = p_.sealer->vault().id_of(p.tenant, subject).value_or("");
+  p.key_id = p_.sealer->keys().id_of(p.tenant, subject).value_or("");
   p.salt = hex(privacy::random_bytes(16));
   p.requested_ms = p_.clock->now_ms();
   return p;
@@ -140,9 +140,9 @@ Result<std::string> Erasures::undone_by(const v1::ActorRef& actor, const std::st
 
 // Until it is done: an erasure that was asked for is never given up.
 void Erasures::run(const Pending& pending) {
-  auto& vault = p_.sealer->vault();
+  auto& keys = p_.sealer->keys();
   const auto whose = {pending.subject, std::string(privacy::kUnknown)};
-  for (const auto& subject : whose) vault.begin_erasure(pending.tenant, subject);
+  for (const auto& subject : whose) keys.begin_erasure(pending.tenant, subject);
   while (!stopping()) {
     auto certificate = erase(pending);
     Status kept;
@@ -152,7 +152,7 @@ void Erasures::run(const Pending& pending) {
       if (kept) problem_.clear();
     }
     if (certificate && kept) {
-      for (const auto& subject : whose) vault.end_erasure(pending.tenant, subject);
+      for (const auto& subject : whose) keys.end_erasure(pending.tenant, subject);
       return log_info("subject erased", {{"erasure_id", pending.id}, {"tenant", pending.tenant}});
     }
     const std::string why = certificate ? kept.error().message : certificate.error().message;
@@ -169,9 +169,9 @@ void Erasures::run(const Pending& pending) {
 Result<json::object> Erasures::erase(const Pending& pending) {
   auto recorded = record(pending);
   if (!recorded) return tl::unexpected(recorded.error());
-  auto keys = p_.sealer->vault().destroy(pending.tenant, pending.subject);
+  auto keys = p_.sealer->keys().destroy(pending.tenant, pending.subject);
   if (!keys) return tl::unexpected(keys.error());
-  auto unknown = p_.sealer->vault().destroy(pending.tenant, privacy::kUnknown);
+  auto unknown = p_.sealer->keys().destroy(pending.tenant, privacy::kUnknown);
   if (!unknown) return tl::unexpected(unknown.error());
   keys->insert(keys->end(), unknown->begin(), unknown->end());
   if (!pending.key_id.empty() &&

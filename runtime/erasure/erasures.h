@@ -21,7 +21,7 @@ namespace soma::runtime::erasure {
 
 struct Parts {  // not owned; all outlive the erasures
   events::Log* log = nullptr;
-  std::shared_ptr<privacy::VaultSealer> sealer;
+  std::shared_ptr<privacy::SubjectSealer> sealer;
   Host* host = nullptr;
   StateStore* store = nullptr;
   MemoryIndex* memory = nullptr;

@@ -179,7 +179,7 @@ class Node {
     auto log = open_journal(c_);
     if (!log) return tl::unexpected(log.error());
     log_ = std::move(*log);
-    auto sealer = seal_journal(c_, *catalog_, clustered_, *log_);
+    auto sealer = seal_journal(c_, *catalog_, *log_);
     if (!sealer) return tl::unexpected(sealer.error());
     sealer_ = std::move(*sealer);
     auto store = open_rocks_store((fs::path(c_.data_dir) / "snapshots").string());
@@ -317,7 +317,7 @@ class Node {
     n.audit = audit_.get();
     if (cluster_)
       audit_->also([this](const std::string& tenant) { return cluster_->heads_elsewhere(tenant); });
-    if (sealer_) {
+    if (c_.kafka_brokers.empty()) {
       erasures_ = std::make_unique<erasure::Erasures>(erasure::Parts{
           log_.get(), sealer_, host_.get(), store_.get(), &memory_, projections_.get(),
           clock_.get(), c_.data_dir, [this] { return audit_->key(); }, c_.erasure_two_keys});
@@ -379,7 +379,7 @@ class Node {
   std::unique_ptr<actors::Catalog> catalog_ = actors::standard_catalog();
   std::unique_ptr<Clock> clock_ = make_system_clock();
   Deadlines deadlines_{*clock_};
-  std::shared_ptr<privacy::VaultSealer> sealer_;  // none on a cluster
+  std::shared_ptr<privacy::SubjectSealer> sealer_;
   std::unique_ptr<events::Log> log_;
   std::unique_ptr<StateStore> store_;
   api::Guards guards_{c_.mode, c_.kill_switch};

@@ -95,11 +95,11 @@ class Seal : public ::testing::Test {
     return out;
   }
   void destroy(const std::string& subject) const {
-    EXPECT_EQ(sealer_->vault().destroy("acme", subject)->size(), 1u);
+    EXPECT_EQ(sealer_->keys().destroy("acme", subject)->size(), 1u);
   }
 
   fs::path folder_;
-  std::shared_ptr<VaultSealer> sealer_;
+  std::shared_ptr<SubjectSealer> sealer_;
 };
 
 // A fork names everybody whose words or name it brings, each once, and nobody whose data is gone.
