@@ -113,20 +113,21 @@ Status take_vault(const Config& c, privacy::TopicKeys& keys) {
 
 }  // namespace
 
-Result<std::shared_ptr<privacy::SubjectSealer>> seal_journal(const Config& c,
-                                                             const actors::Catalog& catalog,
-                                                             events::Log& log) {
+Result<Sealing> seal_journal(const Config& c, const actors::Catalog& catalog, events::Log& log) {
+  Sealing out;
   if (c.kafka_brokers.empty()) {
     auto sealer = privacy::open_sealer(catalog, c.data_dir, c.privacy_master_key, false);
-    if (sealer) log.seal_with(*sealer);
-    return sealer;
+    if (!sealer) return tl::unexpected(sealer.error());
+    out.sealer = std::move(*sealer);
+  } else {
+    auto keys = open_cluster_keys(c, false);
+    if (!keys) return tl::unexpected(keys.error());
+    if (auto ok = take_vault(c, **keys); !ok) return tl::unexpected(ok.error());
+    out.cluster_keys = keys->get();
+    out.sealer = std::make_shared<privacy::SubjectSealer>(catalog, std::move(*keys));
   }
-  auto keys = open_cluster_keys(c, false);
-  if (!keys) return tl::unexpected(keys.error());
-  if (auto ok = take_vault(c, **keys); !ok) return tl::unexpected(ok.error());
-  auto sealer = std::make_shared<privacy::SubjectSealer>(catalog, std::move(*keys));
-  log.seal_with(sealer);
-  return sealer;
+  log.seal_with(out.sealer);
+  return out;
 }
 
 Result<std::unique_ptr<events::Log>> open_journal_readonly(const Config& c) {

@@ -23,9 +23,12 @@ Result<std::unique_ptr<events::Log>> open_cluster_journal(const config::Config& 
 // Personal data of what is written from now on is sealed: with the data folder's keys, or, on
 // Kafka, with those of the cluster's topic soma.keys, into which a vault goes that came with a
 // moved journal. kInvalidArgument: another master key than the cluster's.
-Result<std::shared_ptr<privacy::SubjectSealer>> seal_journal(const config::Config& config,
-                                                             const actors::Catalog& catalog,
-                                                             events::Log& log);
+struct Sealing {
+  std::shared_ptr<privacy::SubjectSealer> sealer;
+  privacy::TopicKeys* cluster_keys = nullptr;  // the sealer's; null on the embedded log
+};
+Result<Sealing> seal_journal(const config::Config& config, const actors::Catalog& catalog,
+                             events::Log& log);
 
 // The cluster's keys; for tools `read_only`: kNotFound where there are none, or no master key here.
 Result<std::unique_ptr<privacy::TopicKeys>> open_cluster_keys(const config::Config& config,

@@ -2,7 +2,9 @@
 #include "runtime/privacy/topic_keys.h"
 
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
+#include <thread>
 
 #include "runtime/privacy/cipher.h"
 #include "runtime/privacy/master_key.h"
@@ -17,9 +19,17 @@ using events::KeyedRecord;
 
 namespace {
 
-constexpr char kKey[] = "key/", kErasing[] = "erasing/", kMaster[] = "master/";
+constexpr char kKey[] = "key/", kErasing[] = "erasing/", kMaster[] = "master/", kNote[] = "note/",
+               kNudge[] = "nudge";
 constexpr std::size_t kRawIdBytes = 16, kMaxCached = 100'000, kAdoptedAtOnce = 10'000;
 constexpr int kTries = 5;
+constexpr auto kPoll = std::chrono::milliseconds(50);
+// A segment that holds what was overwritten is closed by a later record, then cleaned when the
+// brokers' cleaner looks (log.cleaner.backoff.ms, 15 s), and its file removed a moment later.
+constexpr auto kFirstLook = std::chrono::milliseconds(events::kRollMs + 200);
+constexpr auto kLongestPause = std::chrono::milliseconds(10'000);
+constexpr auto kForgotten = std::chrono::minutes(5);
+constexpr auto kFileGone = std::chrono::milliseconds(events::kFileDeleteDelayMs + 2000);
 
 KeyedRecord record(const char* kind, const std::string& id, std::optional<std::string> value) {
   return {{}, kind + id, std::move(value)};
@@ -77,6 +87,15 @@ void TopicKeys::take(const KeyedRecord& r) {
   if (key.starts_with(kKey)) return take_slot(r.key.substr(sizeof(kKey) - 1), r);
   if (key.starts_with(kErasing))
     return take_erasing(r.key.substr(sizeof(kErasing) - 1), r.value.has_value());
+  if (key.starts_with(kNote)) {
+    const std::string name = r.key.substr(sizeof(kNote) - 1);
+    if (r.value)
+      notes_[name] = *r.value;
+    else
+      notes_.erase(name);
+    ++notes_seen_;
+    return;
+  }
   if (!key.starts_with(kMaster)) return;
   const std::string print = r.key.substr(sizeof(kMaster) - 1);
   std::erase_if(prints_, [&](const auto& known) { return !r.value && known.second == print; });
@@ -259,6 +278,58 @@ Status TopicKeys::end_erasure(const std::string& tenant, const std::string& subj
 std::size_t TopicKeys::keys() const {
   std::shared_lock lock(mutex_);
   return owned_.size();
+}
+
+Status TopicKeys::note(const std::string& name, const std::optional<std::string>& text) {
+  return topic_->append(
+      {record(kNote, name, text ? std::optional(encrypt(master_, name, *text)) : std::nullopt)});
+}
+
+Result<std::map<std::string, std::string>> TopicKeys::notes(const std::string& prefix) const {
+  std::map<std::string, std::string> out;
+  std::shared_lock lock(mutex_);
+  for (auto it = notes_.lower_bound(prefix); it != notes_.end() && it->first.starts_with(prefix);
+       ++it) {
+    auto text = decrypt(master_, it->first, it->second);
+    if (!text)
+      return fail(Code::kCorrupt, "a note beside the cluster's keys does not open: " + it->first);
+    out[it->first.substr(prefix.size())] = std::move(*text);
+  }
+  return out;
+}
+
+Status TopicKeys::wait_forgotten(const std::vector<std::string>& ids,
+                                 const std::function<bool()>& stopping) {
+  using Clock = std::chrono::steady_clock;
+  const auto sleep = [&](Clock::duration time) {
+    for (const auto until = Clock::now() + time; Clock::now() < until && !stopping();)
+      std::this_thread::sleep_for(kPoll);
+  };
+  const std::set<std::string> wanted(ids.begin(), ids.end());
+  const auto until = Clock::now() + kForgotten;
+  for (Clock::duration pause = kFirstLook; !stopping();
+       pause = std::min<Clock::duration>(pause * 3 / 2, kLongestPause)) {
+    sleep(pause);
+    if (auto ok = topic_->append({{{}, kNudge, "1"}}); !ok) return ok;
+    bool there = false;
+    auto read = topic_->scan([&](const KeyedRecord& r) {
+      if (!r.key.starts_with(kKey) || !r.value) return;
+      const auto slot = KeySlot::parse(*r.value);
+      there |= slot && !slot->gone && wanted.contains(hex(slot->id));
+    });
+    if (!read) return read;
+    if (!there) {
+      sleep(kFileGone);
+      if (!stopping()) return {};
+      break;
+    }
+    if (Clock::now() > until)
+      return fail(Code::kDeadlineExceeded,
+                  "the brokers have not compacted the topic of the keys for 5 minutes: look at "
+                  "log.cleaner.enable, the cleaner's log, and the topic's segment.ms and "
+                  "max.compaction.lag.ms");
+  }
+  return fail(Code::kCancelled, "the node is stopping");
 }
 
 std::vector<KeySlot> TopicKeys::slots() const {

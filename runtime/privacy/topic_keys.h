@@ -1,6 +1,7 @@
 // The data keys of a cluster's subjects: in a topic that all nodes follow, and brokers compact.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -21,6 +22,7 @@ namespace soma::runtime::privacy {
 //   key/ID       a slot: the key under the master key, or that it was destroyed
 //   erasing/WHO  while it stands, no key of this owner is used that lasts
 //   master/PRINT the master key's fingerprint: of several, the first in the topic counts
+//   note/NAME    what else must be known wherever the keys are, encrypted under the master key
 // Two nodes may make a key of one subject at once: the first in the topic is used by both, and all
 // are destroyed together. Thread-safe.
 class TopicKeys final : public SubjectKeys {
@@ -48,6 +50,18 @@ class TopicKeys final : public SubjectKeys {
   Status end_erasure(const std::string& tenant, const std::string& subject) override;
   std::size_t keys() const override;
 
+  // Kept with the keys, and known to all nodes; nothing: no longer. Durable when it returns.
+  Status note(const std::string& name, const std::optional<std::string>& text);
+  // Those whose names begin so, by what follows. kCorrupt: one does not open.
+  Result<std::map<std::string, std::string>> notes(const std::string& prefix) const;
+  std::uint64_t notes_seen() const { return notes_seen_; }  // rises with each
+  Status catch_up() { return topic_->catch_up(); }
+
+  // Until the topic's leader holds none of the keys' former values any more, and the file that held
+  // them is gone; its other replicas do the same by themselves. kDeadlineExceeded tells what to
+  // look at; kCancelled.
+  Status wait_forgotten(const std::vector<std::string>& ids, const std::function<bool()>& stopping);
+
   std::vector<KeySlot> slots() const;
   // Of a folder's vault under the same master key; those that are known stay as they are.
   Status adopt(const std::vector<KeySlot>& slots);
@@ -74,6 +88,8 @@ class TopicKeys final : public SubjectKeys {
   std::unordered_map<std::string, std::vector<std::string>> owned_;  // by who, in the topic's order
   std::set<std::string> erasing_;                                    // whose
   std::map<Offset, std::string> prints_;
+  std::map<std::string, std::string> notes_;  // by name, as stored
+  std::atomic<std::uint64_t> notes_seen_{0};
   std::unordered_map<std::string, DataKeyPtr> open_;   // by id; a cache
   std::unordered_map<std::string, DataKeyPtr> named_;  // by tenant and subject; a cache
   std::map<std::string, DataKeyPtr> passing_;          // by who, while it is being erased
