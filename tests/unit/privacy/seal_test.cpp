@@ -250,17 +250,6 @@ TEST_F(Seal, AMovedCiphertextDoesNotCheck) {
   EXPECT_EQ(refused.error().code, Code::kCorrupt);
 }
 
-TEST_F(Seal, OnAClusterAMovedJournalIsOpenedOrRefusedAndNothingIsSealed) {
-  const v1::Entry e = session_entry();
-  v1::Entry a, b;
-  ASSERT_TRUE(a.ParseFromString(sealed(e)));
-  b = a;
-  EXPECT_FALSE(OpeningSealer(sealer_).personal("session"));
-  EXPECT_TRUE(OpeningSealer(sealer_).open(a));
-  EXPECT_EQ(a.SerializeAsString(), e.SerializeAsString());
-  EXPECT_EQ(OpeningSealer(nullptr).open(b).error().code, Code::kCorrupt);
-}
-
 TEST_F(Seal, WhatIsNotKnownToBeAnybodysIsSealedToo) {
   v1::Entry e = entry("session", "soma");
   v1::SessionCommand c;
