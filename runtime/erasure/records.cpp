@@ -94,6 +94,8 @@ Status FolderRecords::begin(const Pending& p) {
 }
 
 Status FolderRecords::finish(const Pending& p, const json::object& certificate) {
+  std::error_code error;
+  fs::create_directories(folder_, error);
   if (auto ok =
           security::replace_private_file(folder_, p.id + kDone, json_text(certificate) + "\n");
       !ok)

@@ -226,7 +226,17 @@ Result<std::vector<KeySlot>> Vault::slots() const {
 Status Vault::adopt(const KeySlot& slot) {
   std::unique_lock lock(mutex_);
   const std::string id = hex(slot.id);
-  if (slots_.contains(id)) return {};
+  if (const auto known = slots_.find(id); known != slots_.end()) {
+    if (known->second.erased || !slot.gone) return {};
+    if (auto ok = write_slot(known->second.number, slot.bytes()); !ok) return ok;
+    known->second.erased = true;
+    wipe(known->second.sealed);
+    open_.erase(id);
+    for (auto& [who, ids] : ids_) std::erase(ids, id);
+    std::erase_if(ids_, [](const auto& owner) { return owner.second.empty(); });
+    std::erase_if(named_, [&](const auto& named) { return named.second->id == id; });
+    return {};
+  }
   Slot kept{next_slot_, slot.gone, slot.sealed};
   if (!slot.gone)
     if (auto one = unwrap(id, kept); !one) return tl::unexpected(one.error());

@@ -42,7 +42,8 @@ class Vault final : public SubjectKeys {
 
   // All that it holds, in its order: for moving it.
   Result<std::vector<KeySlot>> slots() const;
-  // A slot of another place, under the same master key; one that is known stays as it is.
+  // A slot of another place, under the same master key; of a key that is known, only that it was
+  // destroyed.
   Status adopt(const KeySlot& slot);
   // Overwritten and removed: its keys are elsewhere now. Nothing else may be called after it.
   Status remove();

@@ -153,6 +153,10 @@ TEST_F(TopicKeysTest, AMovedFoldersKeysBecomeTheClustersOnce) {
   for (const auto& slot : a->slots()) ASSERT_TRUE(home->adopt(slot));
   EXPECT_EQ((*home->find(kept->id))->secret, kept->secret);
   EXPECT_EQ(*home->find(gone->id), nullptr);
+  ASSERT_TRUE(a->destroy("acme", "ana"));  // and moved again
+  for (const auto& slot : a->slots()) ASSERT_TRUE(home->adopt(slot));
+  EXPECT_EQ(*home->find(kept->id), nullptr);
+  EXPECT_FALSE(home->id_of("acme", "ana"));
 }
 
 TEST_F(TopicKeysTest, NotesAreKnownToAllAndReadableByNobodyElse) {
