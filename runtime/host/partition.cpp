@@ -321,6 +321,7 @@ void Partition::claimed_elsewhere(Epoch epoch) {
 void Partition::drain(std::function<void()> drained) {
   post([this, drained = std::move(drained)]() mutable {
     draining_ = true;  // also for a partition that is just recovering
+    end_standby();
     if (phase_ == Phase::kServing) phase_ = Phase::kDraining;
     if (phase_ != Phase::kDraining) return drained();  // nothing that could end well is under way
     drained_.push_back(std::move(drained));
@@ -331,6 +332,7 @@ void Partition::drain(std::function<void()> drained) {
 
 void Partition::stop(std::function<void()> stopped) {
   post([this, stopped = std::move(stopped)] {
+    end_standby(false);
     phase_ = Phase::kClosed;
     ++generation_;
     fail_all(

@@ -13,6 +13,8 @@
 #include "runtime/host/entity.h"
 #include "runtime/host/host.h"
 #include "runtime/host/metrics.h"
+#include "runtime/host/partition_facts.h"
+#include "runtime/host/standby.h"
 #include "soma/v1/host.pb.h"
 
 namespace soma::runtime {
@@ -28,6 +30,8 @@ struct PartitionWorld {
   std::function<void(PartitionId source, PartitionId target, std::uint64_t number)> acknowledge;
   std::function<void(PartitionId target)> ask_resend;     // target serves again
   std::function<void(std::function<void()>)> background;  // store writes
+  std::function<void(std::function<void()>)> aside;       // what standbys do; it may read the log
+  Arrivals arrivals;
 };
 
 inline constexpr char kDiskFull[] =
@@ -45,9 +49,13 @@ class Partition : public std::enable_shared_from_this<Partition> {
   // Thread-safe.
   void submit(Submission submission, Host::OnAccepted done);
   void read(ActorKey actor, Host::OnState done);
-  void open();                                // claim and recover, then serve
-  void close(std::function<void()> closed);   // serve to the end, then give it away
-  void claimed_elsewhere(Epoch epoch);        // as read in the log
+  void open();                               // claim and recover, then serve
+  void close(std::function<void()> closed);  // serve to the end, then give it away
+  void claimed_elsewhere(Epoch epoch);       // as read in the log
+  void stand_by(bool wanted);
+  void followed(const events::ValidFrame& frame);  // as the log is followed; for a standby
+  void look();                                     // lets the standby read what it lacks
+  std::optional<PartitionHost::StandbyStatus> standby() const;
   bool here() const { return here_.load(); }  // opened, and not given away
   void resend_stale();                        // sends that have waited since the last call
   void receive(PartitionId source, v1::OutboxItem item);  // a send from another partition
@@ -175,10 +183,6 @@ class Partition : public std::enable_shared_from_this<Partition> {
   void start_proof();
   void proven(const Status& ours, Offset up_to);
   std::shared_ptr<Entity> entity(const ActorKey& key);
-  // Snapshot and tail into a fresh entity. Called on the entity's executor, or here while nothing
-  // is out.
-  static void load(Entity& entity, PartitionId id, const PartitionWorld& world,
-                   const std::vector<StateStore::HistoryRow>& tail);
 
   // partition_effects.cpp
   void update_effects(const ActorKey& actor, std::vector<actors::Effect> effects, bool recovered);
@@ -191,10 +195,13 @@ class Partition : public std::enable_shared_from_this<Partition> {
   void recover();
   void recover_after(std::int64_t ms);
   Status claim_and_read();
-  void read_tail(const events::ValidFrame& frame);
+  void adopt(PartitionFacts facts);
+
+  // partition_standby.cpp
+  std::shared_ptr<Standby> standby_now() const;
+  void end_standby(bool write = true);
   void serve_reads(const Error& why);
   void wait_for_space();
-  void read_parked(const v1::Entry& entry);
   void observe(const events::ValidFrame& frame);
   void restore_pending(std::vector<ActorKey> actors);
   void restore_later(const ActorKey& actor);
@@ -233,9 +240,12 @@ class Partition : public std::enable_shared_from_this<Partition> {
   bool draining_ = false;
   bool leaving_ = false;  // to another node, when all has ended
   std::atomic<bool> here_{false};
-  events::Fence fence_;  // as of the last valid frame
-  Offset next_offset_;   // after it
-  Offset last_offset_;   // of it
+  mutable std::mutex standby_mutex_;
+  std::shared_ptr<Standby> standby_;          // while another node owns the partition
+  std::atomic<std::size_t> standby_work_{0};  // frames on their way to it
+  events::Fence fence_;                       // as of the last valid frame
+  Offset next_offset_;                        // after it
+  Offset last_offset_;                        // of it
   std::string last_hash_;
   std::uint64_t store_generation_ = 0;  // as it was at recovery
   std::deque<Input> queue_;
@@ -265,12 +275,11 @@ class Partition : public std::enable_shared_from_this<Partition> {
   mutable std::mutex ledger_mutex_;  // others read it; only this executor changes it
   EffectLedger ledger_;
 
-  std::map<std::uint32_t, std::uint64_t> last_sent_;  // per target
-  std::map<std::uint32_t, std::uint64_t> waited_;     // oldest unacknowledged send, when last asked
-  std::map<std::pair<std::uint32_t, std::uint64_t>, v1::OutboxItem>
-      outbox_;                                         // by target and number
-  std::map<std::uint32_t, std::uint64_t> high_water_;  // durable, per source
-  std::map<std::uint32_t, std::uint64_t> accepted_;    // in memory, per source
+  SendMarks last_sent_;                            // per target
+  std::map<std::uint32_t, std::uint64_t> waited_;  // oldest unacknowledged send, when last asked
+  Outbox outbox_;
+  SendMarks high_water_;                             // durable, per source
+  std::map<std::uint32_t, std::uint64_t> accepted_;  // in memory, per source
 
   mutable std::mutex shared_mutex_;  // what status() and history read from other threads
   struct TailRow {

@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "runtime/host/partition.h"
+#include "runtime/host/stored_state.h"
 #include "runtime/telemetry/log.h"
 #include "schemas/base/planted.h"
 
@@ -97,7 +98,7 @@ void Partition::dispatch(Input input) {
                            generation = generation_] {
     Decided out;
     if (!target->loaded) {
-      load(*target, self->id_, self->w_, tail);
+      load_entity(*target, self->id_, *self->w_.parts.log, *self->w_.parts.store, tail);
       out.restored = true;
       if (!target->broken)
         out.restored_effects = target->type().effects(target->key(), target->state());
