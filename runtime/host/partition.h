@@ -12,27 +12,12 @@
 #include "runtime/host/effect_ledger.h"
 #include "runtime/host/entity.h"
 #include "runtime/host/host.h"
-#include "runtime/host/metrics.h"
 #include "runtime/host/partition_facts.h"
+#include "runtime/host/partition_world.h"
 #include "runtime/host/standby.h"
 #include "soma/v1/host.pb.h"
 
 namespace soma::runtime {
-
-// What a partition needs of the host around it. All thread-safe.
-struct PartitionWorld {
-  HostParts parts;
-  ExecutorFactory* executors = nullptr;
-  HostMetrics* metrics = nullptr;
-  std::function<void(const events::ValidFrame&)> observe;
-  std::function<void(PartitionId source, v1::OutboxItem item)> relay;  // to the item's partition
-  std::function<void(std::function<void()>)> prove;  // questions to the log; they may wait for it
-  std::function<void(PartitionId source, PartitionId target, std::uint64_t number)> acknowledge;
-  std::function<void(PartitionId target)> ask_resend;     // target serves again
-  std::function<void(std::function<void()>)> background;  // store writes
-  std::function<void(std::function<void()>)> aside;       // what standbys do; it may read the log
-  Arrivals arrivals;
-};
 
 inline constexpr char kDiskFull[] =
     "the disk is full and nothing is recorded; retry with the same Idempotency-Key";

@@ -3,6 +3,7 @@
 
 #include "runtime/host/stored_state.h"
 #include "runtime/telemetry/log.h"
+#include "schemas/base/planted.h"
 
 namespace soma::runtime {
 
@@ -71,9 +72,9 @@ bool Standby::take_next(const events::ValidFrame& frame) {
   std::lock_guard lock(mutex_);
   if (ending_ || !begun_ || frame.position.offset < mark_.next) return true;
   events::Fence fence = mark_.fence;
-  if (mark_.last_hash.empty() || frame.frame->number() == 0 ||
-      fence.admit(*frame.frame, frame.hash) != events::Verdict::kValid)
-    return false;
+  const bool next = !mark_.last_hash.empty() && frame.frame->number() > 0 &&
+                    fence.admit(*frame.frame, frame.hash) == events::Verdict::kValid;
+  if (!next && !planted(Bug::kStandbyGap)) return false;
   fold(frame);
   if (!begun_) return true;
   mark_ = {frame.position.offset.next(), std::move(fence), frame.position.offset, frame.hash};
@@ -162,7 +163,8 @@ void Standby::write() {
   batch.history = history_;
   std::erase_if(facts_.outbox, [&](const auto& item) {
     const auto [target, number] = item.first;
-    return number <= parts_.arrivals->number(id_, PartitionId{target});
+    return planted(Bug::kStandbySendsDropped) ||
+           number <= parts_.arrivals->number(id_, PartitionId{target});
   });
   batch.checkpoint = StateStore::Checkpoint{mark_.next,
                                             mark_.fence.epoch(),
