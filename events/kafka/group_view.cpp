@@ -9,7 +9,7 @@ namespace soma::events {
 
 namespace {
 
-constexpr int kWaitMs = 3000;
+constexpr int kWaitMs = 2000;
 
 struct OptionsDeleter {
   void operator()(rd_kafka_AdminOptions_t* o) const { rd_kafka_AdminOptions_destroy(o); }
@@ -48,10 +48,11 @@ class Viewer final : public GroupViewer {
         rd_kafka_AdminOptions_new(client_.get(), RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS));
     std::array<char, 256> reason{};
     rd_kafka_AdminOptions_set_request_timeout(options.get(), kWaitMs, reason.data(), reason.size());
+    using Event = std::unique_ptr<rd_kafka_event_t, EventDeleter>;
+    while (const Event late{rd_kafka_queue_poll(queue_.get(), 0)}) continue;
     const char* groups[] = {group_.c_str()};
     rd_kafka_DescribeConsumerGroups(client_.get(), groups, 1, options.get(), queue_.get());
-    const std::unique_ptr<rd_kafka_event_t, EventDeleter> event(
-        rd_kafka_queue_poll(queue_.get(), 2 * kWaitMs));
+    const Event event(rd_kafka_queue_poll(queue_.get(), 2 * kWaitMs));
     if (!event) return fail(Code::kUnavailable, "the group " + group_ + " is not known in time");
     if (rd_kafka_event_error(event.get()) != RD_KAFKA_RESP_ERR_NO_ERROR)
       return fail(Code::kUnavailable,

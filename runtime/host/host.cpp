@@ -1,6 +1,7 @@
 // All partitions of one log, and what they share.
 #include <algorithm>
 #include <condition_variable>
+#include <cstdlib>
 #include <future>
 #include <shared_mutex>
 #include <thread>
@@ -283,6 +284,14 @@ class HostImpl final : public PartitionHost {
     std::mutex mutex;
     HostImpl* host;
   };
+  // A partition that hangs cannot step down itself; with the process its claim's time ends, and
+  // whoever is given it reads the log.
+  void watch(Partition& p) const {
+    if (!background_ || p.watch() != StillWatch::Verdict::kLost) return;
+    log_error("a partition stands still though the log takes appends; the process ends",
+              {{"partition", p.id().value}});
+    std::abort();
+  }
   // Keys of requests that nobody repeats any more.
   void expire_dedupe() {
     const auto& w = *world_;
@@ -306,6 +315,7 @@ class HostImpl final : public PartitionHost {
       std::lock_guard lock(ticks->mutex);
       if (!ticks->host) return;
       for (auto& p : ticks->host->partitions_) {
+        ticks->host->watch(*p);
         p->tick();
         p->look();
       }

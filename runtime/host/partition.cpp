@@ -384,7 +384,12 @@ void Partition::publish_status() {
 
 Host::PartitionStatus Partition::status() const {
   std::lock_guard lock(shared_mutex_);
-  return status_;
+  auto out = status_;
+  if (still_ && out.serving) {
+    out.serving = false;
+    out.problem = "it stands still, though the log takes appends";
+  }
+  return out;
 }
 
 std::vector<Host::PendingEffect> Partition::pending_effects() const {

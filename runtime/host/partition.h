@@ -15,6 +15,7 @@
 #include "runtime/host/partition_facts.h"
 #include "runtime/host/partition_world.h"
 #include "runtime/host/standby.h"
+#include "runtime/host/still_watch.h"
 #include "soma/v1/host.pb.h"
 
 namespace soma::runtime {
@@ -50,6 +51,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
   void stop(std::function<void()> stopped);  // memory dropped at once, as in a crash
   void forget() { writer_.reset(); }  // where nothing else runs: frames in flight hold on to it
   void tick();                        // now and then: checkpoints
+  StillWatch::Verdict watch();        // of the same thread as tick(), before it
   Host::PartitionStatus status() const;
   std::vector<Host::PendingEffect> pending_effects() const;
   std::vector<StateStore::HistoryRow> tail_history(const ActorKey& actor) const;
@@ -241,6 +243,10 @@ class Partition : public std::enable_shared_from_this<Partition> {
 
   // The round that is being decided.
   bool round_ = false;
+  std::uint64_t rounds_ = 0, beat_round_ = 0;  // begun; the one that was open at the last tick
+  std::atomic<std::uint64_t> beats_{0};
+  std::atomic<bool> still_{false};
+  StillWatch watch_;  // the ticking thread's
   std::size_t outstanding_ = 0;
   std::vector<WorkPtr> entries_;  // as they came back from their actors
   std::uint64_t next_order_ = 0;

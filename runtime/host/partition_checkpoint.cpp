@@ -12,9 +12,25 @@ namespace soma::runtime {
 void Partition::tick() {
   post([this] {
     tick_ms_ = w_.parts.clock->now_ms();
+    const std::uint64_t open = round_ ? rounds_ : 0;
+    if (open == 0 || open != beat_round_) beats_.fetch_add(1, std::memory_order_relaxed);
+    beat_round_ = open;
     maybe_checkpoint();
     if (!round_) passivate();
   });
+}
+
+// I17. While the log takes nothing, waiting for it is no fault of the partition's.
+StillWatch::Verdict Partition::watch() {
+  bool serves = w_.parts.log->health().has_value();
+  {
+    std::lock_guard lock(shared_mutex_);
+    serves = serves && status_.serving;
+  }
+  const auto verdict = watch_.look(serves, beats_.load(std::memory_order_relaxed),
+                                   w_.parts.limits.checkpoint_every_ms);
+  still_ = verdict != StillWatch::Verdict::kMoves;
+  return verdict;
 }
 
 void Partition::maybe_checkpoint() {

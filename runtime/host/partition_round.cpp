@@ -46,6 +46,7 @@ void Partition::pump() {
     return;
   }
   round_ = true;
+  ++rounds_;
   ++outstanding_;  // held while the round is being filled
   for (std::size_t n = 0; n < w_.parts.limits.frame_max_entries && !queue_.empty(); ++n) {
     Input input = std::move(queue_.front());

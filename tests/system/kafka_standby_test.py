@@ -118,11 +118,17 @@ def run():
         check(len(load.acked) > before_join, "nothing was acknowledged while a node joined")
         settle(load, cluster)
 
-        load.start(*cluster.urls())
+        # What a load balancer sees: requests go to the nodes that stay.
+        load.start(*cluster.urls(victim))
         load.advance(20)
+        first = len(load.acked)
         code, took_s = cluster.nodes[victim].terminate()
         check(code == 0, f"SIGTERM gave exit {code}")
         even(cluster, victim)
+        again = [r for r in load.acked[first:] if r.attempts > 1]
+        print(f"{victim} told to stop: {len(load.acked) - first} requests acknowledged at the others while it left in "
+              f"{took_s:.1f} s, {len(again)} of them repeated, the longest {load.longest_s:.2f} s", flush=True)
+        check(not again, f"a planned stop made {len(again)} requests fail: {again[0].last if again else ''}")
         load.advance(REQUESTS)
         settle(load, cluster, victim)
         warm(cluster, victim)
