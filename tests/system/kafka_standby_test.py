@@ -33,7 +33,8 @@ def owners(url):
 
 
 def warm(cluster, but=None, standbys=1):
-    """Whichever node is asked: every partition has standbys, none of them its owner, and they lack nothing."""
+    """Whichever node is asked: every partition has that many standbys, none of them its owner, and they lack nothing.
+    A node that followed all before it joined goes on for half a minute."""
     names = [name for name in cluster.nodes if name != but]
 
     def one(name):
@@ -43,14 +44,14 @@ def warm(cluster, but=None, standbys=1):
             return None
         for row in rows.values():
             others = [s["node"] for s in row["standbys"] if s["node"] != row["owner"]]
-            if len(others) < min(standbys, len(names) - 1) or any(s["lag"] for s in row["standbys"]):
+            if len(others) != min(standbys, len(names) - 1) or any(s["lag"] for s in row["standbys"]):
                 return None
         return rows
 
     def all_of_them():
         rows = [one(name) for name in names]
         return rows[0] if all(rows) else None
-    return wait_until("each partition has a standby that lacks nothing", 90, all_of_them, 0.2)
+    return wait_until("each partition has a standby that lacks nothing", 120, all_of_them, 0.2)
 
 
 def even(cluster, but=None):
