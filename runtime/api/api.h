@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "actors/actor_type.h"
 #include "runtime/api/frame_hub.h"
@@ -45,6 +46,14 @@ class Rulebook;
 class Admission;
 class Deployment;
 
+// A node that keeps itself warm for another's partition.
+struct StandbyRow {
+  PartitionId partition;
+  std::string node;
+  std::uint64_t lag = 0;  // records
+  bool here = false;      // this node
+};
+
 // All outlive the server. Immutable after the node is composed.
 struct Node {
   Host* host = nullptr;
@@ -65,8 +74,9 @@ struct Node {
   Worker* slow = nullptr;    // for what reads much
   Journal* journal = nullptr;
   StateStore* store = nullptr;
-  bool single_writer = true;  // the log is the embedded one
-  Worker* patient = nullptr;  // for what takes minutes
+  bool single_writer = true;                          // the log is the embedded one
+  std::function<std::vector<StandbyRow>()> standbys;  // none: on one machine
+  Worker* patient = nullptr;                          // for what takes minutes
   const Deployment* deployment = nullptr;
   std::string chat_provider;  // what chat calls go to, for people; empty: nothing
   std::string topic_prefix;   // before the names of topics
@@ -119,7 +129,9 @@ void register_bench(http::Router& router, const Node& node);  // nothing but in 
 
 // Shared with tools that read a folder.
 boost::json::object actor_types(const actors::Catalog& catalog);
-boost::json::array journal_partitions(const std::vector<Journal::Summary>& summaries);
+// Without `standbys` they are null: only nodes know them.
+boost::json::array journal_partitions(const std::vector<Journal::Summary>& summaries,
+                                      const std::vector<StandbyRow>* standbys = nullptr);
 boost::json::object snapshot_view(const actors::Catalog& catalog, PartitionId partition,
                                   const ActorKey& key,
                                   const std::optional<StateStore::Snapshot>& snapshot);

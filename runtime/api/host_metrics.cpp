@@ -1,6 +1,7 @@
 // The host counts in plain atomics; they are brought over when someone looks.
 #include "runtime/api/host_metrics.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace soma::runtime::api {
@@ -49,6 +50,9 @@ void refresh_host_metrics(const Node& node) {
   total("soma_host_snapshots_total", "Snapshots written", h.snapshots);
   total("soma_host_relayed_sends_total", "Sends to other partitions", h.relayed);
   total("soma_host_recoveries_total", "Partitions recovered", h.recoveries);
+  total("soma_host_recovered_frames_total", "Frames read back by recoveries", h.recovered_frames);
+  m.counter("soma_host_recovery_seconds_total", "Time of recoveries until they served")
+      .reach(real(h.recovery_us) / 1e6);
   total("soma_host_void_records_total", "Records that the fence left out", h.voids);
   const auto effects = [&](const char* outcome, const std::atomic<std::uint64_t>& n) {
     m.counter("soma_host_effect_outcomes_total", "Effect attempts that ended",
@@ -76,6 +80,15 @@ void refresh_host_metrics(const Node& node) {
   now("soma_host_queued_commands", "Commands that wait in partitions", queued);
   now("soma_host_pending_effects", "Effects not yet reported", pending);
   now("soma_host_active_actors", "Actors in memory", active);
+  if (!node.standbys) return;
+  std::size_t partitions = 0, lag = 0;
+  for (const auto& s : node.standbys()) {
+    if (!s.here) continue;
+    ++partitions;
+    lag = std::max<std::size_t>(lag, s.lag);
+  }
+  now("soma_standby_partitions", "Other nodes' partitions that this node is warm for", partitions);
+  now("soma_standby_lag_records", "Records not yet followed, of the one furthest behind", lag);
 }
 
 }  // namespace soma::runtime::api

@@ -126,7 +126,15 @@ void verify(const Node& node, const RequestPtr& r, const Responder& responder) {
 
 }  // namespace
 
-json::array journal_partitions(const std::vector<Journal::Summary>& summaries) {
+json::array journal_partitions(const std::vector<Journal::Summary>& summaries,
+                               const std::vector<StandbyRow>* standbys) {
+  const auto standbys_of = [&](PartitionId p) -> json::value {
+    if (!standbys) return nullptr;
+    json::array out;
+    for (const auto& s : *standbys)
+      if (s.partition == p) out.push_back({{"node", s.node}, {"lag", s.lag}});
+    return out;
+  };
   json::array items;
   for (const auto& s : summaries)
     items.push_back(
@@ -143,6 +151,7 @@ json::array journal_partitions(const std::vector<Journal::Summary>& summaries) {
          {"since",
           s.owned_since_ms ? json::value(views::iso_time(s.owned_since_ms)) : json::value(nullptr)},
          {"lag", s.frames ? s.records - s.last.value - 1 : s.records},
+         {"standbys", standbys_of(s.partition)},
          {"head", soma::hex(s.head)}});
   return items;
 }
@@ -159,8 +168,10 @@ void register_journal(http::Router& router, const Node& node) {
         node.slow->post([&node, responder] {
           auto all = node.journal->summary();
           if (!all) return responder.fail(all.error());
+          std::vector<StandbyRow> standbys;
+          if (node.standbys) standbys = node.standbys();
           responder.send(http::json_response(
-              200, json::object{{"items", journal_partitions(*all)}, {"next_cursor", nullptr}}));
+              200, {{"items", journal_partitions(*all, &standbys)}, {"next_cursor", nullptr}}));
         });
       });
   router.add({.method = "GET",

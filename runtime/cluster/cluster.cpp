@@ -78,11 +78,19 @@ Host& Cluster::serve(PartitionHost& local, TokenHub& tokens, OnFrame on_foreign)
         peers_->relay(address, std::move(item));
       },
       [this] { return directory_.addresses(options_.node_id); });
+  standbys_ = std::make_unique<Standbys>(Standbys::Parts{
+      options_.node_id, address_, &log_, &local, &clock_, options_.standbys,
+      options_.acceptable_lag, [this] { return look_(); }, [this] { return join_now(join_); },
+      [this] { return directory_.addresses(options_.node_id); },
+      [this](const std::string& address, v1::ClusterRelay item) {
+        peers_->relay(address, std::move(item));
+      }});
   on_foreign_ = std::move(on_foreign);
   ClusterHost::Parts parts{&local,  &directory_,      peers_.get(),          &catalog_,
                            &clock_, options_.node_id, log_.partition_count()};
   host_ = std::make_unique<ClusterHost>(std::move(parts));
-  server_->serve(&local, tokens_.get());
+  server_->serve(&local, tokens_.get(), standbys_.get(),
+                 [this](const v1::ClusterHandover& handover) { handed_over(handover); });
   follower_ = std::make_unique<JournalFollower>(
       log_, [this](const events::ValidFrame& frame) { took(frame); }, JournalFollower::From::kLog);
   reconcile_later();
@@ -115,15 +123,23 @@ void Cluster::took(const events::ValidFrame& frame) {
   const PartitionId p = frame.position.partition;
   if (directory_.take(frame) && frame.frame->claim().node_id() != options_.node_id)
     local_->claimed_elsewhere(p, Epoch{frame.frame->epoch()});
+  local_->followed(frame);
   if (local_->here(p)) return;  // the host tells of these
   on_foreign_(frame);
   host_->foreign(frame);
 }
 
-Status Cluster::join(const Join& join) {
+Status Cluster::join(Join join, Look look) {
+  join_ = std::move(join);
+  look_ = std::move(look);
+  return standbys_->join();
+}
+
+Status Cluster::join_now(const Join& join) {
   auto membership = join([this](PartitionId p, Turn turn) { changed(p, turn); });
   if (!membership) return tl::unexpected(membership.error());
   std::lock_guard lock(mutex_);
+  if (closed_) return fail(Code::kCancelled, "the node is stopping");
   membership_ = std::move(*membership);
   return {};
 }
@@ -137,10 +153,33 @@ void Cluster::changed(PartitionId p, Turn turn) {
     fenced_ms_.erase(p);
     return local_->open(p);
   }
-  local_->close(p, [this, p] {
+  local_->close(p, [this, p, was_here = local_->here(p)] {
+    if (leaving_ && was_here) hand_over(p);
     std::lock_guard lock(mutex_);
     if (membership_) membership_->released(p);
   });
+}
+
+// Nothing of it is in flight any more: who will be given it by the group may claim it now.
+void Cluster::hand_over(PartitionId p) {
+  const std::string heir = standbys_->heir(p);
+  if (heir.empty()) return;
+  v1::ClusterRelay item;
+  item.mutable_handover()->set_from_node(options_.node_id);
+  item.mutable_handover()->set_partition(p.value);
+  peers_->relay(heir, std::move(item));
+}
+
+// A late one is of somebody who owns it no more. If the group means another node, that one's claim
+// ends this one's.
+void Cluster::handed_over(const v1::ClusterHandover& handover) {
+  const PartitionId p{handover.partition()};
+  const auto owner = directory_.owner(p);
+  if (!owner || owner->node_id != handover.from_node() || local_->here(p)) return;
+  std::lock_guard lock(mutex_);
+  if (!membership_ || closed_ || leaving_) return;
+  log_info("partition handed over to this node", {{"partition", p.value}});
+  local_->open(p);
 }
 
 void Cluster::reconcile_later() {
@@ -186,6 +225,8 @@ Status Cluster::health() {
 }
 
 bool Cluster::leave(std::int64_t timeout_ms) {
+  leaving_ = true;
+  if (standbys_) standbys_->stop();  // it joins nothing any more
   if (!membership_) return true;
   membership_->leave();
   const std::int64_t until = clock_.now_ms() + timeout_ms;
@@ -199,6 +240,7 @@ void Cluster::close() {
     std::lock_guard lock(life_->mutex);
     life_->cluster = nullptr;
   }
+  if (standbys_) standbys_->stop();
   std::unique_ptr<events::Membership> membership;
   {
     std::lock_guard lock(mutex_);

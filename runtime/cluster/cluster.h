@@ -23,6 +23,8 @@ struct ClusterOptions {
   std::string advertise;  // where they find it; empty: as bound
   std::string secret;     // the same on each node
   std::int64_t session_timeout_ms = 6000;
+  std::size_t standbys = 1;               // other nodes that keep themselves warm for a partition
+  std::uint64_t acceptable_lag = 10'000;  // records; a node with more takes no partitions yet
 };
 
 // Owned by the node; made before its host, closed before that goes. The group says what to open,
@@ -46,7 +48,10 @@ class Cluster {
   static constexpr std::int64_t kHeadsWaitMs = 2000;
   using Join =
       std::function<Result<std::unique_ptr<events::Membership>>(events::Membership::OnChange)>;
-  Status join(const Join& join);
+  using Look = std::function<Result<events::GroupView>()>;
+  // At once, or when this node is warm (Standbys::join).
+  Status join(Join join, Look look);
+  std::vector<Standbys::Row> standbys() const { return standbys_->rows(); }
   // Each partition is served here or claimed by another node, as far as the journal says.
   bool settled() const;
   std::set<std::string> owners() const { return directory_.nodes(); }  // as far as it says
@@ -56,7 +61,10 @@ class Cluster {
 
  private:
   Cluster(ClusterOptions options, events::Log& log, const actors::Catalog& catalog, Clock& clock);
+  Status join_now(const Join& join);
   void changed(PartitionId partition, events::Membership::Turn turn);
+  void hand_over(PartitionId partition);
+  void handed_over(const v1::ClusterHandover& handover);
   void took(const events::ValidFrame& frame);
   void reconcile();
   void reconcile_later();
@@ -70,6 +78,9 @@ class Cluster {
   Directory directory_;
   std::unique_ptr<Peers> peers_;
   std::unique_ptr<TokenRelay> tokens_;
+  std::unique_ptr<Standbys> standbys_;
+  Join join_;
+  Look look_;
   std::unique_ptr<ClusterServer> server_;
   PartitionHost* local_ = nullptr;
   OnFrame on_foreign_;
@@ -84,6 +95,7 @@ class Cluster {
   std::mutex mutex_;
   std::map<PartitionId, std::int64_t> fenced_ms_;
   bool closed_ = false;
+  std::atomic<bool> leaving_{false};
 };
 
 }  // namespace soma::runtime

@@ -188,6 +188,14 @@ void ClusterServer::handle(const std::shared_ptr<http::Request>& request,
           tokens_.load()->took(item.token());
           continue;
         }
+        if (item.has_standby()) {
+          standbys_.load()->took(item.standby());
+          continue;
+        }
+        if (item.has_handover()) {
+          if (item.handover().partition() < partitions_) handover_(item.handover());
+          continue;
+        }
         if (item.source() >= partitions_ || item.target() >= partitions_) continue;
         const PartitionId source{item.source()}, target{item.target()};
         if (item.has_send())

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/cluster/standbys.h"
 #include "runtime/cluster/token_relay.h"
 #include "runtime/host/host.h"
 #include "runtime/host/worker.h"
@@ -22,9 +23,12 @@ class ClusterServer {
                                                       Clock& clock, std::uint32_t partitions);
   // Lines of JSON: what this node keeps of a tenant. Set before serve(); may block.
   using Heads = std::function<std::vector<std::string>(const std::string& tenant)>;
+  using OnHandover = std::function<void(const v1::ClusterHandover&)>;
   void tells_heads(Heads heads) { heads_ = std::move(heads); }
-  void serve(PartitionHost* host, TokenRelay* tokens) {
+  void serve(PartitionHost* host, TokenRelay* tokens, Standbys* standbys, OnHandover handover) {
     tokens_ = tokens;
+    standbys_ = standbys;
+    handover_ = std::move(handover);
     host_ = host;
   }
   std::string address(const std::string& host) const;  // HOST:PORT, with this server's port
@@ -43,6 +47,8 @@ class ClusterServer {
   const std::uint32_t partitions_;
   Heads heads_;
   std::atomic<TokenRelay*> tokens_{nullptr};
+  std::atomic<Standbys*> standbys_{nullptr};
+  OnHandover handover_;  // set before host_
   std::atomic<PartitionHost*> host_{nullptr};
   Worker slow_;  // for what reads the log
   http::Router router_;

@@ -33,6 +33,8 @@ struct Config {
   std::string cluster_listen = "127.0.0.1:0";       // for the other nodes
   std::string cluster_advertise;                    // empty: as bound
   std::string cluster_secret;
+  std::uint32_t cluster_standbys = 1;
+  std::uint64_t cluster_acceptable_lag = 10'000;  // records
   std::string privacy_master_key;
   std::string postgres_url;         // empty: private cluster
   std::string slm_openai_base_url;  // empty: local model

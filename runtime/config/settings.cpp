@@ -98,6 +98,12 @@ std::vector<Setting> places() {
       text(secret(row("cluster.secret", "",
                       "Shared secret of the cluster's nodes, at least 32 bytes")),
            &Config::cluster_secret),
+      number(row("cluster.standbys", "1",
+                 "Other nodes that keep themselves warm for each partition; 0: none"),
+             &Config::cluster_standbys, 0, 16),
+      number(row("cluster.acceptable_lag", "10000",
+                 "Records that a joining node may lack before it takes partitions from others"),
+             &Config::cluster_acceptable_lag, 0, 1'000'000'000),
       text(secret(row("privacy.master_key", "",
                       "Key under which the keys of persons' data are kept, 64 hexadecimal digits; "
                       "none: made at first start, in the data folder's vault")),

@@ -1,6 +1,7 @@
 // All partitions of one log, and what they share.
 #include <algorithm>
 #include <condition_variable>
+#include <cstdlib>
 #include <future>
 #include <shared_mutex>
 #include <thread>
@@ -23,7 +24,10 @@ class HostImpl final : public PartitionHost {
     if (!inline_background) background_ = std::make_unique<Worker>("soma-store");
     auto& w = *world_;
     w.parts = std::move(parts);
-    if (!inline_background && w.parts.shared) prover_ = std::make_unique<Worker>("soma-prove");
+    if (!inline_background && w.parts.shared) {
+      prover_ = std::make_unique<Worker>("soma-prove");
+      aside_ = std::make_unique<Worker>("soma-standby");
+    }
     for (auto& observer : w.parts.observers) on_frame(std::move(observer));
     w.executors = executors_.get();
     w.metrics = &metrics_;
@@ -42,6 +46,9 @@ class HostImpl final : public PartitionHost {
     };
     w.background = [this](std::function<void()> task) {
       background_ ? background_->post(std::move(task)) : task();
+    };
+    w.aside = [this](std::function<void()> task) {
+      aside_ ? aside_->post(std::move(task)) : task();
     };
     const std::uint32_t count = w.parts.log->partition_count();
     for (std::uint32_t i = 0; i < count; ++i)
@@ -64,6 +71,7 @@ class HostImpl final : public PartitionHost {
     }
     background_.reset();
     prover_.reset();
+    aside_.reset();
     partitions_.clear();
     executors_.reset();
   }
@@ -84,6 +92,20 @@ class HostImpl final : public PartitionHost {
   void claimed_elsewhere(PartitionId partition, Epoch epoch) override {
     partitions_[partition.value]->claimed_elsewhere(epoch);
   }
+  void stand_by_for(const std::set<PartitionId>& wanted) override {
+    for (auto& p : partitions_) p->stand_by(wanted.contains(p->id()));
+  }
+  void followed(const events::ValidFrame& frame) override {
+    world_->arrivals.take(frame);
+    partitions_[frame.position.partition.value]->followed(frame);
+  }
+  std::vector<StandbyStatus> standbys() const override {
+    std::vector<StandbyStatus> out;
+    for (const auto& p : partitions_)
+      if (auto standby = p->standby()) out.push_back(std::move(*standby));
+    return out;
+  }
+
   void receive(PartitionId source, PartitionId target, v1::OutboxItem item) override {
     partitions_[target.value]->receive(source, std::move(item));
   }
@@ -262,6 +284,14 @@ class HostImpl final : public PartitionHost {
     std::mutex mutex;
     HostImpl* host;
   };
+  // A partition that hangs cannot step down itself; with the process its claim's time ends, and
+  // whoever is given it reads the log.
+  void watch(Partition& p) const {
+    if (!background_ || p.watch() != StillWatch::Verdict::kLost) return;
+    log_error("a partition stands still though the log takes appends; the process ends",
+              {{"partition", p.id().value}});
+    std::abort();
+  }
   // Keys of requests that nobody repeats any more.
   void expire_dedupe() {
     const auto& w = *world_;
@@ -284,7 +314,11 @@ class HostImpl final : public PartitionHost {
     clock.call_at(clock.now_ms() + world_->parts.limits.checkpoint_every_ms, [ticks = ticks_] {
       std::lock_guard lock(ticks->mutex);
       if (!ticks->host) return;
-      for (auto& p : ticks->host->partitions_) p->tick();
+      for (auto& p : ticks->host->partitions_) {
+        ticks->host->watch(*p);
+        p->tick();
+        p->look();
+      }
       ticks->host->expire_dedupe();
       ticks->host->schedule_tick();
     });
@@ -295,6 +329,7 @@ class HostImpl final : public PartitionHost {
   std::shared_ptr<PartitionWorld> world_;
   std::unique_ptr<Worker> background_;  // store writes, off the commit path
   std::unique_ptr<Worker> prover_;      // reads of the log for reads of states
+  std::unique_ptr<Worker> aside_;       // standbys
   std::vector<std::shared_ptr<Partition>> partitions_;
   std::shared_mutex observers_mutex_;
   std::vector<std::pair<std::uint64_t, std::shared_ptr<OnFrame>>> observers_;

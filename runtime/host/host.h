@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -152,6 +153,19 @@ class PartitionHost : public Host {
   virtual void close(PartitionId partition, std::function<void()> closed) = 0;
   // Another node's claim was read: at once without the partition, unless it is ours by a later one.
   virtual void claimed_elsewhere(PartitionId partition, Epoch epoch) = 0;
+
+  // To keep the store warm for partitions of other nodes: a cache of what their owners record, by
+  // which open() has little to read. Decides, publishes and starts nothing. These and no others.
+  virtual void stand_by_for(const std::set<PartitionId>& partitions) = 0;
+  // Valid frames of all partitions, in order each, as the log is followed. One that is missed is
+  // read from the log.
+  virtual void followed(const events::ValidFrame& frame) = 0;
+  struct StandbyStatus {
+    PartitionId partition;
+    Offset next;          // all before it is in the store, or will be when the partition is opened
+    std::string problem;  // why it stands still
+  };
+  virtual std::vector<StandbyStatus> standbys() const = 0;
   // Sends between partitions, from and to those of other nodes; each may come again.
   virtual void receive(PartitionId source, PartitionId target, v1::OutboxItem item) = 0;
   virtual void acknowledged(PartitionId source, PartitionId target, std::uint64_t number) = 0;

@@ -324,6 +324,7 @@ void Partition::claimed_elsewhere(Epoch epoch) {
 void Partition::drain(std::function<void()> drained) {
   post([this, drained = std::move(drained)]() mutable {
     draining_ = true;  // also for a partition that is just recovering
+    end_standby();
     if (phase_ == Phase::kServing) phase_ = Phase::kDraining;
     if (phase_ != Phase::kDraining) return drained();  // nothing that could end well is under way
     drained_.push_back(std::move(drained));
@@ -334,6 +335,7 @@ void Partition::drain(std::function<void()> drained) {
 
 void Partition::stop(std::function<void()> stopped) {
   post([this, stopped = std::move(stopped)] {
+    end_standby(false);
     phase_ = Phase::kClosed;
     ++generation_;
     fail_all(
@@ -385,7 +387,12 @@ void Partition::publish_status() {
 
 Host::PartitionStatus Partition::status() const {
   std::lock_guard lock(shared_mutex_);
-  return status_;
+  auto out = status_;
+  if (still_ && out.serving) {
+    out.serving = false;
+    out.problem = "it stands still, though the log takes appends";
+  }
+  return out;
 }
 
 std::vector<Host::PendingEffect> Partition::pending_effects() const {

@@ -12,23 +12,13 @@
 #include "runtime/host/effect_ledger.h"
 #include "runtime/host/entity.h"
 #include "runtime/host/host.h"
-#include "runtime/host/metrics.h"
+#include "runtime/host/partition_facts.h"
+#include "runtime/host/partition_world.h"
+#include "runtime/host/standby.h"
+#include "runtime/host/still_watch.h"
 #include "soma/v1/host.pb.h"
 
 namespace soma::runtime {
-
-// What a partition needs of the host around it. All thread-safe.
-struct PartitionWorld {
-  HostParts parts;
-  ExecutorFactory* executors = nullptr;
-  HostMetrics* metrics = nullptr;
-  std::function<void(const events::ValidFrame&)> observe;
-  std::function<void(PartitionId source, v1::OutboxItem item)> relay;  // to the item's partition
-  std::function<void(std::function<void()>)> prove;  // questions to the log; they may wait for it
-  std::function<void(PartitionId source, PartitionId target, std::uint64_t number)> acknowledge;
-  std::function<void(PartitionId target)> ask_resend;     // target serves again
-  std::function<void(std::function<void()>)> background;  // store writes
-};
 
 inline constexpr char kDiskFull[] =
     "the disk is full and nothing is recorded; retry with the same Idempotency-Key";
@@ -45,9 +35,13 @@ class Partition : public std::enable_shared_from_this<Partition> {
   // Thread-safe.
   void submit(Submission submission, Host::OnAccepted done);
   void read(ActorKey actor, Host::OnState done);
-  void open();                                // claim and recover, then serve
-  void close(std::function<void()> closed);   // serve to the end, then give it away
-  void claimed_elsewhere(Epoch epoch);        // as read in the log
+  void open();                               // claim and recover, then serve
+  void close(std::function<void()> closed);  // serve to the end, then give it away
+  void claimed_elsewhere(Epoch epoch);       // as read in the log
+  void stand_by(bool wanted);
+  void followed(const events::ValidFrame& frame);  // as the log is followed; for a standby
+  void look();                                     // lets the standby read what it lacks
+  std::optional<PartitionHost::StandbyStatus> standby() const;
   bool here() const { return here_.load(); }  // opened, and not given away
   void resend_stale();                        // sends that have waited since the last call
   void receive(PartitionId source, v1::OutboxItem item);  // a send from another partition
@@ -57,6 +51,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
   void stop(std::function<void()> stopped);  // memory dropped at once, as in a crash
   void forget() { writer_.reset(); }  // where nothing else runs: frames in flight hold on to it
   void tick();                        // now and then: checkpoints
+  StillWatch::Verdict watch();        // of the same thread as tick(), before it
   Host::PartitionStatus status() const;
   std::vector<Host::PendingEffect> pending_effects() const;
   std::vector<StateStore::HistoryRow> tail_history(const ActorKey& actor) const;
@@ -175,10 +170,6 @@ class Partition : public std::enable_shared_from_this<Partition> {
   void start_proof();
   void proven(const Status& ours, Offset up_to);
   std::shared_ptr<Entity> entity(const ActorKey& key);
-  // Snapshot and tail into a fresh entity. Called on the entity's executor, or here while nothing
-  // is out.
-  static void load(Entity& entity, PartitionId id, const PartitionWorld& world,
-                   const std::vector<StateStore::HistoryRow>& tail);
 
   // partition_effects.cpp
   void update_effects(const ActorKey& actor, std::vector<actors::Effect> effects, bool recovered);
@@ -191,10 +182,13 @@ class Partition : public std::enable_shared_from_this<Partition> {
   void recover();
   void recover_after(std::int64_t ms);
   Status claim_and_read();
-  void read_tail(const events::ValidFrame& frame);
+  void adopt(PartitionFacts facts);
+
+  // partition_standby.cpp
+  std::shared_ptr<Standby> standby_now() const;
+  void end_standby(bool write = true);
   void serve_reads(const Error& why);
   void wait_for_space();
-  void read_parked(const v1::Entry& entry);
   void observe(const events::ValidFrame& frame);
   void restore_pending(std::vector<ActorKey> actors);
   void restore_later(const ActorKey& actor);
@@ -233,9 +227,12 @@ class Partition : public std::enable_shared_from_this<Partition> {
   bool draining_ = false;
   bool leaving_ = false;  // to another node, when all has ended
   std::atomic<bool> here_{false};
-  events::Fence fence_;  // as of the last valid frame
-  Offset next_offset_;   // after it
-  Offset last_offset_;   // of it
+  mutable std::mutex standby_mutex_;
+  std::shared_ptr<Standby> standby_;          // while another node owns the partition
+  std::atomic<std::size_t> standby_work_{0};  // frames on their way to it
+  events::Fence fence_;                       // as of the last valid frame
+  Offset next_offset_;                        // after it
+  Offset last_offset_;                        // of it
   std::string last_hash_;
   std::uint64_t store_generation_ = 0;  // as it was at recovery
   std::deque<Input> queue_;
@@ -246,6 +243,10 @@ class Partition : public std::enable_shared_from_this<Partition> {
 
   // The round that is being decided.
   bool round_ = false;
+  std::uint64_t rounds_ = 0, beat_round_ = 0;  // begun; the one that was open at the last tick
+  std::atomic<std::uint64_t> beats_{0};
+  std::atomic<bool> still_{false};
+  StillWatch watch_;  // the ticking thread's
   std::size_t outstanding_ = 0;
   std::vector<WorkPtr> entries_;  // as they came back from their actors
   std::uint64_t next_order_ = 0;
@@ -267,12 +268,11 @@ class Partition : public std::enable_shared_from_this<Partition> {
   mutable std::mutex ledger_mutex_;           // others read it; only this executor changes it
   EffectLedger ledger_;
 
-  std::map<std::uint32_t, std::uint64_t> last_sent_;  // per target
-  std::map<std::uint32_t, std::uint64_t> waited_;     // oldest unacknowledged send, when last asked
-  std::map<std::pair<std::uint32_t, std::uint64_t>, v1::OutboxItem>
-      outbox_;                                         // by target and number
-  std::map<std::uint32_t, std::uint64_t> high_water_;  // durable, per source
-  std::map<std::uint32_t, std::uint64_t> accepted_;    // in memory, per source
+  SendMarks last_sent_;                            // per target
+  std::map<std::uint32_t, std::uint64_t> waited_;  // oldest unacknowledged send, when last asked
+  Outbox outbox_;
+  SendMarks high_water_;                             // durable, per source
+  std::map<std::uint32_t, std::uint64_t> accepted_;  // in memory, per source
 
   mutable std::mutex shared_mutex_;  // what status() and history read from other threads
   struct TailRow {

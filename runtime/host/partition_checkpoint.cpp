@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "runtime/host/partition.h"
+#include "runtime/host/stored_state.h"
 #include "runtime/telemetry/log.h"
 #include "schemas/base/planted.h"
 
@@ -11,9 +12,25 @@ namespace soma::runtime {
 void Partition::tick() {
   post([this] {
     tick_ms_ = w_.parts.clock->now_ms();
+    const std::uint64_t open = round_ ? rounds_ : 0;
+    if (open == 0 || open != beat_round_) beats_.fetch_add(1, std::memory_order_relaxed);
+    beat_round_ = open;
     maybe_checkpoint();
     if (!round_) passivate();
   });
+}
+
+// I17. While the log takes nothing, waiting for it is no fault of the partition's.
+StillWatch::Verdict Partition::watch() {
+  bool serves = w_.parts.log->health().has_value();
+  {
+    std::lock_guard lock(shared_mutex_);
+    serves = serves && status_.serving;
+  }
+  const auto verdict = watch_.look(serves, beats_.load(std::memory_order_relaxed),
+                                   w_.parts.limits.checkpoint_every_ms);
+  still_ = verdict != StillWatch::Verdict::kMoves;
+  return verdict;
 }
 
 void Partition::maybe_checkpoint() {
@@ -26,31 +43,13 @@ void Partition::maybe_checkpoint() {
 }
 
 v1::PartitionExtra Partition::extra() const {
-  v1::PartitionExtra extra;
-  for (const auto& [target, number] : last_sent_) {
-    auto* mark = extra.add_last_sent();
-    mark->set_source_partition(target);
-    mark->set_source_number(number);
-  }
-  for (const auto& [source, number] : high_water_) {
-    if (planted(Bug::kHighWaterForgotten)) break;
-    auto* mark = extra.add_high_water();
-    mark->set_source_partition(source);
-    mark->set_source_number(number);
-  }
-  for (const auto& [key, item] : outbox_) *extra.add_outbox() = item;
-  const auto add_parked = [&](const Input& input, const std::string& reason) {
-    auto* entry = extra.add_parked();
-    *entry->mutable_actor() = actors::to_ref(input.actor);
-    *entry->mutable_context() = input.context;
-    entry->set_command(input.command);
-    entry->set_parked(reason);
-  };
+  v1::PartitionExtra extra = extra_of(last_sent_, high_water_, outbox_);
   for (const auto& [actor, parked] : parked_)
     for (const auto& input : parked.inputs)
-      add_parked(input, parked.reason.empty() ? "parked" : parked.reason);
+      add_parked(extra, actor, input.context, input.command,
+                 parked.reason.empty() ? "parked" : parked.reason);
   for (const auto& input : queue_)  // about to run, and not yet in the log as run
-    if (input.recorded) add_parked(input, "redriven");
+    if (input.recorded) add_parked(extra, input.actor, input.context, input.command, "redriven");
   return extra;
 }
 
@@ -69,10 +68,11 @@ void Partition::write_checkpoint() {
   const Offset last{next_offset_.value ? next_offset_.value - 1 : 0};
   std::vector<std::pair<ActorKey, Sequence>> saved;
   for (const auto& [key, rows] : tail) {
+    for (const auto& row : rows) batch->history.push_back({key, row.first, row.offset});
     auto e = entity(key);
-    if (!e) continue;
+    if (!e) continue;  // of a newer build's type; its history leads there
     if (!e->loaded) {
-      load(*e, id_, w_, tail_history(key));
+      load_entity(*e, id_, *w_.parts.log, *w_.parts.store, tail_history(key));
       if (!e->broken) update_effects(key, e->type().effects(key, e->state()), true);
     }
     if (e->broken) {  // its history must stay reachable: no checkpoint may pass it
@@ -82,7 +82,6 @@ void Partition::write_checkpoint() {
       forget_broken(key);
       return;
     }
-    for (const auto& row : rows) batch->history.push_back({key, row.first, row.offset});
     if (e->sequence() <= e->saved) continue;
     batch->snapshots.push_back({key, e->sequence(), last, e->type().schema_hash(),
                                 actors::deterministic_bytes(e->state()),

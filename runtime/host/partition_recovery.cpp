@@ -1,7 +1,9 @@
 // Claim, read back, serve; and dropping everything when the log and memory may differ.
 #include <algorithm>
+#include <chrono>
 
 #include "runtime/host/partition.h"
+#include "runtime/host/stored_state.h"
 #include "runtime/telemetry/log.h"
 #include "schemas/base/planted.h"
 
@@ -11,35 +13,6 @@ namespace {
 constexpr std::int64_t kMaxBackOffMs = 5000;
 constexpr std::int64_t kSpaceCheckMs = 250;
 constexpr std::int64_t kRestoreAgainMs = 1000;
-
-events::Bookmark bookmark_of(const StateStore::Checkpoint& c) {
-  return {c.next, events::Fence(c.epoch, c.number, c.head), c.last, c.last_hash};
-}
-
-// The store's checkpoint, if the log bears it out. Without one nothing in the store counts, and the
-// partition's rows are dropped.
-Result<std::optional<StateStore::Checkpoint>> usable_checkpoint(const HostParts& parts,
-                                                                PartitionId id) {
-  auto checkpoint = parts.store->checkpoint(id);
-  if (checkpoint && checkpoint->next > parts.log->end(id))
-    return fail(Code::kCorrupt,
-                "the log ends at " + std::to_string(parts.log->end(id).value) +
-                    ", before the snapshots' position " + std::to_string(checkpoint->next.value) +
-                    ": it lost its tail or is another log; if that is known, remove the "
-                    "snapshots folder");
-  if (checkpoint) {
-    auto ours = events::holds(*parts.log, id, bookmark_of(*checkpoint));
-    if (!ours) return tl::unexpected(ours.error());
-    if (!*ours) {
-      log_warn("snapshots stem from another log; they are not used",
-               {{"partition", id.value}, {"offset", checkpoint->next.value}});
-      checkpoint.reset();
-    }
-  }
-  if (!checkpoint)
-    if (auto dropped = parts.store->drop(id); !dropped) return tl::unexpected(dropped.error());
-  return checkpoint;
-}
 }  // namespace
 
 void Partition::open() {
@@ -65,7 +38,13 @@ void Partition::recover() {
   phase_ = Phase::kRecovering;
   ++generation_;
   w_.metrics->recoveries.fetch_add(1, std::memory_order_relaxed);
+  const auto began = std::chrono::steady_clock::now();
   auto done = claim_and_read();
+  w_.metrics->recovery_us.fetch_add(
+      static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(
+                                     std::chrono::steady_clock::now() - began)
+                                     .count()),
+      std::memory_order_relaxed);
   if (!done && done.error().code == Code::kStorageFull) return serve_reads(done.error());
   if (!done) {
     problem_ = done.error().message;
@@ -132,8 +111,9 @@ Status Partition::claim_and_read() {
   // disk all is read nevertheless: what memory holds may be ahead of the log.
   const Status able = w_.parts.log->health();
   if (!able && able.error().code != Code::kStorageFull) return able;
+  end_standby();
   store_generation_ = w_.parts.store->generation();
-  auto usable = usable_checkpoint(w_.parts, id_);
+  auto usable = usable_checkpoint(*w_.parts.log, *w_.parts.store, id_);
   if (!usable) return tl::unexpected(usable.error());
   const auto& checkpoint = *usable;
   const events::Bookmark from = checkpoint ? bookmark_of(*checkpoint) : events::Bookmark{};
@@ -156,18 +136,15 @@ Status Partition::claim_and_read() {
     std::lock_guard lock(shared_mutex_);
     tail_.clear();
   }
-  if (checkpoint) {
-    v1::PartitionExtra extra;
-    if (!extra.ParseFromString(checkpoint->extra))
-      return fail(Code::kInternal, "the checkpoint does not parse");
-    for (const auto& mark : extra.last_sent())
-      last_sent_[mark.source_partition()] = mark.source_number();
-    for (const auto& mark : extra.high_water())
-      high_water_[mark.source_partition()] = mark.source_number();
-    for (const auto& item : extra.outbox())
-      outbox_[{target_of(item).value, item.send().number()}] = item;
-    for (const auto& entry : extra.parked()) read_parked(entry);
-  }
+  PartitionFacts facts(w_.parts.log->partition_count());
+  if (checkpoint)
+    if (auto ok = facts.restore(checkpoint->extra); !ok) return ok;
+  const auto read_tail = [&](const events::ValidFrame& frame) {
+    observe(frame);
+    add_to_tail(frame);
+    facts.take(frame);
+    w_.metrics->recovered_frames.fetch_add(1, std::memory_order_relaxed);
+  };
   events::FrameReader reader(*w_.parts.log, id_, from);
   for (;;) {
     auto frames = reader.next();
@@ -177,88 +154,49 @@ Status Partition::claim_and_read() {
   }
   fence_ = reader.fence();
   next_offset_ = reader.next_offset();
-  if (!able) return able;
+  if (!able) {
+    adopt(std::move(facts));
+    return able;
+  }
   v1::Claim claim;
   claim.set_node_id(w_.parts.node_id);
   claim.set_address(w_.parts.address);
-  auto writer =
-      events::FrameWriter::claim(*w_.parts.log, reader, std::move(claim), w_.parts.clock->now_ms(),
-                                 [this](const events::ValidFrame& frame) { read_tail(frame); });
-  if (!writer) return tl::unexpected(writer.error());
+  auto writer = events::FrameWriter::claim(*w_.parts.log, reader, std::move(claim),
+                                           w_.parts.clock->now_ms(), read_tail);
+  if (!writer) {
+    adopt(std::move(facts));
+    return tl::unexpected(writer.error());
+  }
   writer_ = std::move(*writer);
   fence_ = reader.fence();
   next_offset_ = reader.next_offset();
   last_offset_ = reader.bookmark().last;
   last_hash_ = reader.bookmark().last_hash;
+  adopt(std::move(facts));
   accepted_ = high_water_;
   w_.metrics->voids.fetch_add(reader.voided(), std::memory_order_relaxed);
   return {};
 }
 
-void Partition::read_tail(const events::ValidFrame& valid) {
-  const auto& frame = *valid.frame;
-  observe(valid);
-  add_to_tail(valid);
-  for (int i = 0; i < frame.entries_size(); ++i) {
-    const auto& entry = frame.entries(i);
-    const ActorKey actor = actors::to_key(entry.actor());
-    if (entry.has_input())
-      high_water_[entry.input().source_partition()] = entry.input().source_number();
-    for (const auto& send : entry.sends()) {
-      if (send.number() == 0 || planted(Bug::kOutboxForgotten)) continue;
-      const PartitionId target =
-          partition_of(actors::to_key(send.to()), w_.parts.log->partition_count());
-      auto& item = outbox_[{target.value, send.number()}];
-      *item.mutable_send() = send;
-      *item.mutable_cause() = entry.context();
-      item.mutable_cause()->set_causation_id(entry.events_size()
-                                                 ? entry.events(entry.events_size() - 1).event_id()
-                                                 : entry.context().command_id());
-      *item.mutable_from() = entry.actor();
-      last_sent_[target.value] = send.number();
+void Partition::adopt(PartitionFacts facts) {
+  last_sent_ = std::move(facts.last_sent);
+  high_water_ = std::move(facts.high_water);
+  outbox_ = std::move(facts.outbox);
+  recent_ = std::move(facts.recent);
+  for (auto& [actor, waiting] : facts.parked) {
+    auto& parked = parked_[actor];
+    parked.reason = std::move(waiting.reason);
+    for (auto& entry : waiting.commands) {
+      Input input;
+      input.kind = Input::Kind::kLocal;
+      input.actor = actor;
+      input.command = std::move(*entry.mutable_command());
+      input.context = std::move(*entry.mutable_context());
+      input.retried = input.recorded = true;
+      parked.inputs.push_back(std::move(input));
+      ++parked_inputs_;
     }
-    read_parked(entry);
-    if (!entry.context().causation_id().empty()) continue;  // not a client's
-    const std::uint64_t last = entry.events_size()
-                                   ? entry.events(entry.events_size() - 1).sequence()
-                               : i < frame.touched_size() ? frame.touched(i).first_sequence()
-                                                          : 0;
-    recent_[entry.context().command_id()] = {entry.context().command_id(),
-                                             entry.request_hash(),
-                                             actor,
-                                             valid.position,
-                                             Sequence{last},
-                                             entry.reply(),
-                                             entry.context().now_ms()};
   }
-}
-
-// A parked command waits, until the same command stands in the log as run.
-void Partition::read_parked(const v1::Entry& entry) {
-  const ActorKey actor = actors::to_key(entry.actor());
-  const auto same = [&](const Input& i) {
-    return i.context.command_id() == entry.context().command_id();
-  };
-  auto it = parked_.find(actor);
-  if (entry.parked().empty()) {
-    if (it == parked_.end()) return;
-    parked_inputs_ -= std::erase_if(it->second.inputs, same);
-    if (it->second.inputs.empty()) parked_.erase(it);
-    return;
-  }
-  if (planted(Bug::kParkedForgotten)) return;
-  auto& parked = parked_[actor];
-  auto& inputs = parked.inputs;
-  if (inputs.empty()) parked.reason = entry.parked();
-  if (std::any_of(inputs.begin(), inputs.end(), same)) return;
-  Input input;
-  input.kind = Input::Kind::kLocal;
-  input.actor = actor;
-  input.command = entry.command();
-  input.context = entry.context();
-  input.retried = input.recorded = true;
-  inputs.push_back(std::move(input));
-  ++parked_inputs_;
 }
 
 // Also frames whose outcome nobody knew when they were written, and which the log turned out to
@@ -290,44 +228,6 @@ void Partition::restore_later(const ActorKey& actor) {
                               if (generation == p->generation_) p->restore_pending({actor});
                             });
                           });
-}
-
-void Partition::load(Entity& entity, PartitionId id, const PartitionWorld& world,
-                     const std::vector<StateStore::HistoryRow>& tail) {
-  entity.loaded = entity.asked = true;
-  const auto& key = entity.key();
-  auto snapshot = world.parts.store->load(id, key);
-  if (snapshot && snapshot->schema_hash == entity.type().schema_hash())
-    if (auto ok = entity.restore(snapshot->sequence, snapshot->state); !ok) {
-      entity.broken = true;
-      entity.problem = ok.error().message;
-      return;
-    }
-  auto fold = [&](Offset offset) -> Status {
-    auto frame = events::read_frame_at(*world.parts.log, Position{id, offset});
-    if (!frame) return tl::unexpected(frame.error());
-    for (const auto& entry : frame->frame->entries()) {
-      if (!(actors::to_key(entry.actor()) == key)) continue;
-      for (const auto& event : entry.events())
-        if (auto ok = entity.apply(event); !ok) return ok;
-    }
-    return {};
-  };
-  Status status;
-  for (bool more = true; more && status;) {
-    constexpr std::size_t kPage = 256;
-    auto rows = world.parts.store->history(id, key, entity.sequence(), kPage);
-    const Sequence before = entity.sequence();
-    for (const auto& row : rows)
-      if (status && row.first > before) status = fold(row.offset);
-    more = rows.size() == kPage && entity.sequence() > before;
-  }
-  for (const auto& row : tail)
-    if (status && !planted(Bug::kStaleSnapshotWins)) status = fold(row.offset);
-  if (!status) {
-    entity.broken = true;
-    entity.problem = status.error().message;
-  }
 }
 
 // What is with its actor just now is told when it comes back.

@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "runtime/host/partition.h"
+#include "runtime/host/stored_state.h"
 #include "runtime/telemetry/log.h"
 #include "schemas/base/planted.h"
 
@@ -45,6 +46,7 @@ void Partition::pump() {
     return;
   }
   round_ = true;
+  ++rounds_;
   ++outstanding_;  // held while the round is being filled
   for (std::size_t n = 0; n < w_.parts.limits.frame_max_entries && !queue_.empty(); ++n) {
     Input input = std::move(queue_.front());
@@ -99,7 +101,7 @@ void Partition::dispatch(Input input) {
                            generation = generation_] {
     Decided out;
     if (!target->loaded) {
-      load(*target, self->id_, self->w_, tail);
+      load_entity(*target, self->id_, *self->w_.parts.log, *self->w_.parts.store, tail);
       out.restored = true;
       if (!target->broken)
         out.restored_effects = target->type().effects(target->key(), target->state());

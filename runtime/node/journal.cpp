@@ -82,6 +82,10 @@ Result<std::unique_ptr<events::Membership>> join_cluster(const Config& c, const 
   return events::join_nodes(kafka_options(c), std::move(o), std::move(on_change));
 }
 
+Result<std::unique_ptr<events::GroupViewer>> view_cluster(const Config& c) {
+  return events::view_nodes(kafka_options(c));
+}
+
 Result<std::unique_ptr<events::Log>> open_cluster_journal(const Config& c) {
   auto log = events::open_kafka_log(kafka_options(c));
   if (!log) return tl::unexpected(log.error());

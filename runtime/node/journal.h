@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "events/kafka/group_view.h"
 #include "events/kafka/membership.h"
 #include "events/log.h"
 #include "runtime/config/config.h"
@@ -41,5 +42,8 @@ Result<std::unique_ptr<events::Log>> open_journal_readonly(const config::Config&
 Result<std::unique_ptr<events::Membership>> join_cluster(const config::Config& config,
                                                          const std::string& node_id,
                                                          events::Membership::OnChange on_change);
+
+// For looking at the group of nodes from outside.
+Result<std::unique_ptr<events::GroupViewer>> view_cluster(const config::Config& config);
 
 }  // namespace soma::runtime

@@ -262,7 +262,8 @@ class Node {
     if (clustered_) {
       auto cluster =
           Cluster::start({*id, c_.cluster_listen, c_.cluster_advertise, c_.cluster_secret,
-                          static_cast<std::int64_t>(c_.kafka_session_timeout_ms)},
+                          static_cast<std::int64_t>(c_.kafka_session_timeout_ms),
+                          c_.cluster_standbys, c_.cluster_acceptable_lag},
                          *log_, *catalog_, *clock_);
       if (!cluster) return tl::unexpected(cluster.error());
       cluster_ = std::move(*cluster);
@@ -298,9 +299,14 @@ class Node {
     if (!cluster_) return {};
     auto id = node_id_of(c_);
     if (!id) return tl::unexpected(id.error());
-    return cluster_->join([&](events::Membership::OnChange on_change) {
-      return join_cluster(c_, *id, std::move(on_change));
-    });
+    auto viewer = view_cluster(c_);
+    if (!viewer) return tl::unexpected(viewer.error());
+    group_ = std::move(*viewer);
+    return cluster_->join(
+        [this, id = *id](events::Membership::OnChange on_change) {
+          return join_cluster(c_, id, std::move(on_change));
+        },
+        [this] { return group_->look(); });
   }
 
   Status open_http() {
@@ -332,6 +338,7 @@ class Node {
     if (!keeper) return tl::unexpected(keeper.error());
     audit_ = std::move(*keeper);
     n.audit = audit_.get();
+    if (cluster_) n.standbys = [this] { return standby_rows(*cluster_); };
     if (cluster_)
       audit_->also([this](const std::string& tenant) { return cluster_->heads_elsewhere(tenant); });
     n.erasures = &erasing_->serve(*log_, *api_.host, *host_, cluster_.get(),
@@ -404,6 +411,7 @@ class Node {
   std::unique_ptr<EffectRunner> runner_;
   std::unique_ptr<projections::Projections> projections_;
   std::unique_ptr<Worker> patient_ = std::make_unique<Worker>();
+  std::unique_ptr<events::GroupViewer> group_;
   std::unique_ptr<Cluster> cluster_;  // its callbacks come from the host
   std::unique_ptr<PartitionHost> host_;
   std::unique_ptr<FrameHub> frames_;

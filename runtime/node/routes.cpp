@@ -1,6 +1,7 @@
 // One line for each area.
 #include "runtime/node/routes.h"
 
+#include "runtime/cluster/cluster.h"
 #include "runtime/query/route.h"
 
 namespace soma::runtime {
@@ -13,6 +14,12 @@ void give_settings(api::Node& n, const config::Config& c) {
   n.signs_heads = c.audit_head_interval_s > 0;
   n.position_wait_ms = static_cast<std::int64_t>(c.position_wait_ms);
   n.model_wait_ms = static_cast<std::int64_t>(c.slm_wait_ms);
+}
+
+std::vector<api::StandbyRow> standby_rows(const Cluster& cluster) {
+  std::vector<api::StandbyRow> rows;
+  for (const auto& s : cluster.standbys()) rows.push_back({s.partition, s.node_id, s.lag, s.here});
+  return rows;
 }
 
 void register_routes(http::Router& router, api::Node& n) {

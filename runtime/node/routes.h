@@ -1,6 +1,8 @@
 // What of the settings the routes go by, and all routes of a node.
 #pragma once
 
+#include <vector>
+
 #include "runtime/api/api.h"
 #include "runtime/config/config.h"
 #include "runtime/http/router.h"
@@ -11,5 +13,8 @@ void give_settings(api::Node& node, const config::Config& config);
 
 // Of the gateway and of the memory's address. The node outlives the router.
 void register_routes(http::Router& router, api::Node& node);
+
+class Cluster;
+std::vector<api::StandbyRow> standby_rows(const Cluster& cluster);
 
 }  // namespace soma::runtime

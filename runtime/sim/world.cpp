@@ -15,6 +15,10 @@ constexpr std::int64_t kMaxOffsetMs = 20 * kHourMs;  // below the time for which
 constexpr std::int64_t kSettleUs = 60 * kSecond;
 constexpr std::int64_t kLongestBackOffMs = 600'000;  // what waits longer is ended by its workload
 constexpr std::int64_t kQuietUs = 5 * kSecond;       // then whatever was on its way has come
+constexpr std::uint32_t kStandbySeeds = 500'000;     // per million, as those below: of seeds,
+constexpr std::uint32_t kStandbyBegins = 4'000;      // of a free machine a step,
+constexpr std::uint32_t kStandbySteps = 100'000;     // of a standby's steps to the world's,
+constexpr std::uint32_t kStandbyDies = 300'000;      // of those whose machine gets a host
 constexpr std::size_t kMaxLives = 3;                 // at most one a machine
 constexpr std::uint32_t kViewsOdds = 600'000;        // worlds with a database, per million
 
@@ -51,7 +55,9 @@ World::World(const Options& options)
       log_(events::SimOptions{options.from ? options.from->partitions
                                            : partitions_of(options.seed)}),
       oracle_(ground_, log_, *catalog_),
-      outside_(ground_, oracle_) {
+      outside_(ground_, oracle_),
+      standby_rng_(options.seed, "standbys"),
+      standbys_(standby_rng_.chance(kStandbySeeds)) {
   for (const char* name : {"a", "b", "c"})
     machines_.push_back(std::make_unique<Machine>(Machine{name, SimStore(ground_, name)}));
   choose_views(options);
@@ -128,7 +134,38 @@ Process* World::pick() {
   return p && takes(p->life()) ? p : nullptr;
 }
 
+// What it has on its disk is all that a host finds.
+void World::end_follower(std::size_t machine) {
+  auto& m = *machines_[machine];
+  if (!m.follower) return;
+  const bool dies = !m.follower->life().alive || standby_rng_.chance(kStandbyDies);
+  if (!dies) m.follower->hand_over();
+  const bool crashed = dies || !m.follower->life().alive;
+  m.follower.reset();
+  if (crashed) m.disk.crash();
+}
+
+void World::stand_by() {
+  for (std::size_t i = 0; i < machines_.size(); ++i) {
+    auto& m = *machines_[i];
+    if (m.follower && !m.follower->life().alive) end_follower(i);
+    if (m.follower) {
+      if (standby_rng_.chance(kStandbySteps)) m.follower->step();
+      continue;
+    }
+    const bool busy = std::any_of(processes_.begin(), processes_.end(), [&](const auto& p) {
+      return p->life().name.starts_with(m.name);
+    });
+    if (busy || !standby_rng_.chance(kStandbyBegins)) continue;
+    ProcessParts parts = shape_;
+    parts.disk = &m.disk;
+    parts.name = m.name + "-standby" + std::to_string(++followers_);
+    m.follower = std::make_unique<Follower>(parts);
+  }
+}
+
 void World::start_on(std::size_t machine) {
+  end_follower(machine);
   ProcessParts parts = shape_;
   parts.disk = &machines_[machine]->disk;
   parts.name = machines_[machine]->name + std::to_string(++lives_);
@@ -300,6 +337,7 @@ void World::safety() {
   while (steps_ < steps_wanted_ && !failed()) {
     strike();
     if (!step()) break;
+    if (standbys_) stand_by();
   }
 }
 
@@ -326,6 +364,7 @@ std::vector<ActorKey> World::parked() const {
 // Faults off; one life goes on. All that is pending must come to its end.
 void World::liveness() {
   ground_.note("liveness");
+  for (std::size_t i = 0; i < machines_.size(); ++i) end_follower(i);
   ground_.faults.stop();
   clients_->stop();
   buggy_ = false;

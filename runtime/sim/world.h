@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "runtime/sim/clients.h"
+#include "runtime/sim/follower.h"
 #include "runtime/sim/inherited.h"
 #include "runtime/sim/process.h"
 #include "runtime/sim/workload.h"
@@ -53,6 +54,7 @@ class World {
   struct Machine {
     std::string name;
     SimStore disk;
+    std::unique_ptr<Follower> follower{};
   };
   void choose_views(const Options& options);
   void begin_with(const Inherited& journal);
@@ -60,7 +62,9 @@ class World {
   bool step();    // false: nothing can happen any more
   void strike();  // faults that befall processes
   void start_on(std::size_t machine);
-  std::size_t free_machine();  // one on which nothing runs
+  std::size_t free_machine();  // one on which no host runs
+  void stand_by();             // machines that follow the log meanwhile
+  void end_follower(std::size_t machine);
   void reap();
   void kill(Process& process, const char* why);
   Process* pick();
@@ -92,7 +96,9 @@ class World {
   std::vector<std::unique_ptr<Workload>> workloads_;
   std::unique_ptr<Clients> clients_;
   std::vector<std::unique_ptr<Process>> processes_;  // the newest last
-  std::uint64_t steps_ = 0, lives_ = 0, passivated_ = 0;
+  Rng standby_rng_;
+  const bool standbys_;  // this seed has them
+  std::uint64_t steps_ = 0, lives_ = 0, followers_ = 0, passivated_ = 0;
   std::int64_t max_offset_ms_ = 0, full_until_us_ = 0, settled_us_ = 0;
   bool starting_ = false;
   std::set<ActorKey> inherited_;      // of the journal with which the world began

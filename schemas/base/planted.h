@@ -19,6 +19,8 @@ enum class Bug : unsigned char {
   kOutboxForgotten,      // I7: recovery forgets sends that had not arrived
   kAtMostOnceRunsAgain,  // I16: recovery runs at-most-once effects anew
   kFullQueueDrops,       // I17: what finds the queue full is dropped without an answer
+  kStandbyGap,           // I8: a standby passes over frames that it was not told of
+  kStandbySendsDropped,  // I7: a standby takes sends for arrived that are under way
   kStoreErrorIgnored,    // I8: a checkpoint that could not be written counts as written
   kCursorBesideRows,     // I10: rows and their cursor are committed one after the other
   kCommitTrusted,        // I10: a COMMIT that failed counts as done

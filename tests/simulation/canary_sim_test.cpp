@@ -70,6 +70,8 @@ INSTANTIATE_TEST_SUITE_P(
         Canary{Bug::kObserverGap, "ObserverGap"}, Canary{Bug::kOutboxForgotten, "OutboxForgotten"},
         Canary{Bug::kAtMostOnceRunsAgain, "AtMostOnceRunsAgain"},
         Canary{Bug::kFullQueueDrops, "FullQueueDrops"},
+        Canary{Bug::kStandbyGap, "StandbyGap"},
+        Canary{Bug::kStandbySendsDropped, "StandbySendsDropped"},
         Canary{Bug::kStoreErrorIgnored, "StoreErrorIgnored"},
         Canary{Bug::kCursorBesideRows, "CursorBesideRows"},
         Canary{Bug::kCommitTrusted, "CommitTrusted"},

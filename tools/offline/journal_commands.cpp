@@ -118,6 +118,26 @@ int log_stat(const Context& c) {
   return 0;
 }
 
+int log_owners(const Context& c) {
+  auto r = c.read("/v1/log/partitions");
+  if (!r) return c.fail(r.error());
+  json::array items = r->at("items").as_array();
+  if (c.table())
+    for (auto& item : items) {
+      const auto* standbys = item.at("standbys").if_array();
+      if (!standbys) continue;
+      std::string text;
+      for (const auto& s : *standbys)
+        (text += text.empty() ? "" : ", ") +=
+            text_of(s, "node") + " (" + std::to_string(s.at("lag").to_number<std::uint64_t>()) +
+            ")";
+      item.as_object()["standbys"] = text;
+    }
+  c.print_list(items, {"partition", "owner", "epoch", "since", "lag", "standbys"},
+               {"owner_address"});
+  return 0;
+}
+
 int log_get(const Context& c, const std::string& text) {
   const auto position = parse_position(text);
   if (!position)
@@ -155,13 +175,11 @@ void add_log(CLI::App& app, Context& context, const Wrap& run, const std::shared
                             {"number", "oldest", "head"});
       });
   add_list_options(*partitions, context);
-  auto* owners = add_verb(*log, context, run, "owners",
-                          "Which node owns which partition; lag: records after its last frame",
-                          Effect::kRead, "soma log owners --kafka localhost:9092", [&context] {
-                            return context.list("/v1/log/partitions", "items",
-                                                {"partition", "owner", "epoch", "since", "lag"},
-                                                {"owner_address"});
-                          });
+  auto* owners =
+      add_verb(*log, context, run, "owners",
+               "Which node owns which partition; lag: records after its last frame; a node also "
+               "tells which others are warm for it, and how many records they lack",
+               Effect::kRead, "soma log owners", [&context] { return log_owners(context); });
   add_list_options(*owners, context);
   auto* tail =
       add_verb(*log, context, run, "tail", "The newest frames", Effect::kRead,

@@ -1,0 +1,28 @@
+// What a partition needs of the host around it.
+#pragma once
+
+#include <functional>
+
+#include "runtime/host/host.h"
+#include "runtime/host/metrics.h"
+#include "runtime/host/standby.h"
+#include "soma/v1/host.pb.h"
+
+namespace soma::runtime {
+
+// All thread-safe.
+struct PartitionWorld {
+  HostParts parts;
+  ExecutorFactory* executors = nullptr;
+  HostMetrics* metrics = nullptr;
+  std::function<void(const events::ValidFrame&)> observe;
+  std::function<void(PartitionId source, v1::OutboxItem item)> relay;  // to the item's partition
+  std::function<void(std::function<void()>)> prove;  // questions to the log; they may wait for it
+  std::function<void(PartitionId source, PartitionId target, std::uint64_t number)> acknowledge;
+  std::function<void(PartitionId target)> ask_resend;     // target serves again
+  std::function<void(std::function<void()>)> background;  // store writes
+  std::function<void(std::function<void()>)> aside;       // what standbys do; it may read the log
+  Arrivals arrivals;
+};
+
+}  // namespace soma::runtime

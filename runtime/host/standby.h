@@ -1,0 +1,78 @@
+// Follows one partition that another node owns, so that a takeover has little left to read.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "runtime/host/entity.h"
+#include "runtime/host/host.h"
+#include "runtime/host/partition_facts.h"
+
+namespace soma::runtime {
+
+// How far sends got, as the frames of all partitions say: what a standby need not keep as under
+// way. Thread-safe.
+class Arrivals {
+ public:
+  void take(const events::ValidFrame& frame);
+  std::uint64_t number(PartitionId source, PartitionId target) const;
+
+ private:
+  mutable std::mutex mutex_;
+  std::map<std::pair<std::uint32_t, std::uint32_t>, std::uint64_t> numbers_;
+};
+
+// Folds valid frames into the store as the owner does, and nothing else: it has no pen, no effects
+// and no way to other nodes. What it writes is a cache like the owner's own checkpoints, looked at
+// with the same distrust. Thread-safe; take() and look() may read the log and block.
+class Standby {
+ public:
+  struct Parts {
+    const events::Log* log;
+    const actors::Catalog* catalog;
+    StateStore* store;
+    const Clock* clock;
+    const HostLimits* limits;
+    const Arrivals* arrivals;
+  };
+  Standby(PartitionId id, Parts parts);
+
+  void take(const events::ValidFrame& frame);  // of this partition; the next one needs no reading
+  // What the log has beyond that, and a checkpoint when one is due.
+  void look();
+  // No more frames; what was folded is written, unless `write` is false. Waits for a batch at most.
+  void end(bool write);
+  Offset next() const { return Offset{next_.load(std::memory_order_relaxed)}; }
+  std::string problem() const;  // why it stands still; empty: it follows
+
+ private:
+  void begin();
+  bool take_next(const events::ValidFrame& frame);  // false: it is not the very next one
+  void read_to(Offset until);
+  void fold(const events::ValidFrame& frame);
+  Entity* entity(const ActorKey& key);
+  void stop_at(const Error& why);
+  void write();
+  void write_if_due();
+
+  const PartitionId id_;
+  const Parts parts_;
+  std::atomic<std::uint64_t> next_{0};
+  std::atomic<bool> ending_{false};
+  mutable std::mutex mutex_;
+  bool begun_ = false;
+  std::string problem_;
+  std::uint64_t generation_ = 0;  // of the store
+  events::Bookmark mark_;         // folded up to here
+  PartitionFacts facts_;
+  std::unordered_map<ActorKey, std::unique_ptr<Entity>> touched_;  // since the last checkpoint
+  std::vector<StateStore::HistoryRow> history_;                    // likewise
+  std::uint64_t frames_ = 0, events_ = 0;                          // likewise
+  std::int64_t written_ms_ = 0;
+};
+
+}  // namespace soma::runtime

@@ -1,0 +1,75 @@
+// A snapshot is where folding begins, never the last word.
+#include "runtime/host/stored_state.h"
+
+#include "events/frames.h"
+#include "runtime/telemetry/log.h"
+#include "schemas/base/planted.h"
+
+namespace soma::runtime {
+
+events::Bookmark bookmark_of(const StateStore::Checkpoint& c) {
+  return {c.next, events::Fence(c.epoch, c.number, c.head), c.last, c.last_hash};
+}
+
+Result<std::optional<StateStore::Checkpoint>> usable_checkpoint(const events::Log& log,
+                                                                StateStore& store, PartitionId id) {
+  auto checkpoint = store.checkpoint(id);
+  if (checkpoint && checkpoint->next > log.end(id))
+    return fail(Code::kCorrupt,
+                "the log ends at " + std::to_string(log.end(id).value) +
+                    ", before the snapshots' position " + std::to_string(checkpoint->next.value) +
+                    ": it lost its tail or is another log; if that is known, remove the "
+                    "snapshots folder");
+  if (checkpoint) {
+    auto ours = events::holds(log, id, bookmark_of(*checkpoint));
+    if (!ours) return tl::unexpected(ours.error());
+    if (!*ours) {
+      log_warn("snapshots stem from another log; they are not used",
+               {{"partition", id.value}, {"offset", checkpoint->next.value}});
+      checkpoint.reset();
+    }
+  }
+  if (!checkpoint)
+    if (auto dropped = store.drop(id); !dropped) return tl::unexpected(dropped.error());
+  return checkpoint;
+}
+
+void load_entity(Entity& entity, PartitionId id, const events::Log& log, const StateStore& store,
+                 const std::vector<StateStore::HistoryRow>& tail) {
+  entity.loaded = entity.asked = true;
+  const auto& key = entity.key();
+  auto snapshot = store.load(id, key);
+  if (snapshot && snapshot->schema_hash == entity.type().schema_hash())
+    if (auto ok = entity.restore(snapshot->sequence, snapshot->state); !ok) {
+      entity.broken = true;
+      entity.problem = ok.error().message;
+      return;
+    }
+  auto fold = [&](Offset offset) -> Status {
+    auto frame = events::read_frame_at(log, Position{id, offset});
+    if (!frame) return tl::unexpected(frame.error());
+    for (const auto& entry : frame->frame->entries()) {
+      if (!(actors::to_key(entry.actor()) == key)) continue;
+      for (const auto& event : entry.events())
+        if (auto ok = entity.apply(event); !ok) return ok;
+    }
+    return {};
+  };
+  Status status;
+  for (bool more = true; more && status;) {
+    constexpr std::size_t kPage = 256;
+    auto rows = store.history(id, key, entity.sequence(), kPage);
+    const Sequence before = entity.sequence();
+    for (const auto& row : rows)
+      if (status && row.first > before) status = fold(row.offset);
+    more = rows.size() == kPage && entity.sequence() > before;
+  }
+  for (const auto& row : tail)
+    if (status && !planted(Bug::kStaleSnapshotWins)) status = fold(row.offset);
+  if (!status) {
+    entity.broken = true;
+    entity.problem = status.error().message;
+  }
+}
+
+}  // namespace soma::runtime
