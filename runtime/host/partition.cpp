@@ -35,9 +35,22 @@ void Partition::submit(Submission submission, Host::OnAccepted done) {
     queued_.fetch_sub(1, std::memory_order_relaxed);
     return overloaded(done, "the partition's queue is full");
   }
-  auto s = std::make_shared<Submission>(std::move(submission));
-  auto d = std::make_shared<Host::OnAccepted>(std::move(done));
-  post([this, s, d] { accept(std::move(*s), std::move(*d)); });
+  bool first = false;
+  {
+    std::lock_guard lock(arrivals_mutex_);
+    first = arrivals_.empty();
+    arrivals_.emplace_back(std::move(submission), std::move(done));
+  }
+  if (first) post([this] { take_arrivals(); });
+}
+
+void Partition::take_arrivals() {
+  decltype(arrivals_) arrivals;
+  {
+    std::lock_guard lock(arrivals_mutex_);
+    arrivals.swap(arrivals_);
+  }
+  for (auto& [submission, done] : arrivals) accept(std::move(submission), std::move(done));
 }
 
 void Partition::overloaded(const Host::OnAccepted& done, const std::string& why) {
