@@ -63,7 +63,7 @@ void remember(const Node& node, const RequestPtr& r, const Responder& responder)
   auto fact = fact_of(*r, id, node.clock->now_ms());
   if (!fact) return responder.fail(fact.error());
   auto command = std::make_shared<v1::MemoryCommand>();
-  *command->mutable_remember()->mutable_fact() = *fact;
+  command->mutable_remember()->mutable_fact()->Swap(&*fact);
   auto go = [&node, r, responder, command, command_id, id] {
     submit_settled(node, r, responder,
                    make_submission(*r, actors::memory_key(r->tenant(), id), *command, command_id),
@@ -90,10 +90,11 @@ void remember(const Node& node, const RequestPtr& r, const Responder& responder)
   if (!endpoint && endpoint.error().field == kNoModel)
     command->mutable_remember()->mutable_embedding();
   if (!endpoint) return go();
-  node.slm->embed(*endpoint, {fact->text()}, [command, go](Result<v1::EmbedResult> e) {
-    if (e) *command->mutable_remember()->mutable_embedding() = e->embeddings(0);
-    go();
-  });
+  node.slm->embed(*endpoint, {command->remember().fact().text()},
+                  [command, go](Result<v1::EmbedResult> e) {
+                    if (e) *command->mutable_remember()->mutable_embedding() = e->embeddings(0);
+                    go();
+                  });
 }
 
 void recall(const Node& node, const RequestPtr& r, const Responder& responder) {
