@@ -218,7 +218,8 @@ void Partition::take_entry(WorkPtr work) {
     recorded->set_command(send.command);
     recorded->set_command_id(d.entry->context().command_id() + ">" + std::to_string(i));
     const PartitionId target = partition_of(send.to, count);
-    if (target != id_ || input.depth >= kMaxCascade) {
+    // Nor does it go ahead of what was parked and is about to run.
+    if (target != id_ || input.depth >= kMaxCascade || redriven_.contains(send.to)) {
       recorded->set_number(kNumberLater);
       continue;
     }
@@ -328,7 +329,10 @@ void Partition::try_again() {
   }
   retry_.clear();
   for (Input& input : first) {
-    if (input.recorded) input.retried = true;
+    if (input.recorded) {
+      input.retried = true;
+      ++redriven_[input.actor];
+    }
     input.order = 0;
   }
   queue_.insert(queue_.begin(), std::make_move_iterator(first.begin()),

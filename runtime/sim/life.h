@@ -2,12 +2,14 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <set>
 #include <string>
 
 #include "runtime/sim/faults.h"
 #include "runtime/sim/timeline.h"
 #include "runtime/sim/trace.h"
+#include "schemas/base/ids.h"
 
 namespace soma::sim {
 
@@ -23,6 +25,8 @@ struct Ground {
   std::int64_t wall_offset_ms = 0;  // what clock jumps have added
   std::int64_t drift_ppm = 0;       // how much too fast the wall clock runs, since drift_from_us
   std::int64_t drift_from_us = 0;
+  std::map<std::uint32_t, Offset>
+      hidden_before;  // by partition: what retention seems to have taken
 
   void note(const std::string& text) { trace.line(time.now_us(), text); }
   std::int64_t drifted_us() const {
@@ -53,6 +57,7 @@ struct Life {
   std::int64_t unreachable_until_us = 0;  // for clients' requests
   std::int64_t unheard_until_us = 0;      // its answers get lost
   std::int64_t log_cut_until_us = 0;      // it and the log do not reach each other
+  bool head_was_hidden = false;           // it was told that the log's beginning is gone
 
   // A call from the host into the world; may be the last.
   bool enter() {

@@ -167,8 +167,9 @@ void Oracle::observed(Cursor& cursor, const events::ValidFrame& frame) {
   cursor.next[p.value] = frame.position.offset.next();
 }
 
-void Oracle::observed_all(const Cursor& cursor) {
+void Oracle::observed_all(const std::string& process, const Cursor& cursor) {
   for (std::uint32_t p = 0; p < lanes_.size(); ++p) {
+    if (!owns(process, PartitionId{p})) continue;
     auto next = cursor.next.find(p);
     for (auto it = lanes_[p].valid.lower_bound(next == cursor.next.end() ? Offset{} : next->second);
          it != lanes_[p].valid.end(); ++it)

@@ -38,7 +38,8 @@ class Oracle {
     std::map<std::uint32_t, Offset> next;
   };
   void observed(Cursor& cursor, const events::ValidFrame& frame);
-  void observed_all(const Cursor& cursor);
+  // Everything of the partitions that `process` owns; of others it need not know yet.
+  void observed_all(const std::string& process, const Cursor& cursor);
 
   bool owns(const std::string& process, PartitionId partition) const;
   bool holds(const std::string& command_id) const { return commands_.contains(command_id); }

@@ -16,6 +16,7 @@ constexpr std::int64_t kSettleUs = 60 * kSecond;
 constexpr std::int64_t kLongestBackOffMs = 600'000;  // what waits longer is ended by its workload
 constexpr std::int64_t kQuietUs = 5 * kSecond;       // then whatever was on its way has come
 constexpr std::size_t kMaxLives = 3;                 // at most one a machine
+constexpr std::uint32_t kViewsOdds = 600'000;        // worlds with a database, per million
 
 struct WorkloadKind {
   const char* name;
@@ -76,6 +77,11 @@ void World::choose_shape(const Options& options) {
   shape_.oracle = &oracle_;
   shape_.outside = &outside_;
   shape_.catalog = buggy_catalog_.get();
+  if (Rng(ground_.seed, "with views").chance(kViewsOdds) && !options.without.contains("views")) {
+    views_ = std::make_unique<Views>(ground_, oracle_);
+    oracle_.on_frame([this](const events::ValidFrame& f) { views_->take(f); });
+    shape_.views = views_.get();
+  }
   for (const auto& kind : kWorkloads)
     if (rng.chance(kind.odds) && !options.without.contains(kind.name))
       workloads_.push_back(kind.make());
@@ -159,6 +165,24 @@ void World::jump(std::int64_t ms) {
   for (auto& p : processes_) p->clock().jumped();
 }
 
+// As if retention had taken the beginning of a partition; an operator finds it again, and restarts
+// whom it was missing to: a node does not come back from that by itself.
+void World::hide_head() {
+  const PartitionId p{static_cast<std::uint32_t>(rng_.below(log_.partition_count()))};
+  const Offset before{rng_.below(log_.end(p).value + 1)};
+  ground_.note("p" + std::to_string(p.value) + " seems to begin at " +
+               std::to_string(before.value));
+  ground_.hidden_before[p.value] = before;
+  ground_.time.after(rng_.between(kSecond / 10, 10 * kSecond), [this] { show_heads(); });
+}
+
+void World::show_heads() {
+  ground_.hidden_before.clear();
+  for (auto& p : processes_)
+    if (std::exchange(p->life().head_was_hidden, false))
+      kill(*p, "restarted, as the log is whole again");
+}
+
 void World::strike() {
   auto& f = ground_.faults;
   Process* victim = processes_.empty()
@@ -210,6 +234,7 @@ void World::strike() {
     ground_.note("clock drifts by " + std::to_string(ground_.drift_ppm) + " ppm");
     max_offset_ms_ = std::max(max_offset_ms_, ground_.wall_offset_ms);
   }
+  if (f.draw(Fault::kHeadHidden)) hide_head();
   if (f.draw(Fault::kPoison)) {
     buggy_ = !buggy_;
     ground_.note(buggy_ ? "a bad build" : "a good build");
@@ -267,6 +292,7 @@ void World::safety() {
 bool World::settled() const {
   if (clients_->open() > 0 || oracle_.journal().delivery().under_way() > 0) return false;
   if (!oracle_.journal().park().parked().empty()) return false;
+  if (views_ && !views_->caught_up()) return false;
   for (const auto& w : workloads_)
     if (!w->unsettled(oracle_).empty()) return false;
   return oracle_.pending_effects(INT64_MAX).empty();
@@ -279,6 +305,8 @@ void World::liveness() {
   clients_->stop();
   buggy_ = false;
   log_.set_full(false);
+  show_heads();
+  if (views_) views_->database().heal();
   while (processes_.size() > 1) {
     kill(*processes_.front(), "one is enough");
     reap();
@@ -308,6 +336,8 @@ void World::liveness() {
         oracle_.complain("I17", {}, std::to_string(n) + " sends never arrived");
       for (const auto& [actor, queue] : oracle_.journal().park().parked())
         oracle_.complain("I17", {}, to_string(actor) + " stays parked");
+      if (views_ && !views_->caught_up())
+        oracle_.complain("I17", {}, "the views stay behind the log");
       clients_->finish();
       break;
     }
@@ -356,7 +386,7 @@ void World::final_reads() {
     if (std::any_of(left_over.begin(), left_over.end(),
                     [](const auto& e) { return e.effect.unknown.empty(); }))
       oracle_.complain("I16", {}, "an effect is shown as pending that no state calls for");
-    oracle_.observed_all(p->cursor());
+    oracle_.observed_all(p->life().name, p->cursor());
   }
 }
 
@@ -367,6 +397,7 @@ Report World::run() {
   if (!failed()) {
     for (auto& w : workloads_) w->finish(oracle_, outside_);
     clients_->finish();
+    if (views_) views_->compare();
     oracle_.check_rot(Rng(ground_.seed, "rot"));
   }
   Report r;
@@ -399,6 +430,7 @@ Report run(const Options& options) { return World(options).run(); }
 std::vector<std::string> workload_names() {
   std::vector<std::string> out;
   for (const auto& kind : kWorkloads) out.emplace_back(kind.name);
+  out.emplace_back("views");
   return out;
 }
 

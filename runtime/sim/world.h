@@ -62,6 +62,8 @@ class World {
   Process* pick();
   Process* newest();
   void jump(std::int64_t ms);
+  void hide_head();
+  void show_heads();
   void operate();  // a person who redrives what is parked, now and then
   void safety();
   void liveness();
@@ -79,6 +81,7 @@ class World {
   events::SimLog log_;
   Oracle oracle_;
   Outside outside_;
+  std::unique_ptr<Views> views_;  // none: a world without PostgreSQL
   std::vector<std::unique_ptr<Machine>> machines_;
   std::vector<std::unique_ptr<Workload>> workloads_;
   std::unique_ptr<Clients> clients_;
