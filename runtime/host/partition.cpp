@@ -144,7 +144,8 @@ bool Partition::answer_known(const Submission& s, const Host::OnAccepted& done) 
     }
     return true;
   }
-  for (const auto* rows : {&recent_, &writing_}) {
+  for (const auto* rows : {&std::as_const(recent_), writing_.get()}) {
+    if (!rows) continue;
     if (auto it = rows->find(s.command_id); it != rows->end()) {
       answer_recorded(it->second, s.request_hash, done);
       return true;
@@ -306,7 +307,7 @@ void Partition::go_away() {
   writer_.reset();
   entities_.clear();
   recent_.clear();
-  writing_.clear();
+  writing_.reset();
   outbox_.clear();
   parked_.clear();
   parked_inputs_ = 0;
