@@ -156,7 +156,6 @@ class Partition : public std::enable_shared_from_this<Partition> {
   // partition_round.cpp: rounds and frames.
   void pump();
   void dispatch(Input input);
-  bool is_new(const Entity& entity) const;
   static void attend(Entity& target, Work& work, const PartitionWorld& world);
   void decided(WorkPtr work);
   void take_entry(WorkPtr work);

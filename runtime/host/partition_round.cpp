@@ -21,6 +21,11 @@ bool is_quick(const actors::ActorType& type) {
   return type.name() == "idempotency" || type.name() == "memory" || type.name() == "counter";
 }
 
+// It has no event before those of the tail: the store would know where the first one stands.
+bool is_new(const Entity& entity, PartitionId id, const StateStore& store) {
+  return store.history(id, entity.key(), {}, 1).empty();
+}
+
 std::int64_t steady_us() {
   return std::chrono::duration_cast<std::chrono::microseconds>(
              std::chrono::steady_clock::now().time_since_epoch())
@@ -99,7 +104,7 @@ void Partition::dispatch(Input input) {
   if (!std::exchange(target->asked, true)) tail = tail_history(target->key());
   // What is folded from the log is read from it, and that may take its time.
   if (is_quick(target->type()) && target->out == 0 &&
-      (target->loaded || (tail.empty() && is_new(*target)))) {
+      (target->loaded || (tail.empty() && is_new(*target, id_, *w_.parts.store)))) {
     target->loaded = true;
     attend(*target, *work, w_);
     return decided(std::move(work));
@@ -123,11 +128,6 @@ void Partition::dispatch(Input input) {
             self->abandon(work->input, self->decided_in_vain());
         });
       });
-}
-
-// It has no event before those of the tail: the store would know where the first one stands.
-bool Partition::is_new(const Entity& entity) const {
-  return w_.parts.store->history(id_, entity.key(), {}, 1).empty();
 }
 
 // What the input makes of its actor, which is loaded.
