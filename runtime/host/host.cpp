@@ -288,7 +288,8 @@ class HostImpl final : public PartitionHost {
       std::lock_guard lock(ticks->mutex);
       if (!ticks->host) return;
       auto& host = *ticks->host;
-      host.partitions_[host.next_tick_]->tick();
+      auto& p = host.partitions_[host.next_tick_];
+      p->tick();
       host.next_tick_ = (host.next_tick_ + 1) % host.partitions_.size();
       if (host.next_tick_ == 0) host.expire_dedupe();
       host.schedule_tick();
