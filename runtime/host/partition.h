@@ -136,6 +136,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
   void post(std::function<void()> task);
 
   // partition.cpp: the way in.
+  void take_arrivals();
   void accept(Submission submission, Host::OnAccepted done);
   bool answer_known(const Submission& submission, const Host::OnAccepted& done);
   void answer_recorded(const StateStore::DedupeRow& row, const std::string& hash,
@@ -150,6 +151,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
   // partition_round.cpp: rounds and frames.
   void pump();
   void dispatch(Input input);
+  static void attend(Entity& target, Work& work, const PartitionWorld& world);
   void decided(WorkPtr work);
   void take_entry(WorkPtr work);
   void threw(Input input, const std::string& what);
@@ -208,6 +210,8 @@ class Partition : public std::enable_shared_from_this<Partition> {
   const std::shared_ptr<const PartitionWorld> world_;
   const PartitionWorld& w_;
   std::shared_ptr<Executor> executor_;
+  std::mutex arrivals_mutex_;
+  std::vector<std::pair<Submission, Host::OnAccepted>> arrivals_;  // one task takes them all
   std::atomic<std::size_t> queued_{0};                 // accepted from outside, not yet begun
   std::unordered_map<ActorKey, std::size_t> waiting_;  // the same, by actor
   // Those of them at their limit. Asked on the callers' threads, so that what comes for a busy
@@ -287,7 +291,8 @@ class Partition : public std::enable_shared_from_this<Partition> {
 
   bool checkpointing_ = false;
   bool want_checkpoint_ = false;
-  std::unordered_map<std::string, StateStore::DedupeRow> writing_;  // in the store soon
+  // In the store soon: shared with the thread that writes it.
+  std::shared_ptr<const std::unordered_map<std::string, StateStore::DedupeRow>> writing_;
   std::uint64_t events_since_checkpoint_ = 0;
   std::int64_t last_checkpoint_ms_ = 0;
   std::vector<std::function<void()>> drained_;

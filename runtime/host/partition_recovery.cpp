@@ -123,7 +123,7 @@ Status Partition::claim_and_read() {
     ledger_.clear();
   }
   recent_.clear();
-  writing_.clear();
+  writing_.reset();
   parked_.clear();
   outcomes_.clear();
   parked_inputs_ = 0;

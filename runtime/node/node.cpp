@@ -273,6 +273,9 @@ class Node {
     parts.limits.waiting_per_actor = static_cast<std::size_t>(c_.mailbox_limit);
     parts.limits.active_actors_per_partition = static_cast<std::size_t>(c_.active_actors_limit);
     parts.limits.checkpoint_every_events = c_.checkpoint_every_events;
+    // The producer has one request under way: a second frame would wait behind it and keep what
+    // comes meanwhile waiting for a third.
+    if (!c_.kafka_brokers.empty()) parts.limits.frames_in_flight = 1;
     parts.limits.idle_actor_ms = static_cast<std::int64_t>(c_.idle_actor_s) * 1000;
     parts.observers.push_back([this](const events::ValidFrame& frame) { memory_.on_frame(frame); });
     parts.observers.push_back([this](const events::ValidFrame& frame) { follow(frame); });
