@@ -34,6 +34,7 @@ struct Config {
   std::string cluster_advertise;                    // empty: as bound
   std::string cluster_secret;
   std::string privacy_master_key;
+  std::vector<std::string> privacy_removed_nodes;
   std::string postgres_url;         // empty: private cluster
   std::string slm_openai_base_url;  // empty: local model
   std::string slm_openai_api_key;
