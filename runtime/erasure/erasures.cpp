@@ -147,6 +147,16 @@ bool Erasures::begun(const Pending& p) const {
   return !p.two_keys || p.begun || begun_.contains(p.id);
 }
 
+// Of a cluster another node may have gone on with it. Nothing: it has been done.
+std::optional<Pending> Erasures::as_it_stands(const Pending& pending) const {
+  if (!p_.shared) return pending;
+  const auto all = records_.pending();
+  if (!all) return pending;
+  const auto it =
+      std::find_if(all->begin(), all->end(), [&](const Pending& p) { return p.id == pending.id; });
+  return it == all->end() ? std::nullopt : std::optional(*it);
+}
+
 // Until it is done: an erasure that was asked for is never given up.
 void Erasures::run(const Pending& pending) {
   auto& keys = p_.sealer->keys();
@@ -158,15 +168,18 @@ void Erasures::run(const Pending& pending) {
     return ok;
   };
   while (!stopping() && (!p_.shared || p_.shared->carries_out())) {
+    const auto now = as_it_stands(pending);
+    if (!now) return;
     const auto begun = each(&privacy::SubjectKeys::begin_erasure);
-    auto certificate = begun ? erase(pending) : tl::unexpected(begun.error());
+    auto certificate = begun ? erase(*now) : tl::unexpected(begun.error());
+    // In this order: a crash between the two erases once more, and leaves nobody without a key.
     Status kept;
-    if (certificate) {
+    if (certificate) kept = each(&privacy::SubjectKeys::end_erasure);
+    if (certificate && kept) {
       std::lock_guard lock(mutex_);
       kept = records_.finish(pending, *certificate);
       if (kept) problem_.clear();
     }
-    if (certificate && kept) kept = each(&privacy::SubjectKeys::end_erasure);
     if (certificate && kept) {
       return log_info("subject erased", {{"erasure_id", pending.id}, {"tenant", pending.tenant}});
     }

@@ -27,6 +27,7 @@ struct Shared {
   // Whether this node carries erasures out: at most for moments two do, which does no harm.
   std::function<bool()> carries_out;
   std::function<std::set<std::string>()> owners;  // ids of the nodes that serve partitions
+  std::set<std::string> removed;  // by the operator's word: their folders are deleted
 };
 
 struct Parts {  // not owned; all outlive the erasures
@@ -103,6 +104,7 @@ class Erasures {
     boost::json::array nodes, waits_for;  // of a cluster
   };
   Result<Dropped> drop_here();
+  std::optional<Pending> as_it_stands(const Pending& pending) const;
   // on_cluster.cpp
   void carry_on();
   void carry_out(const Pending& pending, std::int64_t now_ms);

@@ -76,9 +76,9 @@ Result<Erasures::Dropped> Erasures::drop_everywhere(Pending pending,
   pending.key_ids = keys;
   if (auto ok = shared.records->begin(pending); !ok) return tl::unexpected(ok.error());
   const auto until = std::chrono::steady_clock::now() + kNodesWait;
-  if (auto ok = shared.keys->wait_forgotten(keys, [this] { return stopping(); }); !ok)
-    return tl::unexpected(ok.error());
-  while (!stopping()) {
+  const auto given_up = [&] { return stopping() || !shared.carries_out(); };
+  if (auto ok = shared.keys->wait_forgotten(keys, given_up); !ok) return tl::unexpected(ok.error());
+  while (!given_up()) {
     auto now = dropped_at_nodes(pending.id);
     if (!now || now->waits_for.empty()) return now;
     std::string owner;
@@ -91,7 +91,7 @@ Result<Erasures::Dropped> Erasures::drop_everywhere(Pending pending,
     }
     std::this_thread::sleep_for(kPoll);
   }
-  return fail(Code::kCancelled, "the node is stopping");
+  return fail(Code::kCancelled, "this node stops, or another carries erasures out now");
 }
 
 Result<Erasures::Dropped> Erasures::dropped_at_nodes(const std::string& id) const {
@@ -106,13 +106,16 @@ Result<Erasures::Dropped> Erasures::dropped_at_nodes(const std::string& id) cons
   Dropped out;
   for (const auto& f : *folders) {
     const auto at = told->find(f.id);
-    const bool done = at != told->end(), in_use = newest.at(f.node_id).id == f.id;
+    const bool done = at != told->end(), removed = shared.removed.contains(f.node_id);
+    const std::string without = newest.at(f.node_id).id != f.id ? "replaced"
+                                : removed                       ? "removed"
+                                                                : "waits";
     out.nodes.push_back(
         json::object{{"node_id", f.node_id},
                      {"folder", f.id},
-                     {"state", done ? "dropped" : (in_use ? "waits" : "replaced")},
+                     {"state", done ? "dropped" : without},
                      {"at", done ? json::value(iso_time(at->second)) : json::value(nullptr)}});
-    if (!done && in_use) out.waits_for.emplace_back(f.node_id);
+    if (!done && without == "waits") out.waits_for.emplace_back(f.node_id);
   }
   for (const auto& owner : shared.owners())
     if (!newest.contains(owner)) out.waits_for.emplace_back(owner);

@@ -49,11 +49,14 @@ erasure::Erasures& Erasing::serve(events::Log& log, Host& host, const PartitionH
   erasure::Parts parts{&log,           sealing_.sealer,          &host, of_node_, &clock_,
                        std::move(key), config_.erasure_two_keys, {}};
   if (records_) {
-    parts.shared = erasure::Shared{sealing_.cluster_keys, records_.get(),
-                                   [&here] { return here.here(PartitionId{0}); },
-                                   [cluster, id = node_id_] {
-                                     return cluster ? cluster->owners() : std::set<std::string>{id};
-                                   }};
+    auto& shared = parts.shared.emplace();
+    shared.keys = sealing_.cluster_keys;
+    shared.records = records_.get();
+    shared.carries_out = [&here] { return here.here(PartitionId{0}); };
+    shared.owners = [cluster, id = node_id_] {
+      return cluster ? cluster->owners() : std::set<std::string>{id};
+    };
+    shared.removed = {config_.privacy_removed_nodes.begin(), config_.privacy_removed_nodes.end()};
   }
   erasures_ = std::make_unique<erasure::Erasures>(std::move(parts));
   return *erasures_;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <iostream>
 #include <mutex>
+#include <set>
 
 #include "runtime/config/config.h"
 #include "runtime/node/journal.h"
@@ -47,8 +48,20 @@ class ClusterJournal final : public events::Sealer {
   }
 
  private:
-  static bool knows_keys_of(const privacy::SubjectSealer& source, const v1::Entry& entry) {
-    const auto known = [&](const std::string& id) { return source.keys().find(id).has_value(); };
+  // A key is there before it seals: one that was not known never will be, and is not asked again.
+  bool known_to(const privacy::SubjectSealer& source, const std::string& id) const {
+    {
+      std::lock_guard lock(mutex_);
+      if (unknown_.contains({&source, id})) return false;
+    }
+    if (source.keys().find(id)) return true;
+    std::lock_guard lock(mutex_);
+    unknown_.insert({&source, id});
+    return false;
+  }
+
+  bool knows_keys_of(const privacy::SubjectSealer& source, const v1::Entry& entry) const {
+    const auto known = [&](const std::string& id) { return known_to(source, id); };
     return std::all_of(entry.sealed().begin(), entry.sealed().end(), [&](const auto& s) {
       return std::all_of(s.key_ids().begin(), s.key_ids().end(), known);
     });
@@ -57,6 +70,8 @@ class ClusterJournal final : public events::Sealer {
   const Sources sources_;
   const std::string folder_;
   mutable std::once_flag told_;
+  mutable std::mutex mutex_;
+  mutable std::set<std::pair<const privacy::SubjectSealer*, std::string>> unknown_;
 };
 
 }  // namespace
