@@ -61,6 +61,10 @@ def even(cluster, but=None):
     wait_until("the shares are even", 60, shares, 0.1)
 
 
+def others_of(cluster, name):
+    return [node for other, node in cluster.nodes.items() if other != name]
+
+
 def takeover(cluster, load):
     """kill -9 of an owner: each of its partitions goes to a node that was warm for it, which reads next to nothing."""
     settle(load, cluster)
@@ -68,8 +72,13 @@ def takeover(cluster, load):
     victim = random.choice(NAMES)
     theirs = {p: [s["node"] for s in row["standbys"]] for p, row in rows.items() if row["owner"] == victim}
     check(theirs, f"{victim} owns nothing")
+    code, shown, err = harness.soma("log", "owners", "--server", others_of(cluster, victim)[0].url, "-o", "table")
+    check(code == 0, f"soma log owners: exit {code}\n{err}")
+    for p, standbys in theirs.items():
+        line = next((words for words in map(str.split, shown.splitlines()) if words[:1] == [str(p)]), [])
+        check(victim in line and f"{standbys[0]} (0)" in " ".join(line), f"soma log owners shows\n{shown}")
     frames = sum(rows[p]["frames"] for p in theirs)
-    others = [node for name, node in cluster.nodes.items() if name != victim]
+    others = others_of(cluster, victim)
     before = sum(metric(node, "soma_host_recovered_frames_total") for node in others)
     cluster.nodes[victim].kill()
     cluster.wait_served(60, victim)
