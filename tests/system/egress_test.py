@@ -90,6 +90,8 @@ class Connections:
                                        stderr=subprocess.DEVNULL)
 
     def seen(self):
+        if not os.path.exists(self.path):
+            return ""
         with open(self.path, encoding="utf-8", errors="replace") as file:
             return file.read()
 
@@ -113,7 +115,7 @@ def nobody_reaches_what_callers_name():
     vectors = addresses(trap.server_address[1])
     check(len(set(vectors)) >= 40, f"{len(set(vectors))} vectors")
     with Upstream() as upstream, Folder() as folder:
-        flags = ("--slm-openai-base-url", upstream.base_url, "--slm-local", "off", "--memory-listen", "off", "--mode", "test",
+        flags = ("--slm-openai-base-url", upstream.base_url, "--slm-local", "off", "--slm-embedding", "off", "--mode", "test",
                  "--constitution-trusted-keys", SIGNER.public)
         w = World(folder.node(*flags).wait_ready(30), upstream)
         ana = as_(w)
