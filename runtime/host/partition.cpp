@@ -220,7 +220,12 @@ void Partition::receive(PartitionId source, v1::OutboxItem item) {
 }
 
 void Partition::acknowledged(PartitionId target, std::uint64_t number) {
-  post([this, target, number] { outbox_.erase({target.value, number}); });
+  post([this, target, number] {
+    auto it = outbox_.find({target.value, number});
+    if (it == outbox_.end()) return;
+    if (target == id_) own_sends_.acknowledged(number, actors::to_key(it->second.send().to()));
+    outbox_.erase(it);
+  });
 }
 
 PartitionId Partition::target_of(const v1::OutboxItem& item) const {
@@ -309,6 +314,7 @@ void Partition::go_away() {
   recent_.clear();
   writing_.reset();
   outbox_.clear();
+  own_sends_.clear();
   parked_.clear();
   outcomes_.clear();
   parked_inputs_ = 0;

@@ -12,6 +12,7 @@
 #include "runtime/host/effect_ledger.h"
 #include "runtime/host/entity.h"
 #include "runtime/host/host.h"
+#include "runtime/host/own_sends.h"
 #include "runtime/host/partition_facts.h"
 #include "runtime/host/partition_world.h"
 #include "runtime/host/standby.h"
@@ -266,10 +267,12 @@ class Partition : public std::enable_shared_from_this<Partition> {
   std::size_t parked_inputs_ = 0;
   bool parked_changed_ = false;               // since it was last published
   std::map<ActorKey, std::size_t> redriven_;  // parked ones that are in queue_ once more
-  std::set<std::string> outcomes_;            // of effects, parked once and redriven: by command id
-  std::vector<Input> retry_;                  // threw once: again when nothing is in flight
-  bool again_ = false;                        // some of parked_ are to be tried
-  mutable std::mutex ledger_mutex_;           // others read it; only this executor changes it
+  // Of effects, by command id: parked once and redriven, until the ledger knows what is wanted now.
+  std::set<std::string> outcomes_;
+  OwnSends own_sends_;
+  std::vector<Input> retry_;         // threw once: again when nothing is in flight
+  bool again_ = false;               // some of parked_ are to be tried
+  mutable std::mutex ledger_mutex_;  // others read it; only this executor changes it
   EffectLedger ledger_;
 
   SendMarks last_sent_;                            // per target

@@ -48,6 +48,7 @@ void Partition::pump() {
     try_again();
   }
   if (queue_.empty()) {
+    if (in_flight_.empty()) outcomes_.clear();  // what is asked for now, the ledger says
     if (phase_ == Phase::kDraining && in_flight_.empty() && !checkpointing_ && !want_checkpoint_) {
       std::vector<std::function<void()>> drained;
       drained.swap(drained_);
@@ -80,6 +81,8 @@ std::shared_ptr<Entity> Partition::entity(const ActorKey& key) {
 }
 
 void Partition::dispatch(Input input) {
+  if (input.kind == Input::Kind::kRelay && input.position.source_partition() == id_.value)
+    own_sends_.arrived(input.position.source_number(), input.actor);
   // To restore a parked actor is to report once more what its state still waits for.
   if (input.kind == Input::Kind::kEffect && outcomes_.contains(input.context.command_id())) return;
   if (auto parked = parked_.find(input.actor); parked != parked_.end() &&
@@ -222,8 +225,10 @@ void Partition::take_entry(WorkPtr work) {
     recorded->set_command(send.command);
     recorded->set_command_id(d.entry->context().command_id() + ">" + std::to_string(i));
     const PartitionId target = partition_of(send.to, count);
-    // Nor does it go ahead of what was parked and is about to run.
-    if (target != id_ || input.depth >= kMaxCascade || redriven_.contains(send.to)) {
+    // Nor does it go ahead of what was parked and is about to run, or of an earlier such send.
+    if (target != id_ || input.depth >= kMaxCascade || redriven_.contains(send.to) ||
+        own_sends_.under_way(send.to)) {
+      if (target == id_) own_sends_.sent(send.to);
       recorded->set_number(kNumberLater);
       continue;
     }

@@ -29,7 +29,10 @@ class Views::Expected final : public projections::RowSink {
     for (const auto f : row.fields) fields.emplace_back(std::string(f));
     v_.expected_[std::string(projections::table_of(row.table).name)].emplace(key_of(row.fields),
                                                                              std::move(fields));
-    v_.digests_[row.actor] ^= projections::digest_of(row.table, row.fields);
+    Taken& taken = v_.taken_[row.actor];
+    taken.digest ^= projections::digest_of(row.table, row.fields);
+    taken.last_sequence = row.sequence;
+    ++taken.rows;
     ++v_.total_;
   }
   void session(const projections::ActorName& name, projections::SessionChange change) override {
@@ -97,17 +100,26 @@ void Views::compare() {
   for (const auto& [name, change] : sessions_) {
     auto it = sessions.find(name.tenant + '\0' + name.id + '\0');
     if (it == sessions.end()) return oracle_.complain("I10", {}, "no row of session " + name.id);
+    static const auto unsaid = projections::session_fields({});  // what NULL stands for
     const auto fields = projections::session_fields(change);
     for (std::size_t i = 0; i < fields.size(); ++i)
-      if (const auto& f = it->second[i + 2]; f && *f != fields[i])
-        return oracle_.complain("I10", {}, "session " + name.id + ": " + *f + ", not " + fields[i]);
+      if (const std::string found = it->second[i + 2].value_or(unsaid[i]); found != fields[i])
+        return oracle_.complain("I10", {},
+                                "session " + name.id + ": " + found + ", not " + fields[i]);
   }
   const auto& digests = sql_.table("actor_digests");
-  for (const auto& [name, d] : digests_) {
+  if (digests.size() != taken_.size())
+    return oracle_.complain("I10", {}, "digests of actors without rows, or none for one");
+  for (const auto& [name, t] : taken_) {
+    const SimSql::Row wanted{name.tenant,
+                             name.type,
+                             name.id,
+                             std::to_string(t.rows),
+                             std::to_string(t.last_sequence),
+                             std::to_string(std::bit_cast<std::int64_t>(t.digest.high)),
+                             std::to_string(std::bit_cast<std::int64_t>(t.digest.low))};
     auto it = digests.find(name.tenant + '\0' + name.type + '\0' + name.id + '\0');
-    if (it == digests.end() ||
-        it->second[5] != std::to_string(std::bit_cast<std::int64_t>(d.high)) ||
-        it->second[6] != std::to_string(std::bit_cast<std::int64_t>(d.low)))
+    if (it == digests.end() || it->second != wanted)
       return oracle_.complain("I10", {}, "the digest of " + name.type + " " + name.id);
   }
 }

@@ -33,7 +33,11 @@ class Views {
   SimSql sql_;
   std::map<std::string, SimSql::Table> expected_;
   std::map<projections::ActorName, projections::SessionChange> sessions_;
-  std::map<projections::ActorName, projections::Digest> digests_;
+  struct Taken {
+    projections::Digest digest;
+    std::uint64_t rows = 0, last_sequence = 0;
+  };
+  std::map<projections::ActorName, Taken> taken_;
   // By partition: offset of each frame with rows, and how many rows there are up to and with it.
   std::map<std::uint32_t, std::map<std::uint64_t, std::uint64_t>> counts_;
   std::uint64_t total_ = 0;

@@ -446,8 +446,9 @@ void World::final_reads() {
       if (!step()) break;
     if (left > 0) return oracle_.complain("I17", {}, std::to_string(left) + " reads got no answer");
     const auto left_over = p->host().pending_effects().value();
-    if (inherited_.empty() && std::any_of(left_over.begin(), left_over.end(), [&](const auto& e) {
-          return e.effect.unknown.empty() && oracle_.owns(p->life().name, e.actor);
+    if (std::any_of(left_over.begin(), left_over.end(), [&](const auto& e) {
+          return e.effect.unknown.empty() && !inherited_.contains(e.actor) &&
+                 oracle_.owns(p->life().name, e.actor);
         }))
       oracle_.complain("I16", {}, "an effect is shown as pending that no state calls for");
     oracle_.observed_all(p->life().name, p->cursor());

@@ -60,7 +60,7 @@ void edit(Lines& lines, const std::uint8_t* e) {
   const std::size_t place = line.empty() ? 0 : (std::size_t{e[2]} << 8 | e[3]) % line.size();
   switch (e[0] % 6) {
     case 0:
-      if (!line.empty()) line[place] = static_cast<char>(line[place] ^ (1 << e[0] % 8));
+      if (!line.empty()) line[place] = static_cast<char>(line[place] ^ (1 << (e[0] / 6) % 8));
       return;
     case 1:
       line.insert(place, 1, static_cast<char>(e[0]));

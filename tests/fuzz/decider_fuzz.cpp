@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cstdlib>
 #include <map>
-#include <optional>
 #include <set>
 
 #include "actors/actor_type.h"
@@ -47,7 +46,7 @@ class BudgetModel {
     } else if (event.has_budget_reserved()) {
       const auto& r = event.budget_reserved().reservation();
       check(held_.emplace(r.reservation_id(), r.tokens()).second);
-      check(r.tokens() > 0 && (!limit_ || spent_ + held() <= *limit_));
+      check(r.tokens() > 0 && spent_ + held() <= limit_);
     } else if (event.has_budget_settled()) {
       check(held_.erase(event.budget_settled().reservation_id()) == 1);
       spent_ += event.budget_settled().used_tokens();
@@ -66,7 +65,7 @@ class BudgetModel {
     for (const auto& [id, tokens] : held_) sum += tokens;
     return sum;
   }
-  std::optional<__int128> limit_;  // none: no settings have been put
+  __int128 limit_ = 5000;  // until settings are put
   __int128 spent_ = 0;
   std::map<std::string, std::int64_t> held_;
 };
