@@ -310,6 +310,7 @@ void Partition::go_away() {
   writing_.reset();
   outbox_.clear();
   parked_.clear();
+  outcomes_.clear();
   parked_inputs_ = 0;
   parked_changed_ = true;
   {

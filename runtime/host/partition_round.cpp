@@ -78,6 +78,8 @@ std::shared_ptr<Entity> Partition::entity(const ActorKey& key) {
 }
 
 void Partition::dispatch(Input input) {
+  // To restore a parked actor is to report once more what its state still waits for.
+  if (input.kind == Input::Kind::kEffect && outcomes_.contains(input.context.command_id())) return;
   if (auto parked = parked_.find(input.actor); parked != parked_.end() &&
                                                input.kind != Input::Kind::kRead &&
                                                input.kind != Input::Kind::kRestore) {
@@ -332,6 +334,8 @@ void Partition::try_again() {
     if (input.recorded) {
       input.retried = true;
       ++redriven_[input.actor];
+      if (input.context.command_id().starts_with("effect:"))
+        outcomes_.insert(input.context.command_id());
     }
     input.order = 0;
   }

@@ -19,6 +19,7 @@ struct Ground {
       : seed(s), trace(std::move(print)), faults(s, without) {}
 
   const std::uint64_t seed;
+  std::int64_t birth_ms = kBirthMs;  // the wall clock when the world begins
   Timeline time;
   Trace trace;
   Faults faults;
@@ -33,7 +34,7 @@ struct Ground {
     return (time.now_us() - drift_from_us) * drift_ppm / 1'000'000;
   }
   std::int64_t wall_ms() const {
-    return kBirthMs + (time.now_us() + drifted_us()) / 1000 + wall_offset_ms;
+    return birth_ms + (time.now_us() + drifted_us()) / 1000 + wall_offset_ms;
   }
   void drift(std::int64_t ppm) {  // from now on; what has drifted stays
     wall_offset_ms += drifted_us() / 1000;

@@ -48,15 +48,34 @@ World::World(const Options& options)
       steps_wanted_(options.steps),
       catalog_(catalog_of(options)),
       buggy_catalog_(make_buggy_catalog(catalog_of(options), [this] { return buggy_; })),
-      log_(events::SimOptions{partitions_of(options.seed)}),
+      log_(events::SimOptions{options.from ? options.from->partitions
+                                           : partitions_of(options.seed)}),
       oracle_(ground_, log_, *catalog_),
       outside_(ground_, oracle_) {
   for (const char* name : {"a", "b", "c"})
     machines_.push_back(std::make_unique<Machine>(Machine{name, SimStore(ground_, name)}));
+  choose_views(options);
+  if (options.from) begin_with(*options.from);
   choose_shape(options);
 }
 
 World::~World() = default;
+
+void World::choose_views(const Options& options) {
+  if (!Rng(ground_.seed, "with views").chance(kViewsOdds) || options.without.contains("views"))
+    return;
+  views_ = std::make_unique<Views>(ground_, oracle_);
+  oracle_.on_frame([this](const events::ValidFrame& f) { views_->take(f); });
+  shape_.views = views_.get();
+}
+
+// It is judged as everything else is. What it leaves waiting for a person, or parked, may stay so.
+void World::begin_with(const Inherited& journal) {
+  ground_.birth_ms = std::max(ground_.birth_ms, journal.last_ms + 1);
+  for (const auto& [partition, record] : journal.records) log_.put_foreign(partition, record);
+  for (const auto& [actor, folded] : oracle_.journal().actors()) inherited_.insert(actor);
+  for (const auto& [actor, queue] : oracle_.journal().park().parked()) parked_before_.insert(actor);
+}
 
 // Which actors, how many clients, how small the limits: the seed's choice.
 void World::choose_shape(const Options& options) {
@@ -77,11 +96,6 @@ void World::choose_shape(const Options& options) {
   shape_.oracle = &oracle_;
   shape_.outside = &outside_;
   shape_.catalog = buggy_catalog_.get();
-  if (Rng(ground_.seed, "with views").chance(kViewsOdds) && !options.without.contains("views")) {
-    views_ = std::make_unique<Views>(ground_, oracle_);
-    oracle_.on_frame([this](const events::ValidFrame& f) { views_->take(f); });
-    shape_.views = views_.get();
-  }
   for (const auto& kind : kWorkloads)
     if (rng.chance(kind.odds) && !options.without.contains(kind.name))
       workloads_.push_back(kind.make());
@@ -291,11 +305,22 @@ void World::safety() {
 
 bool World::settled() const {
   if (clients_->open() > 0 || oracle_.journal().delivery().under_way() > 0) return false;
-  if (!oracle_.journal().park().parked().empty()) return false;
+  if (!parked().empty()) return false;
   if (views_ && !views_->caught_up()) return false;
   for (const auto& w : workloads_)
     if (!w->unsettled(oracle_).empty()) return false;
-  return oracle_.pending_effects(INT64_MAX).empty();
+  return waits().empty();
+}
+
+std::vector<std::string> World::waits() const {
+  return oracle_.pending_effects(inherited_, ground_.wall_ms() + kLongestBackOffMs);
+}
+
+std::vector<ActorKey> World::parked() const {
+  std::vector<ActorKey> out;
+  for (const auto& [actor, queue] : oracle_.journal().park().parked())
+    if (!parked_before_.contains(actor)) out.push_back(actor);
+  return out;
 }
 
 // Faults off; one life goes on. All that is pending must come to its end.
@@ -330,11 +355,10 @@ void World::liveness() {
         while (auto op = w->closing(oracle_)) clients_->close(w.get(), std::move(*op));
     }
     if (ground_.time.now_us() > deadline) {
-      for (const auto& left : oracle_.pending_effects(INT64_MAX))
-        oracle_.complain("I17", {}, "still pending: " + left);
+      for (const auto& left : waits()) oracle_.complain("I17", {}, "still pending: " + left);
       if (const auto n = oracle_.journal().delivery().under_way())
         oracle_.complain("I17", {}, std::to_string(n) + " sends never arrived");
-      for (const auto& [actor, queue] : oracle_.journal().park().parked())
+      for (const auto& actor : parked())
         oracle_.complain("I17", {}, to_string(actor) + " stays parked");
       if (views_ && !views_->caught_up())
         oracle_.complain("I17", {}, "the views stay behind the log");
@@ -383,8 +407,9 @@ void World::final_reads() {
       if (!step()) break;
     if (left > 0) return oracle_.complain("I17", {}, std::to_string(left) + " reads got no answer");
     const auto left_over = p->host().pending_effects().value();
-    if (std::any_of(left_over.begin(), left_over.end(),
-                    [](const auto& e) { return e.effect.unknown.empty(); }))
+    if (inherited_.empty() && std::any_of(left_over.begin(), left_over.end(), [&](const auto& e) {
+          return e.effect.unknown.empty() && oracle_.owns(p->life().name, e.actor);
+        }))
       oracle_.complain("I16", {}, "an effect is shown as pending that no state calls for");
     oracle_.observed_all(p->life().name, p->cursor());
   }
