@@ -294,8 +294,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
 
   bool checkpointing_ = false;
   bool want_checkpoint_ = false;
-  // In the store soon: shared with the thread that writes it.
-  std::shared_ptr<const std::unordered_map<std::string, StateStore::DedupeRow>> writing_;
+  std::shared_ptr<const std::unordered_map<std::string, StateStore::DedupeRow>> writing_;  // soon
   std::uint64_t events_since_checkpoint_ = 0;
   std::int64_t last_checkpoint_ms_ = 0;
   std::vector<std::function<void()>> drained_;
