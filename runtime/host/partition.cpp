@@ -49,6 +49,8 @@ void Partition::overloaded(const Host::OnAccepted& done, const std::string& why)
 
 // It is being decided, or will not be.
 void Partition::waits_no_more(Input& input) {
+  if (auto it = redriven_.find(input.actor); input.recorded && it != redriven_.end())
+    if (--it->second == 0) redriven_.erase(it);
   if (!std::exchange(input.counted, false)) return;
   queued_.fetch_sub(1, std::memory_order_relaxed);
   const auto waiting = waiting_.find(input.actor);
@@ -294,6 +296,7 @@ void Partition::go_away() {
   writing_.clear();
   outbox_.clear();
   parked_.clear();
+  outcomes_.clear();
   parked_inputs_ = 0;
   parked_changed_ = true;
   {

@@ -259,10 +259,12 @@ class Partition : public std::enable_shared_from_this<Partition> {
   std::unordered_map<std::string, StateStore::DedupeRow> recent_;  // valid, not yet in the store
   std::map<ActorKey, Parked> parked_;
   std::size_t parked_inputs_ = 0;
-  bool parked_changed_ = false;      // since it was last published
-  std::vector<Input> retry_;         // threw once: again when nothing is in flight
-  bool again_ = false;               // some of parked_ are to be tried
-  mutable std::mutex ledger_mutex_;  // others read it; only this executor changes it
+  bool parked_changed_ = false;               // since it was last published
+  std::map<ActorKey, std::size_t> redriven_;  // parked ones that are in queue_ once more
+  std::set<std::string> outcomes_;            // of effects, parked once and redriven: by command id
+  std::vector<Input> retry_;                  // threw once: again when nothing is in flight
+  bool again_ = false;                        // some of parked_ are to be tried
+  mutable std::mutex ledger_mutex_;           // others read it; only this executor changes it
   EffectLedger ledger_;
 
   std::map<std::uint32_t, std::uint64_t> last_sent_;  // per target

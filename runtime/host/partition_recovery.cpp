@@ -145,6 +145,7 @@ Status Partition::claim_and_read() {
   recent_.clear();
   writing_.clear();
   parked_.clear();
+  outcomes_.clear();
   parked_inputs_ = 0;
   again_ = false;
   parked_changed_ = true;

@@ -68,6 +68,8 @@ std::shared_ptr<Entity> Partition::entity(const ActorKey& key) {
 }
 
 void Partition::dispatch(Input input) {
+  // To restore a parked actor is to report once more what its state still waits for.
+  if (input.kind == Input::Kind::kEffect && outcomes_.contains(input.context.command_id())) return;
   if (auto parked = parked_.find(input.actor); parked != parked_.end() &&
                                                input.kind != Input::Kind::kRead &&
                                                input.kind != Input::Kind::kRestore) {
@@ -196,7 +198,8 @@ void Partition::take_entry(WorkPtr work) {
     recorded->set_command(send.command);
     recorded->set_command_id(d.entry->context().command_id() + ">" + std::to_string(i));
     const PartitionId target = partition_of(send.to, count);
-    if (target != id_ || input.depth >= kMaxCascade) {
+    // Nor does it go ahead of what was parked and is about to run.
+    if (target != id_ || input.depth >= kMaxCascade || redriven_.contains(send.to)) {
       recorded->set_number(kNumberLater);
       continue;
     }
@@ -306,7 +309,12 @@ void Partition::try_again() {
   }
   retry_.clear();
   for (Input& input : first) {
-    if (input.recorded) input.retried = true;
+    if (input.recorded) {
+      input.retried = true;
+      ++redriven_[input.actor];
+      if (input.context.command_id().starts_with("effect:"))
+        outcomes_.insert(input.context.command_id());
+    }
     input.order = 0;
   }
   queue_.insert(queue_.begin(), std::make_move_iterator(first.begin()),

@@ -20,6 +20,8 @@ enum class Bug : unsigned char {
   kAtMostOnceRunsAgain,  // I16: recovery runs at-most-once effects anew
   kFullQueueDrops,       // I17: what finds the queue full is dropped without an answer
   kStoreErrorIgnored,    // I8: a checkpoint that could not be written counts as written
+  kCursorBesideRows,     // I10: rows and their cursor are committed one after the other
+  kCommitTrusted,        // I10: a COMMIT that failed counts as done
 };
 
 #ifdef SOMA_CANARY

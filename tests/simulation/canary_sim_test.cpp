@@ -71,6 +71,8 @@ INSTANTIATE_TEST_SUITE_P(
         Canary{Bug::kAtMostOnceRunsAgain, "AtMostOnceRunsAgain"},
         Canary{Bug::kFullQueueDrops, "FullQueueDrops"},
         Canary{Bug::kStoreErrorIgnored, "StoreErrorIgnored"},
+        Canary{Bug::kCursorBesideRows, "CursorBesideRows"},
+        Canary{Bug::kCommitTrusted, "CommitTrusted"},
         Canary{Bug::kNone, "OwnSecondKey", own_second_key},
         Canary{Bug::kNone, "RejectionIgnored", rejection_ignored},
         Canary{Bug::kNone, "LimitForgotten", limit_forgotten},
