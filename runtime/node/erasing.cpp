@@ -3,21 +3,24 @@
 
 #include <boost/json.hpp>
 
+#include "runtime/node/node_id.h"
+
 namespace soma::runtime {
 
 using erasure::FolderRecords;
 using erasure::NodeCaches;
 using erasure::TopicRecords;
 
-Result<std::unique_ptr<Erasing>> Erasing::open(const config::Config& config,
-                                               const std::string& node_id, Sealing sealing,
+Result<std::unique_ptr<Erasing>> Erasing::open(const config::Config& config, Sealing sealing,
                                                const Clock& clock) {
-  std::unique_ptr<Erasing> out(new Erasing(config, node_id, std::move(sealing), clock));
+  auto node_id = node_id_of(config);
+  if (!node_id) return tl::unexpected(node_id.error());
+  std::unique_ptr<Erasing> out(new Erasing(config, *node_id, std::move(sealing), clock));
   auto* keys = out->sealing_.cluster_keys;
   if (!keys) return out;
   out->records_ = std::make_unique<TopicRecords>(*keys);
   if (auto ok = out->take_records(); !ok) return tl::unexpected(ok.error());
-  auto caches = NodeCaches::open(*keys, *out->records_, config.data_dir, node_id, clock);
+  auto caches = NodeCaches::open(*keys, *out->records_, config.data_dir, *node_id, clock);
   if (!caches) return tl::unexpected(caches.error());
   out->caches_ = std::move(*caches);
   return out;

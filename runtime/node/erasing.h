@@ -16,8 +16,7 @@ class Erasing {
  public:
   // Before any cache of the data folder is opened. On a cluster snapshots go here if others erased
   // while this node was away, and erasures of a moved journal become the cluster's.
-  static Result<std::unique_ptr<Erasing>> open(const config::Config& config,
-                                               const std::string& node_id, Sealing sealing,
+  static Result<std::unique_ptr<Erasing>> open(const config::Config& config, Sealing sealing,
                                                const Clock& clock);
   // Before partitions are opened. All that is given outlives stop().
   void follow(erasure::Caches caches);

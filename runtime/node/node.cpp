@@ -185,9 +185,7 @@ class Node {
     log_ = std::move(*log);
     auto sealing = seal_journal(c_, *catalog_, *log_);
     if (!sealing) return tl::unexpected(sealing.error());
-    auto id = node_id_of(c_);
-    if (!id) return tl::unexpected(id.error());
-    auto erasing = Erasing::open(c_, *id, std::move(*sealing), *clock_);
+    auto erasing = Erasing::open(c_, std::move(*sealing), *clock_);
     if (!erasing) return tl::unexpected(erasing.error());
     erasing_ = std::move(*erasing);
     auto store = open_rocks_store((fs::path(c_.data_dir) / "snapshots").string());
