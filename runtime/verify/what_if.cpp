@@ -151,8 +151,8 @@ Wishes effects_of(const actors::ActorType& type, const ActorKey& key, const acto
     out.push_back(e.effect_id + "\n" + e.request + "\n" + std::to_string(e.attempt));
   return out;
 }
-// Under which terms a model is asked is no other wish: whether they still held when it was asked the
-// record tells by itself.
+// Under which terms a model is asked is no other wish: whether they still held when it was asked
+// the record tells by itself.
 std::string wish(const ActorKey& to, const std::string& command) {
   v1::ModelCommand ask;
   if (to.type == "model" && ask.ParseFromString(command) && ask.has_request_call()) {

@@ -76,7 +76,13 @@ def every_kind_of_denial(data):
     e = explained(data, good(data, "policy", "evaluate", "--risk", "0", "--confidence", "1", "--budget", "5", "--remaining", "0")["decision_id"])
     check(not e.get("allow") and "budget_exhausted" in e["reason_codes"] and e["input"]["has_budget_remaining"], e)
     # A budget that is spent: the decision allowed it, the outcome says what did not.
-    good(data, "settings", "set", "deployment_mode=developer-light", 'budgets=[{"scope":"user","unit":"requests","hard":0,"window":"day"}]')
+    # Leaving production takes another person's key.
+    waits = good(data, "settings", "set", "deployment_mode=developer-light", 'budgets=[{"scope":"user","unit":"requests","hard":0,"window":"day"}]')
+    check(waits["status"] == "pending_approval", waits)
+    bob = soma("auth", "token", "--tenant", "demo", "--sub", "bob", "--cap", "approval:*", data=data)[1].strip()
+    decide = lambda: soma("--token", bob, "approval", "approve", waits["approval_id"], data=data)[0] == 0
+    harness.wait_until("another person approves it", 20, decide, 0.2)
+    harness.wait_until("production was left", 20, lambda: good(data, "settings", "get")["deployment_mode"] == "developer-light", 0.1)
     session = good(data, "session", "start", "Say something")["session_id"]
     harness.wait_until("it is refused", 20, lambda: good(data, "session", "show", session)["status"] == "failed")
     e = explained(data, session)

@@ -105,6 +105,49 @@ TEST_F(RunnerTest, ACancelledCallSaysSo) {
     std::this_thread::yield();  // forgotten just after the report; ends by the time limit
 }
 
+// Whether its terms still hold is asked when a call is about to be sent, and nothing is sent
+// before.
+TEST_F(RunnerTest, WhatItWasAllowedUnderIsLookedAtFirst) {
+  v1::ModelRequest call = request("e-1");
+  call.mutable_terms()->set_constitution_hash("c");
+  std::string asked;
+  std::optional<v1::StartTerms> now;
+  std::optional<Error> unread;
+  parts->look = [&](const std::string& tenant, const v1::CallTerms& terms, auto done) {
+    asked = tenant + " " + terms.constitution_hash();
+    if (unread) return done(tl::unexpected(*unread));
+    done(now);
+  };
+  EXPECT_TRUE(run("slm.chat", call.SerializeAsString(), 1).has_result());
+  EXPECT_EQ(asked, "acme c");
+  now.emplace().set_halted(true);
+  v1::EmbedRequest texts;
+  texts.add_texts("one");
+  EXPECT_TRUE(run("memory.embed", texts.SerializeAsString(), 4).has_result()) << "memory's own";
+  upstream->set(*parse_script(R"({"status": 500})"));  // whoever asks it is told so
+  const auto held = run("slm.chat", call.SerializeAsString(), 2);
+  v1::ModelAnswer answer;
+  ASSERT_TRUE(held.has_result()) << held.failure().message();
+  ASSERT_TRUE(answer.ParseFromString(held.result()));
+  EXPECT_TRUE(answer.held().halted());
+  unread = Error{Code::kFenced, "the owner is elsewhere", {}};
+  const auto failed = run("slm.chat", call.SerializeAsString(), 3);
+  EXPECT_EQ(failed.failure().code(), "unavailable") << "nothing was sent";
+  EXPECT_TRUE(failed.failure().retryable());
+  unread.reset();
+  texts.mutable_terms()->set_constitution_hash("c");
+  const auto embed = run("memory.embed", texts.SerializeAsString(), 5);
+  v1::EmbedResult result;
+  ASSERT_TRUE(result.ParseFromString(embed.result()));
+  EXPECT_TRUE(result.held().halted());
+}
+
+TEST_F(RunnerTest, ACallThatIsCancelledWhileItsTermsAreReadSaysSo) {
+  parts->look = [](const std::string&, const v1::CallTerms&, auto) {};  // never answers
+  cancel = true;
+  EXPECT_EQ(run("slm.chat", request("e-1").SerializeAsString()).failure().code(), "cancelled");
+}
+
 TEST_F(RunnerTest, TextsAreEmbedded) {
   v1::EmbedRequest r;
   r.add_texts("one");

@@ -122,11 +122,13 @@ TEST(Budget, AClockThatIsSetBackDoesNotOpenAWindowAgain) {
     // Some moment in a window, and the first of the window after it.
     const std::int64_t before = 40 * kDay - 1, after = before + 33 * kDay;
     tenant.at(before).when(put(rule("tenant", "tokens", window, 10))).then({"settings.changed"});
-    tenant.when(reserve("a", 10)).then({"budget.reserved"});
-    tenant.when("settle_budget { reservation_id: 'a' used_tokens: 10 }").then({"budget.settled"});
+    tenant.when(reserve("a", 6)).then({"budget.reserved"});
+    tenant.when("settle_budget { reservation_id: 'a' used_tokens: 6 }").then({"budget.settled"});
     tenant.at(after).when(reserve("b", 10)).then({"budget.reserved"});
-    tenant.at(before).when(reserve("c", 1)).then({"budget.refused"});  // set back
-    EXPECT_EQ(shortage(tenant).remaining(), 0) << window;
+    tenant.at(before).when(reserve("c", 5)).then({"budget.refused"});  // set back
+    EXPECT_EQ(shortage(tenant).remaining(), 4) << window;
+    tenant.when(reserve("c", 4)).then({"budget.reserved"});
+    tenant.when(reserve("x", 1)).then({"budget.refused"});
     tenant.at(after).when(reserve("d", 1)).then({"budget.refused"});  // and forth
     tenant.when("settle_budget { reservation_id: 'b' used_tokens: 4 }").then({"budget.settled"});
     tenant.when(reserve("e", 7)).then({"budget.refused"});
