@@ -11,7 +11,7 @@ namespace soma::events {
 
 namespace {
 
-constexpr std::size_t kReadBytes = 4 << 20;
+constexpr std::size_t kPageBytes = 4 << 20;
 constexpr std::size_t kMostInFlight = 256;
 
 std::string name(PartitionId p) { return "partition " + std::to_string(p.value); }
@@ -79,7 +79,7 @@ class Window {
 Status each(const Log& log, PartitionId partition, Offset end,
             const std::function<Status(const Record&)>& visit) {
   for (Offset next{}; next < end;) {
-    auto page = log.read(partition, next, kReadBytes);
+    auto page = log.read(partition, next, kPageBytes);
     if (!page) return tl::unexpected(page.error());
     if (page->empty())
       return fail(Code::kCorrupt, name(partition) + " ends at offset " +
@@ -100,7 +100,7 @@ class Alongside {
   Alongside(const Log& log, PartitionId partition) : log_(log), partition_(partition) {}
   Result<const Record*> next() {
     if (at_ == page_.size()) {
-      auto page = log_.read(partition_, from_, kReadBytes);
+      auto page = log_.read(partition_, from_, kPageBytes);
       if (!page) return tl::unexpected(page.error());
       page_ = std::move(*page);
       at_ = 0;
@@ -165,7 +165,7 @@ Result<Head> head_of(const Log& log, PartitionId partition) {
   FrameReader reader(log, partition);
   Head out;
   for (;;) {
-    auto frames = reader.next(kReadBytes);
+    auto frames = reader.next();
     if (!frames) return tl::unexpected(frames.error());
     if (frames->empty()) break;
     out.frames += frames->size();

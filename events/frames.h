@@ -24,6 +24,10 @@ struct ValidFrame {
 inline constexpr std::size_t kMaxRecordBytes =
     900 * 1024;  // what one frame may take; Kafka's default fits it
 
+// How much a reader of all takes at a time: what is decoded of it, some four times as much, stays
+// in a processor's cache. At 4 MiB a fold was half as fast.
+inline constexpr std::size_t kReadBytes = 256 * 1024;
+
 // Decodes stored bytes. kCorrupt when they are not a Frame of a known format. Without a sealer the
 // frame is as stored.
 Result<std::shared_ptr<const v1::Frame>> decode_frame(std::string_view bytes,
@@ -44,7 +48,7 @@ class FrameReader {
 
   // The next valid frames; empty at the end of the durable log. Undecodable record: kCorrupt with
   // position.
-  Result<std::vector<ValidFrame>> next(std::size_t max_bytes = 4 << 20);
+  Result<std::vector<ValidFrame>> next(std::size_t max_bytes = kReadBytes);
   // Frames as they are stored, personal data sealed: what hashes and exports are made of.
   void as_stored() { sealer_ = nullptr; }
   const Fence& fence() const { return at_.fence; }

@@ -12,6 +12,7 @@
 #include "soma/v1/gateway.pb.h"
 #include "soma/v1/rules.pb.h"
 #include "soma/v1/session.pb.h"
+#include "soma/v1/tenant.pb.h"
 
 namespace soma::actors {
 
@@ -66,6 +67,8 @@ OutSend answer(const v1::Approval& a, bool approve, const std::string& by,
     return answer_holder<v1::RulesCommand>(a, approve, by, reason);
   if (a.requester().type() == "gateway")
     return answer_holder<v1::GatewayCommand>(a, approve, by, reason);
+  if (a.requester().type() == "tenant")
+    return answer_holder<v1::TenantCommand>(a, approve, by, reason);
   if (a.requester().type() == "erasure")
     return answer_holder<v1::ErasureCommand>(a, approve, by, reason);
   v1::SessionCommand c;

@@ -10,13 +10,18 @@ namespace {
 using Decided = CounterDecider::Decided;
 
 Result<Decided> add(const v1::CounterState& state, const v1::Add& command) {
+  std::int64_t sum = 0;
+  if (__builtin_add_overflow(state.value(), command.amount(), &sum))
+    return fail(Code::kInvalidArgument, "the sum would need more than 64 bits", "amount");
   Decided d;
   d.events.emplace_back().mutable_added()->set_amount(command.amount());
-  d.reply.set_value(state.value() + command.amount());
+  d.reply.set_value(sum);
   return d;
 }
 
 Result<Decided> transfer(const v1::CounterState& state, const v1::Transfer& command) {
+  if (command.amount() < 0)
+    return fail(Code::kInvalidArgument, "amount must be 0 or more", "amount");
   if (command.amount() > state.value())
     return fail(Code::kConflict, "the counter holds less than amount", "amount");
   Decided d;
@@ -28,6 +33,15 @@ Result<Decided> transfer(const v1::CounterState& state, const v1::Transfer& comm
   d.sends.push_back({to_key(command.to()), credit.SerializeAsString()});
   d.reply.set_value(state.value() - command.amount());
   return d;
+}
+
+// Timers and calls are effects of one actor: no id names two.
+template <typename Others>
+Status check_id(const std::string& id, const Others& others, const char* field) {
+  if (id.empty()) return fail(Code::kInvalidArgument, "must not be empty", field);
+  if (others.contains(id))
+    return fail(Code::kConflict, "a timer and a call cannot have one id", field);
+  return {};
 }
 
 Result<Decided> outcome(const v1::CounterState& state, const v1::EffectOutcome& o,
@@ -79,11 +93,15 @@ Result<Decided> CounterDecider::decide(const ActorKey&, const State& state, cons
     case Command::kTransfer:
       return transfer(state, command.transfer());
     case Command::kArmTimer:
+      if (auto ok = check_id(command.arm_timer().timer_id(), state.calls(), "timer_id"); !ok)
+        return tl::unexpected(ok.error());
       *d.events.emplace_back().mutable_timer_armed()->mutable_timer_id() =
           command.arm_timer().timer_id();
       d.events.back().mutable_timer_armed()->set_due_ms(command.arm_timer().due_ms());
       return d;
     case Command::kCallOut:
+      if (auto ok = check_id(command.call_out().call_id(), state.timers(), "call_id"); !ok)
+        return tl::unexpected(ok.error());
       if (state.unknown_calls().contains(command.call_out().call_id()))
         return fail(Code::kConflict, "the outcome of this call is unknown: settle it first",
                     "call_id");

@@ -4,9 +4,12 @@
 #include <algorithm>
 
 #include "actors/actor_type.h"
+#include "actors/inference/tool_answer.h"
 #include "actors/model/model.h"
+#include "actors/policy/call_terms.h"
 #include "actors/policy/judge.h"
 #include "actors/session/prompt.h"
+#include "actors/session/tools.h"
 #include "actors/tenant/budget.h"
 #include "actors/tenant/tenant.h"
 
@@ -37,12 +40,52 @@ void fail_call(Decided& d, const v1::Failure& f, std::int64_t now_ms) {
   failed->set_at_ms(now_ms);
 }
 
+void reserve(Decided& d, const ActorKey& self, const std::string& id, std::int64_t tokens,
+             const std::string& user) {
+  v1::TenantCommand c;
+  c.mutable_reserve_budget()->set_reservation_id(id);
+  c.mutable_reserve_budget()->set_tokens(tokens);
+  *c.mutable_reserve_budget()->mutable_holder() = to_ref(self);
+  c.mutable_reserve_budget()->set_user(user);
+  send_to_tenant(d, self, c);
+}
+
+v1::Failure failure(const char* code, std::string message) {
+  v1::Failure f;
+  f.set_code(code);
+  f.set_message(std::move(message));
+  return f;
+}
+
+// Nothing where it is allowed.
+v1::Failure denial(const v1::PolicyDecision& decision) {
+  if (decision.allow() && !decision.needs_approval()) return {};
+  return failure(
+      "policy_denied",
+      decision.needs_approval()
+          ? "the call needs a person's approval, for which only a session can wait; decision " +
+                decision.decision_id()
+          : "policy denied the call; decision " + decision.decision_id() + " under constitution " +
+                (decision.constitution_hash().empty() ? "none" : decision.constitution_hash()));
+}
+
+// Of a call that is about to be sent; nothing where it may.
+v1::Failure why_not(const v1::StartTerms& terms, const Result<v1::PolicyDecision>& decision) {
+  if (terms.halted()) return failure("kill_switch_active", "Gateway kill-switch active");
+  if (!terms.asker_out().empty()) return failure("asker_not_admitted", terms.asker_out());
+  if (!decision) return failure("policy_error", decision.error().message);
+  return denial(*decision);
+}
+
 Status check(const v1::ModelRequest& request, std::size_t& bytes) {
   if (request.messages().empty())
     return fail(Code::kInvalidArgument, "messages must not be empty", "body.messages");
   if (static_cast<std::size_t>(request.messages_size()) > kMaxMessages)
     return fail(Code::kInvalidArgument, "at most 256 messages", "body.messages");
-  for (const auto& m : request.messages()) bytes += m.content().size();
+  for (const auto& m : request.messages()) {
+    bytes += m.content().size();
+    for (const auto& call : m.tool_calls()) bytes += call.name().size() + call.arguments().size();
+  }
   if (bytes == 0) return fail(Code::kInvalidArgument, "prompt must not be empty", "body.prompt");
   if (bytes > kMaxInputBytes)
     return fail(Code::kInvalidArgument, "the input is over 256 KiB", "body.messages");
@@ -55,6 +98,11 @@ Result<Decided> start(const ActorKey& self, const v1::InferenceState& s,
     return fail(Code::kConflict, "inference " + self.id + " exists");
   std::size_t bytes = 0;
   if (auto ok = check(c.request(), bytes); !ok) return tl::unexpected(ok.error());
+  if (auto ok = check_tools(c.tools()); !ok) return tl::unexpected(ok.error());
+  bytes += static_cast<std::size_t>(definition_bytes(c.tools()));
+  if (bytes > kMaxInputBytes)
+    return fail(Code::kInvalidArgument, "messages and tools are over 256 KiB together",
+                "body.tools");
   std::uint32_t max_tokens =
       c.request().sampling().max_tokens() ? c.request().sampling().max_tokens() : kDefaultMaxTokens;
   if (c.request().mode() == "embedding") max_tokens = 0;
@@ -78,27 +126,19 @@ Result<Decided> start(const ActorKey& self, const v1::InferenceState& s,
   started->mutable_request()->mutable_sampling()->set_max_tokens(max_tokens);
   *started->mutable_decision() = *decision;
   started->set_at_ms(context.now_ms());
-  if (!decision->allow() || decision->needs_approval()) {
-    v1::Failure f;
-    f.set_code("policy_denied");
-    f.set_message(
-        decision->needs_approval()
-            ? "the call needs a person's approval, for which only a session can wait; decision " +
-                  decision->decision_id()
-            : "policy denied the call; decision " + decision->decision_id() +
-                  " under constitution " +
-                  (decision->constitution_hash().empty() ? "none" : decision->constitution_hash()));
-    fail_call(d, f, context.now_ms());
+  if (c.tools().tools_size() > 0) {
+    *started->mutable_tools() = c.tools();
+    *started->mutable_tools()->mutable_settings() = c.settings();
+    *started->mutable_tools()->mutable_principal() = context.principal();
+    *started->mutable_constitution() = c.constitution();
+  }
+  if (auto why = denial(*decision); !why.code().empty()) {
+    fail_call(d, why, context.now_ms());
     return d;
   }
   started->set_reservation_id(derive_id(context, "res"));
   started->set_reserve_tokens(tokens);
-  v1::TenantCommand reserve;
-  reserve.mutable_reserve_budget()->set_reservation_id(started->reservation_id());
-  reserve.mutable_reserve_budget()->set_tokens(tokens);
-  *reserve.mutable_reserve_budget()->mutable_holder() = to_ref(self);
-  reserve.mutable_reserve_budget()->set_user(context.principal().subject());
-  send_to_tenant(d, self, reserve);
+  reserve(d, self, started->reservation_id(), tokens, context.principal().subject());
   return d;
 }
 
@@ -127,7 +167,10 @@ Result<Decided> granted(const ActorKey& self, const v1::InferenceState& s,
   d.events.emplace_back().mutable_inference_budget_reserved()->set_tokens(c.tokens());
   if (embeds(s)) return d;  // an effect of this actor
   v1::ModelCommand call;
-  *call.mutable_request_call()->mutable_request() = s.request();
+  auto* request = call.mutable_request_call()->mutable_request();
+  *request = s.request();
+  for (const auto& tool : s.tools().tools()) *request->add_tools() = tool.tool();
+  *request->mutable_terms() = call_terms(s.decision(), self.tenant, s.has_tools());
   d.sends.push_back(
       {pool_key(self.tenant, s.request().model(), context.partition()), deterministic_bytes(call)});
   return d;
@@ -137,11 +180,61 @@ Result<Decided> answered(const ActorKey& self, const v1::InferenceState& s,
                          const v1::ModelAnswer& answer, const v1::Context& context) {
   Decided d = replying(self);
   if (s.stage() != v1::INFERENCE_CALLING || s.request().call_id() != answer.call_id()) return d;
+  auto calls = judge_tool_calls(d, self, s, answer, context);
   auto* event = d.events.emplace_back().mutable_inference_answered();
   *event->mutable_answer() = answer;
   event->set_at_ms(context.now_ms());
+  for (auto& call : calls) *event->add_tool_calls() = std::move(call);
   settle(d, self, s, answer.usage().prompt_tokens() + answer.usage().completion_tokens());
   return d;
+}
+
+// The call was not sent: it is judged again under what is in force now, in the name of who asked.
+// Nobody waits for a person here.
+Result<Decided> judge_again(const ActorKey& self, const v1::InferenceState& s,
+                            const v1::CallHeld& c, const v1::Context& context) {
+  Decided d = replying(self);
+  if (s.stage() != v1::INFERENCE_CALLING || s.request().call_id() != c.call_id()) return d;
+  const auto& terms = c.terms();
+  auto decision =
+      judge(s.decision().input(), terms.settings().deployment_mode(), derive_id(context, "dec"),
+            terms.constitution(), terms.settings().policy(), terms.rules(),
+            {self.tenant, &terms.asker(), {}, s.decision().asker().model()});
+  if (decision) {
+    decision->set_settings_version(terms.settings().version());
+    auto* decided = d.events.emplace_back().mutable_policy_decided();
+    *decided->mutable_decision() = *decision;
+    decided->set_at_ms(context.now_ms());
+  }
+  give_back(d, self, s.reservation_id(), "the call was judged again before it was sent");
+  if (auto why = why_not(terms, decision); !why.code().empty()) {
+    fail_call(d, why, context.now_ms());
+    return d;
+  }
+  auto* again = d.events.emplace_back().mutable_judged_again();
+  *again->mutable_decision() = *decision;
+  again->set_reservation_id(derive_id(context, "res"));
+  again->set_reserve_tokens(s.reserved_tokens());
+  again->set_attempts(c.attempt());
+  again->set_at_ms(context.now_ms());
+  if (s.has_tools()) *again->mutable_terms() = terms;
+  reserve(d, self, again->reservation_id(), s.reserved_tokens(), terms.asker().subject());
+  return d;
+}
+
+void judged_again(v1::InferenceState& s, const v1::InferenceJudgedAgain& e) {
+  *s.mutable_decision() = e.decision();
+  s.set_reservation_id(e.reservation_id());
+  s.set_reserved_tokens(e.reserve_tokens());
+  s.set_stage(v1::INFERENCE_RESERVING);
+  s.set_attempt(e.attempts() + 1);
+  s.set_not_before_ms(0);
+  s.mutable_request()->set_attempts_before(e.attempts());
+  if (!e.has_terms()) return;
+  *s.mutable_constitution() = e.terms().constitution();
+  *s.mutable_tools()->mutable_settings() = e.terms().settings();
+  *s.mutable_tools()->mutable_rules() = e.terms().rules();
+  *s.mutable_tools()->mutable_principal() = e.terms().asker();
 }
 
 // What the embedding server said.
@@ -150,8 +243,15 @@ Result<Decided> embedded(const ActorKey& self, const v1::InferenceState& s,
   Decided d = replying(self);
   if (s.stage() != v1::INFERENCE_CALLING || !embeds(s) || o.attempt() != s.attempt()) return d;
   v1::EmbedResult result;
-  if (o.has_result() && result.ParseFromString(o.result()) &&
-      result.embeddings_size() == s.request().messages_size()) {
+  const bool read = o.has_result() && result.ParseFromString(o.result());
+  if (read && result.has_held()) {
+    v1::CallHeld held;
+    held.set_call_id(s.request().call_id());
+    held.set_attempt(o.attempt());
+    *held.mutable_terms() = result.held();
+    return judge_again(self, s, held, context);
+  }
+  if (read && result.embeddings_size() == s.request().messages_size()) {
     if (!s.primary().empty()) {
       auto* used = d.events.emplace_back().mutable_fallback_used();
       used->set_call_id(s.request().call_id());
@@ -256,6 +356,8 @@ Result<Decided> InferenceDecider::decide(const ActorKey& self, const State& s, c
             c.call_progress().attempt());
       return d;
     }
+    case Command::kCallHeld:
+      return judge_again(self, s, c.call_held(), context);
     case Command::kCallSucceeded:
       return answered(self, s, c.call_succeeded().answer(), context);
     case Command::kCallDied: {
@@ -282,6 +384,10 @@ void InferenceDecider::evolve(State& s, const Event& e) {
       s.set_reservation_id(e.inference_started().reservation_id());
       s.set_reserved_tokens(e.inference_started().reserve_tokens());
       s.set_started_ms(e.inference_started().at_ms());
+      if (e.inference_started().has_tools()) {
+        *s.mutable_tools() = e.inference_started().tools();
+        *s.mutable_constitution() = e.inference_started().constitution();
+      }
       s.set_stage(v1::INFERENCE_RESERVING);
       s.set_attempt(1);
       s.set_model_attempts(1);
@@ -291,6 +397,8 @@ void InferenceDecider::evolve(State& s, const Event& e) {
     case Event::kInferenceBudgetReserved:
       s.set_stage(v1::INFERENCE_CALLING);
       return;
+    case Event::kJudgedAgain:
+      return judged_again(s, e.judged_again());
     case Event::kInferenceRestarted:
       return restarted(s, e.inference_restarted());
     case Event::kFallbackUsed:
@@ -302,6 +410,9 @@ void InferenceDecider::evolve(State& s, const Event& e) {
       return;
     case Event::kInferenceAnswered:
       *s.mutable_answer() = e.inference_answered().answer();
+      *s.mutable_tool_calls() = e.inference_answered().tool_calls();
+      s.clear_tools();  // the start's event has them
+      s.clear_constitution();
       s.set_finished_ms(e.inference_answered().at_ms());
       s.set_stage(v1::INFERENCE_DONE);
       return;
@@ -317,11 +428,12 @@ void InferenceDecider::evolve(State& s, const Event& e) {
   }
 }
 
-std::vector<Effect> InferenceDecider::effects(const ActorKey&, const State& s) {
+std::vector<Effect> InferenceDecider::effects(const ActorKey& self, const State& s) {
   if (s.stage() != v1::INFERENCE_CALLING || !embeds(s)) return {};
   v1::EmbedRequest request;
   request.set_model(s.request().model());
   for (const auto& m : s.request().messages()) request.add_texts(m.content());
+  *request.mutable_terms() = call_terms(s.decision(), self.tenant, false);
   return {{s.request().call_id(), "memory.embed", EffectClass::kIdempotent, s.attempt(),
            s.not_before_ms(), s.request().deadline_ms(), request.SerializeAsString()}};
 }
@@ -334,6 +446,8 @@ std::string InferenceDecider::event_type(const Event& e) {
       return "inference.budget_reserved";
     case Event::kInferenceRestarted:
       return "inference.restarted";
+    case Event::kJudgedAgain:
+      return "inference.judged_again";
     case Event::kInferenceAnswered:
       return "inference.answered";
     case Event::kInferenceFailed:

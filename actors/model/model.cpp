@@ -98,10 +98,14 @@ void start(Decided& d, const std::string& call_id, std::uint32_t attempt,
   started->set_not_before_ms(not_before_ms);
 }
 
+void start_first(Decided& d, const v1::ModelRequest& request) {
+  start(d, request.call_id(), request.attempts_before() + 1, 0);
+}
+
 // The slot that a call leaves goes to the first that waits.
 void start_next(Decided& d, const v1::ModelState& state) {
   if (state.waiting_size() > 0 && static_cast<std::uint32_t>(state.running_size()) <= slots(state))
-    start(d, state.waiting(0).request().call_id(), 1, 0);
+    start_first(d, state.waiting(0).request());
 }
 
 bool known(const v1::ModelState& state, const std::string& call_id) {
@@ -138,7 +142,7 @@ Result<Decided> request_call(const v1::ModelState& state, const v1::ModelRequest
   *queued->mutable_request() = request;
   queued->set_at_ms(context.now_ms());
   if (static_cast<std::uint32_t>(state.running_size()) >= slots(state)) return d;
-  start(d, request.call_id(), 1, 0);
+  start_first(d, request);
   if (wait_ms > 0) {  // the next of its profile is asked at once
     auto* started = d.events.back().mutable_call_started();
     started->set_model(request.fallbacks(0));
@@ -243,6 +247,24 @@ Result<Decided> failed(const v1::ModelState& state, const v1::RunningCall& call,
   return d;
 }
 
+// Not sent: its caller judges it again under what is in force now, and asks anew if it may.
+Result<Decided> held_back(const v1::ModelState& state, const v1::RunningCall& call,
+                          const v1::StartTerms& terms) {
+  Decided d;
+  const std::string& id = call.request().call_id();
+  d.reply.set_call_id(id);
+  auto* held = d.events.emplace_back().mutable_call_held();
+  held->set_call_id(id);
+  held->set_attempt(call.attempt());
+  tell(d, call.request().caller(), [&](auto& c) {
+    c.mutable_call_held()->set_call_id(id);
+    c.mutable_call_held()->set_attempt(call.attempt());
+    *c.mutable_call_held()->mutable_terms() = terms;
+  });
+  start_next(d, state);
+  return d;
+}
+
 Result<Decided> outcome(const v1::ModelState& state, const v1::EffectOutcome& o,
                         const v1::Context& context) {
   auto it = state.running().find(o.effect_id());
@@ -255,6 +277,7 @@ Result<Decided> outcome(const v1::ModelState& state, const v1::EffectOutcome& o,
   if (o.has_result()) {
     v1::ModelAnswer answer;
     if (answer.ParseFromString(o.result())) {
+      if (answer.has_held()) return held_back(state, it->second, answer.held());
       answer.set_call_id(o.effect_id());
       v1::Failure bad = judge(it->second.request(), answer);
       return bad.code().empty() ? answered(state, it->second, std::move(answer), context)
@@ -374,6 +397,9 @@ void ModelDecider::evolve(State& s, const Event& e) {
     case Event::kCallCancelled:
       finish(s, e.call_cancelled().call_id());
       return;
+    case Event::kCallHeld:
+      finish(s, e.call_held().call_id());
+      return;
     case Event::kCallRefused:
       s.set_failed(s.failed() + 1);
       return;
@@ -411,6 +437,8 @@ std::string ModelDecider::event_type(const Event& e) {
       return "call.failed";
     case Event::kCallCancelled:
       return "call.cancelled";
+    case Event::kCallHeld:
+      return "call.held";
     case Event::kCallRefused:
       return "call.refused";
     case Event::kPoolConfigured:

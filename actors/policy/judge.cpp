@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "actors/policy/call_terms.h"
 #include "actors/policy/policy.h"
 
 namespace soma::actors {
@@ -76,8 +77,7 @@ Result<v1::PolicyDecision> judge(const v1::PolicyInput& input, const std::string
     deny(*d, "constitution_missing");
   else
     apply_constitution(*d, input, constitution.rules());
-  const bool strict = is_production(input.deployment_mode()) && !is_production(server_mode);
-  d->set_mode(strict ? input.deployment_mode() : server_mode);
+  d->set_mode(judged_mode(server_mode, input.deployment_mode()));
   if (asker.principal) {
     d->mutable_asker()->set_subject(asker.principal->subject());
     *d->mutable_asker()->mutable_capabilities() = asker.principal->capabilities();

@@ -23,27 +23,27 @@ v1::Principal asker_of(const ActorKey& self, const v1::Turn& t) {
   return p;
 }
 
-// Nothing: it may start. A person has agreed, so that a call for one refuses nothing.
+}  // namespace
+
 v1::Failure refusal(const v1::StartTerms& terms, const Result<v1::PolicyDecision>& decision,
                     const char* what) {
   if (terms.halted())
     return failure("kill_switch_active", std::string("Gateway kill-switch active; approve the ") +
                                              what + " again when it is off");
+  if (!terms.asker_out().empty()) return failure("asker_not_admitted", terms.asker_out());
   if (!decision) return failure("policy_error", decision.error().message);
   if (decision->denied() || !(decision->allow() || decision->needs_approval()))
     return denial(*decision, what);
   return {};
 }
 
-void record(Decided& d, const v1::Turn& t, const v1::PolicyDecision& decision,
-            const std::string& call_id = {}) {
+void record_decision(Decided& d, const v1::Turn& t, const v1::PolicyDecision& decision,
+                     const std::string& call_id) {
   auto* decided = d.events.emplace_back().mutable_policy_decided();
   decided->set_turn(t.turn());
   *decided->mutable_decision() = decision;
   decided->set_tool_call_id(call_id);
 }
-
-}  // namespace
 
 bool approved_turn_may_start(Decided& d, const ActorKey& self, const v1::SessionState& s,
                              const v1::Turn& t, const v1::StartTerms& terms,
@@ -53,7 +53,7 @@ bool approved_turn_may_start(Decided& d, const ActorKey& self, const v1::Session
   *asked.mutable_principal() = asker_of(self, t);
   const auto decision = judge_turn(t.decision().input(), tokens, terms.settings(),
                                    terms.constitution(), terms.rules(), self, s, asked);
-  if (decision) record(d, t, *decision);
+  if (decision) record_decision(d, t, *decision);
   const v1::Failure why = refusal(terms, decision, "turn");
   if (why.code().empty()) return true;
   reopen_turn(d, self, s, t, why, context);
@@ -64,7 +64,7 @@ bool approved_call_may_start(Decided& d, const ActorKey& self, const v1::Session
                              const v1::Turn& t, const v1::ToolCall& call,
                              const v1::StartTerms& terms, const v1::Context& context) {
   const v1::PolicyDecision decision = judge_call_again(self, s, t, call, terms, context);
-  record(d, t, decision, call.call_id());
+  record_decision(d, t, decision, call.call_id());
   const v1::Failure why = refusal(terms, decision, "call");
   if (why.code().empty()) return true;
   reopen_approval(d, self, call.approval_id(), call.action_hash(), why);

@@ -17,6 +17,14 @@ bool approved_call_may_start(SessionDecider::Decided& d, const ActorKey& self,
                              const v1::ToolCall& call, const v1::StartTerms& terms,
                              const v1::Context& context);
 
+// Why it may not start under these terms; nothing: it may. Where a person is asked for that refuses
+// nothing: one has agreed, or will be asked.
+v1::Failure refusal(const v1::StartTerms& terms, const Result<v1::PolicyDecision>& decision,
+                    const char* what);
+// `policy.decided`; `call_id`: of a tool's call, empty: on the turn.
+void record_decision(SessionDecider::Decided& d, const v1::Turn& turn,
+                     const v1::PolicyDecision& decision, const std::string& call_id = {});
+
 // What the turn goes on under once it was approved: of one without tools the constitution alone.
 v1::StartTerms terms_kept(const v1::Turn& turn, const v1::StartTerms& terms);
 

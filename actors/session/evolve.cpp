@@ -1,4 +1,5 @@
 // What each event makes of a session, and the events' public names.
+#include "actors/session/held.h"
 #include "actors/session/session.h"
 #include "actors/session/tools.h"
 
@@ -43,6 +44,7 @@ void recalled(v1::SessionState& s, const v1::MemoryRecalled& e) {
 
 void answered(v1::SessionState& s, const v1::ModelAnswered& e) {
   if (auto* t = turn(s, e.turn())) {
+    t->clear_attempts_before();
     t->set_model(e.answer().model());
     t->set_attempt(e.answer().attempt());
     *t->mutable_usage() = usage_with(*t, e.answer());
@@ -87,6 +89,7 @@ void reopened(v1::SessionState& s, const v1::TurnReopened& e) {
     t->clear_reserved_tokens();
     t->clear_call_id();
     t->clear_attempt();
+    t->clear_attempts_before();
     t->clear_memories();
     t->clear_recall_attempt();
     t->clear_recall_not_before_ms();
@@ -119,8 +122,13 @@ void approved(v1::SessionState& s, v1::Turn& t, const v1::TurnApproved& e) {
   *t.mutable_tools()->mutable_rules() = e.terms().rules();
 }
 
-// What concerns the person who must approve a turn.
-void second_key(v1::SessionState& s, const v1::SessionEvent& e) {
+// What concerns the person who must approve a turn, and a decision in the place of the first.
+void decided_again(v1::SessionState& s, const v1::SessionEvent& e) {
+  if (e.has_turn_judged_again()) {
+    if (auto* t = turn(s, e.turn_judged_again().turn()))
+      fold_judged_again(s, *t, e.turn_judged_again());
+    return touch(s, e.turn_judged_again().at_ms());
+  }
   if (e.has_turn_reopened()) return reopened(s, e.turn_reopened());
   if (e.has_turn_edited()) return edited(s, e.turn_edited());
   if (e.has_approval_requested()) {
@@ -205,7 +213,8 @@ void SessionDecider::evolve(State& s, const Event& e) {
     case Event::kApprovalGranted:
     case Event::kTurnReopened:
     case Event::kTurnEdited:
-      return second_key(s, e);
+    case Event::kTurnJudgedAgain:
+      return decided_again(s, e);
     case Event::kToolCallRequested:
     case Event::kToolCallDenied:
     case Event::kToolApprovalRequested:
@@ -262,6 +271,8 @@ std::string SessionDecider::event_type(const Event& e) {
       return "turn.reopened";
     case Event::kTurnEdited:
       return "turn.edited";
+    case Event::kTurnJudgedAgain:
+      return "turn.judged_again";
     case Event::kToolCallRequested:
       return "tool.call.requested";
     case Event::kToolCallDenied:

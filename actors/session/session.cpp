@@ -8,7 +8,9 @@
 #include "actors/approvals/approvals.h"
 #include "actors/memory/memory.h"
 #include "actors/model/model.h"
+#include "actors/policy/call_terms.h"
 #include "actors/session/approved.h"
+#include "actors/session/held.h"
 #include "actors/session/prompt.h"
 #include "actors/session/tools.h"
 #include "actors/session/turn.h"
@@ -303,8 +305,14 @@ void ask_model(Decided& d, const ActorKey& self, const v1::SessionState& before,
   *request->mutable_caller() = to_ref(self);
   request->set_mode("chat");
   request->set_deadline_ms(context.now_ms() + kCallDeadlineMs);
+  request->set_attempts_before(turn.attempts_before());
+  *request->mutable_terms() = call_terms(turn.decision(), self.tenant, turn.has_tools());
   d.sends.push_back(
       {pool_key(s.tenant_id(), requested->model(), context.partition()), deterministic_bytes(c)});
+  if (turn.attempts_before() == 0) return;
+  auto* again = d.events.emplace_back().mutable_model_restarted();
+  again->set_turn(turn.turn());
+  again->set_attempt(turn.attempts_before() + 1);
 }
 
 Result<Decided> granted(const ActorKey& self, const v1::SessionState& s, const v1::BudgetGranted& c,
@@ -447,6 +455,8 @@ Result<Decided> SessionDecider::decide(const ActorKey& self, const State& s, con
       return answered(self, s, c.call_succeeded().answer(), context);
     case Command::kCallDied:
       return died(self, s, c.call_died(), context);
+    case Command::kCallHeld:
+      return judge_held_call(self, s, c.call_held(), context);
     case Command::kEditTurn:
       return edit(self, s, c.edit_turn(), context);
     case Command::kApprovalDecided:

@@ -51,21 +51,11 @@ v1::Failure refusal(const v1::ToolDefinition* tool, const v1::ModelToolCall& ask
   return {};
 }
 
-void refuse(v1::PolicyDecision& d, const std::string& code) {
-  d.set_allow(false);
-  d.set_needs_approval(false);
-  d.set_denied(true);
-  auto* codes = d.mutable_reason_codes();
-  codes->erase(std::remove(codes->begin(), codes->end(), "allowed"), codes->end());
-  d.add_reason_codes(code);
-}
-
-v1::PolicyInput input_of(const v1::Turn& turn, const v1::ToolDefinition* tool) {
+v1::PolicyInput input_of(const v1::PolicyInput& asked, const v1::ToolDefinition* tool) {
   const std::string name = tool ? tool->tool().name() : "unknown";
   v1::PolicyInput input;
   input.set_action_id(tool ? name : "tool.unknown");
   input.set_capability("tool:" + name);
-  const auto& asked = turn.decision().input();
   input.set_risk_score(asked.risk_score());
   input.set_confidence(asked.confidence());
   input.set_deployment_mode(asked.deployment_mode());
@@ -90,18 +80,13 @@ void shorten(v1::PolicyDecision& d) {
   for (auto& code : *codes) code = cut_text(code, 128);
 }
 
-struct CallTerms {
-  const v1::TenantSettings& settings;
-  const v1::ConstitutionInForce& constitution;
-  const v1::RulesInForce& rules;
-};
-
-v1::PolicyDecision decide_call(const ActorKey& self, const v1::SessionState& s,
-                               const v1::Turn& turn, const v1::PolicyInput& input,
-                               const std::string& decision_id, const CallTerms& terms) {
-  auto judged = judge(input, terms.settings.deployment_mode(), decision_id, terms.constitution,
-                      terms.settings.policy(), terms.rules,
-                      {self.tenant, &turn.tools().principal(), self.id, s.model()});
+v1::PolicyDecision decide_call(const CallScope& scope, const v1::ToolDefinition* tool,
+                               const std::string& decision_id, const v1::TenantSettings& settings,
+                               const v1::RulesInForce& rules) {
+  const v1::PolicyInput input = input_of(scope.asked, tool);
+  auto judged =
+      judge(input, settings.deployment_mode(), decision_id, scope.constitution, settings.policy(),
+            rules, {scope.self.tenant, &scope.tools.principal(), scope.session, scope.model});
   v1::PolicyDecision d;
   if (judged) {
     d = std::move(*judged);
@@ -109,9 +94,9 @@ v1::PolicyDecision decide_call(const ActorKey& self, const v1::SessionState& s,
     d.set_decision_id(decision_id);
     *d.mutable_input() = input;
     d.add_reasons(judged.error().message);
-    refuse(d, "policy_error");
+    refuse_call(d, "policy_error");
   }
-  d.set_settings_version(terms.settings.version());
+  d.set_settings_version(settings.version());
   shorten(d);
   return d;
 }
@@ -160,15 +145,32 @@ Status check_tools(const v1::TurnTools& tools) {
   return {};
 }
 
-JudgedCall judge_call(const ActorKey& self, const v1::SessionState& s, const v1::Turn& turn,
-                      const v1::ModelToolCall& asked, std::uint32_t index, std::size_t used,
-                      const v1::Context& context) {
-  const v1::ToolDefinition* tool = find_tool(turn.tools(), asked.name());
+void refuse_call(v1::PolicyDecision& d, const std::string& code) {
+  d.set_allow(false);
+  d.set_needs_approval(false);
+  d.set_denied(true);
+  auto* codes = d.mutable_reason_codes();
+  codes->erase(std::remove(codes->begin(), codes->end(), "allowed"), codes->end());
+  d.add_reason_codes(code);
+}
+
+std::int64_t definition_bytes(const v1::TurnTools& tools) {
+  constexpr std::size_t kPerTool = 100;  // names of members, quotes
+  std::size_t bytes = 0;
+  for (const auto& tool : tools.tools())
+    bytes += tool.tool().name().size() + tool.tool().description().size() +
+             tool.tool().parameters_json().size() + kPerTool;
+  return static_cast<std::int64_t>(bytes);
+}
+
+JudgedCall judge_call(const CallScope& scope, const v1::ModelToolCall& asked, std::uint32_t index,
+                      std::size_t used, const v1::Context& context) {
+  const v1::ToolDefinition* tool = find_tool(scope.tools, asked.name());
   JudgedCall out;
   v1::ToolCall& call = out.call;
-  // Under what the turn began with, or was approved under.
-  out.decision = decide_call(self, s, turn, input_of(turn, tool), derive_id(context, "dec", index),
-                             {turn.tools().settings(), s.constitution(), turn.tools().rules()});
+  // Under what the turn began with, or was approved or judged again under.
+  out.decision = decide_call(scope, tool, derive_id(context, "dec", index), scope.tools.settings(),
+                             scope.tools.rules());
   call.set_call_id(derive_id(context, "tool", index));
   call.set_name(cut_text(asked.name(), kKeptName));
   call.set_decision_id(out.decision.decision_id());
@@ -177,14 +179,14 @@ JudgedCall judge_call(const ActorKey& self, const v1::SessionState& s, const v1:
       used + asked.arguments().size() <= kMaxTurnToolBytes)
     call.set_arguments(asked.arguments().empty() ? "{}" : asked.arguments());
   if (!refused.code().empty()) {
-    refuse(out.decision, refused.code());
+    refuse_call(out.decision, refused.code());
     call.set_status(v1::CALL_DENIED);
     *call.mutable_denial() = refused;
   } else if (out.decision.needs_approval() && !out.decision.denied()) {
     call.set_status(v1::CALL_AWAITS_APPROVAL);
     call.set_approval_id(derive_id(context, "apr", index));
-    call.set_action_hash(sha256_hex(to_string(self) + "\n" + deterministic_bytes(call) + "\n" +
-                                    deterministic_bytes(out.decision)));
+    call.set_action_hash(sha256_hex(to_string(scope.self) + "\n" + deterministic_bytes(call) +
+                                    "\n" + deterministic_bytes(out.decision)));
   } else if (out.decision.allow()) {
     call.set_status(v1::CALL_REQUESTED);
   } else {
@@ -199,9 +201,10 @@ JudgedCall judge_call(const ActorKey& self, const v1::SessionState& s, const v1:
 v1::PolicyDecision judge_call_again(const ActorKey& self, const v1::SessionState& s,
                                     const v1::Turn& turn, const v1::ToolCall& call,
                                     const v1::StartTerms& terms, const v1::Context& context) {
-  return decide_call(self, s, turn, input_of(turn, find_tool(turn.tools(), call.name())),
-                     derive_id(context, "dec"),
-                     {terms.settings(), terms.constitution(), terms.rules()});
+  return decide_call(
+      {self, turn.tools(), turn.decision().input(), terms.constitution(), self.id, s.model()},
+      find_tool(turn.tools(), call.name()), derive_id(context, "dec"), terms.settings(),
+      terms.rules());
 }
 
 }  // namespace soma::actors

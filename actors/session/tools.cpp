@@ -190,10 +190,7 @@ std::size_t tool_bytes(const v1::Turn& t) {
 
 std::int64_t tool_tokens(const v1::Turn& t) {
   constexpr std::size_t kPerCall = 100;  // ids, roles, a denial's text
-  std::size_t bytes = tool_bytes(t);
-  for (const auto& tool : t.tools().tools())
-    bytes += tool.tool().name().size() + tool.tool().description().size() +
-             tool.tool().parameters_json().size() + kPerCall;
+  std::size_t bytes = tool_bytes(t) + static_cast<std::size_t>(definition_bytes(t.tools()));
   for (const auto& round : t.tool_rounds())
     bytes += round.said().size() + kPerCall * static_cast<std::size_t>(round.calls_size() + 1);
   return static_cast<std::int64_t>(bytes / 3);
@@ -233,7 +230,8 @@ Decided tools_asked(const ActorKey& self, const v1::SessionState& s, const v1::M
   std::size_t used = tool_bytes(t);
   for (int i = 0; i < answer.tool_calls_size(); ++i) {
     const auto judged =
-        judge_call(self, s, t, answer.tool_calls(i), static_cast<std::uint32_t>(i), used, context);
+        judge_call({self, t.tools(), t.decision().input(), s.constitution(), self.id, s.model()},
+                   answer.tool_calls(i), static_cast<std::uint32_t>(i), used, context);
     used += judged.call.arguments().size();
     record(steps, t.turn(), judged, context.now_ms());
     if (judged.call.status() == v1::CALL_AWAITS_APPROVAL)

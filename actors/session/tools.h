@@ -30,10 +30,22 @@ struct JudgedCall {
   v1::ToolCall call;
   v1::PolicyDecision decision;
 };
+// What a call is judged by: the tools that were offered, with settings, rules and in whose name;
+// what was asked for when they were, and under which constitution.
+struct CallScope {
+  const ActorKey& self;
+  const v1::TurnTools& tools;
+  const v1::PolicyInput& asked;
+  const v1::ConstitutionInForce& constitution;
+  const std::string& session;  // empty: not of a session
+  const std::string& model;
+};
 // `index`: of the call in its answer. `used`: the turn's tool bytes so far.
-JudgedCall judge_call(const ActorKey& self, const v1::SessionState& s, const v1::Turn& turn,
-                      const v1::ModelToolCall& asked, std::uint32_t index, std::size_t used,
-                      const v1::Context& context);
+JudgedCall judge_call(const CallScope& scope, const v1::ModelToolCall& asked, std::uint32_t index,
+                      std::size_t used, const v1::Context& context);
+std::int64_t definition_bytes(const v1::TurnTools& tools);
+// Denied whatever policy said, with this reason code.
+void refuse_call(v1::PolicyDecision& decision, const std::string& code);
 
 // The decision on a call that a person approved, under what is in force now.
 v1::PolicyDecision judge_call_again(const ActorKey& self, const v1::SessionState& s,

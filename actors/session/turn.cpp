@@ -120,6 +120,20 @@ void ask_person(Decided& d, const ActorKey& self, const ParkedAction& action,
 
 }  // namespace
 
+void park_turn(Decided& d, const ActorKey& self, const v1::SessionState& s, const v1::Turn& t,
+               const v1::PolicyDecision& decision, const v1::Context& context) {
+  v1::Context asked = context;  // whose turn it is may not approve it
+  asked.mutable_principal()->set_subject(t.requested_by());
+  asked.mutable_principal()->set_tenant(self.tenant);
+  ask_person(d, self,
+             {t.turn(),
+              t.prompt(),
+              t.prompt() + "\n" + deterministic_bytes(t.tools()) + deterministic_bytes(t.models()),
+              approval_ms_of(s),
+              {}},
+             decision, asked);
+}
+
 v1::Failure denial(const v1::PolicyDecision& decision, const std::string& what) {
   std::string codes;
   for (const auto& code : decision.reason_codes()) codes += (codes.empty() ? "" : ", ") + code;

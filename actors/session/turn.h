@@ -51,6 +51,10 @@ Status begin_turn(SessionDecider::Decided& d, const ActorKey& self, const v1::Se
 // An approved turn that could not start: it waits again, under the same approval.
 void reopen_turn(SessionDecider::Decided& d, const ActorKey& self, const v1::SessionState& s,
                  const v1::Turn& turn, const v1::Failure& why, const v1::Context& context);
+// Waits for a person, who is not whoever asked for the turn.
+void park_turn(SessionDecider::Decided& d, const ActorKey& self, const v1::SessionState& s,
+               const v1::Turn& turn, const v1::PolicyDecision& decision,
+               const v1::Context& context);
 // Another prompt for a turn that waits: judged anew with the inputs it had, and parked under a new
 // approval that whoever edited may not give; the approval before is closed.
 Status edit_turn(SessionDecider::Decided& d, const ActorKey& self, const v1::SessionState& s,

@@ -1,4 +1,6 @@
-// Counters by rule, subject and window. A counter whose window has passed starts again at nothing.
+// Counters by rule, subject and window. A window that begins starts at nothing; the last ones
+// before it are kept aside, so that a clock which is set back, or forth and back, finds what was
+// counted.
 #include "actors/tenant/budget.h"
 
 #include <algorithm>
@@ -14,6 +16,9 @@ namespace {
 constexpr std::int64_t kDay = 86'400;  // seconds
 constexpr std::int64_t kMaxLimit = 1'000'000'000'000'000;
 constexpr int kPruneFrom = 256;  // counters; fewer are not worth looking through
+constexpr int kKeptWindows = 3;  // of a counter, beside the one that counts
+constexpr std::int64_t kSetBackMs =
+    2LL * 86'400'000;  // how far a clock may jump without a counter being lost
 
 bool one_of(const std::string& text, std::initializer_list<const char*> allowed) {
   return std::any_of(allowed.begin(), allowed.end(), [&](const char* a) { return text == a; });
@@ -98,10 +103,52 @@ bool is_time_to_prune(int counters) {
          (counters >= kPruneFrom && std::has_single_bit(static_cast<unsigned>(counters)));
 }
 
+v1::UsageWindow window_in(const v1::Usage& usage) {
+  v1::UsageWindow w;
+  w.set_start_ms(usage.window_start_ms());
+  w.set_end_ms(usage.window_end_ms());
+  w.set_used(usage.used());
+  w.set_reserved(usage.reserved());
+  w.set_soft_told(usage.soft_told());
+  return w;
+}
+
+void put_window(v1::Usage& usage, const v1::UsageWindow& w) {
+  usage.set_window_start_ms(w.start_ms());
+  usage.set_window_end_ms(w.end_ms());
+  usage.set_used(w.used());
+  usage.set_reserved(w.reserved());
+  usage.set_soft_told(w.soft_told());
+}
+
+// The window that begins at `start_ms` counts from here on; the one before is kept aside. Of those
+// the earliest are dropped first.
+void turn_to(v1::Usage& usage, std::int64_t start_ms, std::int64_t end_ms) {
+  if (usage.window_start_ms() == start_ms) return;
+  auto& others = *usage.mutable_others();
+  v1::UsageWindow next;
+  next.set_start_ms(start_ms);
+  next.set_end_ms(end_ms);
+  for (int i = 0; i < others.size(); ++i)
+    if (others[i].start_ms() == start_ms) {
+      next = others[i];
+      others.DeleteSubrange(i, 1);
+      break;
+    }
+  *others.Add() = window_in(usage);
+  std::sort(others.begin(), others.end(),
+            [](const auto& a, const auto& b) { return a.start_ms() > b.start_ms(); });
+  if (others.size() > kKeptWindows)
+    others.DeleteSubrange(kKeptWindows, others.size() - kKeptWindows);
+  put_window(usage, next);
+}
+
 void prune(v1::TenantState& state, std::int64_t now_ms) {
+  // Where there is room a counter outlives its window, as the clock may have jumped ahead.
+  const std::int64_t before_ms = state.usage_size() >= kMaxCounters ? now_ms : now_ms - kSetBackMs;
   auto& usage = *state.mutable_usage();
   for (auto it = usage.begin(); it != usage.end();)
-    it = is_over(it->second, now_ms) ? usage.erase(it) : std::next(it);
+    it = is_over(it->second, before_ms) ? usage.erase(it) : std::next(it);
 }
 
 // What changes when, from `from_s` on; the first is what holds then.
@@ -191,10 +238,9 @@ BudgetWeighed weigh_budget(const v1::TenantState& state, const v1::TenantSetting
     c.set_window_end_ms(window.end_ms);
     std::int64_t taken = 0;
     bool told = false;
-    const auto it = state.usage().find(c.counter());
-    if (it != state.usage().end() && it->second.window_start_ms() == window.start_ms) {
-      taken = it->second.used() + it->second.reserved();
-      told = it->second.soft_told();
+    if (const auto counted = usage_in(state, c.counter(), window.start_ms)) {
+      taken = counted->used() + counted->reserved();
+      told = counted->soft_told();
     }
     if (rule.has_hard() && taken + c.amount() > rule.hard()) {
       out.shortage = shortage_of(rule, taken, c.amount(), window.end_ms);
@@ -249,27 +295,54 @@ void take_counters(v1::TenantState& state, const v1::Reservation& reservation) {
   if (is_time_to_prune(state.usage_size()) && !all_known(state, reservation.counted()))
     prune(state, reservation.at_ms());
   for (const auto& c : reservation.counted()) {
+    const bool known = state.usage().contains(c.counter());
     auto& usage = (*state.mutable_usage())[c.counter()];
-    if (usage.window_start_ms() != c.window_start_ms()) usage.Clear();
+    if (known) turn_to(usage, c.window_start_ms(), c.window_end_ms());
     usage.set_window_start_ms(c.window_start_ms());
     usage.set_window_end_ms(c.window_end_ms());
     usage.set_reserved(usage.reserved() + c.amount());
   }
 }
 
+std::optional<v1::UsageWindow> usage_in(const v1::TenantState& state, const std::string& counter,
+                                        std::int64_t start_ms) {
+  const auto it = state.usage().find(counter);
+  if (it == state.usage().end()) return std::nullopt;
+  if (it->second.window_start_ms() == start_ms) return window_in(it->second);
+  for (const auto& other : it->second.others())
+    if (other.start_ms() == start_ms) return other;
+  return std::nullopt;
+}
+
+namespace {
+
+// `usage`: the counter, or one of its windows aside.
+template <typename Window>
+void settle_window(Window& w, const v1::CountedUsage& c, std::int64_t used_tokens,
+                   std::int64_t used_money, bool happened) {
+  w.set_reserved(w.reserved() - c.amount());
+  if (!happened) return;
+  const std::int64_t used = c.unit() == "requests" ? 1
+                            : c.unit() == "money"  ? used_money
+                                                   : used_tokens;
+  w.set_used(w.used() + used);
+}
+
+}  // namespace
+
 void settle_counters(v1::TenantState& state, const v1::Reservation& reservation,
                      std::int64_t used_tokens, std::int64_t used_money, bool happened) {
   for (const auto& c : reservation.counted()) {
     const auto it = state.mutable_usage()->find(c.counter());
-    // Its window has passed: what it took is of no account any more.
-    if (it == state.mutable_usage()->end() || it->second.window_start_ms() != c.window_start_ms())
+    if (it == state.mutable_usage()->end()) continue;
+    if (it->second.window_start_ms() == c.window_start_ms()) {
+      settle_window(it->second, c, used_tokens, used_money, happened);
       continue;
-    it->second.set_reserved(it->second.reserved() - c.amount());
-    if (!happened) continue;
-    const std::int64_t used = c.unit() == "requests" ? 1
-                              : c.unit() == "money"  ? used_money
-                                                     : used_tokens;
-    it->second.set_used(it->second.used() + used);
+    }
+    // Its window has passed: it counts there, for a clock that is set back.
+    for (auto& other : *it->second.mutable_others())
+      if (other.start_ms() == c.window_start_ms())
+        settle_window(other, c, used_tokens, used_money, happened);
   }
 }
 

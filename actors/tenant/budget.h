@@ -55,6 +55,10 @@ std::optional<v1::BudgetShortage> counter_shortage(const v1::TenantState& state,
                                                    const std::vector<v1::CountedUsage>& wanted,
                                                    std::int64_t now_ms);
 
+// What a counter holds of the window that begins at `start_ms`; nothing where it holds none of it.
+std::optional<v1::UsageWindow> usage_in(const v1::TenantState& state, const std::string& counter,
+                                        std::int64_t start_ms);
+
 // Counters of a reservation: taken, then settled with what was used, or given back with nothing.
 void take_counters(v1::TenantState& state, const v1::Reservation& reservation);
 void settle_counters(v1::TenantState& state, const v1::Reservation& reservation,

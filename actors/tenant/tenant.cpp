@@ -6,6 +6,8 @@
 #include "actors/actor_type.h"
 #include "actors/policy/policy.h"
 #include "actors/tenant/budget.h"
+#include "actors/tenant/leaving_production.h"
+#include "actors/two_keys.h"
 #include "schemas/base/sha256.h"
 #include "soma/v1/inference.pb.h"
 #include "soma/v1/session.pb.h"
@@ -73,9 +75,18 @@ bool same_laws(const v1::TenantSettings& old, const v1::TenantSettings& next) {
                     next.budgets().end(), same_zone_law);
 }
 
-Decided change(const v1::TenantSettings& old, v1::TenantSettings next, const v1::Context& context,
-               std::uint64_t rolled_back_to = 0) {
+struct Origin {
+  std::uint64_t rolled_back_to = 0;      // a version of the history; 0: not rolled back
+  std::string proposed_by, approved_by;  // by whose two keys, where it needed two
+};
+
+Result<Decided> change(const ActorKey& self, const v1::TenantState& state, v1::TenantSettings next,
+                       const v1::Context& context, const Origin& origin = {}) {
+  const v1::TenantSettings old = effective_settings(state);
+  const std::uint64_t rolled_back_to = origin.rolled_back_to;
   next.set_hash(settings_hash(next));
+  if (origin.approved_by.empty() && leaves_production(old, next))
+    return propose_settings(self, state, next, rolled_back_to, context);
   Decided d;
   // What is rolled back to was put earlier, and so tells nothing of the law now.
   if (old.version() > 0 && next.hash() == old.hash() &&
@@ -86,16 +97,19 @@ Decided change(const v1::TenantSettings& old, v1::TenantSettings next, const v1:
   next.set_version(old.version() + 1);
   auto* changed = d.events.emplace_back().mutable_settings_changed();
   *changed->mutable_settings() = next;
-  changed->set_changed_by(context.principal().subject());
+  changed->set_changed_by(origin.proposed_by.empty() ? context.principal().subject()
+                                                     : origin.proposed_by);
+  changed->set_approved_by(origin.approved_by);
   changed->set_at_ms(context.now_ms());
   changed->set_rolled_back_to(rolled_back_to);
+  if (origin.approved_by.empty()) overtake_proposal(d, self, state, context);
   *d.reply.mutable_settings() = next;
   d.reply.set_changed(true);
   return d;
 }
 
-Result<Decided> put(const v1::TenantState& state, const v1::PutSettings& command,
-                    const v1::Context& context) {
+Result<Decided> put(const ActorKey& self, const v1::TenantState& state,
+                    const v1::PutSettings& command, const v1::Context& context) {
   const v1::TenantSettings old = effective_settings(state);
   if (command.expected_version() != 0 && command.expected_version() != old.version())
     return fail(Code::kVersionMismatch,
@@ -105,16 +119,27 @@ Result<Decided> put(const v1::TenantState& state, const v1::PutSettings& command
   // What a caller leaves out must not loosen: a stricter mode ends when it is said, not by silence.
   if (next.deployment_mode().empty()) next.set_deployment_mode(old.deployment_mode());
   if (auto ok = check(next); !ok) return tl::unexpected(ok.error());
-  return change(old, std::move(next), context);
+  return change(self, state, std::move(next), context);
 }
 
-Result<Decided> roll_back(const v1::TenantState& state, const v1::RollBackSettings& command,
-                          const v1::Context& context) {
+Result<Decided> settings_approved(const ActorKey& self, const v1::TenantState& state,
+                                  const v1::SettingsApproved& command, const v1::Context& context) {
+  Decided d;
+  *d.reply.mutable_settings() = effective_settings(state);
+  // Another change withdraws it, so that what waits stands on the version in force.
+  if (!two_keys::waits_for(state, command.approval_id())) return d;
+  const auto& proposed = state.proposed();
+  return change(self, state, proposed.settings(), context,
+                {proposed.rolled_back_to(), proposed.proposed_by(), command.approved_by()});
+}
+
+Result<Decided> roll_back(const ActorKey& self, const v1::TenantState& state,
+                          const v1::RollBackSettings& command, const v1::Context& context) {
   const v1::TenantSettings old = effective_settings(state);
   if (auto ok = check_tags(command.expected_tags(), old); !ok) return tl::unexpected(ok.error());
   for (const auto& past : state.history())
     if (past.settings().version() == command.version())
-      return change(old, past.settings(), context, command.version());
+      return change(self, state, past.settings(), context, {command.version(), {}, {}});
   return fail(Code::kInvalidArgument,
               "version must be one of the settings' history, which keeps the last 50",
               "body.version");
@@ -229,6 +254,10 @@ void end_reservation(v1::TenantState& state, const std::string& id, bool happene
 
 void settings_changed(v1::TenantState& s, const v1::SettingsChanged& e) {
   *s.mutable_settings() = e.settings();
+  if (!e.approved_by().empty()) {
+    s.clear_proposed();
+    s.clear_approval_id();
+  }
   auto* version = s.add_history();
   *version->mutable_settings() = e.settings();
   version->set_changed_by(e.changed_by());
@@ -251,13 +280,17 @@ v1::TenantSettings effective_settings(const v1::TenantState& state) {
   return defaults;
 }
 
-Result<Decided> TenantDecider::decide(const ActorKey&, const State& state, const Command& command,
-                                      const v1::Context& context) {
+Result<Decided> TenantDecider::decide(const ActorKey& self, const State& state,
+                                      const Command& command, const v1::Context& context) {
   switch (command.kind_case()) {
     case Command::kPutSettings:
-      return put(state, command.put_settings(), context);
+      return put(self, state, command.put_settings(), context);
     case Command::kRollBackSettings:
-      return roll_back(state, command.roll_back_settings(), context);
+      return roll_back(self, state, command.roll_back_settings(), context);
+    case Command::kApproved:
+      return settings_approved(self, state, command.approved(), context);
+    case Command::kRejected:
+      return settings_rejected(state, command.rejected(), context);
     case Command::kReserveBudget:
       return reserve(state, command.reserve_budget(), context);
     case Command::kSettleBudget:
@@ -276,6 +309,14 @@ void TenantDecider::evolve(State& s, const Event& e) {
   switch (e.kind_case()) {
     case Event::kSettingsChanged:
       return settings_changed(s, e.settings_changed());
+    case Event::kSettingsProposed:
+      *s.mutable_proposed() = e.settings_proposed().proposed();
+      s.set_approval_id(e.settings_proposed().approval_id());
+      return;
+    case Event::kSettingsWithdrawn:
+      s.clear_proposed();
+      s.clear_approval_id();
+      return;
     case Event::kBudgetReserved: {
       const auto& r = e.budget_reserved().reservation();
       (*s.mutable_reservations())[r.reservation_id()] = r;
@@ -305,6 +346,10 @@ std::string TenantDecider::event_type(const Event& e) {
   switch (e.kind_case()) {
     case Event::kSettingsChanged:
       return "settings.changed";
+    case Event::kSettingsProposed:
+      return "settings.proposed";
+    case Event::kSettingsWithdrawn:
+      return "settings.withdrawn";
     case Event::kBudgetReserved:
       return "budget.reserved";
     case Event::kBudgetRefused:

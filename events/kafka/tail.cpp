@@ -1,6 +1,7 @@
 // The tail: one queue for all partitions, read in batches.
 #include "events/kafka/tail.h"
 
+#include <algorithm>
 #include <array>
 
 namespace soma::events::kafka {
@@ -8,6 +9,8 @@ namespace soma::events::kafka {
 namespace {
 constexpr std::size_t kBatch = 256;
 constexpr int kWaitMs = 50;  // also the longest wait for the thread to end
+// librdkafka's batch waits until it is full: whoever reads what was acknowledged waits as long.
+constexpr int kGatherMs = 3;
 }  // namespace
 
 Tail::Tail(const KafkaOptions& options, Ends& ends, RecordCache& cache)
@@ -52,8 +55,14 @@ Tail::~Tail() {
 void Tail::run() {
   std::array<rd_kafka_message_t*, kBatch> batch{};
   while (!stopping_) {
-    const auto n = rd_kafka_consume_batch_queue(queue_.get(), kWaitMs, batch.data(), kBatch);
-    for (std::size_t i = 0; n > 0 && i < static_cast<std::size_t>(n); ++i) {
+    std::size_t n = 0;
+    if (auto* first = rd_kafka_consume_queue(queue_.get(), kWaitMs)) {
+      batch[0] = first;
+      const auto more =
+          rd_kafka_consume_batch_queue(queue_.get(), kGatherMs, batch.data() + 1, kBatch - 1);
+      n = 1 + static_cast<std::size_t>(std::max<ssize_t>(0, more));
+    }
+    for (std::size_t i = 0; i < n; ++i) {
       rd_kafka_message_t* m = batch[i];
       if (m->err == RD_KAFKA_RESP_ERR_NO_ERROR) {  // errors: librdkafka goes on by itself
         const PartitionId p{static_cast<std::uint32_t>(m->partition)};

@@ -5,6 +5,8 @@
 #include <array>
 #include <map>
 
+#include "events/kafka/keyed_topic.h"
+
 namespace soma::events::kafka {
 
 Result<Described> describe(rd_kafka_t* rk, const std::string& topic, std::int64_t timeout_ms) {
@@ -53,6 +55,18 @@ std::map<std::string, std::string> journal_settings(int replication) {
   return {{"cleanup.policy", "delete"},
           {"retention.ms", "-1"},
           {"retention.bytes", "-1"},
+          {"min.insync.replicas", std::to_string(min_in_sync(replication))},
+          {"unclean.leader.election.enable", "false"},
+          {"max.message.bytes", "1048588"}};
+}
+
+// What is overwritten must leave the brokers' disks soon, whatever clocks the nodes have.
+std::map<std::string, std::string> keyed_settings(int replication) {
+  return {{"cleanup.policy", "compact"},
+          {"segment.ms", std::to_string(kRollMs)},
+          {"max.compaction.lag.ms", std::to_string(kCompactionLagMs)},
+          {"file.delete.delay.ms", std::to_string(kFileDeleteDelayMs)},
+          {"message.timestamp.type", "LogAppendTime"},
           {"min.insync.replicas", std::to_string(min_in_sync(replication))},
           {"unclean.leader.election.enable", "false"},
           {"max.message.bytes", "1048588"}};
@@ -153,6 +167,8 @@ bool good(const std::string& name, const std::string& value, const std::string& 
   if (name == "min.insync.replicas")
     return number(value) >= number(wanted) && number(value) <= replication;
   if (name == "max.message.bytes") return number(value) >= number(wanted);
+  if (name == "segment.ms" || name == "max.compaction.lag.ms" || name == "file.delete.delay.ms")
+    return number(value) >= 0 && number(value) <= number(wanted);
   return value == wanted;
 }
 
@@ -173,19 +189,36 @@ Status check_settings(rd_kafka_t* rk, const std::string& topic, const KafkaOptio
     (mend += mend.empty() ? "" : ",") += name + "=" + wanted;
   }
   if (wrong.empty()) return {};
-  return fail(Code::kConflict, "topic " + topic + " would lose records (" + wrong +
+  return fail(Code::kConflict, "topic " + topic + " would lose or keep records (" + wrong +
                                    "); mend it with: kafka-configs.sh --bootstrap-server " +
                                    o.brokers + " --alter --entity-type topics --entity-name " +
                                    topic + " --add-config " + mend);
 }
 
-Status check_journal(rd_kafka_t* rk, const std::string& topic, const KafkaOptions& o,
-                     const Described& d) {
+Status check_replicas(const std::string& topic, const KafkaOptions& o, const Described& d) {
   if (d.replication < o.min_replication)
     return fail(Code::kConflict, "topic " + topic + " has " + std::to_string(d.replication) +
                                      " replicas where " + std::to_string(o.min_replication) +
                                      " are needed: add replicas with kafka-reassign-partitions.sh");
+  return {};
+}
+
+Status check_journal(rd_kafka_t* rk, const std::string& topic, const KafkaOptions& o,
+                     const Described& d) {
+  if (auto ok = check_replicas(topic, o, d); !ok) return ok;
   return check_settings(rk, topic, o, journal_settings(d.replication), d.replication);
+}
+
+// Metadata follows creation in a moment.
+Result<Described> until_described(rd_kafka_t* rk, const std::string& topic, const KafkaOptions& o) {
+  auto found = describe(rk, topic, o.read_timeout_ms);
+  for (int i = 0; i < kLooks && found && !found->exists; ++i) {
+    rd_kafka_poll(rk, kLookAgainMs);
+    found = describe(rk, topic, o.read_timeout_ms);
+  }
+  if (found && !found->exists)
+    return fail(Code::kUnavailable, "topic " + topic + " does not appear");
+  return found;
 }
 
 }  // namespace
@@ -206,12 +239,8 @@ Result<Journal> prepare_journal(const KafkaOptions& o, bool make) {
             make_topic(rk, topic, o.partition_count, replication, journal_settings(replication), o);
         !made)
       return tl::unexpected(made.error());
-    for (int i = 0; i < kLooks && !found->exists; ++i) {  // metadata follows creation in a moment
-      found = describe(rk, topic, o.read_timeout_ms);
-      if (!found) return tl::unexpected(found.error());
-      if (!found->exists) rd_kafka_poll(rk, kLookAgainMs);
-    }
-    if (!found->exists) return fail(Code::kUnavailable, "topic " + topic + " does not appear");
+    found = until_described(rk, topic, o);
+    if (!found) return tl::unexpected(found.error());
   }
   if (make && found->partitions != o.partition_count)
     return fail(Code::kConflict,
@@ -239,6 +268,33 @@ Status prepare_topic(rd_kafka_t* rk, const KafkaOptions& o, const TopicWish& wis
   settings["retention.ms"] = std::to_string(wish.retention_ms);
   settings["min.insync.replicas"] = std::to_string(min_in_sync(replication));
   return make_topic(rk, wish.name, wish.partitions, replication, settings, o);
+}
+
+Status prepare_keyed_topic(const KafkaOptions& o, const std::string& topic, bool make) {
+  ClientEvents events;
+  auto client = make_client(RD_KAFKA_PRODUCER, o, {}, events);
+  if (!client) return tl::unexpected(client.error());
+  rd_kafka_t* rk = client->get();
+  auto found = describe(rk, topic, o.read_timeout_ms);
+  if (!found) return tl::unexpected(found.error());
+  if (!found->exists) {
+    if (!make) return fail(Code::kNotFound, "topic " + topic + " does not exist");
+    if (!o.manage_topics)
+      return fail(Code::kUnavailable, "topic " + topic +
+                                          " does not exist: make it with one "
+                                          "partition, as docs/privacy.md says");
+    const int replication = std::min(found->brokers, kReplicationWished);
+    if (auto ok = make_topic(rk, topic, 1, replication, keyed_settings(replication), o); !ok)
+      return ok;
+    found = until_described(rk, topic, o);
+    if (!found) return tl::unexpected(found.error());
+  }
+  if (found->partitions != 1)
+    return fail(Code::kConflict, "topic " + topic + " has " + std::to_string(found->partitions) +
+                                     " partitions; it must have one");
+  if (!o.manage_topics || !make) return {};
+  if (auto ok = check_replicas(topic, o, *found); !ok) return ok;
+  return check_settings(rk, topic, o, keyed_settings(found->replication), found->replication);
 }
 
 }  // namespace soma::events::kafka

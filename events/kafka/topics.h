@@ -28,4 +28,8 @@ Result<Described> describe(rd_kafka_t* rk, const std::string& topic, std::int64_
 // A topic beside the journal; see prepare_topics.
 Status prepare_topic(rd_kafka_t* rk, const KafkaOptions& options, const TopicWish& wish);
 
+// A topic of one partition that brokers compact soon; see open_keyed_topic. kNotFound where it is
+// absent and may not be made.
+Status prepare_keyed_topic(const KafkaOptions& options, const std::string& topic, bool make);
+
 }  // namespace soma::events::kafka

@@ -3,6 +3,8 @@
 
 #include <chrono>
 
+#include "schemas/base/planted.h"
+
 namespace soma::projections {
 
 namespace {
@@ -10,13 +12,13 @@ namespace {
 constexpr std::size_t kFillBytes = 8 << 20;    // of the log, a batch of a rebuild
 constexpr std::int64_t kCursorEveryMs = 1000;  // when no row went with it
 
-std::int64_t now_us() {
+}  // namespace
+
+std::int64_t Feeder::steady_us() {
   return std::chrono::duration_cast<std::chrono::microseconds>(
              std::chrono::steady_clock::now().time_since_epoch())
       .count();
 }
-
-}  // namespace
 
 Status Feeder::load() {
   auto cursors = load_cursors(db_, false);
@@ -39,7 +41,7 @@ Status Feeder::check_against_log() const {
 }
 
 Result<bool> Feeder::round(std::size_t max_bytes) {
-  const std::int64_t began = now_us();
+  const std::int64_t began = now_us_();
   Frames all;
   Cursors moved;
   std::uint64_t events = 0;
@@ -59,21 +61,24 @@ Result<bool> Feeder::round(std::size_t max_bytes) {
   batch_.clear();
   for (const auto& frame : all) rows_of(frame, batch_);
   for (auto& [p, at] : moved) unsaved_[p] = at;
-  const bool due = now_us() / 1000 - saved_at_ms_ >= kCursorEveryMs;
+  const bool due = now_us_() / 1000 - saved_at_ms_ >= kCursorEveryMs;
   if (!batch_.empty() || (due && !unsaved_.empty())) {
     if (auto ok = db_.run("BEGIN"); !ok) return tl::unexpected(ok.error());
     if (auto ok = write(all); !ok) return tl::unexpected(ok.error());
+    if (planted(Bug::kCursorBesideRows))
+      if (auto ok = db_.run("COMMIT"); !ok) return tl::unexpected(ok.error());
     if (auto ok = store(unsaved_); !ok) return tl::unexpected(ok.error());
-    if (auto ok = db_.run("COMMIT"); !ok) return tl::unexpected(ok.error());
+    if (auto ok = db_.run("COMMIT"); !ok && !planted(Bug::kCommitTrusted))
+      return tl::unexpected(ok.error());
     unsaved_.clear();
-    saved_at_ms_ = now_us() / 1000;
+    saved_at_ms_ = now_us_() / 1000;
     counts_.batches.fetch_add(1, std::memory_order_relaxed);
   }
   for (auto& [p, at] : moved) cursors_[p] = std::move(at);
   counts_.events.fetch_add(events, std::memory_order_relaxed);
   counts_.frames.fetch_add(all.size(), std::memory_order_relaxed);
   if (!moved.empty())
-    counts_.busy_us.fetch_add(static_cast<std::uint64_t>(now_us() - began),
+    counts_.busy_us.fetch_add(static_cast<std::uint64_t>(now_us_() - began),
                               std::memory_order_relaxed);
   return !moved.empty();
 }

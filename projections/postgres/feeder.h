@@ -18,7 +18,12 @@ struct Counts {
 // Uses one connection, whose schema in use it fills. Not thread-safe.
 class Feeder {
  public:
-  Feeder(const events::Log& log, Db& db, Counts& counts) : log_(log), db_(db), counts_(counts) {}
+  static std::int64_t steady_us();
+
+  // `now_us`: a clock that never goes back.
+  Feeder(const events::Log& log, Db& db, Counts& counts,
+         std::function<std::int64_t()> now_us = steady_us)
+      : log_(log), db_(db), counts_(counts), now_us_(std::move(now_us)) {}
 
   // Where to go on: as the database says, whatever became of the last commit.
   Status load();
@@ -42,6 +47,7 @@ class Feeder {
   const events::Log& log_;
   Db& db_;
   Counts& counts_;
+  const std::function<std::int64_t()> now_us_;
   Cursors cursors_;  // of what was read
   Cursors unsaved_;  // of those, what the database does not know yet
   std::int64_t saved_at_ms_ = 0;

@@ -89,7 +89,7 @@ struct Node {
   security::Tickets* tickets = nullptr;
   const KillSwitch* kill_switch = nullptr;
   audit::Keeper* audit = nullptr;
-  erasure::Erasures* erasures = nullptr;  // null: on a cluster
+  erasure::Erasures* erasures = nullptr;
   // As configured, for the guardrails of modes.
   bool trusted_producers = false;     // records of topics are taken without a token
   bool mode_two_keys = false;         // leaving a production mode waits for a second person

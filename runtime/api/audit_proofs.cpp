@@ -53,8 +53,9 @@ void prove(const Node& node, const RequestPtr& r, const Responder& responder) {
   node.audit->post([&node, r, responder] {
     auto key = node.audit->key();
     if (!key) return responder.send(problem_of(key.error()));
-    auto proof = audit::prove_event(*node.log, *key, r->tenant(), r->param("event_id"),
-                                    node.clock->now_ms());
+    auto proof =
+        audit::prove_event(*node.log, *key, r->tenant(), r->param("event_id"), node.clock->now_ms(),
+                           [&node] { return node.audit->stopping(); });
     if (!proof) return responder.send(problem_of(proof.error()));
     responder.send(http::json_response(200, *proof));
   });
@@ -62,7 +63,8 @@ void prove(const Node& node, const RequestPtr& r, const Responder& responder) {
 
 // Begins to answer with the first line: what fails before it is a problem, what fails after it cuts
 // the stream, which the verifiers tell by its missing end.
-void export_bundle(const Node& node, const RequestPtr& r, const Responder& responder) {
+void export_bundle(const Node& node, const Queue& queue, const RequestPtr& r,
+                   const Responder& responder) {
   auto key = node.audit->key();
   if (!key) return responder.send(problem_of(key.error()));
   std::vector<std::string> older;
@@ -70,18 +72,18 @@ void export_bundle(const Node& node, const RequestPtr& r, const Responder& respo
     older.emplace_back(one.at("head").as_string());
   std::shared_ptr<http::EventStream> out;
   std::optional<http::PacedWriter> writer;
+  const auto write = [&](std::string_view line) -> Status {
+    if (!out) {
+      out = responder.stream({.content_type = "application/x-ndjson"});
+      if (!out) return fail(Code::kCancelled, "the client has gone");
+      writer.emplace(out);
+    }
+    if (!writer->write(line)) return fail(Code::kCancelled, "the client has gone");
+    return {};
+  };
   auto made =
       audit::write_bundle(*node.log, *node.catalog, *key, r->tenant(), older, node.clock->now_ms(),
-                          [&](std::string_view line) -> Status {
-                            if (!out) {
-                              out = responder.stream({.content_type = "application/x-ndjson"});
-                              if (!out) return fail(Code::kCancelled, "the client has gone");
-                              writer.emplace(out);
-                            }
-                            if (!writer->write(line))
-                              return fail(Code::kCancelled, "the client has gone");
-                            return {};
-                          });
+                          write, {}, [&queue] { return queue.stopping(); });
   if (made) return out->close();
   if (!out) return responder.send(problem_of(made.error()));
   if (made.error().code != Code::kCancelled)
@@ -125,8 +127,9 @@ void register_audit_proofs(http::Router& router, const Node& node) {
                              .content_type = "application/x-ndjson"}},
               .streaming = true},
              [&node, exports](auto r, auto responder) {
-               exports->post(responder, r->tenant(),
-                             [&node, r, responder] { export_bundle(node, r, responder); });
+               exports->post(responder, r->tenant(), [&node, &queue = *exports, r, responder] {
+                 export_bundle(node, queue, r, responder);
+               });
              });
 }
 

@@ -2,7 +2,8 @@
 #include <boost/json/array.hpp>
 #include <mutex>
 
-#include "runtime/api/model_requests.h"
+#include "runtime/api/chat_tools.h"
+#include "runtime/api/session_tools.h"
 #include "runtime/telemetry/trace.h"
 #include "schemas/json/json_text.h"
 
@@ -21,16 +22,9 @@ Status check_supported(const json::object& body) {
   };
   if (const auto* n = body.if_contains("n"); n && n->is_number() && n->to_number<double>() != 1)
     return refuse("n", "only one choice is made; leave n out or give 1");
-  for (const char* name : {"tools", "functions"})
-    if (const auto* list = body.if_contains(name);
-        list && list->is_array() && !list->get_array().empty())
-      return refuse(
-          name,
-          "tool calls are not returned here, as each is decided by policy and may wait for "
-          "a person; name the tools in POST /v1/sessions/start");
-  if (const auto* wish = body.if_contains("tool_choice");
-      wish && !wish->is_null() && !(wish->is_string() && wish->get_string() == "none"))
-    return refuse("tool_choice", "no tools are offered here; leave it out or give \"none\"");
+  for (const char* name : {"functions", "function_call"})
+    if (const auto* old = body.if_contains(name); old && !old->is_null())
+      return refuse(name, "functions are named as tools here");
   if (const auto* format = body.if_contains("response_format"); format && format->is_object())
     if (const std::string type = text_member(*format, "type"); !type.empty() && type != "text")
       return refuse("response_format", "only text is answered");
@@ -83,8 +77,13 @@ class CompletionStream {
     } else {
       if (a.output().size() > sent_)
         chunk(choice({{"content", a.output().substr(sent_)}}, "delta", nullptr));
+      if (auto calls = handed_out(f->state, true); !calls.empty())
+        chunk(choice({{"tool_calls", std::move(calls)}}, "delta", nullptr));
+      if (auto denied = denied_calls(f->state); !denied.empty())
+        chunk(choice(std::move(denied), "delta", nullptr));
       const json::object usage = usage_view(a.usage());
-      chunk(choice({}, "delta", json::value(a.finish_reason())), usage_apart_ ? nullptr : &usage);
+      chunk(choice({}, "delta", json::value(finish_reason(f->state))),
+            usage_apart_ ? nullptr : &usage);
       if (usage_apart_) send({}, &usage);
       out_->raw("[DONE]");
     }
@@ -147,11 +146,22 @@ void chat_stream(const Node& node, const RequestPtr& r, const Responder& respond
                  [stream](Result<Finished> f) { stream->end(f); });
 }
 
+json::object message_of(const v1::InferenceState& s) {
+  json::object message{{"role", "assistant"}, {"content", s.answer().output()}};
+  if (auto calls = handed_out(s, false); !calls.empty()) {
+    if (s.answer().output().empty()) message["content"] = nullptr;
+    message["tool_calls"] = std::move(calls);
+  }
+  for (auto& member : denied_calls(s)) message[member.key()] = member.value();
+  return message;
+}
+
 void chat(const Node& node, const RequestPtr& r, const Responder& responder) {
   const auto& body = r->json.get_object();
   if (auto ok = check_supported(body); !ok) return responder.fail(ok.error());
   auto request = chat_request(node, body);
   if (!request) return responder.fail(request.error());
+  if (auto ok = read_tool_wishes(body, *request); !ok) return responder.fail(ok.error());
   const auto* streaming = body.if_contains("stream");
   if (streaming && streaming->is_bool() && streaming->get_bool())
     return chat_stream(node, r, responder, std::move(*request));
@@ -163,8 +173,7 @@ void chat(const Node& node, const RequestPtr& r, const Responder& responder) {
           {"object", "chat.completion"},
           {"created", s.finished_ms() / 1000},
           {"model", a.model()},
-          {"choices", json::array{choice({{"role", "assistant"}, {"content", a.output()}},
-                                         "message", json::value(a.finish_reason()))}},
+          {"choices", json::array{choice(message_of(s), "message", json::value(finish_reason(s)))}},
           {"usage", usage_view(a.usage())}};
     });
   });
@@ -190,6 +199,8 @@ void register_chat(http::Router& router, const Node& node) {
         .max = 4096,
         .nullable = true},
        {.name = "temperature", .type = FieldType::kNumber, .min = 0, .max = 2, .nullable = true},
+       tools_field(),
+       {.name = "parallel_tool_calls", .type = FieldType::kBool, .nullable = true},
        {.name = "stream", .type = FieldType::kBool, .nullable = true}},
       true);
   router.add({.method = "POST",

@@ -1,12 +1,25 @@
 // One order for all routes.
 #include "runtime/api/gate.h"
 
+#include <chrono>
+
 #include "runtime/api/stream_guard.h"
 #include "runtime/api/submit.h"
 #include "runtime/security/may.h"
 #include "runtime/telemetry/log.h"
 
 namespace soma::runtime::api {
+
+namespace {
+
+// Limits go by a clock that nobody sets: one that was set back would stop their windows, one that
+// was set ahead would empty them.
+std::int64_t steady_ms() {
+  using namespace std::chrono;
+  return duration_cast<milliseconds>(steady_clock::now().time_since_epoch()).count();
+}
+
+}  // namespace
 
 void Gate::handle(const http::Route& route, const std::shared_ptr<http::Request>& request,
                   const http::Responder& responder) {
@@ -26,7 +39,7 @@ void Gate::handle(const http::Route& route, const std::shared_ptr<http::Request>
 void Gate::limit(const http::Route& route, const std::shared_ptr<http::Request>& request,
                  const http::Responder& responder) {
   rates_.check(
-      *node_.host, request->tenant(), request->principal.subject(), node_.clock->now_ms(),
+      *node_.host, request->tenant(), request->principal.subject(), steady_ms(),
       [this, &route, request, responder](Status allowed) {
         if (allowed) return enter(route, request, responder);
         const auto ms = allowed.error().retry_after_ms;

@@ -45,7 +45,23 @@ Status Guards::load(Host& host) {
   kill_switch.load(host, [&](Status s) { switched.set_value(std::move(s)); });
   if (auto ok = switched.get_future().get(); !ok) return ok;
   deployment.load(host, [&](Status s) { mode.set_value(std::move(s)); });
-  return mode.get_future().get();
+  if (auto ok = mode.get_future().get(); !ok) return ok;
+  std::vector<std::function<void()>> waiting;
+  {
+    std::lock_guard lock(loaded_mutex_);
+    loaded_ = true;
+    waiting.swap(waiting_);
+  }
+  for (const auto& what : waiting) what();
+  return {};
+}
+
+void Guards::when_loaded(std::function<void()> what) {
+  {
+    std::lock_guard lock(loaded_mutex_);
+    if (!loaded_) return waiting_.push_back(std::move(what));
+  }
+  what();
 }
 
 Result<security::Identity> Guards::authenticate(std::optional<std::string_view> header) const {

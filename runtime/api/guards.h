@@ -2,9 +2,12 @@
 // rules, mode, kill switch.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string_view>
+#include <vector>
 
 #include "runtime/api/admission.h"
 #include "runtime/api/api.h"
@@ -29,6 +32,8 @@ class Guards {
   void give(Node& node);  // its members that are guards, and what they publish
   void follow(const events::ValidFrame& frame);  // every valid one
   Status load(Host& host);  // what was recorded before this start; waits for the actors
+  // Once load() has succeeded; at once if it has. Until then the guards know less than they must.
+  void when_loaded(std::function<void()> what);
   // The header's caller; who is known not to be admitted is refused here, before anything else of
   // the request is judged.
   Result<security::Identity> authenticate(std::optional<std::string_view> header) const;
@@ -43,6 +48,10 @@ class Guards {
 
  private:
   void mode_changed(const std::string& mode);
+
+  std::mutex loaded_mutex_;
+  bool loaded_ = false;
+  std::vector<std::function<void()>> waiting_;
 };
 
 }  // namespace soma::runtime::api

@@ -7,7 +7,10 @@
 #include <optional>
 
 #include "actors/inference/inference.h"
+#include "runtime/api/chat_tools.h"
 #include "runtime/api/governed.h"
+#include "runtime/api/kill_switch.h"
+#include "runtime/api/session_tools.h"
 #include "runtime/api/views.h"
 #include "schemas/json/json_text.h"
 
@@ -115,6 +118,11 @@ namespace {
 void prepare(const Node& node, const RequestPtr& request, v1::ModelRequest model_request,
              const std::string& action, const std::string& prefix,
              std::function<void(Result<Submission>)> next) {
+  if (node.kill_switch->active()) {
+    Error stopped{Code::kUnavailable, "Gateway kill-switch active", {}};
+    stopped.retry_after_ms = 30'000;
+    return next(tl::unexpected(std::move(stopped)));
+  }
   auto policy = policy_input(*request, action, action == "slm.embed" ? "slm:embed" : "slm:infer");
   if (!policy) return next(tl::unexpected(policy.error()));
   const bool embeds = model_request.mode() == "embedding";
@@ -132,6 +140,8 @@ void prepare(const Node& node, const RequestPtr& request, v1::ModelRequest model
         *c->mutable_constitution() = std::move(governance->constitution);
         *c->mutable_policy() = *policy;
         *c->mutable_rules() = rules_for(governance->rules, action);
+        if (action == "slm.chat" && offers_tools(request->json.get_object()))
+          *c->mutable_tools() = tools_of(*request, *governance);
         *c->mutable_request() = std::move(model_request);
         if (const auto& plan = governance->models; !plan.primary().empty()) {
           c->mutable_request()->set_model(plan.primary());
@@ -196,6 +206,9 @@ http::Response failure_response(const v1::InferenceState& state) {
   const v1::Failure& failure = state.error();
   Error error{code_from_name(failure.code()), failure.message(), {}};
   if (failure.code() == "incomplete_answer") error.code = Code::kModelUnavailable;
+  if (failure.code() == "kill_switch_active") error.code = Code::kUnavailable;
+  if (failure.code() == "asker_not_admitted") error.code = Code::kForbidden;
+  if (failure.code() == "policy_error") error.code = Code::kPolicyDenied;
   const auto wait_s =
       static_cast<int>(std::max<std::int64_t>(1, (failure.retry_after_ms() + 999) / 1000));
   auto response = error.code == Code::kBudgetExhausted ? budget_response(state, error)

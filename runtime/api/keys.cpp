@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "actors/idempotency/idempotency.h"
-#include "runtime/api/submit.h"
+#include "runtime/api/command_history.h"
 #include "runtime/telemetry/log.h"
 #include "soma/v1/idempotency.pb.h"
 
@@ -40,6 +40,20 @@ http::Response answer_again(const v1::RecordedAnswer& answer) {
   for (const auto& h : answer.headers()) out.header(h.name(), h.value());
   out.header(kReplayed, "true");
   return out;
+}
+
+// To the key's actor: its id is of this very call, and nobody repeats it.
+Submission own_submission(const http::Request& request, ActorKey actor,
+                          const v1::IdempotencyCommand& command) {
+  Submission s;
+  s.actor = std::move(actor);
+  s.command = actors::deterministic_bytes(command);
+  s.command_id = internal_command_id(request.tenant());
+  s.principal = request.principal;
+  s.correlation_id = request.request_id;
+  s.traceparent = request.traceparent;
+  s.once = true;
+  return s;
 }
 
 v1::RecordedAnswer recorded(const http::Response& response) {
@@ -120,6 +134,7 @@ class Recorder final : public http::Responder::Sink,
 
   void send(http::Response response) override {
     if (answered_.exchange(true)) return;
+    if (response.status < 300 && response.settled) return finish(std::move(response), true);
     v1::IdempotencyCommand command;
     bool kept = false;
     if (response.status < 300 && response.body.size() <= Keys::kMaxKeptBody && !secret_) {
@@ -132,10 +147,8 @@ class Recorder final : public http::Responder::Sink,
     } else {
       return finish(std::move(response), false);  // the claim stays: a retry finds out
     }
-    auto submission = make_submission(
-        *request_, actors::idempotency_key(request_->tenant(), request_->idempotency_key), command,
-        internal_command_id(request_->tenant()));
-    submission.request_hash.clear();
+    auto submission = own_submission(
+        *request_, actors::idempotency_key(request_->tenant(), request_->idempotency_key), command);
     // The answer goes out even when it could not be recorded: what it tells has happened.
     node_.host->submit(std::move(submission),
                        [self = this->shared_from_this(), kept,
@@ -214,9 +227,7 @@ void Keys::handle(const http::Route& route, const std::shared_ptr<http::Request>
   command.mutable_claim_key()->set_request_hash(hash);
   command.mutable_claim_key()->set_route(route.method + " " + route.pattern);
   const ActorKey actor = actors::idempotency_key(request->tenant(), request->idempotency_key);
-  auto submission =
-      make_submission(*request, actor, command, internal_command_id(request->tenant()));
-  submission.request_hash.clear();
+  auto submission = own_submission(*request, actor, command);
   auto recorder =
       std::make_shared<Recorder<Table>>(node_, table_, request, route.secret_answer, responder);
   // What ends before the handler runs is neither recorded nor frees the key.
@@ -234,11 +245,17 @@ void Keys::handle(const http::Route& route, const std::shared_ptr<http::Request>
     reply.ParseFromString(claimed->reply);
     request->key_round = reply.round();
     request->replayed = !reply.fresh();
-    if (!reply.answered()) return run(route, request, http::Responder(recorder));
-    node_.host->read(actor, [recorder, end_all](Result<StateView> view) {
+    if (reply.fresh()) return run(route, request, http::Responder(recorder));
+    node_.host->read(actor, [request, recorder, end_all, &route](Result<StateView> view) {
+      if (!view) {
+        recorder->abandon();
+        return end_all(problem_of(view.error()));
+      }
+      const auto& state = static_cast<const v1::IdempotencyState&>(*view->state);
+      note_claimed(*request, state.claimed_ms());
+      if (!state.has_answer()) return run(route, request, http::Responder(recorder));
       recorder->abandon();
-      if (!view) return end_all(problem_of(view.error()));
-      end_all(answer_again(static_cast<const v1::IdempotencyState&>(*view->state).answer()));
+      end_all(answer_again(state.answer()));
     });
   });
 }

@@ -10,8 +10,9 @@ namespace soma::runtime::api {
 // Stands before the handlers of requests that carry a key (gate.h).
 // Thread-safe; outlives the server. A key belongs to one request of its tenant; the claim and the
 // answer are events, so both outlive a restart. Refused requests (4xx) leave the key free. An
-// answer over kMaxKeptBody, one that holds a secret, and a stream are not kept: such a request runs
-// again, and its command's recorded reply makes the same of it.
+// answer over kMaxKeptBody, one that holds a secret, a success that is `settled`
+// (command_history.h) and a stream are not kept: such a request runs again, and its command's
+// recorded reply makes the same of it.
 class Keys {
  public:
   static constexpr std::size_t kMaxKeptBody = 256 * 1024;  // bytes

@@ -2,7 +2,7 @@
 #include <boost/json/array.hpp>
 
 #include "actors/memory/memory.h"
-#include "runtime/api/submit.h"
+#include "runtime/api/command_history.h"
 #include "runtime/api/views.h"
 #include "schemas/base/sha256.h"
 #include "schemas/json/json_text.h"
@@ -63,32 +63,38 @@ void remember(const Node& node, const RequestPtr& r, const Responder& responder)
   auto fact = fact_of(*r, id, node.clock->now_ms());
   if (!fact) return responder.fail(fact.error());
   auto command = std::make_shared<v1::MemoryCommand>();
-  *command->mutable_remember()->mutable_fact() = *fact;
+  command->mutable_remember()->mutable_fact()->Swap(&*fact);
   auto go = [&node, r, responder, command, command_id, id] {
-    submit(node, r, responder,
-           make_submission(*r, actors::memory_key(r->tenant(), id), *command, command_id),
-           [r](const Accepted& a) {
-             v1::MemoryReply reply;
-             reply.ParseFromString(a.reply);
-             json::object out{{"ok", true},
-                              {"success", true},
-                              {"status", "accepted"},
-                              {"memory_id", reply.memory_id()},
-                              {"coord", reply.coord()},
-                              {"namespace", r->tenant()},
-                              {"trace_id", reply.trace_id()},
-                              {"deduplicated", reply.deduplicated()},
-                              {"queued", reply.queued()}};
-             if (!r->idempotency_key.empty()) out["idempotency_key"] = r->idempotency_key;
-             return http::json_response(200, out);
-           });
+    submit_settled(node, r, responder,
+                   make_submission(*r, actors::memory_key(r->tenant(), id), *command, command_id),
+                   [r](const Accepted& a) {
+                     v1::MemoryReply reply;
+                     reply.ParseFromString(a.reply);
+                     json::object out{{"ok", true},
+                                      {"success", true},
+                                      {"status", "accepted"},
+                                      {"memory_id", reply.memory_id()},
+                                      {"coord", reply.coord()},
+                                      {"namespace", r->tenant()},
+                                      {"trace_id", reply.trace_id()},
+                                      {"deduplicated", reply.deduplicated()},
+                                      {"queued", reply.queued()}};
+                     if (!r->idempotency_key.empty()) out["idempotency_key"] = r->idempotency_key;
+                     auto response = http::json_response(200, out);
+                     response.settled = !reply.deduplicated();  // else it led to no event
+                     return response;
+                   });
   };
   auto endpoint = node.embedding_endpoint();
+  // Without values: no vector, and none is waited for.
+  if (!endpoint && endpoint.error().field == kNoModel)
+    command->mutable_remember()->mutable_embedding();
   if (!endpoint) return go();
-  node.slm->embed(*endpoint, {fact->text()}, [command, go](Result<v1::EmbedResult> e) {
-    if (e) *command->mutable_remember()->mutable_embedding() = e->embeddings(0);
-    go();
-  });
+  node.slm->embed(*endpoint, {command->remember().fact().text()},
+                  [command, go](Result<v1::EmbedResult> e) {
+                    if (e) *command->mutable_remember()->mutable_embedding() = e->embeddings(0);
+                    go();
+                  });
 }
 
 void recall(const Node& node, const RequestPtr& r, const Responder& responder) {
@@ -109,10 +115,16 @@ void recall(const Node& node, const RequestPtr& r, const Responder& responder) {
   });
 }
 
+bool says_no(const json::value& v) { return v.is_null() || (v.is_bool() && !v.get_bool()); }
+
 // Only what the named retrievers find. Working memory and graph hold nothing in this build, so they
 // add nothing, and the answer says so.
 void retrieve(const Node& node, const RequestPtr& r, const Responder& responder) {
   const auto& body = r->json.get_object();
+  if (const auto* rerank = body.if_contains("rerank"); rerank && !says_no(*rerank))
+    return responder.fail({Code::kInvalidArgument,
+                           "this build does not rerank: leave rerank out, or give false",
+                           "body.rerank"});
   bool vectors = true, words = true, others = false;
   if (const auto* list = body.if_contains("retrievers"); list && list->is_array()) {
     vectors = words = false;

@@ -4,6 +4,8 @@
 #include <boost/json/array.hpp>
 #include <boost/json/serialize.hpp>
 
+#include "runtime/api/chat_tools.h"
+
 namespace soma::runtime::api {
 
 namespace json = boost::json;
@@ -51,13 +53,17 @@ Result<v1::ModelRequest> chat_request(const Node& node, const json::object& body
                     "body.messages." + std::to_string(i));
       std::string role = text_member(m, "role");
       if (role == "developer") role = "system";  // OpenAI's newer name for it
-      if (role != "system" && role != "user" && role != "assistant")
-        return fail(Code::kInvalidArgument, "role must be system, user or assistant",
-                    "body.messages." + std::to_string(i) + ".role");
-      auto* out = request.add_messages();
-      out->set_role(role);
+      const std::string at = "body.messages." + std::to_string(i);
+      if (role != "system" && role != "user" && role != "assistant" && role != "tool")
+        return fail(Code::kInvalidArgument, "role must be system, user, assistant or tool",
+                    at + ".role");
+      v1::ChatMessage out;
+      out.set_role(role);
       if (const auto* content = m.get_object().if_contains("content"))
-        out->set_content(content_of(*content));
+        out.set_content(content_of(*content));
+      if (auto ok = read_tool_message(m.get_object(), at, request, out); !ok)
+        return tl::unexpected(ok.error());
+      *request.add_messages() = std::move(out);
     }
   } else {
     std::string prompt = text_member(body, "prompt");

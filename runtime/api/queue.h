@@ -35,6 +35,8 @@ class Queue {
 
   ~Queue() { stopping_ = true; }
 
+  bool stopping() const { return stopping_; }  // what runs should end soon
+
   // 503, and not posted, where the tenant or all have as many as they may.
   void post(const http::Responder& responder, const std::string& tenant,
             std::function<void()> task) {

@@ -188,7 +188,6 @@ void export_session(const Node& node, const RequestPtr& r, const Responder& resp
 
 // What was erased does not come back by a file that was made before.
 Status not_erased(const Node& node, const std::string& tenant, const v1::ForkSession& fork) {
-  if (!node.erasures) return {};
   v1::SessionStarted started;
   if (!fork.events().empty()) started = fork.events(0).session_started();
   v1::ActorRef session;

@@ -148,7 +148,12 @@ void submit_settings(const Node& node, const RequestPtr& r, const Responder& res
          [r](const Accepted& a) {
            v1::TenantReply reply;
            reply.ParseFromString(a.reply);
-           return shown(r->tenant(), reply.settings());
+           if (reply.approval_id().empty()) return shown(r->tenant(), reply.settings());
+           return http::json_response(
+               202, json::object{{"status", "pending_approval"},
+                                 {"approval_id", reply.approval_id()},
+                                 {"tenant_id", r->tenant()},
+                                 {"settings", views::settings(r->tenant(), reply.settings())}});
          });
 }
 
@@ -192,10 +197,9 @@ json::object history(const std::string& tenant, const v1::TenantState& s) {
 json::object counted(const v1::TenantState& s, const v1::BudgetRule& rule, const std::string& user,
                      std::int64_t now_ms) {
   const auto window = actors::window_of(rule, now_ms);
-  const auto it = s.usage().find(actors::counter_name(rule, user));
-  const bool current = it != s.usage().end() && it->second.window_start_ms() == window.start_ms;
-  const std::int64_t used = current ? it->second.used() : 0;
-  const std::int64_t reserved = current ? it->second.reserved() : 0;
+  const auto now = actors::usage_in(s, actors::counter_name(rule, user), window.start_ms);
+  const std::int64_t used = now ? now->used() : 0;
+  const std::int64_t reserved = now ? now->reserved() : 0;
   json::object out = views::budget_rule(rule);
   if (rule.scope() == "user") out["user_id"] = user;
   out["used"] = used;
@@ -288,6 +292,7 @@ void register_versions(http::Router& router, const Node& node) {
        .tag = "settings",
        .request = http::make_schema(
            "Rollback", {{.name = "version", .type = FieldType::kInt, .required = true, .min = 1}}),
+       .responses = {{.status = 200}, {.status = 202}},
        .idempotent_write = true},
       [&node](auto r, auto responder) { roll_back(node, r, responder); });
   router.add({.method = "GET",
@@ -332,6 +337,7 @@ void register_tenant_settings(http::Router& router, const Node& node) {
               .summary = "Change a tenant's settings",
               .tag = "settings",
               .request = settings_schema(),
+              .responses = {{.status = 200}, {.status = 202}},
               .idempotent_write = true},
              [&node](auto r, auto responder) { put_settings(node, r, responder); });
   register_versions(router, node);

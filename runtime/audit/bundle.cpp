@@ -120,13 +120,14 @@ class ChunkReader {
 
 Status write_partition(const events::Log& log, const std::string& tenant, const PartitionHead& head,
                        const SparseTree& tree, Lines& out,
-                       const std::function<void(std::uint64_t)>& on_progress) {
+                       const std::function<void(std::uint64_t)>& on_progress, const Stop& stop) {
   ChunkReader chunks(log, head, tenant);
   events::FrameReader reader(log, head.partition);
   reader.as_stored();
   soma::audit::Tree chunk;
   Status ok;
   for (std::uint64_t index = 0; index < head.records && ok && out.status;) {
+    if (stop && stop()) return stopped();
     auto frames = reader.next();
     if (!frames) return tl::unexpected(frames.error());
     if (frames->empty()) return shorter();
@@ -154,12 +155,13 @@ Result<BundleResult> write_bundle(
     const events::Log& log, const actors::Catalog& catalog, const security::Key& key,
     const std::string& tenant, const std::vector<std::string>& older_heads, std::int64_t now_ms,
     const std::function<Status(std::string_view)>& write,
-    const std::function<void(std::uint64_t, std::uint64_t)>& on_progress) {
+    const std::function<void(std::uint64_t, std::uint64_t)>& on_progress, const Stop& stop) {
   std::vector<SparseTree> trees(log.partition_count());
-  auto all = read_records(log, tenant, now_ms, [&](const Record& r, soma::audit::Hash leaf) {
+  const auto add = [&](const Record& r, soma::audit::Hash leaf) {
     trees[r.position.partition.value].add(std::move(leaf));
     return Status{};
-  });
+  };
+  auto all = read_records(log, tenant, now_ms, add, stop);
   if (!all) return tl::unexpected(all.error());
   for (auto& p : all->partitions) {
     trees[p.partition.value].end();
@@ -180,9 +182,10 @@ Result<BundleResult> write_bundle(
   out.line(json::object{{"head", *head}});
   std::uint64_t done = 0;
   for (const auto& p : all->partitions) {
-    auto ok = write_partition(log, tenant, p, trees[p.partition.value], out, [&](std::uint64_t n) {
+    const auto progress = [&](std::uint64_t n) {
       if (on_progress) on_progress(done + n, all->records());
-    });
+    };
+    auto ok = write_partition(log, tenant, p, trees[p.partition.value], out, progress, stop);
     if (!ok) return tl::unexpected(ok.error());
     done += p.records;
   }

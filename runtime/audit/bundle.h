@@ -24,6 +24,7 @@ Result<BundleResult> write_bundle(
     const events::Log& log, const actors::Catalog& catalog, const security::Key& key,
     const std::string& tenant, const std::vector<std::string>& older_heads, std::int64_t now_ms,
     const std::function<Status(std::string_view)>& write,
-    const std::function<void(std::uint64_t, std::uint64_t)>& on_progress = {});
+    const std::function<void(std::uint64_t, std::uint64_t)>& on_progress = {},
+    const Stop& stop = {});
 
 }  // namespace soma::runtime::audit

@@ -45,6 +45,7 @@ Status Keeper::advance() {
   for (std::uint32_t p = 0; p < readers_.size(); ++p) {
     auto& reader = *readers_[p];
     for (const Offset end = log_.end(PartitionId{p}); reader.next_offset() < end;) {
+      if (stopping_) return stopped();
       auto frames = reader.next();
       if (!frames) return tl::unexpected(frames.error());
       if (frames->empty()) break;
@@ -132,7 +133,7 @@ void Keeper::run() {
   for (;;) {
     {
       std::unique_lock lock(stop_mutex_);
-      if (stop_changed_.wait_for(lock, interval, [this] { return stopping_; })) return;
+      if (stop_changed_.wait_for(lock, interval, [this] { return stopping_.load(); })) return;
     }
     std::lock_guard lock(mutex_);
     Status ok = advance();

@@ -1,6 +1,7 @@
 // Heads of a running node: follows the journal, signs at intervals and when asked.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <functional>
 #include <map>
@@ -42,6 +43,8 @@ class Keeper {
   Result<Signed> sign(const std::string& tenant);
   // Reads much, after what was posted before it; ends with the keeper.
   void post(std::function<void()> task) { worker_.post(std::move(task)); }
+  // It ends: long readings on its behalf break off.
+  bool stopping() const { return stopping_; }
   Result<security::Key> key() const { return key_(); }
   const HeadFile& heads() const { return heads_; }
   // Lines of JSON as in the file: heads that the other nodes of a cluster keep. Blocking.
@@ -72,7 +75,7 @@ class Keeper {
   std::map<std::string, TenantTrees> tenants_;
   std::mutex stop_mutex_;
   std::condition_variable stop_changed_;
-  bool stopping_ = false;
+  std::atomic<bool> stopping_{false};  // set under stop_mutex_
   std::thread thread_;
   Worker worker_{"soma-audit"};  // ends before what it reads
 };

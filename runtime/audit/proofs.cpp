@@ -10,9 +10,9 @@ namespace soma::runtime::audit {
 
 namespace json = boost::json;
 
-Result<Head> read_records(
-    const events::Log& log, const std::string& tenant, std::int64_t now_ms,
-    const std::function<Status(const Record&, soma::audit::Hash leaf)>& visit) {
+Result<Head> read_records(const events::Log& log, const std::string& tenant, std::int64_t now_ms,
+                          const std::function<Status(const Record&, soma::audit::Hash leaf)>& visit,
+                          const Stop& stop) {
   Head out;
   out.tenant = tenant;
   out.time_ms = now_ms;
@@ -22,6 +22,7 @@ Result<Head> read_records(
     reader.as_stored();
     std::uint64_t index = 0;
     for (const Offset end = log.end(PartitionId{p}); reader.next_offset() < end;) {
+      if (stop && stop()) return stopped();
       auto frames = reader.next();
       if (!frames) return tl::unexpected(frames.error());
       if (frames->empty()) break;
@@ -45,19 +46,19 @@ Result<Head> read_records(
 }
 
 Result<Trees> read_trees(const events::Log& log, const std::string& tenant, std::int64_t now_ms,
-                         const std::function<void(const Record&)>& visit) {
+                         const std::function<void(const Record&)>& visit, const Stop& stop) {
   Trees out;
   out.trees.resize(log.partition_count());
   std::uint64_t total = 0;
-  auto head =
-      read_records(log, tenant, now_ms, [&](const Record& r, soma::audit::Hash leaf) -> Status {
-        if (++total > kMostRecords)
-          return fail(Code::kTooLarge,
-                      "more than " + std::to_string(kMostRecords) + " records of tenant " + tenant);
-        out.trees[r.position.partition.value].add(std::move(leaf));
-        if (visit) visit(r);
-        return {};
-      });
+  const auto keep = [&](const Record& r, soma::audit::Hash leaf) -> Status {
+    if (++total > kMostRecords)
+      return fail(Code::kTooLarge,
+                  "more than " + std::to_string(kMostRecords) + " records of tenant " + tenant);
+    out.trees[r.position.partition.value].add(std::move(leaf));
+    if (visit) visit(r);
+    return {};
+  };
+  auto head = read_records(log, tenant, now_ms, keep, stop);
   if (!head) return tl::unexpected(head.error());
   out.head = std::move(*head);
   for (auto& p : out.head.partitions) p.root = out.trees[p.partition.value].root();
@@ -66,16 +67,17 @@ Result<Trees> read_trees(const events::Log& log, const std::string& tenant, std:
 
 Result<json::object> prove_event(const events::Log& log, const security::Key& key,
                                  const std::string& tenant, const std::string& event_id,
-                                 std::int64_t now_ms) {
+                                 std::int64_t now_ms, const Stop& stop) {
   std::optional<Record> found;
-  auto all = read_trees(log, tenant, now_ms, [&](const Record& r) {
+  const auto look = [&](const Record& r) {
     // Most records do not even hold the text.
     if (found || r.bytes.find(event_id) == std::string::npos) return;
     v1::Entry entry;
     if (!entry.ParseFromString(r.bytes)) return;
     for (const auto& e : entry.events())
       if (e.event_id() == event_id) found = r;
-  });
+  };
+  auto all = read_trees(log, tenant, now_ms, look, stop);
   if (!all && all.error().code != Code::kNotFound) return tl::unexpected(all.error());
   if (!found || event_id.empty()) return fail(Code::kNotFound, "Event not found");
   auto head = sign_head(key, all->head);

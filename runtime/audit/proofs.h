@@ -23,19 +23,20 @@ struct Trees {
 inline constexpr std::uint64_t kMostRecords = 20'000'000;  // 1.3 GB of trees
 
 // One reading of the journal up to its end as it stands: every record with its leaf. The head lacks
-// its roots, which the visitor has. kNotFound: the tenant has none.
-Result<Head> read_records(
-    const events::Log& log, const std::string& tenant, std::int64_t now_ms,
-    const std::function<Status(const Record&, soma::audit::Hash leaf)>& visit);
+// its roots, which the visitor has. kNotFound: the tenant has none. kUnavailable: stopped.
+Result<Head> read_records(const events::Log& log, const std::string& tenant, std::int64_t now_ms,
+                          const std::function<Status(const Record&, soma::audit::Hash leaf)>& visit,
+                          const Stop& stop = {});
 
 // `visit` sees every record. kNotFound: the tenant has none. kTooLarge beyond kMostRecords.
 Result<Trees> read_trees(const events::Log& log, const std::string& tenant, std::int64_t now_ms,
-                         const std::function<void(const Record&)>& visit = {});
+                         const std::function<void(const Record&)>& visit = {},
+                         const Stop& stop = {});
 
 // {soma_audit_proof, event_id, at, entry, path, head, key}. kNotFound when the tenant has no such
 // event.
 Result<boost::json::object> prove_event(const events::Log& log, const security::Key& key,
                                         const std::string& tenant, const std::string& event_id,
-                                        std::int64_t now_ms);
+                                        std::int64_t now_ms, const Stop& stop = {});
 
 }  // namespace soma::runtime::audit

@@ -19,6 +19,10 @@ struct Record {
   std::string hashed() const { return "soma-audit-1 " + at + "\n" + bytes; }
 };
 
+// Asked between batches of a long reading: true ends it with stopped(). Null: never.
+using Stop = std::function<bool()>;
+inline tl::unexpected<Error> stopped() { return fail(Code::kUnavailable, "the node stops"); }
+
 // Is an entry part of what the tenant may see? Of an actor that tenants share, what the tenant's
 // own principals asked of it.
 bool concerns(const v1::Entry& entry, const std::string& tenant);

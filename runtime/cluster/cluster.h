@@ -54,6 +54,7 @@ class Cluster {
   std::vector<Standbys::Row> standbys() const { return standbys_->rows(); }
   // Each partition is served here or claimed by another node, as far as the journal says.
   bool settled() const;
+  std::set<std::string> owners() const { return directory_.nodes(); }  // as far as it says
   Status health();  // kLocked: another process runs under this node's name, and has its place
   bool leave(std::int64_t timeout_ms);  // gives all away; true when the group knows in time
   void close();

@@ -45,6 +45,14 @@ class Directory {
     return {found.begin(), found.end()};
   }
 
+  // Ids of the nodes that own partitions.
+  std::set<std::string> nodes() const {
+    std::set<std::string> found;
+    std::lock_guard lock(mutex_);
+    for (const auto& [partition, owner] : owners_) found.insert(owner.node_id);
+    return found;
+  }
+
  private:
   mutable std::mutex mutex_;
   std::map<PartitionId, Owner> owners_;

@@ -36,6 +36,7 @@ struct Config {
   std::uint32_t cluster_standbys = 1;
   std::uint64_t cluster_acceptable_lag = 10'000;  // records
   std::string privacy_master_key;
+  std::vector<std::string> privacy_removed_nodes;
   std::string postgres_url;         // empty: private cluster
   std::string slm_openai_base_url;  // empty: local model
   std::string slm_openai_api_key;

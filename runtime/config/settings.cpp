@@ -108,6 +108,11 @@ std::vector<Setting> places() {
                       "Key under which the keys of persons' data are kept, 64 hexadecimal digits; "
                       "none: made at first start, in the data folder's vault")),
            &Config::privacy_master_key),
+      list(row("privacy.removed_nodes", "",
+               "Nodes of the cluster that never come back and whose data folders are deleted: "
+               "certificates of erasures do not wait for them",
+               "NODE_ID,…"),
+           &Config::privacy_removed_nodes),
       url(in_file(renamed(row("postgres.url", "",
                               "PostgreSQL to use; none: a private one in the data folder", "URL"),
                           "--postgres")),

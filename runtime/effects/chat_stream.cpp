@@ -50,7 +50,14 @@ std::string chat_body(const v1::ModelRequest& request, const std::string& model)
                     {"messages", std::move(messages)},
                     {"stream", true},
                     {"stream_options", {{"include_usage", true}}}};
-  if (request.tools_size() > 0) body["tools"] = tools_json(request);
+  if (request.tools_size() > 0) {
+    body["tools"] = tools_json(request);
+    boost::system::error_code bad;
+    json::value choice = json::parse(request.tool_choice(), bad);
+    if (!bad) body["tool_choice"] = std::move(choice);
+    if (request.has_parallel_tool_calls())
+      body["parallel_tool_calls"] = request.parallel_tool_calls();
+  }
   const auto& s = request.sampling();
   if (s.max_tokens()) body["max_tokens"] = s.max_tokens();
   if (s.has_temperature()) body["temperature"] = s.temperature();

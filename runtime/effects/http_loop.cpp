@@ -214,10 +214,51 @@ struct HttpLoop::Impl {
     curl_multi_add_handle(multi_, handle);
   }
 
+  // Asks first, where there is somebody to ask; the lane's place is taken meanwhile.
+  void admit(std::unique_ptr<HttpCall> call) {
+    if (!call->before) return begin(std::move(call));
+    ++lanes_[call->lane].active;
+    const std::uint64_t ticket = ++last_ticket_;
+    const auto before = std::move(call->before);
+    call->before = nullptr;
+    asking_[ticket] = std::move(call);
+    before([this, ticket](bool go) { post([this, ticket, go] { asked(ticket, go); }); });
+  }
+
+  void asked(std::uint64_t ticket, bool go) {
+    const auto it = asking_.find(ticket);
+    if (it == asking_.end()) return;  // cancelled, late, or stopped meanwhile
+    auto call = std::move(it->second);
+    asking_.erase(it);
+    const std::string lane = call->lane;
+    if (go && !stopping_) {
+      begin(std::move(call));  // before its kept place is given back, so that nobody takes it
+      --lanes_[lane].active;
+      return;
+    }
+    end_unstarted(*call, stopping_ ? HttpEnd::Kind::kStopping : HttpEnd::Kind::kHeld);
+    leave(lane);
+  }
+
+  // One of the lane is over: its next ones begin.
+  void leave(const std::string& name) {
+    auto lane = lanes_.find(name);
+    if (lane == lanes_.end()) return;
+    --lane->second.active;
+    while (!lane->second.waiting.empty() && !stopping_ &&
+           lane->second.active <
+               std::max<std::size_t>(1, lane->second.waiting.front()->lane_limit)) {
+      auto next = std::move(lane->second.waiting.front());
+      lane->second.waiting.pop_front();
+      admit(std::move(next));
+    }
+    if (lane->second.active == 0 && lane->second.waiting.empty()) lanes_.erase(lane);
+  }
+
   void take(std::unique_ptr<HttpCall> call) {
     if (stopping_) return end_unstarted(*call, HttpEnd::Kind::kStopping);
     Lane& lane = lanes_[call->lane];
-    if (lane.active < std::max<std::size_t>(1, call->lane_limit)) return begin(std::move(call));
+    if (lane.active < std::max<std::size_t>(1, call->lane_limit)) return admit(std::move(call));
     if (lane.waiting.size() >= max_waiting_)
       return end_unstarted(*call, HttpEnd::Kind::kOverloaded);
     lane.waiting.push_back(std::move(call));
@@ -257,16 +298,7 @@ struct HttpLoop::Impl {
       spare_.push_back(curl);
     else
       curl_easy_cleanup(curl);
-    auto lane = lanes_.find(t->call->lane);
-    --lane->second.active;
-    while (!lane->second.waiting.empty() && !stopping_ &&
-           lane->second.active <
-               std::max<std::size_t>(1, lane->second.waiting.front()->lane_limit)) {
-      auto next = std::move(lane->second.waiting.front());
-      lane->second.waiting.pop_front();
-      begin(std::move(next));
-    }
-    if (lane->second.active == 0 && lane->second.waiting.empty()) lanes_.erase(lane);
+    leave(t->call->lane);
   }
 
   void cancel(const std::string& id) {
@@ -281,12 +313,20 @@ struct HttpLoop::Impl {
   template <typename Which>
   void drop_waiting(Which which, HttpEnd::Kind kind) {
     std::vector<std::unique_ptr<HttpCall>> dropped;
+    std::vector<std::string> places;  // of those that were being asked about
     for (auto& [name, lane] : lanes_) {
       for (auto& c : lane.waiting)
         if (which(*c)) dropped.push_back(std::move(c));
       std::erase_if(lane.waiting, [](const auto& c) { return !c; });
     }
+    for (auto& [ticket, c] : asking_)
+      if (which(*c)) {
+        places.push_back(c->lane);
+        dropped.push_back(std::move(c));
+      }
+    std::erase_if(asking_, [](const auto& a) { return !a.second; });
     for (auto& c : dropped) end_unstarted(*c, kind);
+    for (const auto& lane : places) leave(lane);
   }
 
   // A handle may have been cancelled and used again since: then its transfer is not finished.
@@ -354,7 +394,7 @@ struct HttpLoop::Impl {
   int poll_ms() const {
     const std::int64_t now = now_ms();
     std::int64_t due = now + 60'000;
-    if (!running_.empty()) due = std::min(due, std::max(sweep_due_, now + 1));
+    if (!running_.empty() || !asking_.empty()) due = std::min(due, std::max(sweep_due_, now + 1));
     if (curl_due_ >= 0) due = std::min(due, curl_due_);
     if (!timers_.empty()) due = std::min(due, timers_.begin()->first);
     return static_cast<int>(std::max<std::int64_t>(0, due - now));
@@ -414,6 +454,8 @@ struct HttpLoop::Impl {
   std::int64_t curl_due_ = -1, sweep_due_ = 0;
   std::unordered_map<CURL*, std::unique_ptr<Transfer>> running_;
   std::map<std::string, Lane> lanes_;
+  std::map<std::uint64_t, std::unique_ptr<HttpCall>> asking_;  // not begun: `before` was asked
+  std::uint64_t last_ticket_ = 0;
   std::multimap<std::int64_t, std::function<void(bool)>> timers_;
   std::vector<CURL*> spare_, early_;
   bool stopping_ = false;  // loop's thread only

@@ -20,6 +20,7 @@ struct HttpEnd {
     kBroken,       // the connection ended before the answer did
     kTooLong,      // the body is over its limit
     kOverloaded,   // too many wait for this server
+    kHeld,         // `before` said no
     kCancelled,
     kStopping,
   };
@@ -51,6 +52,10 @@ struct HttpCall {
   std::size_t max_body = 64 * 1024;  // of what is kept in HttpEnd::body
   // Given: gets the bytes of an answer with status 200 as they arrive, with its content type.
   std::function<Next(std::string_view bytes, std::string_view content_type)> on_bytes;
+  // Given: asked when the call has left its lane's queue and is about to be sent. It says once,
+  // from any thread, whether it may; a call that may not ends with kHeld. Its place in the lane is
+  // kept meanwhile.
+  std::function<void(std::function<void(bool go)>)> before;
   std::function<void(HttpEnd)> on_end;  // exactly once
 };
 

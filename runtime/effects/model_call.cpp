@@ -24,6 +24,7 @@ Error failure(const HttpEnd& end) {
       return {Code::kModelUnavailable, "the model server's answer is too long", {}, 0};
     case Kind::kOverloaded:
       return {Code::kOverloaded, "too many requests wait for the model server", {}, 0};
+    case Kind::kHeld:
     case Kind::kCancelled:
       return {Code::kCancelled, "the call was cancelled", {}, 0};
     case Kind::kStopping:

@@ -78,6 +78,29 @@ class Runner final : public EffectRunner {
     return false;
   }
 
+  // What a call may learn at the moment when it would be sent, and why it then is not.
+  struct Looked {
+    std::optional<v1::StartTerms> held;
+    std::optional<Error> unread;
+    bool stopped() const { return held || unread; }
+  };
+  static SlmClient::Before before(const std::shared_ptr<RunnerParts>& parts, const Open& open,
+                                  const v1::CallTerms& terms,
+                                  const std::shared_ptr<Looked>& looked) {
+    if (!parts->look) return {};
+    return [parts, tenant = open.job.actor.tenant, terms, looked](std::function<void(bool)> go) {
+      parts->look(tenant, terms, [looked, go = std::move(go)](auto found) {
+        if (!found) {
+          looked->unread = found.error();
+          looked->unread->code = Code::kUnavailable;  // nothing was sent; tried again
+        } else {
+          looked->held = std::move(*found);
+        }
+        go(!looked->stopped());
+      });
+    };
+  }
+
   void chat(Job job, OnOutcome done) {
     auto open = std::make_shared<const Open>(Open{std::move(job), std::move(done)});
     v1::ModelRequest request;
@@ -93,13 +116,18 @@ class Runner final : public EffectRunner {
           }
           const std::string& id = request.call_id();
           const std::uint32_t attempt = open->job.effect.attempt;
+          const auto looked = std::make_shared<Looked>();
           parts->tokens->begin(id, attempt);
           parts->client->chat(
               *endpoint, request, open->job.traceparent,
               [parts, id, attempt](std::uint32_t index, const std::string& text) {
                 parts->tokens->publish(id, attempt, index, text);
               },
-              [parts, open, id](Result<v1::ModelAnswer> answer) {
+              [parts, open, id, looked](Result<v1::ModelAnswer> answer) {
+                if (looked->stopped()) {
+                  parts->tokens->finish(id);
+                  return open->end(not_sent<v1::ModelAnswer>(*looked));
+                }
                 measure(*parts, *open, "chat", answer ? answer->model() : std::string(),
                         error_of(answer));
                 if (answer) {
@@ -108,8 +136,17 @@ class Runner final : public EffectRunner {
                 }
                 parts->tokens->finish(id);  // first: whoever hears the outcome finds no call left
                 open->end(bytes(answer));
-              });
+              },
+              before(parts, *open, request.terms(), looked));
         });
+  }
+
+  template <typename Answer>
+  static Result<std::string> not_sent(const Looked& looked) {
+    if (looked.unread) return tl::unexpected(*looked.unread);
+    Answer answer;
+    *answer.mutable_held() = *looked.held;
+    return answer.SerializeAsString();
   }
 
   void embed(Job job, OnOutcome done) {
@@ -123,12 +160,20 @@ class Runner final : public EffectRunner {
             return open->end(tl::unexpected(endpoint.error()));
           }
           if (!request.model().empty()) endpoint->model = request.model();
-          parts->client->embed(*endpoint, {request.texts().begin(), request.texts().end()},
-                               [parts, open, model = endpoint->model](Result<v1::EmbedResult> r) {
-                                 measure(*parts, *open, "embeddings", r ? model : std::string(),
-                                         error_of(r));
-                                 open->end(bytes(r));
-                               });
+          const auto send = [parts, open, request, e = *endpoint] {
+            parts->client->embed(e, {request.texts().begin(), request.texts().end()},
+                                 [parts, open, model = e.model](Result<v1::EmbedResult> r) {
+                                   measure(*parts, *open, "embeddings", r ? model : std::string(),
+                                           error_of(r));
+                                   open->end(bytes(r));
+                                 });
+          };
+          const auto looked = std::make_shared<Looked>();
+          const auto ask = before(parts, *open, request.terms(), looked);
+          if (!ask || !request.has_terms()) return send();  // memory's own embeddings
+          ask([open, looked, send](bool go) {
+            go ? send() : open->end(not_sent<v1::EmbedResult>(*looked));
+          });
         });
   }
 

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 
 #include "runtime/effects/slm_client.h"
 #include "runtime/effects/token_hub.h"
@@ -15,12 +16,18 @@ namespace soma::runtime {
 using RecallFunction =
     std::function<void(const v1::RecallRequest&, std::function<void(Result<v1::RecallResult>)>)>;
 
+// Whether what a model call was allowed under is still in force: nothing, or what is. Calls back
+// once, from any thread.
+using LookAtTerms = std::function<void(const std::string& tenant, const v1::CallTerms&,
+                                       std::function<void(Result<std::optional<v1::StartTerms>>)>)>;
+
 struct RunnerParts {
   SlmClient* client = nullptr;  // not owned
   TokenHub* tokens = nullptr;
   SlmClient::Resolve chat_endpoint;  // an error: the model is not there now
   SlmClient::Resolve embedding_endpoint;
   RecallFunction recall;  // may be set before the first effect runs
+  LookAtTerms look;       // as recall; absent: calls are sent as they are
   Metrics* metrics = nullptr;
 };
 

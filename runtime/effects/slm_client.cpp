@@ -35,11 +35,12 @@ class CurlClient final : public SlmClient {
   void stop() override { loop_.stop(); }
 
   void chat(const SlmEndpoint& e, const v1::ModelRequest& request, const std::string& traceparent,
-            OnToken on_token, OnAnswer on_answer) override {
+            OnToken on_token, OnAnswer on_answer, Before before) override {
     auto call = new_call(e, "/chat/completions");
     call->id = request.call_id();
     call->body = chat_body(request, request.model().empty() ? e.model : request.model());
     call->deadline_ms = request.deadline_ms();
+    call->before = std::move(before);
     call->headers.push_back("Accept: text/event-stream");
     call->headers.push_back("Idempotency-Key: " + header_safe(request.call_id()));
     if (!traceparent.empty()) call->headers.push_back("traceparent: " + header_safe(traceparent));

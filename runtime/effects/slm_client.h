@@ -51,8 +51,12 @@ class SlmClient {
   virtual ~SlmClient() = default;  // stops
   // What is under way ends with kUnavailable, and what is asked for later does so at once.
   virtual void stop() = 0;
+  // `before`: asked when the call is about to be sent; see HttpCall::before. One that may not be
+  // ends with kCancelled, and whoever said so knows why.
+  using Before = std::function<void(std::function<void(bool go)>)>;
   virtual void chat(const SlmEndpoint& endpoint, const v1::ModelRequest& request,
-                    const std::string& traceparent, OnToken on_token, OnAnswer on_answer) = 0;
+                    const std::string& traceparent, OnToken on_token, OnAnswer on_answer,
+                    Before before = {}) = 0;
   // Unit vectors, one per text.
   virtual void embed(const SlmEndpoint& endpoint, const std::vector<std::string>& texts,
                      OnEmbeddings done) = 0;

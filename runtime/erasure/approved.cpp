@@ -63,9 +63,8 @@ std::optional<Pending> Erasures::waiting(const std::string& id) const {
 bool Erasures::waits(const std::string& tenant) const {
   std::lock_guard lock(mutex_);
   const auto all = records_.pending();
-  return all && std::any_of(all->begin(), all->end(), [&](const Pending& p) {
-           return p.tenant == tenant && p.two_keys && !begun_.contains(p.id);
-         });
+  return all && std::any_of(all->begin(), all->end(),
+                            [&](const Pending& p) { return p.tenant == tenant && !begun(p); });
 }
 
 void Erasures::approved(const std::string& id, const std::string& by) {
@@ -85,7 +84,7 @@ void Erasures::approved(const std::string& id, const std::string& by) {
 
 void Erasures::withdrawn(const std::string& id) {
   std::lock_guard lock(mutex_);
-  if (const auto pending = waiting(id); pending && !begun_.contains(id))
+  if (const auto pending = waiting(id); pending && !begun(*pending))
     if (auto ok = records_.drop(*pending); !ok)
       log_error("a withdrawn erasure's record stays",
                 {{"erasure_id", id}, {"reason", ok.error().message}});
@@ -129,7 +128,7 @@ json::object Erasures::shown(const Pending& p, const v1::ErasureState& requests)
                    {"status", "running"},
                    {"requested_at", iso_time(p.requested_ms)},
                    {"problem", problem_.empty() ? json::value(nullptr) : json::value(problem_)}};
-  if (!p.two_keys || begun_.contains(p.id)) return out;
+  if (begun(p)) return out;
   const auto it = requests.open().find(p.id);
   if (it == requests.open().end()) {
     const bool begins = std::any_of(requests.approved().begin(), requests.approved().end(),

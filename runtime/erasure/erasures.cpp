@@ -27,7 +27,6 @@ namespace json = boost::json;
 namespace {
 
 constexpr char kDocument[] = "soma-erasure";
-constexpr std::int64_t kStoresMs = 10 * 60 * 1000;  // to read the log again for one store
 constexpr auto kPoll = std::chrono::milliseconds(20);
 constexpr auto kAgain = std::chrono::milliseconds(1000);  // after a step failed
 
@@ -49,16 +48,20 @@ json::array strings(const std::vector<std::string>& all) {
 
 }  // namespace
 
-Erasures::Erasures(Parts parts) : p_(std::move(parts)), records_(p_.sealer->vault().folder()) {
-  observer_ = p_.host->on_frame([this](const events::ValidFrame& f) { follow(f); });
+Erasures::Erasures(Parts parts)
+    : p_(std::move(parts)),
+      of_folder_(p_.shared ? nullptr : std::make_unique<FolderRecords>(p_.caches.data_dir)),
+      records_(p_.shared ? static_cast<Records&>(*p_.shared->records) : *of_folder_) {
+  if (!p_.shared) observer_ = p_.host->on_frame([this](const auto& frame) { follow(frame); });
 }
 
 Erasures::~Erasures() { stop(); }
 
 void Erasures::stop() {
-  if (stopping_.exchange(true)) return;
-  p_.host->remove_observer(observer_);
+  ask_stop();
+  if (observer_) p_.host->remove_observer(*std::exchange(observer_, {}));
   worker_.stop();
+  if (carrier_.joinable()) carrier_.join();
 }
 
 Pending Erasures::pending_of(std::string id, const v1::Principal& by, const std::string& subject,
@@ -69,7 +72,7 @@ Pending Erasures::pending_of(std::string id, const v1::Principal& by, const std:
   p.subject = subject;
   p.reason = reason;
   p.requested_by = by.subject();
-  p.key_id = p_.sealer->vault().id_of(p.tenant, subject).value_or("");
+  p.key_id = p_.sealer->keys().id_of(p.tenant, subject).value_or("");
   p.salt = hex(privacy::random_bytes(16));
   p.requested_ms = p_.clock->now_ms();
   return p;
@@ -83,11 +86,15 @@ Result<std::string> Erasures::begin(const v1::Principal& by, const std::string& 
     here_.insert(p.id);
     if (auto ok = records_.begin(p); !ok) return tl::unexpected(ok.error());
   }
-  worker_.post([this, p] { run(p); });
+  if (!p_.shared) worker_.post([this, p] { run(p); });
   return p.id;
 }
 
 Status Erasures::resume() {
+  if (p_.shared) {
+    carrier_ = std::thread([this] { carry_on(); });
+    return {};
+  }
   std::lock_guard lock(mutex_);
   auto left = records_.pending();
   if (!left) return tl::unexpected(left.error());
@@ -120,9 +127,7 @@ Result<std::string> Erasures::undone_by(const v1::ActorRef& actor, const std::st
   auto pending = records_.pending();
   if (!pending) return tl::unexpected(pending.error());
   for (const auto& p : *pending)
-    if (p.tenant == actor.tenant() && subjects.contains(p.subject) &&
-        (!p.two_keys || begun_.contains(p.id)))
-      return p.id;
+    if (p.tenant == actor.tenant() && subjects.contains(p.subject) && begun(p)) return p.id;
   const std::string recorded = iso_time(recorded_ms);
   for (const auto& done : records_.certificates(actor.tenant())) {
     Pending was;
@@ -138,21 +143,44 @@ Result<std::string> Erasures::undone_by(const v1::ActorRef& actor, const std::st
   return std::string();
 }
 
+bool Erasures::begun(const Pending& p) const {
+  return !p.two_keys || p.begun || begun_.contains(p.id);
+}
+
+// Of a cluster another node may have gone on with it. Nothing: it has been done.
+std::optional<Pending> Erasures::as_it_stands(const Pending& pending) const {
+  if (!p_.shared) return pending;
+  const auto all = records_.pending();
+  if (!all) return pending;
+  const auto it =
+      std::find_if(all->begin(), all->end(), [&](const Pending& p) { return p.id == pending.id; });
+  return it == all->end() ? std::nullopt : std::optional(*it);
+}
+
 // Until it is done: an erasure that was asked for is never given up.
 void Erasures::run(const Pending& pending) {
-  auto& vault = p_.sealer->vault();
+  auto& keys = p_.sealer->keys();
   const auto whose = {pending.subject, std::string(privacy::kUnknown)};
-  for (const auto& subject : whose) vault.begin_erasure(pending.tenant, subject);
-  while (!stopping()) {
-    auto certificate = erase(pending);
+  const auto each = [&](auto what) {
+    Status ok;
+    for (const auto& subject : whose)
+      if (ok) ok = (keys.*what)(pending.tenant, subject);
+    return ok;
+  };
+  while (!stopping() && (!p_.shared || p_.shared->carries_out())) {
+    const auto now = as_it_stands(pending);
+    if (!now) return;
+    const auto begun = each(&privacy::SubjectKeys::begin_erasure);
+    auto certificate = begun ? erase(*now) : tl::unexpected(begun.error());
+    // In this order: a crash between the two erases once more, and leaves nobody without a key.
     Status kept;
-    if (certificate) {
+    if (certificate) kept = each(&privacy::SubjectKeys::end_erasure);
+    if (certificate && kept) {
       std::lock_guard lock(mutex_);
       kept = records_.finish(pending, *certificate);
       if (kept) problem_.clear();
     }
     if (certificate && kept) {
-      for (const auto& subject : whose) vault.end_erasure(pending.tenant, subject);
       return log_info("subject erased", {{"erasure_id", pending.id}, {"tenant", pending.tenant}});
     }
     const std::string why = certificate ? kept.error().message : certificate.error().message;
@@ -169,33 +197,13 @@ void Erasures::run(const Pending& pending) {
 Result<json::object> Erasures::erase(const Pending& pending) {
   auto recorded = record(pending);
   if (!recorded) return tl::unexpected(recorded.error());
-  auto keys = p_.sealer->vault().destroy(pending.tenant, pending.subject);
+  auto keys = destroy(pending);
   if (!keys) return tl::unexpected(keys.error());
-  auto unknown = p_.sealer->vault().destroy(pending.tenant, privacy::kUnknown);
-  if (!unknown) return tl::unexpected(unknown.error());
-  keys->insert(keys->end(), unknown->begin(), unknown->end());
-  if (!pending.key_id.empty() &&
-      std::find(keys->begin(), keys->end(), pending.key_id) == keys->end())
-    keys->push_back(pending.key_id);
   // From here on nothing can be read from the log. What was read before goes.
-  if (auto ok = drop_states(); !ok) return tl::unexpected(ok.error());
-  if (!p_.memory->start_over(kStoresMs))
-    return fail(Code::kDeadlineExceeded, "the memory index was not made anew in time");
-  json::object stores{{"log", "what is sealed under the destroyed keys cannot be opened"},
-                      {"snapshots", "removed; made anew from the log"},
-                      {"memory_index", "made anew from the log"},
-                      {"postgres", "none"}};
-  if (p_.projections) {
-    auto whole = p_.projections->start_over(kStoresMs);
-    if (!whole) return tl::unexpected(whole.error());
-    stores["postgres"] = *whole ? "private cluster removed with its files; made anew from the log"
-                                : "tables made anew from the log; WAL, replicas and backups of "
-                                  "this server are its operator's to clear";
-  }
+  auto dropped = p_.shared ? drop_everywhere(pending, *keys) : drop_here();
+  if (!dropped) return tl::unexpected(dropped.error());
   auto counts = count(pending, *keys);
   if (!counts) return tl::unexpected(counts.error());
-  auto key = p_.key();
-  if (!key) return tl::unexpected(key.error());
   json::object out{{"soma_erasure", 1},
                    {"erasure_id", pending.id},
                    {"status", "done"},
@@ -210,17 +218,57 @@ Result<json::object> Erasures::erase(const Pending& pending) {
                    {"key_ids", strings(*keys)},
                    {"event_id", event_id(actors::identity_key(pending.tenant), recorded->sequence)},
                    {"position", to_string(recorded->position)},
-                   {"complete", counts->in_clear == 0},
+                   {"complete", counts->in_clear == 0 && dropped->waits_for.empty()},
                    {"sealed_entries", counts->sealed},
                    {"clear_values", counts->in_clear},
                    {"first_clear", counts->first_clear.empty() ? json::value(nullptr)
                                                                : json::value(counts->first_clear)},
                    {"entries_naming_the_subject", counts->named},
-                   {"stores", std::move(stores)}};
-  auto jws = audit::sign_document(*key, kDocument, out);
-  if (!jws) return tl::unexpected(jws.error());
-  out["certificate"] = std::move(*jws);
+                   {"stores", std::move(dropped->stores)}};
+  if (p_.shared) {
+    out["nodes"] = std::move(dropped->nodes);
+    out["waits_for"] = std::move(dropped->waits_for);
+  }
+  if (auto ok = sign(out); !ok) return tl::unexpected(ok.error());
   return out;
+}
+
+Status Erasures::sign(json::object& certificate) const {
+  auto key = p_.key();
+  if (!key) return tl::unexpected(key.error());
+  certificate.erase("certificate");
+  auto jws = audit::sign_document(*key, kDocument, certificate);
+  if (!jws) return tl::unexpected(jws.error());
+  certificate["certificate"] = std::move(*jws);
+  return {};
+}
+
+// All that the subject's data was ever under, also what an earlier try destroyed.
+Result<std::vector<std::string>> Erasures::destroy(const Pending& pending) {
+  std::vector<std::string> out = pending.key_ids;
+  const auto add = [&](const std::string& id) {
+    if (!id.empty() && std::find(out.begin(), out.end(), id) == out.end()) out.push_back(id);
+  };
+  for (const auto& subject : {pending.subject, std::string(privacy::kUnknown)}) {
+    auto ids = p_.sealer->keys().destroy(pending.tenant, subject);
+    if (!ids) return ids;
+    for (const auto& id : *ids) add(id);
+  }
+  add(pending.key_id);
+  return out;
+}
+
+Result<Erasures::Dropped> Erasures::drop_here() {
+  if (auto ok = drop_states(p_.caches, [this] { return stopping(); }); !ok)
+    return tl::unexpected(ok.error());
+  auto views = drop_views(p_.caches);
+  if (!views) return tl::unexpected(views.error());
+  return Dropped{{{"log", "what is sealed under the destroyed keys cannot be opened"},
+                  {"snapshots", "removed; made anew from the log"},
+                  {"memory_index", "made anew from the log"},
+                  {"postgres", *views}},
+                 {},
+                 {}};
 }
 
 // The same command id each time: recorded once.
@@ -241,27 +289,6 @@ Result<Accepted> Erasures::record(const Pending& pending) {
   while (got.wait_for(kPoll) != std::future_status::ready)
     if (stopping()) return fail(Code::kCancelled, "the node is stopping");
   return got.get();
-}
-
-// The store's loss makes every partition drop its memory and read the log again.
-Status Erasures::drop_states() {
-  const auto before = p_.host->status();
-  if (auto ok = p_.store->drop_all(); !ok) return ok;
-  std::error_code error;
-  fs::remove_all(p_.data_dir + "/snapshots.damaged", error);
-  for (const auto& p : before)  // a round of each partition, so that it notices at once
-    p_.host->read({"$erasure", "counter", "none", "#" + std::to_string(p.partition.value)},
-                  [](Result<StateView>) {});
-  const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(kStoresMs);
-  while (!stopping() && std::chrono::steady_clock::now() < until) {
-    const auto now = p_.host->status();
-    bool all = now.size() == before.size();
-    for (std::size_t i = 0; all && i < now.size(); ++i)
-      all = now[i].serving && now[i].epoch > before[i].epoch;
-    if (all) return {};
-    std::this_thread::sleep_for(kPoll);
-  }
-  return fail(Code::kDeadlineExceeded, "not every partition was read again in time");
 }
 
 Result<Erasures::Counts> Erasures::count(const Pending& pending,

@@ -3,37 +3,47 @@
 
 #include <atomic>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <set>
 #include <string>
+#include <thread>
 
-#include "projections/projections.h"
-#include "runtime/erasure/records.h"
-#include "runtime/host/host.h"
+#include "runtime/erasure/caches.h"
+#include "runtime/erasure/topic_records.h"
 #include "runtime/host/worker.h"
-#include "runtime/memory/memory_index.h"
 #include "runtime/privacy/seal.h"
 #include "runtime/security/keys.h"
 #include "soma/v1/erasure.pb.h"
 
 namespace soma::runtime::erasure {
 
+// Of a node that shares its journal. Requests, and which caches were dropped, stand beside the
+// keys.
+struct Shared {
+  privacy::TopicKeys* keys = nullptr;
+  TopicRecords* records = nullptr;
+  // Whether this node carries erasures out: at most for moments two do, which does no harm.
+  std::function<bool()> carries_out;
+  std::function<std::set<std::string>()> owners;  // ids of the nodes that serve partitions
+  std::set<std::string> removed;  // by the operator's word: their folders are deleted
+};
+
 struct Parts {  // not owned; all outlive the erasures
   events::Log* log = nullptr;
-  std::shared_ptr<privacy::VaultSealer> sealer;
+  std::shared_ptr<privacy::SubjectSealer> sealer;
   Host* host = nullptr;
-  StateStore* store = nullptr;
-  MemoryIndex* memory = nullptr;
-  projections::Projections* projections = nullptr;
+  Caches caches;  // of this node
   const Clock* clock = nullptr;
-  std::string data_dir;
   std::function<Result<security::Key>()> key;  // signs certificates
   bool two_keys = false;                       // in production modes a second person must approve
+  std::optional<Shared> shared;
 };
 
 // One erasure at a time, on a thread of its own; with two keys from when the log holds that it was
-// approved. Thread-safe. What a crash interrupts goes on with
+// approved. On a cluster one node carries all out, and the others drop their caches by
+// NodeCaches. Thread-safe. What a crash interrupts goes on with
 // resume(). The log is not changed: what is sealed in it can no longer be opened.
 class Erasures {
  public:
@@ -42,6 +52,7 @@ class Erasures {
   // What runs ends between two steps, who waits is told that the node stops; the next start goes
   // on. While the host is there.
   void stop();
+  void ask_stop() { stopping_ = true; }  // stop() joins
 
   // Kept on disk when it returns, and under way. The id.
   Result<std::string> begin(const v1::Principal& by, const std::string& subject,
@@ -86,18 +97,34 @@ class Erasures {
   Result<boost::json::object> erase(const Pending& pending);
   Result<Accepted> record(const Pending& pending);
   Result<Counts> count(const Pending& pending, const std::vector<std::string>& keys) const;
-  Status drop_states();
+  bool begun(const Pending& pending) const;  // under the lock
+  Result<std::vector<std::string>> destroy(const Pending& pending);
+  struct Dropped {
+    boost::json::object stores;
+    boost::json::array nodes, waits_for;  // of a cluster
+  };
+  Result<Dropped> drop_here();
+  std::optional<Pending> as_it_stands(const Pending& pending) const;
+  // on_cluster.cpp
+  void carry_on();
+  void carry_out(const Pending& pending, std::int64_t now_ms);
+  Result<Dropped> drop_everywhere(Pending pending, const std::vector<std::string>& keys);
+  Result<Dropped> dropped_at_nodes(const std::string& id) const;
+  Status renew(const boost::json::object& certificate) const;
+  Status sign(boost::json::object& certificate) const;
   bool stopping() const { return stopping_; }
 
   const Parts p_;
-  const Records records_;
+  std::unique_ptr<FolderRecords> of_folder_;  // null on a cluster
+  Records& records_;
   mutable std::mutex mutex_;  // of the records and the problem
   std::string problem_;
   std::set<std::string> here_;   // asked for in this life of the process
   std::set<std::string> begun_;  // of those with two keys: approved, and under way
   std::atomic<bool> stopping_{false};
-  std::uint64_t observer_ = 0;
+  std::optional<std::uint64_t> observer_;
   Worker worker_{"soma-erase"};
+  std::thread carrier_;  // of a cluster
 };
 
 }  // namespace soma::runtime::erasure

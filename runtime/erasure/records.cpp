@@ -52,23 +52,50 @@ std::string Pending::subject_hash() const {
   return sha256_hex(salt + "\n" + tenant + "\n" + subject);
 }
 
-Status Records::begin(const Pending& p) const {
-  std::error_code error;
-  fs::create_directories(folder_, error);
-  return security::replace_private_file(folder_, p.id + kPending,
-                                        json_text(json::object{{"id", p.id},
-                                                               {"tenant", p.tenant},
-                                                               {"subject", p.subject},
-                                                               {"reason", p.reason},
-                                                               {"requested_by", p.requested_by},
-                                                               {"key_id", p.key_id},
-                                                               {"salt", p.salt},
-                                                               {"two_keys", p.two_keys},
-                                                               {"requested_ms", p.requested_ms}}) +
-                                            "\n");
+json::object to_json(const Pending& p) {
+  return {{"id", p.id},
+          {"tenant", p.tenant},
+          {"subject", p.subject},
+          {"reason", p.reason},
+          {"requested_by", p.requested_by},
+          {"key_id", p.key_id},
+          {"salt", p.salt},
+          {"two_keys", p.two_keys},
+          {"requested_ms", p.requested_ms}};
 }
 
-Status Records::finish(const Pending& p, const json::object& certificate) const {
+Pending pending_from(const json::object& o) {
+  Pending p;
+  p.id = text(o, "id");
+  p.tenant = text(o, "tenant");
+  p.subject = text(o, "subject");
+  p.reason = text(o, "reason");
+  p.requested_by = text(o, "requested_by");
+  p.key_id = text(o, "key_id");
+  p.salt = text(o, "salt");
+  if (const auto* two = o.if_contains("two_keys"); two && two->is_bool())
+    p.two_keys = two->get_bool();
+  if (const auto* ms = o.if_contains("requested_ms"); ms && ms->is_int64())
+    p.requested_ms = ms->get_int64();
+  return p;
+}
+
+void newest_first(std::vector<json::object>& certificates) {
+  std::sort(certificates.begin(), certificates.end(),
+            [](const json::object& a, const json::object& b) {
+              return text(a, "erased_at") > text(b, "erased_at");
+            });
+}
+
+Status FolderRecords::begin(const Pending& p) {
+  std::error_code error;
+  fs::create_directories(folder_, error);
+  return security::replace_private_file(folder_, p.id + kPending, json_text(to_json(p)) + "\n");
+}
+
+Status FolderRecords::finish(const Pending& p, const json::object& certificate) {
+  std::error_code error;
+  fs::create_directories(folder_, error);
   if (auto ok =
           security::replace_private_file(folder_, p.id + kDone, json_text(certificate) + "\n");
       !ok)
@@ -76,7 +103,7 @@ Status Records::finish(const Pending& p, const json::object& certificate) const 
   return drop(p);
 }
 
-Status Records::drop(const Pending& p) const {
+Status FolderRecords::drop(const Pending& p) {
   // By another name first: cut off in the middle, the next reading ends it.
   const std::string pending = folder_ + "/" + p.id + kPending;
   const std::string gone = pending + std::string(security::kUnfinished);
@@ -90,7 +117,7 @@ Status Records::drop(const Pending& p) const {
   return security::sync_folder(folder_);
 }
 
-Result<std::vector<Pending>> Records::pending() const {
+Result<std::vector<Pending>> FolderRecords::pending() const {
   std::vector<Pending> out;
   std::error_code none;
   for (const auto& file : fs::directory_iterator(folder_, none)) {
@@ -109,37 +136,35 @@ Result<std::vector<Pending>> Records::pending() const {
     }
     const auto o = read(file.path());
     if (!o) return fail(Code::kCorrupt, file.path().string() + " cannot be read");
-    Pending p{id,
-              text(*o, "tenant"),
-              text(*o, "subject"),
-              text(*o, "reason"),
-              text(*o, "requested_by"),
-              text(*o, "key_id"),
-              text(*o, "salt"),
-              0,
-              false,
-              {}};
-    if (const auto* two = o->if_contains("two_keys"); two && two->is_bool())
-      p.two_keys = two->get_bool();
-    if (const auto* ms = o->if_contains("requested_ms"); ms && ms->is_int64())
-      p.requested_ms = ms->get_int64();
+    Pending p = pending_from(*o);
+    p.id = id;
     out.push_back(std::move(p));
   }
   return out;
 }
 
-std::vector<json::object> Records::certificates(const std::string& tenant) const {
+std::vector<json::object> FolderRecords::certificates() const {
   std::vector<json::object> out;
   std::error_code none;
   for (const auto& file : fs::directory_iterator(folder_, none)) {
     const std::string name = file.path().filename().string();
     if (!name.ends_with(kDone) || name.ends_with(kPending)) continue;
-    if (auto o = read(file.path()); o && text(*o, "tenant") == tenant) out.push_back(std::move(*o));
+    if (auto o = read(file.path())) out.push_back(std::move(*o));
   }
-  std::sort(out.begin(), out.end(), [](const json::object& a, const json::object& b) {
-    return text(a, "erased_at") > text(b, "erased_at");
-  });
+  newest_first(out);
   return out;
+}
+
+std::vector<json::object> FolderRecords::certificates(const std::string& tenant) const {
+  auto out = certificates();
+  std::erase_if(out, [&](const json::object& o) { return text(o, "tenant") != tenant; });
+  return out;
+}
+
+void FolderRecords::remove_all() {
+  std::error_code none;
+  for (const auto& file : fs::directory_iterator(folder_, none)) overwrite(file.path().string());
+  fs::remove_all(folder_, none);
 }
 
 }  // namespace soma::runtime::erasure

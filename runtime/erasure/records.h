@@ -1,4 +1,5 @@
-// What is kept of erasures: DATA_DIR/keys/vault/erasures, a file each.
+// What is kept of erasures: in DATA_DIR/keys/vault/erasures, a file each, or beside a cluster's
+// keys.
 #pragma once
 
 #include <boost/json/object.hpp>
@@ -20,24 +21,45 @@ struct Pending {
   std::int64_t requested_ms = 0;
   bool two_keys = false;             // begins when its request is approved
   std::string approved_by;           // then; not in the file
+  bool begun = false;                // of a cluster's: with two keys, it was approved
+  bool destroyed = false;            // of a cluster's: every node has caches to drop
+  std::vector<std::string> key_ids;  // then: of what was destroyed
   std::string subject_hash() const;  // hex SHA-256 of salt, tenant and subject, each on a line
 };
 
-// Not thread-safe. Files are whole or absent even after a crash.
+// Not thread-safe.
 class Records {
  public:
-  explicit Records(std::string vault_folder) : folder_(std::move(vault_folder) + "/erasures") {}
-  Status begin(const Pending& pending) const;
+  virtual ~Records() = default;
+  virtual Status begin(const Pending& pending) = 0;
   // One that was not approved: nothing is left that names the subject.
-  Status drop(const Pending& pending) const;
+  virtual Status drop(const Pending& pending) = 0;
   // The certificate takes the place of what was pending.
-  Status finish(const Pending& pending, const boost::json::object& certificate) const;
-  Result<std::vector<Pending>> pending() const;
+  virtual Status finish(const Pending& pending, const boost::json::object& certificate) = 0;
+  virtual Result<std::vector<Pending>> pending() const = 0;
   // Of a tenant, the newest first.
-  std::vector<boost::json::object> certificates(const std::string& tenant) const;
+  virtual std::vector<boost::json::object> certificates(const std::string& tenant) const = 0;
+};
+
+// Files are whole or absent even after a crash.
+class FolderRecords final : public Records {
+ public:
+  explicit FolderRecords(const std::string& data_dir)
+      : folder_(data_dir + "/keys/vault/erasures") {}
+  Status begin(const Pending& pending) override;
+  Status drop(const Pending& pending) override;
+  Status finish(const Pending& pending, const boost::json::object& certificate) override;
+  Result<std::vector<Pending>> pending() const override;
+  std::vector<boost::json::object> certificates(const std::string& tenant) const override;
+  std::vector<boost::json::object> certificates() const;  // of all tenants
+  void remove_all();
 
  private:
   const std::string folder_;
 };
+
+boost::json::object to_json(const Pending& pending);
+Pending pending_from(const boost::json::object& json);
+void newest_first(std::vector<boost::json::object>& certificates);
 
 }  // namespace soma::runtime::erasure

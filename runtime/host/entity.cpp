@@ -35,8 +35,8 @@ std::string event_id(const ActorKey& actor, Sequence sequence) {
   return "evt_" + sha256_hex(to_string(actor) + "#" + std::to_string(sequence.value)).substr(0, 24);
 }
 
-Entity::Entity(ActorKey key, const actors::ActorType& type, std::shared_ptr<Executor> executor)
-    : key_(std::move(key)), type_(type), executor_(std::move(executor)), state_(type.new_state()) {}
+Entity::Entity(ActorKey key, const actors::ActorType& type)
+    : key_(std::move(key)), type_(type), state_(type.new_state()) {}
 
 Decided Entity::decide(v1::Context& context, std::string& command, const events::Sealer* sealer) {
   Decided out;

@@ -25,11 +25,11 @@ struct Decided {
   std::shared_ptr<const actors::Message> state;  // for reads
 };
 
-// Not thread-safe: the partition hands it commands through its executor and looks into it only
-// while no command is with it.
+// Not thread-safe: the partition hands it commands, itself or through its executor, and looks into
+// it only while none is with its executor.
 class Entity {
  public:
-  Entity(ActorKey key, const actors::ActorType& type, std::shared_ptr<Executor> executor);
+  Entity(ActorKey key, const actors::ActorType& type);
 
   // Context and command have moved into the entry if there is one; else they are as they were.
   // `sealer` names the data subject in the context; null: nobody does.
@@ -43,12 +43,17 @@ class Entity {
   const actors::ActorType& type() const { return type_; }
   const actors::Message& state() const { return *state_; }
   Sequence sequence() const { return sequence_; }
-  Executor& executor() { return *executor_; }
+  // Made when it is first needed: most actors never need one.
+  Executor& executor(ExecutorFactory& factory) {
+    if (!executor_) executor_ = factory.make();
+    return *executor_;
+  }
 
   // The partition's book-keeping.
   std::uint64_t last_used = 0;  // order of use
   std::int64_t used_ms = 0;     // as of the tick before
   bool asked = false;           // has been given the tail to load from
+  std::size_t out = 0;          // commands with its executor
   Sequence saved;               // sequence of the snapshot in the store
   bool loaded = false;
   bool broken = false;  // could not be restored; `problem` says why

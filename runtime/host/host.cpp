@@ -309,18 +309,22 @@ class HostImpl final : public PartitionHost {
       ticks->host->schedule_resend();
     });
   }
+  // One after the other: checkpoints of all at once would hold up every command for a moment.
   void schedule_tick() {
     auto& clock = *world_->parts.clock;
-    clock.call_at(clock.now_ms() + world_->parts.limits.checkpoint_every_ms, [ticks = ticks_] {
+    const auto count = static_cast<std::int64_t>(partitions_.size());
+    const std::int64_t apart = (world_->parts.limits.checkpoint_every_ms + count - 1) / count;
+    clock.call_at(clock.now_ms() + apart, [ticks = ticks_] {
       std::lock_guard lock(ticks->mutex);
       if (!ticks->host) return;
-      for (auto& p : ticks->host->partitions_) {
-        ticks->host->watch(*p);
-        p->tick();
-        p->look();
-      }
-      ticks->host->expire_dedupe();
-      ticks->host->schedule_tick();
+      auto& host = *ticks->host;
+      auto& p = host.partitions_[host.next_tick_];
+      host.watch(*p);
+      p->tick();
+      p->look();
+      host.next_tick_ = (host.next_tick_ + 1) % host.partitions_.size();
+      if (host.next_tick_ == 0) host.expire_dedupe();
+      host.schedule_tick();
     });
   }
 
@@ -335,6 +339,7 @@ class HostImpl final : public PartitionHost {
   std::vector<std::pair<std::uint64_t, std::shared_ptr<OnFrame>>> observers_;
   std::uint64_t next_observer_ = 0;
   std::int64_t expired_ms_ = 0;
+  std::size_t next_tick_ = 0;  // the partition that has it
   std::shared_ptr<Ticks> ticks_ = std::make_shared<Ticks>(this);
 };
 

@@ -35,9 +35,22 @@ void Partition::submit(Submission submission, Host::OnAccepted done) {
     queued_.fetch_sub(1, std::memory_order_relaxed);
     return overloaded(done, "the partition's queue is full");
   }
-  auto s = std::make_shared<Submission>(std::move(submission));
-  auto d = std::make_shared<Host::OnAccepted>(std::move(done));
-  post([this, s, d] { accept(std::move(*s), std::move(*d)); });
+  bool first = false;
+  {
+    std::lock_guard lock(arrivals_mutex_);
+    first = arrivals_.empty();
+    arrivals_.emplace_back(std::move(submission), std::move(done));
+  }
+  if (first) post([this] { take_arrivals(); });
+}
+
+void Partition::take_arrivals() {
+  decltype(arrivals_) arrivals;
+  {
+    std::lock_guard lock(arrivals_mutex_);
+    arrivals.swap(arrivals_);
+  }
+  for (auto& [submission, done] : arrivals) accept(std::move(submission), std::move(done));
 }
 
 void Partition::overloaded(const Host::OnAccepted& done, const std::string& why) {
@@ -49,6 +62,8 @@ void Partition::overloaded(const Host::OnAccepted& done, const std::string& why)
 
 // It is being decided, or will not be.
 void Partition::waits_no_more(Input& input) {
+  if (auto it = redriven_.find(input.actor); input.recorded && it != redriven_.end())
+    if (--it->second == 0) redriven_.erase(it);
   if (!std::exchange(input.counted, false)) return;
   queued_.fetch_sub(1, std::memory_order_relaxed);
   const auto waiting = waiting_.find(input.actor);
@@ -129,7 +144,8 @@ bool Partition::answer_known(const Submission& s, const Host::OnAccepted& done) 
     }
     return true;
   }
-  for (const auto* rows : {&recent_, &writing_}) {
+  for (const auto* rows : {&std::as_const(recent_), writing_.get()}) {
+    if (!rows) continue;
     if (auto it = rows->find(s.command_id); it != rows->end()) {
       answer_recorded(it->second, s.request_hash, done);
       return true;
@@ -204,7 +220,12 @@ void Partition::receive(PartitionId source, v1::OutboxItem item) {
 }
 
 void Partition::acknowledged(PartitionId target, std::uint64_t number) {
-  post([this, target, number] { outbox_.erase({target.value, number}); });
+  post([this, target, number] {
+    auto it = outbox_.find({target.value, number});
+    if (it == outbox_.end()) return;
+    if (target == id_) own_sends_.acknowledged(number, actors::to_key(it->second.send().to()));
+    outbox_.erase(it);
+  });
 }
 
 PartitionId Partition::target_of(const v1::OutboxItem& item) const {
@@ -291,9 +312,11 @@ void Partition::go_away() {
   writer_.reset();
   entities_.clear();
   recent_.clear();
-  writing_.clear();
+  writing_.reset();
   outbox_.clear();
+  own_sends_.clear();
   parked_.clear();
+  outcomes_.clear();
   parked_inputs_ = 0;
   parked_changed_ = true;
   {

@@ -12,6 +12,7 @@
 #include "runtime/host/effect_ledger.h"
 #include "runtime/host/entity.h"
 #include "runtime/host/host.h"
+#include "runtime/host/own_sends.h"
 #include "runtime/host/partition_facts.h"
 #include "runtime/host/partition_world.h"
 #include "runtime/host/standby.h"
@@ -136,6 +137,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
   void post(std::function<void()> task);
 
   // partition.cpp: the way in.
+  void take_arrivals();
   void accept(Submission submission, Host::OnAccepted done);
   bool answer_known(const Submission& submission, const Host::OnAccepted& done);
   void answer_recorded(const StateStore::DedupeRow& row, const std::string& hash,
@@ -150,6 +152,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
   // partition_round.cpp: rounds and frames.
   void pump();
   void dispatch(Input input);
+  static void attend(Entity& target, Work& work, const PartitionWorld& world);
   void decided(WorkPtr work);
   void take_entry(WorkPtr work);
   void threw(Input input, const std::string& what);
@@ -208,6 +211,8 @@ class Partition : public std::enable_shared_from_this<Partition> {
   const std::shared_ptr<const PartitionWorld> world_;
   const PartitionWorld& w_;
   std::shared_ptr<Executor> executor_;
+  std::mutex arrivals_mutex_;
+  std::vector<std::pair<Submission, Host::OnAccepted>> arrivals_;  // one task takes them all
   std::atomic<std::size_t> queued_{0};                 // accepted from outside, not yet begun
   std::unordered_map<ActorKey, std::size_t> waiting_;  // the same, by actor
   // Those of them at their limit. Asked on the callers' threads, so that what comes for a busy
@@ -260,7 +265,11 @@ class Partition : public std::enable_shared_from_this<Partition> {
   std::unordered_map<std::string, StateStore::DedupeRow> recent_;  // valid, not yet in the store
   std::map<ActorKey, Parked> parked_;
   std::size_t parked_inputs_ = 0;
-  bool parked_changed_ = false;      // since it was last published
+  bool parked_changed_ = false;               // since it was last published
+  std::map<ActorKey, std::size_t> redriven_;  // parked ones that are in queue_ once more
+  // Of effects, by command id: parked once and redriven, until the ledger knows what is wanted now.
+  std::set<std::string> outcomes_;
+  OwnSends own_sends_;
   std::vector<Input> retry_;         // threw once: again when nothing is in flight
   bool again_ = false;               // some of parked_ are to be tried
   mutable std::mutex ledger_mutex_;  // others read it; only this executor changes it
@@ -285,7 +294,8 @@ class Partition : public std::enable_shared_from_this<Partition> {
 
   bool checkpointing_ = false;
   bool want_checkpoint_ = false;
-  std::unordered_map<std::string, StateStore::DedupeRow> writing_;  // in the store soon
+  // In the store soon: shared with the thread that writes it.
+  std::shared_ptr<const std::unordered_map<std::string, StateStore::DedupeRow>> writing_;
   std::uint64_t events_since_checkpoint_ = 0;
   std::int64_t last_checkpoint_ms_ = 0;
   std::vector<std::function<void()>> drained_;

@@ -88,9 +88,7 @@ void Partition::write_checkpoint() {
                                 !e->type().effects(key, e->state()).empty()});
     saved.emplace_back(key, e->sequence());
   }
-  for (const auto& [id, row] : recent_) batch->dedupe.push_back(row);
-  writing_ = std::move(recent_);
-  recent_.clear();
+  writing_ = std::make_shared<decltype(recent_)>(std::exchange(recent_, {}));
   batch->generation = store_generation_;
   batch->checkpoint = StateStore::Checkpoint{next_offset_,
                                              fence_.epoch(),
@@ -100,8 +98,9 @@ void Partition::write_checkpoint() {
                                              last_offset_,
                                              last_hash_};
   w_.metrics->snapshots.fetch_add(batch->snapshots.size(), std::memory_order_relaxed);
-  w_.background([self = shared_from_this(), batch, saved = std::move(saved), next = next_offset_,
-                 generation = generation_] {
+  w_.background([self = shared_from_this(), batch, rows = writing_, saved = std::move(saved),
+                 next = next_offset_, generation = generation_] {
+    for (const auto& [id, row] : *rows) batch->dedupe.push_back(row);
     auto written = self->w_.parts.store->write(self->id_, *batch);
     if (!written)
       log_error("checkpoint could not be written", {{"reason", written.error().message}});
@@ -116,10 +115,10 @@ void Partition::checkpoint_written(const std::vector<std::pair<ActorKey, Sequenc
                                    Offset next, bool ok) {
   checkpointing_ = false;
   if (!ok) {  // the tail stays as it was and is written next time
-    for (auto& [id, row] : writing_) recent_.emplace(id, std::move(row));
-    writing_.clear();
+    for (const auto& [id, row] : *writing_) recent_.emplace(id, row);
+    writing_.reset();
   } else {
-    writing_.clear();
+    w_.background([rows = std::exchange(writing_, nullptr)] {});  // thousands to free
     for (const auto& [key, sequence] : saved)
       if (auto it = entities_.find(key); it != entities_.end()) it->second->saved = sequence;
     std::lock_guard lock(shared_mutex_);

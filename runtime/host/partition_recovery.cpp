@@ -123,12 +123,14 @@ Status Partition::claim_and_read() {
     ledger_.clear();
   }
   recent_.clear();
-  writing_.clear();
+  writing_.reset();
   parked_.clear();
+  outcomes_.clear();
   parked_inputs_ = 0;
   again_ = false;
   parked_changed_ = true;
   outbox_.clear();
+  own_sends_.clear();
   high_water_.clear();
   last_sent_.clear();
   {
@@ -173,6 +175,10 @@ Status Partition::claim_and_read() {
   last_hash_ = reader.bookmark().last_hash;
   adopt(std::move(facts));
   accepted_ = high_water_;
+  for (const auto& [at, item] : outbox_)
+    if (at.first == id_.value)
+      own_sends_.found(at.second, actors::to_key(item.send().to()),
+                       at.second <= high_water_[id_.value]);
   w_.metrics->voids.fetch_add(reader.voided(), std::memory_order_relaxed);
   return {};
 }

@@ -17,6 +17,16 @@ constexpr std::uint64_t kNumberLater =
 constexpr std::size_t kFrameTargetBytes = 512 * 1024;
 constexpr std::uint32_t kMaxCascade = 64;
 
+// decide and evolve take microseconds whatever the state: no thread of its own is worth its cost.
+bool is_quick(const actors::ActorType& type) {
+  return type.name() == "idempotency" || type.name() == "memory" || type.name() == "counter";
+}
+
+// It has no event before those of the tail: the store would know where the first one stands.
+bool is_new(const Entity& entity, PartitionId id, const StateStore& store) {
+  return store.history(id, entity.key(), {}, 1).empty();
+}
+
 std::int64_t steady_us() {
   return std::chrono::duration_cast<std::chrono::microseconds>(
              std::chrono::steady_clock::now().time_since_epoch())
@@ -38,6 +48,7 @@ void Partition::pump() {
     try_again();
   }
   if (queue_.empty()) {
+    if (in_flight_.empty()) outcomes_.clear();  // what is asked for now, the ledger says
     if (phase_ == Phase::kDraining && in_flight_.empty() && !checkpointing_ && !want_checkpoint_) {
       std::vector<std::function<void()>> drained;
       drained.swap(drained_);
@@ -62,7 +73,7 @@ std::shared_ptr<Entity> Partition::entity(const ActorKey& key) {
   if (it == entities_.end()) {
     const auto* type = w_.parts.catalog->find(key.type);
     if (!type) return nullptr;
-    it = entities_.emplace(key, std::make_shared<Entity>(key, *type, w_.executors->make())).first;
+    it = entities_.emplace(key, std::make_shared<Entity>(key, *type)).first;
   }
   it->second->last_used = ++use_clock_;
   it->second->used_ms = tick_ms_;
@@ -70,6 +81,10 @@ std::shared_ptr<Entity> Partition::entity(const ActorKey& key) {
 }
 
 void Partition::dispatch(Input input) {
+  if (input.kind == Input::Kind::kRelay && input.position.source_partition() == id_.value)
+    own_sends_.arrived(input.position.source_number(), input.actor);
+  // To restore a parked actor is to report once more what its state still waits for.
+  if (input.kind == Input::Kind::kEffect && outcomes_.contains(input.context.command_id())) return;
   if (auto parked = parked_.find(input.actor); parked != parked_.end() &&
                                                input.kind != Input::Kind::kRead &&
                                                input.kind != Input::Kind::kRestore) {
@@ -89,45 +104,57 @@ void Partition::dispatch(Input input) {
   }
   ++outstanding_;
   input.order = ++next_order_;
-  const bool decides = input.kind != Input::Kind::kRead && input.kind != Input::Kind::kRestore;
   input.context.set_now_ms(w_.parts.clock->now_ms());
   input.context.set_partition(id_.value);
   auto work = std::make_shared<Work>(Work{std::move(input), {}});
   std::vector<StateStore::HistoryRow> tail;
   if (!std::exchange(target->asked, true)) tail = tail_history(target->key());
-  target->executor().post([self = shared_from_this(), target, work, decides, tail = std::move(tail),
-                           generation = generation_] {
-    Decided out;
-    if (!target->loaded) {
-      load_entity(*target, self->id_, *self->w_.parts.log, *self->w_.parts.store, tail);
-      out.restored = true;
-      if (!target->broken)
-        out.restored_effects = target->type().effects(target->key(), target->state());
+  // What is folded from the log is read from it, and that may take its time.
+  if (is_quick(target->type()) && target->out == 0 &&
+      (target->loaded || (tail.empty() && is_new(*target, id_, *w_.parts.store)))) {
+    target->loaded = true;
+    attend(*target, *work, w_);
+    return decided(std::move(work));
+  }
+  ++target->out;
+  target->executor(*w_.executors)
+      .post([self = shared_from_this(), target, work, tail = std::move(tail),
+             generation = generation_] {
+        if (!target->loaded) {
+          load_entity(*target, self->id_, *self->w_.parts.log, *self->w_.parts.store, tail);
+          work->decided.restored = true;
+          if (!target->broken)
+            work->decided.restored_effects = target->type().effects(target->key(), target->state());
+        }
+        attend(*target, *work, self->w_);
+        self->post([self, target, work, generation] {
+          --target->out;
+          if (generation == self->generation_)
+            self->decided(work);
+          else
+            self->abandon(work->input, self->decided_in_vain());
+        });
+      });
+}
+
+// What the input makes of its actor, which is loaded.
+void Partition::attend(Entity& target, Work& work, const PartitionWorld& world) {
+  Decided& d = work.decided;
+  if (work.input.kind == Input::Kind::kRead || work.input.kind == Input::Kind::kRestore) {
+    d.sequence = target.sequence();
+    if (target.broken) {
+      d.thrown = target.problem;
+    } else if (work.input.kind == Input::Kind::kRead) {
+      auto copy = target.type().new_state();
+      copy->CopyFrom(target.state());
+      d.state = std::move(copy);
     }
-    if (decides) {
-      Decided d =
-          target->decide(work->input.context, work->input.command, self->w_.parts.log->sealer());
-      d.restored = out.restored;
-      d.restored_effects = std::move(out.restored_effects);
-      out = std::move(d);
-    } else {
-      out.sequence = target->sequence();
-      if (target->broken)
-        out.thrown = target->problem;
-      else if (work->input.kind == Input::Kind::kRead) {
-        auto copy = target->type().new_state();
-        copy->CopyFrom(target->state());
-        out.state = std::move(copy);
-      }
-    }
-    work->decided = std::move(out);
-    self->post([self, work, generation] {
-      if (generation == self->generation_)
-        self->decided(work);
-      else
-        self->abandon(work->input, self->decided_in_vain());
-    });
-  });
+    return;
+  }
+  Decided made = target.decide(work.input.context, work.input.command, world.parts.log->sealer());
+  made.restored = d.restored;
+  made.restored_effects = std::move(d.restored_effects);
+  d = std::move(made);
 }
 
 void Partition::decided(WorkPtr work) {
@@ -198,7 +225,10 @@ void Partition::take_entry(WorkPtr work) {
     recorded->set_command(send.command);
     recorded->set_command_id(d.entry->context().command_id() + ">" + std::to_string(i));
     const PartitionId target = partition_of(send.to, count);
-    if (target != id_ || input.depth >= kMaxCascade) {
+    // Nor does it go ahead of what was parked and is about to run, or of an earlier such send.
+    if (target != id_ || input.depth >= kMaxCascade || redriven_.contains(send.to) ||
+        own_sends_.under_way(send.to)) {
+      if (target == id_) own_sends_.sent(send.to);
       recorded->set_number(kNumberLater);
       continue;
     }
@@ -308,7 +338,12 @@ void Partition::try_again() {
   }
   retry_.clear();
   for (Input& input : first) {
-    if (input.recorded) input.retried = true;
+    if (input.recorded) {
+      input.retried = true;
+      ++redriven_[input.actor];
+      if (input.context.command_id().starts_with("effect:"))
+        outcomes_.insert(input.context.command_id());
+    }
     input.order = 0;
   }
   queue_.insert(queue_.begin(), std::make_move_iterator(first.begin()),

@@ -25,6 +25,15 @@ Response refuse_status(int status, Code code, std::string message) {
   return problem_as(status, Error{code, std::move(message), {}});
 }
 
+// A name or address and a port; by anything else a reader before us may have meant another host.
+bool is_host(std::string_view text) {
+  constexpr std::string_view kAllowed = "-._~!$&'()*+,;=%:[]";
+  return std::all_of(text.begin(), text.end(), [&](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           kAllowed.find(c) != kAllowed.npos;
+  });
+}
+
 // Two readers must not see two bodies (request smuggling).
 std::optional<Response> check_framing(const Head& head) {
   const auto bad = [](const char* why) { return refuse(Code::kMalformed, why); };
@@ -42,6 +51,7 @@ std::optional<Response> check_framing(const Head& head) {
     return refuse(Code::kNotSupported, "the only Transfer-Encoding known is chunked");
   const std::size_t hosts = head.headers.count("Host");
   if (hosts > 1 || (hosts == 0 && head.version >= 11)) return bad("exactly one Host is required");
+  if (hosts == 1 && !is_host(*head.headers.get("Host"))) return bad("Host is no name or address");
   if (head.headers.count("Authorization") > 1) return bad("Authorization stands more than once");
   return {};
 }
@@ -261,6 +271,8 @@ Prepared prepare(const Policy& policy, Head head) {
         "the URL is longer than " + std::to_string(policy.options.url_limit) + " bytes");
   else if (!split_target(head, path, query))
     out.early = refuse(Code::kMalformed, "the request target cannot be read");
+  // What follows a tunnel that was asked for is not meant for us.
+  out.must_close = head.method == "CONNECT";
   request.method = std::move(head.method);
   request.headers = std::move(head.headers);
   request.remote = std::move(head.remote);

@@ -136,19 +136,21 @@ events::TopicRecord event_record(const actors::Catalog& catalog, const PublicEve
   out.topic = topic_prefix + std::string(e.row->topic);
   out.key = to_string(actors::to_key(e.entry->actor()));
   out.value = json_text(public_data(catalog, e));
-  out.headers = {{"ce_specversion", "1.0"},
-                 {"ce_id", e.event->event_id()},
-                 {"ce_type", e.event->type()},
-                 {"ce_source", kSource + e.entry->actor().type()},
-                 {"ce_time", iso_time(context.now_ms())},
-                 {"ce_subject", out.key},
-                 {"ce_somatenant", std::string(e.tenant)},
-                 {"ce_somaposition", to_string(e.position)},
-                 {"content-type", "application/json"}};
-  if (!context.correlation_id().empty())
-    out.headers.emplace_back("ce_correlationid", context.correlation_id());
-  if (!context.traceparent().empty())
-    out.headers.emplace_back("traceparent", context.traceparent());
+  out.headers.reserve(11);
+  const auto add = [&](const char* name, std::string value) {
+    out.headers.emplace_back(name, std::move(value));
+  };
+  add("ce_specversion", "1.0");
+  add("ce_id", e.event->event_id());
+  add("ce_type", e.event->type());
+  add("ce_source", kSource + e.entry->actor().type());
+  add("ce_time", iso_time(context.now_ms()));
+  add("ce_subject", out.key);
+  add("ce_somatenant", std::string(e.tenant));
+  add("ce_somaposition", to_string(e.position));
+  add("content-type", "application/json");
+  if (!context.correlation_id().empty()) add("ce_correlationid", context.correlation_id());
+  if (!context.traceparent().empty()) add("traceparent", context.traceparent());
   return out;
 }
 

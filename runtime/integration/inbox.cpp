@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <boost/json/parse.hpp>
 #include <mutex>
-#include <unordered_set>
 
 #include "runtime/telemetry/log.h"
 #include "schemas/base/thread_name.h"
@@ -58,7 +57,7 @@ bool may_be_tried_again(const http::Response& response) {
 // Outlives the inbox where a route answers late.
 struct Inbox::Answers {
   std::mutex mutex;
-  std::vector<std::pair<std::shared_ptr<Item>, http::Response>> all;
+  std::vector<std::pair<ItemPtr, http::Response>> all;
   events::TopicReceiver* receiver = nullptr;  // to wake
   bool stopping = false;
 
@@ -67,6 +66,11 @@ struct Inbox::Answers {
     std::lock_guard lock(mutex);
     act();
     if (receiver) receiver->wake();
+  }
+  void answer(ItemPtr item, http::Response response) {
+    std::lock_guard lock(mutex);
+    all.emplace_back(std::move(item), std::move(response));
+    if (receiver && all.size() == 1) receiver->wake();  // the others are taken with the first
   }
 };
 
@@ -90,13 +94,16 @@ std::string Inbox::dead_letters_of(const std::string& topic) const {
 }
 
 void Inbox::count(const Item& item, const char* outcome) {
-  parts_.metrics
-      ->counter("soma_inbox_records_total", "Records of integrators, by what became of them",
-                {{"topic", item.record.topic}, {"outcome", outcome}})
-      .add();
+  auto [it, fresh] = counters_.try_emplace({item.record.topic, outcome});
+  if (fresh)
+    it->second = parts_.metrics->counter("soma_inbox_records_total",
+                                         "Records of integrators, by what became of them",
+                                         {{"topic", item.record.topic}, {"outcome", outcome}});
+  it->second.add();
 }
 
-void Inbox::refuse(const std::shared_ptr<Item>& item, std::string type, std::string message) {
+// A refused one holds up none of its key.
+void Inbox::refuse(const ItemPtr& item, std::string type, std::string message) {
   item->refusal = {std::move(type), std::move(message), item->attempts};
   item->stage = Item::Stage::kRefused;
   refused_.push_back(item);
@@ -104,16 +111,18 @@ void Inbox::refuse(const std::shared_ptr<Item>& item, std::string type, std::str
 
 void Inbox::take(events::TopicRecord record) {
   const Place place{record.topic, record.partition};
-  auto [it, fresh] = lines_.try_emplace(place);
+  auto it = lines_.find(place);
+  if (it == lines_.end())
+    it = lines_.emplace(place, Line{.place = place, .committed = record.offset}).first;
   Line& line = it->second;
-  if (fresh) line.committed = record.offset;
   line.taken = record.offset.next();
   if (is_ours(record)) return;
   auto item = std::make_shared<Item>();
+  item->line = &line;
   item->record = std::move(record);
   line.items.push_back(item);
+  ++line.open;
   weigh(line, weight(item->record), 0);
-  line.look_at = {};
   if (auto command = decode_command(item->record); !command) {
     refuse(item, std::string(code_name(command.error().code)), command.error().message);
   } else if (!command->token && !parts_.trusted_producers) {
@@ -121,8 +130,11 @@ void Inbox::take(events::TopicRecord record) {
            "ce_somatoken is missing: send a token of the tenant as this header");
   } else {
     item->command = std::move(*command);
+    auto& same_key = line.keys[item->record.key];
+    same_key.push_back(item);
+    if (same_key.size() == 1) may_start_.push_back(item);
   }
-  hold(place, line);
+  hold(line);
 }
 
 // The other lines are looked at only when the whole becomes full, or is so no more.
@@ -131,44 +143,53 @@ void Inbox::weigh(Line& line, std::size_t more, std::size_t less) {
   line.bytes += more - less;
   bytes_ += more - less;
   if (was_full == (bytes_ >= kAllBytes)) return;
-  for (auto& [place, other] : lines_) hold(place, other);
+  for (auto& [place, other] : lines_) hold(other);
 }
 
 // Costs nothing: what was fetched stays where it is.
-void Inbox::hold(const Place& place, Line& line) {
+void Inbox::hold(Line& line) {
   if (line.held == line.full(bytes_)) return;
   line.held = !line.held;
-  receiver_->hold(place, line.held);
+  receiver_->hold(line.place, line.held);
 }
 
-void Inbox::begin(const std::shared_ptr<Item>& item) {
+void Inbox::begin(const ItemPtr& item) {
   item->stage = Item::Stage::kRunning;
+  ++running_;
   parts_.apply(*item->command, [answers = answers_, item](http::Response response) {
-    answers->change([&] { answers->all.emplace_back(item, std::move(response)); });
+    answers->answer(item, std::move(response));
   });
 }
 
-Inbox::Line* Inbox::line_of(const Item& item) {
-  const auto line = lines_.find({item.record.topic, item.record.partition});
-  if (line == lines_.end()) return nullptr;
-  for (const auto& i : line->second.items)
-    if (i.get() == &item) return &line->second;
-  return nullptr;
+// The next of its key may start.
+void Inbox::leave_key(const ItemPtr& item) {
+  auto& keys = item->line->keys;
+  const auto same_key = keys.find(item->record.key);
+  same_key->second.pop_front();
+  if (same_key->second.empty())
+    keys.erase(same_key);
+  else
+    may_start_.push_back(same_key->second.front());
 }
 
-void Inbox::done(const Item& item) {
-  Line* line = line_of(item);
-  if (!line) return;
-  const Place place{item.record.topic, item.record.partition};
-  const std::size_t less = weight(item.record);
-  std::erase_if(line->items, [&](const auto& i) { return i.get() == &item; });
-  weigh(*line, 0, less);
-  line->look_at = {};
-  hold(place, *line);
+void Inbox::done(const ItemPtr& item) {
+  if (!item->line) return;
+  Line& line = *item->line;
+  const std::size_t less = weight(item->record);
+  item->stage = Item::Stage::kDone;
+  item->command.reset();
+  const Offset offset = item->record.offset;
+  item->record = {};
+  item->record.offset = offset;
+  for (auto& items = line.items; !items.empty() && items.front()->stage == Item::Stage::kDone;)
+    items.pop_front();
+  --line.open;
+  weigh(line, 0, less);
+  hold(line);
 }
 
 void Inbox::answered() {
-  std::vector<std::pair<std::shared_ptr<Item>, http::Response>> answers;
+  std::vector<std::pair<ItemPtr, http::Response>> answers;
   {
     std::lock_guard lock(answers_->mutex);
     answers.swap(answers_->all);
@@ -176,52 +197,40 @@ void Inbox::answered() {
   for (auto& [item, response] : answers) end(item, response);
 }
 
-void Inbox::end(const std::shared_ptr<Item>& item, const http::Response& response) {
-  Line* line = line_of(*item);
-  if (!line) return;
-  line->look_at = {};
+void Inbox::end(const ItemPtr& item, const http::Response& response) {
+  --running_;
+  if (!item->line) return;
   if (response.status < 300) {
     const bool again = std::any_of(response.headers.begin(), response.headers.end(),
                                    [](const auto& h) { return h.first == "Idempotent-Replayed"; });
     count(*item, again ? "duplicate" : "applied");
-    return done(*item);
+    leave_key(item);
+    return done(item);
   }
   auto [code, message] = problem_in(response);
-  if (!may_be_tried_again(response)) return refuse(item, std::move(code), std::move(message));
+  const bool again = may_be_tried_again(response);
+  const bool ready = again && parts_.ready();
+  if (!again || (ready && ++item->attempts >= kMaxAttempts)) {
+    leave_key(item);
+    return refuse(item, std::move(code), std::move(message));
+  }
   item->stage = Item::Stage::kWaiting;
-  if (!parts_.ready()) {
-    item->not_before = Clock::now() + kNodePause;
+  if (!ready) {
+    later_.emplace(Clock::now() + kNodePause, item);
     return;
   }
-  if (++item->attempts >= kMaxAttempts) return refuse(item, std::move(code), std::move(message));
   const auto pause = std::min<std::chrono::milliseconds>(
       parts_.first_pause * (1 << (item->attempts - 1)), kLongestPause);
-  item->not_before = Clock::now() + pause;
+  later_.emplace(Clock::now() + pause, item);
 }
 
 void Inbox::start_what_may() {
-  const auto now = Clock::now();
-  for (auto& [place, line] : lines_) {
-    if (line.look_at > now) continue;
-    line.look_at = Clock::time_point::max();
-    std::unordered_set<std::string_view> busy;  // keys of which an earlier record is not done
-    // An answer may come within begin(), but it is taken later.
-    for (const auto& item : line.items) {
-      if (item->stage == Item::Stage::kRefused || !busy.insert(item->record.key).second) continue;
-      if (item->stage != Item::Stage::kWaiting) continue;
-      if (item->not_before > now)
-        line.look_at = std::min(line.look_at, item->not_before);
-      else
-        begin(item);
-    }
-  }
-}
-
-bool Inbox::anything_runs() const {
-  for (const auto& [place, line] : lines_)
-    for (const auto& item : line.items)
-      if (item->stage == Item::Stage::kRunning) return true;
-  return false;
+  const auto due = later_.upper_bound(Clock::now());
+  for (auto it = later_.begin(); it != due; ++it) may_start_.push_back(std::move(it->second));
+  later_.erase(later_.begin(), due);
+  // An answer may come within begin(), but it is taken later.
+  for (const auto& item : std::exchange(may_start_, {}))
+    if (item->line) begin(item);
 }
 
 // One batch at a time, and nothing waits for it.
@@ -250,9 +259,9 @@ void Inbox::buried(const Status& sent) {
   if (!sent) {
     log_warn("dead letters wait", {{"reason", sent.error().message}});
     dead_until_ = Clock::now() + kNodePause;
-    std::vector<std::shared_ptr<Item>> again;
+    std::vector<ItemPtr> again;
     for (const auto& item : items)
-      if (line_of(*item)) again.push_back(item);
+      if (item->line) again.push_back(item);
     refused_.insert(refused_.begin(), again.begin(), again.end());
     return;
   }
@@ -263,8 +272,13 @@ void Inbox::buried(const Status& sent) {
                                 {"offset", item->record.offset.value},
                                 {"code", item->refusal.type},
                                 {"reason", item->refusal.message}});
-    done(*item);
+    done(item);
   }
+}
+
+bool Inbox::anything_to_commit() const {
+  return std::any_of(lines_.begin(), lines_.end(),
+                     [](const auto& l) { return l.second.done() > l.second.committed; });
 }
 
 std::vector<events::TopicPlace> Inbox::to_commit() const {
@@ -307,18 +321,19 @@ void Inbox::revoked(const std::vector<Place>& places) {
   for (const auto& place : places)
     if (const auto line = lines_.find(place); line != lines_.end()) {
       bytes_ -= line->second.bytes;
+      for (const auto& item : line->second.items) item->line = nullptr;
       lines_.erase(line);
     }
-  for (auto& [place, line] : lines_) hold(place, line);
-  std::erase_if(refused_, [this](const auto& item) { return !line_of(*item); });
+  for (auto& [place, line] : lines_) hold(line);
+  std::erase_if(refused_, [](const auto& item) { return !item->line; });
 }
 
 std::chrono::milliseconds Inbox::until_due() const {
   const auto now = Clock::now();
-  auto due = now + kLongestWait;
-  for (const auto& [place, line] : lines_) due = std::min(due, line.look_at);
+  auto due = may_start_.empty() ? now + kLongestWait : now;
+  if (!later_.empty()) due = std::min(due, later_.begin()->first);
   if (!refused_.empty() && burying_.empty()) due = std::min(due, dead_until_);
-  if (!committing_ && due > commit_at_ && !to_commit().empty()) due = commit_at_;
+  if (!committing_ && due > commit_at_ && anything_to_commit()) due = commit_at_;
   return std::chrono::ceil<std::chrono::milliseconds>(std::max(due, now) - now);
 }
 
@@ -342,7 +357,7 @@ Status Inbox::serve(const Gauge& up) {
       std::lock_guard lock(answers_->mutex);
       if (answers_->stopping && !until) until = Clock::now() + kCloseWait;
     }
-    if (until && ((!anything_runs() && burying_.empty()) || Clock::now() >= *until)) break;
+    if (until && ((running_ == 0 && burying_.empty()) || Clock::now() >= *until)) break;
     bury();
     if (!until) start_what_may();
     commit_soon();
@@ -369,6 +384,8 @@ void Inbox::run() {
     log_error("commands are not taken any more", {{"reason", ok.error().message}});
   up.set(0);
   wake(nullptr);
+  may_start_.clear();
+  later_.clear();
   lines_.clear();
   bytes_ = 0;
   receiver_.reset();

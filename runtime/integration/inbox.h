@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <unordered_map>
 #include <vector>
 
 #include "events/kafka/topic_clients.h"
@@ -56,26 +57,31 @@ class Inbox {
  private:
   using Clock = std::chrono::steady_clock;
   using Place = events::TopicPart;
+  struct Line;
   struct Item {
-    events::TopicRecord record;
+    events::TopicRecord record;  // when done, its offset alone
     std::optional<Command> command;
-    enum class Stage : std::uint8_t { kWaiting, kRunning, kRefused } stage = Stage::kWaiting;
+    enum class Stage : std::uint8_t { kWaiting, kRunning, kRefused, kDone } stage = Stage::kWaiting;
     int attempts = 0;
-    Clock::time_point not_before{};
     Refusal refusal;
+    Line* line = nullptr;  // null: it was lost meanwhile
   };
-  struct Answers;                             // from other threads
-  struct Line {                               // of one partition
-    std::deque<std::shared_ptr<Item>> items;  // not done, by offset
-    std::size_t bytes = 0;                    // of them
-    Offset taken{}, committed{};              // the next after those
+  using ItemPtr = std::shared_ptr<Item>;
+  struct Answers;  // from other threads
+  struct Line {    // of one partition
+    const Place place;
+    std::deque<ItemPtr> items;  // by offset, from the oldest that is not done on
+    std::size_t open = 0;       // of them not done
+    std::size_t bytes = 0;      // of those
+    Offset taken{};             // the next after those
+    Offset committed{};
     bool held = false;
-    Clock::time_point look_at{};  // when something may be started
+    std::unordered_map<std::string, std::deque<ItemPtr>> keys;  // to be applied, in order
 
     Offset done() const { return items.empty() ? taken : items.front()->record.offset; }
     bool full(std::size_t all_bytes) const {
-      return items.size() >= kWindow || bytes >= kWindowBytes ||
-             taken.value - done().value >= kAhead || (all_bytes >= kAllBytes && !items.empty());
+      return open >= kWindow || bytes >= kWindowBytes || taken.value - done().value >= kAhead ||
+             (all_bytes >= kAllBytes && open > 0);
     }
   };
 
@@ -83,18 +89,17 @@ class Inbox {
   Status serve(const Gauge& up);  // until it is stopped, or is no member of the group any more
   void receive(std::chrono::milliseconds wait, bool stopping);
   void take(events::TopicRecord record);
-  void begin(const std::shared_ptr<Item>& item);
+  void begin(const ItemPtr& item);
   void answered();
-  void end(const std::shared_ptr<Item>& item, const http::Response& response);
-  Line* line_of(const Item& item);  // null: it was lost meanwhile
-  void refuse(const std::shared_ptr<Item>& item, std::string type, std::string message);
-  void done(const Item& item);
+  void end(const ItemPtr& item, const http::Response& response);
+  void refuse(const ItemPtr& item, std::string type, std::string message);
+  void leave_key(const ItemPtr& item);
+  void done(const ItemPtr& item);
   void start_what_may();
-  bool anything_runs() const;
   void bury();
   void buried(const Status& sent);
   void weigh(Line& line, std::size_t more, std::size_t less);
-  void hold(const Place& place, Line& line);
+  void hold(Line& line);
   std::vector<events::TopicPlace> to_commit() const;
   void told(const std::vector<events::TopicPlace>& places, const Status& committed);
   void commit_soon();
@@ -102,13 +107,18 @@ class Inbox {
   std::chrono::milliseconds until_due() const;
   std::string dead_letters_of(const std::string& topic) const;
   void count(const Item& item, const char* outcome);
+  bool anything_to_commit() const;
 
   InboxParts parts_;
   std::shared_ptr<Answers> answers_;
   std::map<Place, Line> lines_;
-  std::size_t bytes_ = 0;                       // of all lines
-  std::vector<std::shared_ptr<Item>> refused_;  // whose dead letters are not yet sent
-  std::vector<std::shared_ptr<Item>> burying_;  // whose dead letters are in flight
+  std::size_t bytes_ = 0;                            // of all lines
+  std::vector<ItemPtr> may_start_;                   // the first of their keys
+  std::multimap<Clock::time_point, ItemPtr> later_;  // so are these, but not before
+  std::size_t running_ = 0;
+  std::vector<ItemPtr> refused_;  // whose dead letters are not yet sent
+  std::vector<ItemPtr> burying_;  // whose dead letters are in flight
+  std::map<std::pair<std::string, std::string>, Counter> counters_;  // by topic and outcome
   std::unique_ptr<events::TopicReceiver> receiver_;
   Clock::time_point dead_until_{};  // dead letters could not be written
   Clock::time_point commit_at_{};

@@ -89,7 +89,7 @@ Status Integration::open() {
   if (stopping_) return {};
   publisher_ = std::make_unique<Publisher>(
       PublisherParts{parts_.log, parts_.catalog, parts_.metrics, prefix, prefix + "soma.events",
-                     parts_.served, std::move(*sender), std::move(*cursors)});
+                     parts_.served, std::move(*sender), std::move(*cursors), parts_.watch});
   InboxParts inbox;
   inbox.receiver = [this](auto on_revoked) {
     const std::string& prefix = parts_.kafka.topic_prefix;

@@ -26,6 +26,7 @@ struct IntegrationParts {
   std::int64_t session_timeout_ms = 6000;
   std::function<std::vector<PartitionId>()> served;
   std::function<bool()> ready;
+  WatchFrames watch;
   std::function<void(const Command&, OnAnswer)> apply;
 };
 

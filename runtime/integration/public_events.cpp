@@ -24,6 +24,8 @@ const std::vector<PublicRow>& public_table() {
       {"constitution", "constitution.updated", "constitution.updated", "constitution"},
       {"constitution", "*", "", ""},  // proposals: their approvals are told
       {"tenant", "settings.changed", "settings.changed", "settings"},
+      {"tenant", "settings.proposed", "", ""},  // its approval is told
+      {"tenant", "settings.withdrawn", "", ""},
       {"tenant", "*", "billing.events", ""},
       {"memory", "*", "memory.events", ""},
       {"inference", "policy.decided", "policy.decisions", ""},

@@ -21,6 +21,8 @@ constexpr auto kStoreEvery = std::chrono::milliseconds(500);
 // happens.
 constexpr auto kStoreAnew = std::chrono::hours(1);
 constexpr std::size_t kBatchBytes = 1 << 20;  // of the journal
+// An append is acknowledged a moment before its frame is found valid.
+constexpr auto kAwaitFeed = std::chrono::milliseconds(50);
 
 std::size_t bytes_of(const events::TopicRecord& r) {
   std::size_t out = r.key.size() + r.value.size();
@@ -59,9 +61,16 @@ std::optional<events::Bookmark> mark_of(const events::TopicCursors::Cursor& curs
 }
 
 Publisher::Publisher(PublisherParts parts) : parts_(std::move(parts)) {
-  subscription_ =
-      const_cast<events::Log*>(parts_.log)->follow([this](PartitionId) { wake(grown_); });
-  parts_.sender->wake_with([this] { wake(told_); });
+  if (parts_.watch)
+    watching_ = parts_.watch([signal = signal_](const events::ValidFrame& frame) {
+      signal->feed.put(frame);
+      signal->raise(signal->grown);
+    });
+  else
+    subscription_ = const_cast<events::Log*>(parts_.log)->follow([signal = signal_](PartitionId) {
+      signal->raise(signal->grown);
+    });
+  parts_.sender->wake_with([signal = signal_] { signal->raise(signal->told); });
   thread_ = std::thread([this] {
     name_thread("soma-publisher");
     run();
@@ -69,23 +78,24 @@ Publisher::Publisher(PublisherParts parts) : parts_(std::move(parts)) {
 }
 
 Publisher::~Publisher() {
-  const_cast<events::Log*>(parts_.log)->unfollow(subscription_);
-  wake(stopping_);
+  if (subscription_ != 0) const_cast<events::Log*>(parts_.log)->unfollow(subscription_);
+  watching_.reset();
+  signal_->raise(signal_->stopping);
   thread_.join();
   parts_.sender.reset();  // it wakes
 }
 
 // From any thread, under locks of others.
-void Publisher::wake(bool& what) {
+void Publisher::Signal::raise(bool& what) {
   {
-    std::lock_guard lock(mutex_);
+    std::lock_guard lock(mutex);
     if (std::exchange(what, true)) return;
   }
-  changed_.notify_one();
+  changed.notify_one();
 }
 
 std::string Publisher::problem() const {
-  std::lock_guard lock(mutex_);
+  std::lock_guard lock(signal_->mutex);
   return problem_;
 }
 
@@ -147,18 +157,38 @@ Result<bool> Publisher::step(PartitionId partition, Line& line) {
   const Offset end = parts_.log->end(partition);
   line.lag.set(end > line.mark.next ? static_cast<double>(end.value - line.mark.next.value) : 0);
   if (end <= line.read().next || !may_send(line)) return false;
-  events::FrameReader reader(*parts_.log, partition, line.read());
-  auto frames = reader.next(kBatchBytes);
-  if (!frames) return tl::unexpected(frames.error());
+  events::Bookmark at = line.read();
+  auto frames = signal_->feed.take(partition, at);
+  line.fed |= !frames.empty();
+  if (frames.empty()) {
+    if (comes_by_feed(line)) return false;
+    events::FrameReader reader(*parts_.log, partition, at);
+    auto read = reader.next(kBatchBytes);
+    if (!read) return tl::unexpected(read.error());
+    frames = std::move(*read);
+    at = reader.bookmark();
+  }
+  line.due = {};
   std::vector<events::TopicRecord> records;
-  for (const auto& frame : *frames)
+  for (const auto& frame : frames)
     for_each_public(frame, [&](const PublicEvent& e) {
       records.push_back(event_record(*parts_.catalog, e, parts_.topic_prefix));
       return true;
     });
-  const bool moved = reader.next_offset() != line.read().next;
-  if (moved) send(line, records, reader.bookmark());
+  const bool moved = at.next != line.read().next;
+  if (moved) send(line, records, std::move(at));
   return moved;
+}
+
+// Whether to wait for what the log has and the feed has not. Not for long: the feed may have had to
+// let it go.
+bool Publisher::comes_by_feed(Line& line) {
+  if (!line.fed) return false;
+  const auto now = std::chrono::steady_clock::now();
+  if (line.due == std::chrono::steady_clock::time_point{}) line.due = now + kAwaitFeed;
+  line.fed = now < line.due;
+  awaits_feed_ |= line.fed;
+  return line.fed;
 }
 
 void Publisher::send(Line& line, const std::vector<events::TopicRecord>& records,
@@ -201,7 +231,10 @@ Result<bool> Publisher::settle() {
       }
     }
   if (!failed_) return acknowledged;
-  for (auto& [number, line] : lines_) line.flying.clear();
+  for (auto& [number, line] : lines_) {
+    line.flying.clear();
+    line.fed = false;
+  }
   return tl::unexpected(*std::exchange(failed_, std::nullopt));
 }
 
@@ -243,18 +276,23 @@ void Publisher::run() {
       ok = store_all();
       stored = Clock::now();
     }
-    std::unique_lock lock(mutex_);
+    auto& s = *signal_;
+    std::unique_lock lock(s.mutex);
     if (!ok && problem_ != ok.error().message)
       log_warn("public events wait", {{"reason", ok.error().message}});
     if (!ok)
       problem_ = ok.error().message;
     else if (*settled || !flying())
       problem_.clear();
-    if (!stopping_ && (!ok || !moved))
-      changed_.wait_for(lock, ok ? kLook : kPause,
-                        [&] { return stopping_ || (ok && (grown_ || told_)); });
-    if (stopping_) break;
-    grown_ = told_ = false;
+    const bool soon = std::exchange(awaits_feed_, false);
+    if (!s.stopping && (!ok || !moved))
+      s.changed.wait_for(lock,
+                         !ok    ? kPause
+                         : soon ? kAwaitFeed
+                                : kLook,
+                         [&] { return s.stopping || (ok && (s.grown || s.told)); });
+    if (s.stopping) break;
+    s.grown = s.told = false;
   }
   // Where brokers are away the end is not made to wait for them again.
   if (auto ok = problem().empty() ? store_all() : Status{}; !ok)

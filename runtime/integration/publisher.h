@@ -1,6 +1,7 @@
 // Puts the public events of the partitions that this node serves on their topics.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -15,6 +16,7 @@
 #include "actors/actor_type.h"
 #include "events/frames.h"
 #include "events/kafka/topic_clients.h"
+#include "runtime/integration/frame_feed.h"
 #include "runtime/telemetry/metrics.h"
 
 namespace soma::runtime::integration {
@@ -27,6 +29,7 @@ struct PublisherParts {
   std::function<std::vector<PartitionId>()> served;  // asked several times a second
   std::unique_ptr<events::TopicSender> sender;
   std::unique_ptr<events::TopicCursors> cursors;
+  WatchFrames watch;  // none: every frame is read from the log
 };
 
 // Owns one thread. At least once: a record and all before it are acknowledged before the place
@@ -54,9 +57,11 @@ class Publisher {
     bool sent = false;                            // acknowledged
   };
   struct Line {
-    events::Bookmark mark;                      // acknowledged up to here
-    std::deque<std::shared_ptr<Batch>> flying;  // oldest first
-    bool dirty = false;                         // the mark is ahead of what is stored
+    events::Bookmark mark;                        // acknowledged up to here
+    std::deque<std::shared_ptr<Batch>> flying;    // oldest first
+    bool dirty = false;                           // the mark is ahead of what is stored
+    bool fed = false;                             // the last frames came by the feed
+    std::chrono::steady_clock::time_point due{};  // when what the feed has not yet is read
     Gauge lag;
 
     const events::Bookmark& read() const { return flying.empty() ? mark : flying.back()->behind; }
@@ -66,20 +71,27 @@ class Publisher {
   Status look_at_served();
   Result<Line> load(PartitionId partition);
   Result<bool> step(PartitionId partition, Line& line);  // whether there was anything
+  bool comes_by_feed(Line& line);
   void send(Line& line, const std::vector<events::TopicRecord>& records, events::Bookmark behind);
   bool flying() const;
   bool may_send(const Line& line) const;
   Result<bool> settle();  // whether anything was acknowledged
   Status store_all();
-  void wake(bool& what);
 
   PublisherParts parts_;
   std::map<std::uint32_t, Line> lines_;
   std::map<std::string, Counter> published_;  // by topic
   std::uint64_t subscription_ = 0;
-  mutable std::mutex mutex_;
-  std::condition_variable changed_;
-  bool grown_ = false, told_ = false, stopping_ = false;
+  struct Signal {  // outlives the publisher where a frame is on its way to it
+    std::mutex mutex;
+    std::condition_variable changed;
+    bool grown = false, told = false, stopping = false;
+    FrameFeed feed;
+    void raise(bool& what);
+  };
+  const std::shared_ptr<Signal> signal_ = std::make_shared<Signal>();
+  std::shared_ptr<void> watching_;
+  bool awaits_feed_ = false;     // since the last wait
   std::optional<Error> failed_;  // a batch, since the last settle()
   std::string problem_;
   std::thread thread_;

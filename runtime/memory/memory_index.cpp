@@ -49,7 +49,7 @@ struct TenantFacts {
     labels.erase(it);
   }
 
-  void remember(const v1::MemoryFact& fact) {
+  void remember(v1::MemoryFact fact) {
     forget(fact.memory_id());
     if (facts.size() >= MemoryIndex::kMaxFactsPerTenant ||
         bytes + size_of(fact) > MemoryIndex::kMaxBytesPerTenant) {
@@ -58,9 +58,9 @@ struct TenantFacts {
     }
     bytes += size_of(fact);
     const std::uint64_t label = next_label++;
-    facts[label] = fact;
     labels[fact.memory_id()] = label;
     words.add(label, fact.text());
+    facts[label] = std::move(fact);
   }
 
   void embed(const std::string& id, const v1::Embedding& e) {
@@ -165,9 +165,9 @@ struct MemoryIndex::Impl {
         v1::MemoryEvent event;
         if (!event.ParseFromString(recorded.payload())) continue;
         if (event.has_memory_remembered()) {
-          v1::MemoryFact fact = event.memory_remembered().fact();
+          auto& fact = *event.mutable_memory_remembered()->mutable_fact();
           fact.set_memory_id(entry.actor().id());
-          tenant.remember(fact);
+          tenant.remember(std::move(fact));
           if (event.memory_remembered().has_embedding())
             tenant.embed(entry.actor().id(), event.memory_remembered().embedding());
         } else if (event.has_memory_embedded()) {

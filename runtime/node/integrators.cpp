@@ -52,6 +52,10 @@ std::unique_ptr<integration::Integration> start_integrators(const config::Config
       if (host.here(p.partition) && !p.serving) return false;
     return log.health().has_value();
   };
+  parts.watch = [&host](Host::OnFrame frames) {
+    const auto id = host.on_frame(std::move(frames));
+    return std::shared_ptr<void>(nullptr, [&host, id](void*) { host.remove_observer(id); });
+  };
   parts.apply = [&door](const integration::Command& command, integration::OnAnswer done) {
     door.call(integration::request_head(command), command.body, std::move(done));
   };

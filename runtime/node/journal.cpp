@@ -9,6 +9,7 @@
 #include "events/embedded/embedded_log.h"
 #include "events/kafka/kafka_log.h"
 #include "runtime/node/node_id.h"
+#include "runtime/privacy/vault.h"
 #include "runtime/telemetry/log.h"
 
 namespace soma::runtime {
@@ -91,18 +92,46 @@ Result<std::unique_ptr<events::Log>> open_cluster_journal(const Config& c) {
   return std::unique_ptr<events::Log>(std::move(*log));
 }
 
-Result<std::shared_ptr<privacy::VaultSealer>> seal_journal(const Config& c,
-                                                           const actors::Catalog& catalog,
-                                                           bool clustered, events::Log& log) {
-  const bool seals = !clustered && c.kafka_brokers.empty();
-  auto sealer = privacy::open_sealer(catalog, c.data_dir, c.privacy_master_key, !seals);
-  if (seals) {
-    if (sealer) log.seal_with(*sealer);
-    return sealer;
+Result<std::unique_ptr<privacy::TopicKeys>> open_cluster_keys(const Config& c, bool read_only) {
+  const auto open = [&](events::KeyedTopic::Take take) {
+    return events::open_keyed_topic(kafka_options(c), privacy::keys_topic(c.kafka_topic_prefix),
+                                    !read_only, std::move(take));
+  };
+  return privacy::TopicKeys::open(open, c.data_dir, c.privacy_master_key, read_only);
+}
+
+namespace {
+
+// A vault in the folder came with a journal that was moved to the cluster. Once its keys are in the
+// topic they are nowhere else, so that they can be destroyed there.
+Status take_vault(const Config& c, privacy::TopicKeys& keys) {
+  auto vault = privacy::Vault::open(c.data_dir, c.privacy_master_key, true);
+  if (!vault)
+    return vault.error().code == Code::kNotFound ? Status{} : tl::unexpected(vault.error());
+  auto slots = (*vault)->slots();
+  if (!slots) return tl::unexpected(slots.error());
+  if (auto ok = keys.adopt(*slots); !ok) return ok;
+  log_info("the folder's keys of personal data are the cluster's now", {{"keys", slots->size()}});
+  return (*vault)->remove();
+}
+
+}  // namespace
+
+Result<Sealing> seal_journal(const Config& c, const actors::Catalog& catalog, events::Log& log) {
+  Sealing out;
+  if (c.kafka_brokers.empty()) {
+    auto sealer = privacy::open_sealer(catalog, c.data_dir, c.privacy_master_key, false);
+    if (!sealer) return tl::unexpected(sealer.error());
+    out.sealer = std::move(*sealer);
+  } else {
+    auto keys = open_cluster_keys(c, false);
+    if (!keys) return tl::unexpected(keys.error());
+    if (auto ok = take_vault(c, **keys); !ok) return tl::unexpected(ok.error());
+    out.cluster_keys = keys->get();
+    out.sealer = std::make_shared<privacy::SubjectSealer>(catalog, std::move(*keys));
   }
-  if (!sealer && sealer.error().code != Code::kNotFound) return sealer;
-  log.seal_with(std::make_shared<privacy::OpeningSealer>(sealer ? *sealer : nullptr));
-  return nullptr;
+  log.seal_with(out.sealer);
+  return out;
 }
 
 Result<std::unique_ptr<events::Log>> open_journal_readonly(const Config& c) {

@@ -8,6 +8,7 @@
 #include "events/log.h"
 #include "runtime/config/config.h"
 #include "runtime/privacy/seal.h"
+#include "runtime/privacy/topic_keys.h"
 
 namespace soma::runtime {
 
@@ -20,12 +21,19 @@ Result<std::unique_ptr<events::Log>> open_journal(const config::Config& config);
 // The journal's topic on Kafka, made if it is missing, tied to no folder: for tools that fill it.
 Result<std::unique_ptr<events::Log>> open_cluster_journal(const config::Config& config);
 
-// Personal data of what is written from now on is sealed with the data folder's keys. Null on
-// Kafka: there a key would have to be destroyed on every node, so nothing is sealed; what was
-// sealed before the journal was moved there is opened with the folder's vault.
-Result<std::shared_ptr<privacy::VaultSealer>> seal_journal(const config::Config& config,
-                                                           const actors::Catalog& catalog,
-                                                           bool clustered, events::Log& log);
+// Personal data of what is written from now on is sealed: with the data folder's keys, or, on
+// Kafka, with those of the cluster's topic soma.keys, into which a vault goes that came with a
+// moved journal. kInvalidArgument: another master key than the cluster's.
+struct Sealing {
+  std::shared_ptr<privacy::SubjectSealer> sealer;
+  privacy::TopicKeys* cluster_keys = nullptr;  // the sealer's; null on the embedded log
+};
+Result<Sealing> seal_journal(const config::Config& config, const actors::Catalog& catalog,
+                             events::Log& log);
+
+// The cluster's keys; for tools `read_only`: kNotFound where there are none, or no master key here.
+Result<std::unique_ptr<privacy::TopicKeys>> open_cluster_keys(const config::Config& config,
+                                                              bool read_only);
 
 // The journal's topic on Kafka for tools beside running nodes; appends are refused.
 Result<std::unique_ptr<events::Log>> open_journal_readonly(const config::Config& config);

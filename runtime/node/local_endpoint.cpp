@@ -3,6 +3,7 @@
 
 #include <filesystem>
 
+#include "runtime/api/command_history.h"
 #include "runtime/telemetry/log.h"
 
 namespace soma::runtime {
@@ -19,7 +20,8 @@ Result<SlmClient::Resolve> local_endpoint(const config::Config& c, bool embeddin
   const std::string& setting = embedding ? c.slm_embedding : c.slm_local;
   if (setting == "off")
     return SlmClient::Resolve([] {
-      return Result<SlmEndpoint>(fail(Code::kModelUnavailable, "no model is configured for this"));
+      return Result<SlmEndpoint>(
+          fail(Code::kModelUnavailable, "no model is configured for this", api::kNoModel));
     });
   LocalModelOptions o;
   const fs::path cache = model_cache_folder();

@@ -19,11 +19,12 @@
 #include "runtime/api/gate.h"
 #include "runtime/api/guards.h"
 #include "runtime/api/keys.h"
+#include "runtime/api/terms_in_force.h"
 #include "runtime/audit/keeper.h"
 #include "runtime/cluster/cluster.h"
 #include "runtime/effects/local_model.h"
-#include "runtime/erasure/erasures.h"
 #include "runtime/host/system_clock.h"
+#include "runtime/node/erasing.h"
 #include "runtime/node/first_constitution.h"
 #include "runtime/node/integrators.h"
 #include "runtime/node/journal.h"
@@ -92,17 +93,19 @@ class Node {
     gateway_.reset();
     memory_server_.reset();
     metrics_server_.reset();
-    if (erasures_) erasures_->stop();  // whoever waits in it goes on
+    if (erasing_) erasing_->ask_stop();  // whoever waits in it goes on
     router_.clear();
     metrics_router_.clear();
     worker_.stop();
     slow_.stop();
     memory_.stop();  // a recall that waits for it would ask what is gone
+    if (projections_) projections_->shut_down();
+    if (erasing_) erasing_->stop();
     if (slm_) slm_->stop();
     frames_.reset();
     if (cluster_) cluster_->close();
     host_.reset();
-    erasures_.reset();  // which the host told of frames until now
+    erasing_.reset();  // which the host told of frames until now
   }
 
   Status open() {
@@ -119,7 +122,7 @@ class Node {
     if (!id) return tl::unexpected(id.error());
     integration_ = start_integrators(c_, *id, *log_, *catalog_, metrics_, *host_, *door_);
     projections_->wait_ready(c_.postgres_url.empty() ? kWaitForOwnViewsMs : kWaitForViewsMs);
-    return erasures_ ? erasures_->resume() : Status{};  // it takes what serves away for a moment
+    return erasing_->resume();  // it takes what serves away for a moment
   }
 
   Status announce() {
@@ -153,9 +156,10 @@ class Node {
     }
     if (host_ && !host_->drain(drain_ms / 4))
       log_warn("not everything ended in time; the log has it");
-    if (erasures_) erasures_->stop();
+    erasing_->ask_stop();
     memory_.stop();
     projections_->shut_down();  // so that what runs on the workers ends
+    erasing_->stop();
     std::error_code ignored;
     fs::remove(fs::path(c_.data_dir) / "run" / "endpoints.json", ignored);
   }
@@ -179,9 +183,13 @@ class Node {
     auto log = open_journal(c_);
     if (!log) return tl::unexpected(log.error());
     log_ = std::move(*log);
-    auto sealer = seal_journal(c_, *catalog_, clustered_, *log_);
-    if (!sealer) return tl::unexpected(sealer.error());
-    sealer_ = std::move(*sealer);
+    auto sealing = seal_journal(c_, *catalog_, *log_);
+    if (!sealing) return tl::unexpected(sealing.error());
+    auto id = node_id_of(c_);
+    if (!id) return tl::unexpected(id.error());
+    auto erasing = Erasing::open(c_, *id, std::move(*sealing), *clock_);
+    if (!erasing) return tl::unexpected(erasing.error());
+    erasing_ = std::move(*erasing);
     auto store = open_rocks_store((fs::path(c_.data_dir) / "snapshots").string());
     if (!store) return tl::unexpected(store.error());
     if (store->recreated) log_warn("the snapshot store was damaged and is rebuilt from the log");
@@ -222,6 +230,9 @@ class Node {
     effects_->chat_endpoint = *chat;
     effects_->embedding_endpoint = named_endpoint(c_) && c_.slm_embedding == "off" ? *chat : *embed;
     effects_->recall = make_recall(memory_, *slm_, effects_->embedding_endpoint);
+    effects_->look = [this](const auto& tenant, const auto& terms, auto done) {
+      terms_.look(tenant, terms, std::move(done));
+    };
     runner_ = make_effect_runner(effects_);
     return {};
   }
@@ -236,6 +247,11 @@ class Node {
     if (!projections) return tl::unexpected(projections.error());
     projections_ = std::move(*projections);
     return {};
+  }
+
+  void follow(const events::ValidFrame& frame) {
+    guards_.follow(frame);
+    terms_.follow(frame);
   }
 
   Status open_host() {
@@ -257,12 +273,16 @@ class Node {
     parts.limits.waiting_per_actor = static_cast<std::size_t>(c_.mailbox_limit);
     parts.limits.active_actors_per_partition = static_cast<std::size_t>(c_.active_actors_limit);
     parts.limits.checkpoint_every_events = c_.checkpoint_every_events;
+    // The producer has one request under way: a second frame would wait behind it and keep what
+    // comes meanwhile waiting for a third.
+    if (!c_.kafka_brokers.empty()) parts.limits.frames_in_flight = 1;
     parts.limits.idle_actor_ms = static_cast<std::int64_t>(c_.idle_actor_s) * 1000;
     parts.observers.push_back([this](const events::ValidFrame& frame) { memory_.on_frame(frame); });
-    parts.observers.push_back([this](const events::ValidFrame& frame) { guards_.follow(frame); });
+    parts.observers.push_back([this](const events::ValidFrame& frame) { follow(frame); });
     auto host = start_host(std::move(parts));
     if (!host) return tl::unexpected(host.error());
     host_ = std::move(*host);
+    erasing_->follow({host_.get(), store_.get(), &memory_, projections_.get(), c_.data_dir});
     api_.host = host_.get();
     if (cluster_) {
       cluster_->tells_heads([this](const std::string& tenant) {
@@ -271,8 +291,8 @@ class Node {
           lines.push_back(json::serialize(head));
         return lines;
       });
-      api_.host = &cluster_->serve(
-          *host_, tokens_, [this](const events::ValidFrame& frame) { guards_.follow(frame); });
+      api_.host = &cluster_->serve(*host_, tokens_,
+                                   [this](const events::ValidFrame& frame) { follow(frame); });
     }
     frames_ = std::make_unique<FrameHub>(*api_.host);
     return {};
@@ -324,12 +344,8 @@ class Node {
     if (cluster_) n.standbys = [this] { return standby_rows(*cluster_); };
     if (cluster_)
       audit_->also([this](const std::string& tenant) { return cluster_->heads_elsewhere(tenant); });
-    if (sealer_) {
-      erasures_ = std::make_unique<erasure::Erasures>(erasure::Parts{
-          log_.get(), sealer_, host_.get(), store_.get(), &memory_, projections_.get(),
-          clock_.get(), c_.data_dir, [this] { return audit_->key(); }, c_.erasure_two_keys});
-      n.erasures = erasures_.get();
-    }
+    n.erasures = &erasing_->serve(*log_, *api_.host, *host_, cluster_.get(),
+                                  [this] { return audit_->key(); });
     give_settings(n, c_);
     register_routes(router_, n);
     gate_ = std::make_unique<api::Gate>(api_, *guards_.admission, guards_.rates, keys_);
@@ -386,10 +402,10 @@ class Node {
   std::unique_ptr<actors::Catalog> catalog_ = actors::standard_catalog();
   std::unique_ptr<Clock> clock_ = make_system_clock();
   Deadlines deadlines_{*clock_};
-  std::shared_ptr<privacy::VaultSealer> sealer_;  // none on a cluster
   std::unique_ptr<events::Log> log_;
   std::unique_ptr<StateStore> store_;
   api::Guards guards_{c_.mode, c_.kill_switch};
+  api::TermsInForce terms_{api_, guards_};
   MemoryIndex memory_;
   TokenHub tokens_;
   std::unique_ptr<SlmClient> slm_;  // the host's effects use it to the end
@@ -404,7 +420,7 @@ class Node {
   std::unique_ptr<FrameHub> frames_;
   std::unique_ptr<Journal> journal_;
   std::unique_ptr<audit::Keeper> audit_;
-  std::unique_ptr<erasure::Erasures> erasures_;
+  std::unique_ptr<Erasing> erasing_;
   Worker slow_;
   api::Node api_;
   api::Keys keys_{api_};

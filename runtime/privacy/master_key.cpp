@@ -51,7 +51,8 @@ Result<std::string> master_key(const std::string& folder, const std::string& giv
     if (fs::exists(folder + "/subject.keys") && fs::file_size(folder + "/subject.keys", error) > 0)
       return fail(Code::kCorrupt, path + " is missing; give privacy.master_key, or restore it");
     const std::string text = hex(random_bytes(kKeyBytes)) + "\n";
-    if (auto ok = security::replace_private_file(folder, "master.key", text); !ok)
+    // Nodes that share a folder of keys may start at once: the first one's counts.
+    if (auto ok = security::create_private_file(folder, "master.key", text); !ok)
       return tl::unexpected(ok.error());
   }
   struct stat info {};

@@ -7,6 +7,7 @@
 #include "runtime/privacy/cipher.h"
 #include "runtime/privacy/data_subject.h"
 #include "runtime/privacy/pieces.h"
+#include "runtime/privacy/vault.h"
 
 namespace soma::runtime::privacy {
 
@@ -25,22 +26,22 @@ const std::string& subject_of(const v1::Context& context) {
 
 }  // namespace
 
-VaultSealer::VaultSealer(const actors::Catalog& catalog, std::shared_ptr<Vault> vault)
-    : plans_(catalog), vault_(std::move(vault)) {}
+SubjectSealer::SubjectSealer(const actors::Catalog& catalog, std::shared_ptr<SubjectKeys> keys)
+    : plans_(catalog), keys_(std::move(keys)) {}
 
-bool VaultSealer::personal(std::string_view actor_type) const {
+bool SubjectSealer::personal(std::string_view actor_type) const {
   return plans_.entry_of(actor_type) != nullptr;
 }
 
-void VaultSealer::attribute(const v1::ActorRef& actor, const google::protobuf::Message& state,
-                            const std::string& command, v1::Context& context) const {
+void SubjectSealer::attribute(const v1::ActorRef& actor, const google::protobuf::Message& state,
+                              const std::string& command, v1::Context& context) const {
   if (context.data_subject().empty())
     context.set_data_subject(data_subject(actor, state, command, context));
 }
 
-std::set<std::string> VaultSealer::subjects_in(const v1::ActorRef& actor,
-                                               const std::string& command,
-                                               const std::string& subject) const {
+std::set<std::string> SubjectSealer::subjects_in(const v1::ActorRef& actor,
+                                                 const std::string& command,
+                                                 const std::string& subject) const {
   std::set<std::string> out;
   const Plan* plan = plans_.command_of(actor.type());
   if (!plan) return out;
@@ -52,7 +53,7 @@ std::set<std::string> VaultSealer::subjects_in(const v1::ActorRef& actor,
   return out;
 }
 
-Status VaultSealer::seal(const v1::Entry& entry, std::string& bytes) const {
+Status SubjectSealer::seal(const v1::Entry& entry, std::string& bytes) const {
   const Plan* plan = plans_.entry_of(entry.actor().type());
   if (!plan) return {};
   const std::string& tenant = events::tenant_of(entry);
@@ -61,7 +62,7 @@ Status VaultSealer::seal(const v1::Entry& entry, std::string& bytes) const {
   const auto key_of = [&](const std::string& subject) -> const DataKeyPtr& {
     auto& key = keys[subject];
     if (key || !ok) return key;
-    auto found = vault_->of(tenant, subject);
+    auto found = keys_->of(tenant, subject);
     if (found)
       key = std::move(*found);
     else
@@ -94,7 +95,7 @@ Status VaultSealer::seal(const v1::Entry& entry, std::string& bytes) const {
   return ok;
 }
 
-Status VaultSealer::open(v1::Entry& entry) const {
+Status SubjectSealer::open(v1::Entry& entry) const {
   google::protobuf::RepeatedPtrField<v1::Sealed> sealed, left;
   sealed.Swap(entry.mutable_sealed());
   std::string bytes;
@@ -102,7 +103,7 @@ Status VaultSealer::open(v1::Entry& entry) const {
   for (auto& part : sealed) {
     std::optional<std::string> text = part.ciphertext();
     for (int i = part.key_ids_size() - 1; i >= 0 && text; --i) {
-      auto key = vault_->find(part.key_ids(i));
+      auto key = keys_->find(part.key_ids(i));
       if (!key) return tl::unexpected(key.error());
       if (!*key) {
         text.reset();
@@ -128,14 +129,7 @@ Status VaultSealer::open(v1::Entry& entry) const {
   return {};
 }
 
-Status OpeningSealer::open(v1::Entry& entry) const {
-  if (vault_) return vault_->open(entry);
-  return fail(Code::kCorrupt,
-              "personal data is sealed with keys that this data folder lacks; copy the folder "
-              "`keys/vault` of the data folder that the journal came from");
-}
-
-std::map<std::string, std::uint64_t> VaultSealer::in_clear(const v1::Entry& stored) const {
+std::map<std::string, std::uint64_t> SubjectSealer::in_clear(const v1::Entry& stored) const {
   std::map<std::string, std::uint64_t> out;
   const Plan* plan = plans_.entry_of(stored.actor().type());
   if (!plan) return out;
@@ -153,12 +147,12 @@ std::map<std::string, std::uint64_t> VaultSealer::in_clear(const v1::Entry& stor
   return out;
 }
 
-Result<std::shared_ptr<VaultSealer>> open_sealer(const actors::Catalog& catalog,
-                                                 const std::string& data_dir,
-                                                 const std::string& master, bool read_only) {
+Result<std::shared_ptr<SubjectSealer>> open_sealer(const actors::Catalog& catalog,
+                                                   const std::string& data_dir,
+                                                   const std::string& master, bool read_only) {
   auto vault = Vault::open(data_dir, master, read_only);
   if (!vault) return tl::unexpected(vault.error());
-  return std::make_shared<VaultSealer>(catalog, std::move(*vault));
+  return std::make_shared<SubjectSealer>(catalog, std::move(*vault));
 }
 
 }  // namespace soma::runtime::privacy

@@ -1,4 +1,4 @@
-// Sealing by the schemas' options and a vault's keys.
+// Sealing by the schemas' options and subjects' keys.
 #pragma once
 
 #include <map>
@@ -8,13 +8,13 @@
 
 #include "events/sealer.h"
 #include "runtime/privacy/plan.h"
-#include "runtime/privacy/vault.h"
+#include "runtime/privacy/subject_keys.h"
 
 namespace soma::runtime::privacy {
 
-class VaultSealer final : public events::Sealer {
+class SubjectSealer final : public events::Sealer {
  public:
-  VaultSealer(const actors::Catalog& catalog, std::shared_ptr<Vault> vault);
+  SubjectSealer(const actors::Catalog& catalog, std::shared_ptr<SubjectKeys> keys);
 
   bool personal(std::string_view actor_type) const override;
   void attribute(const v1::ActorRef& actor, const google::protobuf::Message& state,
@@ -26,35 +26,20 @@ class VaultSealer final : public events::Sealer {
   std::set<std::string> subjects_in(const v1::ActorRef& actor, const std::string& command,
                                     const std::string& subject) const;
 
-  Vault& vault() const { return *vault_; }
+  SubjectKeys& keys() const { return *keys_; }
 
   // Of an entry as stored: how many of its values belong to whom of its tenant, and are in clear.
   std::map<std::string, std::uint64_t> in_clear(const v1::Entry& stored) const;
 
  private:
   const Plans plans_;
-  const std::shared_ptr<Vault> vault_;
-};
-
-// On a cluster: seals nothing, and opens what a folder's journal that was moved there holds, with
-// that folder's vault. `vault` null: what is sealed is kCorrupt, for it must not look erased.
-class OpeningSealer final : public events::Sealer {
- public:
-  explicit OpeningSealer(std::shared_ptr<VaultSealer> vault) : vault_(std::move(vault)) {}
-  bool personal(std::string_view) const override { return false; }
-  void attribute(const v1::ActorRef&, const google::protobuf::Message&, const std::string&,
-                 v1::Context&) const override {}
-  Status seal(const v1::Entry&, std::string&) const override { return {}; }
-  Status open(v1::Entry& entry) const override;
-
- private:
-  const std::shared_ptr<VaultSealer> vault_;
+  const std::shared_ptr<SubjectKeys> keys_;
 };
 
 // Reads with the keys of a data folder, where it has some; else sealed data stays sealed.
 // `master` as in Vault::open.
-Result<std::shared_ptr<VaultSealer>> open_sealer(const actors::Catalog& catalog,
-                                                 const std::string& data_dir,
-                                                 const std::string& master, bool read_only);
+Result<std::shared_ptr<SubjectSealer>> open_sealer(const actors::Catalog& catalog,
+                                                   const std::string& data_dir,
+                                                   const std::string& master, bool read_only);
 
 }  // namespace soma::runtime::privacy

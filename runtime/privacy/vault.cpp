@@ -21,21 +21,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// One sector holds four: a slot is never written in part, and its checksum tells if one was.
-constexpr std::size_t kSlot = 128, kIdBytes = 16, kWhoBytes = 32, kCheckBytes = 16;
-constexpr std::size_t kSealedBytes = kNonceBytes + kKeyBytes + kTagBytes;
-constexpr char kLive = 1, kGone = 2;
+constexpr std::size_t kSlot = KeySlot::kBytes, kRawIdBytes = 16;
 constexpr std::size_t kMaxCached = 100'000;
-
-std::string slot_bytes(char state, const std::string& id, const std::string& who,
-                       const std::string& sealed) {
-  std::string out(1, state);
-  out.resize(4, '\0');
-  out += id + who + sealed;
-  out.resize(kSlot - kCheckBytes, '\0');
-  out += sha256(out).substr(0, kCheckBytes);
-  return out;
-}
 
 }  // namespace
 
@@ -70,12 +57,9 @@ Status Vault::load() {
   for (std::uint64_t n = 0;; ++n) {
     const auto got = ::pread(file_, bytes.data(), kSlot, static_cast<off_t>(n * kSlot));
     if (got < 0) return fail(Code::kIo, "cannot read " + folder_ + "/subject.keys");
-    const bool last = static_cast<std::size_t>(got) < kSlot;
     if (got == 0) return {};
-    const bool whole =
-        !last && sha256(bytes.substr(0, kSlot - kCheckBytes)).substr(0, kCheckBytes) ==
-                     bytes.substr(kSlot - kCheckBytes);
-    if (!whole) {
+    const auto read = KeySlot::parse(std::string_view(bytes).substr(0, got));
+    if (!read) {
       // The newest one, cut short by a crash, has sealed nothing yet.
       struct stat info {};
       if (::fstat(file_, &info) == 0 && (n + 1) * kSlot >= static_cast<std::uint64_t>(info.st_size))
@@ -83,21 +67,16 @@ Status Vault::load() {
       return fail(Code::kCorrupt, folder_ + "/subject.keys: slot " + std::to_string(n) +
                                       " does not check; restore it from a backup");
     }
-    const std::string id = hex(bytes.substr(4, kIdBytes));
-    const std::string who = bytes.substr(4 + kIdBytes, kWhoBytes);
-    Slot slot{n, bytes[0] == kGone, bytes.substr(4 + kIdBytes + kWhoBytes, kSealedBytes)};
+    const std::string id = hex(read->id), who = read->who;
+    Slot slot{n, read->gone, read->sealed};
     if (!slot.erased) {
       if (ids_.empty())  // one is enough to know the master key by
         if (auto one = unwrap(id, slot); !one) return tl::unexpected(one.error());
-      ids_[who] = id;
+      if (!slots_.contains(id)) ids_[who].push_back(id);
     }
     slots_[id] = std::move(slot);
     next_slot_ = n + 1;
   }
-}
-
-std::string Vault::who(const std::string& tenant, const std::string& subject) const {
-  return hmac_sha256(master_, std::to_string(tenant.size()) + ":" + tenant + subject);
 }
 
 Result<DataKeyPtr> Vault::unwrap(const std::string& id, const Slot& slot) const {
@@ -123,15 +102,14 @@ Result<DataKeyPtr> Vault::make(const std::string& who, bool kept) {
   if (next_slot_ >= kMaxKeys)
     return fail(Code::kTooLarge,
                 "the vault holds " + std::to_string(kMaxKeys) + " keys, the most there may be");
-  const std::string raw = random_bytes(kIdBytes), id = hex(raw);
+  const std::string raw = random_bytes(kRawIdBytes), id = hex(raw);
   auto key = std::make_shared<const DataKey>(id, random_bytes(kKeyBytes));
-  const std::string sealed =
-      kept ? encrypt(master_, id, key->secret) : std::string(kSealedBytes, '\0');
-  const std::string bytes =
-      slot_bytes(kept ? kLive : kGone, raw, kept ? who : std::string(kWhoBytes, '\0'), sealed);
+  const KeySlot slot =
+      kept ? KeySlot{false, raw, who, encrypt(master_, id, key->secret)} : KeySlot::destroyed(raw);
+  const std::string bytes = slot.bytes();
   if (auto ok = write_slot(next_slot_, bytes); !ok) return tl::unexpected(ok.error());
-  slots_[id] = {next_slot_++, !kept, sealed};
-  if (kept) ids_[who] = id;
+  slots_[id] = {next_slot_++, !kept, slot.sealed};
+  if (kept) ids_[who].push_back(id);
   return DataKeyPtr(key);
 }
 
@@ -141,7 +119,7 @@ Result<DataKeyPtr> Vault::of(const std::string& tenant, const std::string& subje
     std::shared_lock lock(mutex_);
     if (auto it = named_.find(name); it != named_.end()) return it->second;
   }
-  const std::string w = who(tenant, subject);
+  const std::string w = key_owner(master_, tenant, subject);
   std::unique_lock lock(mutex_);
   if (auto passing = passing_.find(w); passing != passing_.end()) {
     if (!passing->second) {
@@ -152,7 +130,8 @@ Result<DataKeyPtr> Vault::of(const std::string& tenant, const std::string& subje
     return passing->second;
   }
   const auto it = ids_.find(w);
-  auto key = it == ids_.end() ? make(w, true) : unwrap(it->second, slots_.at(it->second));
+  auto key =
+      it == ids_.end() ? make(w, true) : unwrap(it->second.back(), slots_.at(it->second.back()));
   if (!key) return key;
   if (named_.size() >= kMaxCached) named_.clear();
   named_[name] = *key;
@@ -184,47 +163,101 @@ Result<DataKeyPtr> Vault::find(const std::string& id) {
 
 std::optional<std::string> Vault::id_of(const std::string& tenant,
                                         const std::string& subject) const {
-  const std::string w = who(tenant, subject);
+  const std::string w = key_owner(master_, tenant, subject);
   std::shared_lock lock(mutex_);
   const auto it = ids_.find(w);
-  return it == ids_.end() ? std::nullopt : std::optional(it->second);
+  return it == ids_.end() ? std::nullopt : std::optional(it->second.back());
 }
 
-void Vault::begin_erasure(const std::string& tenant, const std::string& subject) {
+Status Vault::begin_erasure(const std::string& tenant, const std::string& subject) {
   std::unique_lock lock(mutex_);
-  passing_.try_emplace(who(tenant, subject));
+  passing_.try_emplace(key_owner(master_, tenant, subject));
   named_.erase(tenant + '\0' + subject);
+  return {};
 }
 
 Result<std::vector<std::string>> Vault::destroy(const std::string& tenant,
                                                 const std::string& subject) {
-  const std::string w = who(tenant, subject);
+  const std::string w = key_owner(master_, tenant, subject);
   std::unique_lock lock(mutex_);
   std::vector<std::string> out;
   const auto it = ids_.find(w);
   if (it == ids_.end()) return out;
-  const std::string id = it->second;
-  Slot& slot = slots_.at(id);
-  const std::string gone = slot_bytes(kGone, unhex(id).value(), std::string(kWhoBytes, '\0'),
-                                      std::string(kSealedBytes, '\0'));
-  if (auto ok = write_slot(slot.number, gone); !ok) return tl::unexpected(ok.error());
-  slot.erased = true;
-  wipe(slot.sealed);
-  ids_.erase(it);
-  open_.erase(id);
   named_.erase(tenant + '\0' + subject);
-  out.push_back(id);
+  for (; !it->second.empty(); it->second.pop_back()) {
+    const std::string& id = it->second.back();
+    Slot& slot = slots_.at(id);
+    const std::string gone = KeySlot::destroyed(unhex(id).value()).bytes();
+    if (auto ok = write_slot(slot.number, gone); !ok) return tl::unexpected(ok.error());
+    slot.erased = true;
+    wipe(slot.sealed);
+    open_.erase(id);
+    out.push_back(id);
+  }
+  ids_.erase(it);
   return out;
 }
 
-void Vault::end_erasure(const std::string& tenant, const std::string& subject) {
+Status Vault::end_erasure(const std::string& tenant, const std::string& subject) {
   std::unique_lock lock(mutex_);
-  passing_.erase(who(tenant, subject));
+  passing_.erase(key_owner(master_, tenant, subject));
+  return {};
 }
 
 std::size_t Vault::keys() const {
   std::shared_lock lock(mutex_);
   return ids_.size();
+}
+
+Result<std::vector<KeySlot>> Vault::slots() const {
+  std::shared_lock lock(mutex_);
+  std::vector<KeySlot> out;
+  std::string bytes(kSlot, '\0');
+  for (std::uint64_t n = 0; n < next_slot_; ++n) {
+    const auto got = ::pread(file_, bytes.data(), kSlot, static_cast<off_t>(n * kSlot));
+    auto slot = KeySlot::parse(bytes);
+    if (got != static_cast<ssize_t>(kSlot) || !slot)
+      return fail(Code::kIo, "cannot read " + folder_ + "/subject.keys");
+    out.push_back(std::move(*slot));
+  }
+  return out;
+}
+
+Status Vault::adopt(const KeySlot& slot) {
+  std::unique_lock lock(mutex_);
+  const std::string id = hex(slot.id);
+  if (const auto known = slots_.find(id); known != slots_.end()) {
+    if (known->second.erased || !slot.gone) return {};
+    if (auto ok = write_slot(known->second.number, slot.bytes()); !ok) return ok;
+    known->second.erased = true;
+    wipe(known->second.sealed);
+    open_.erase(id);
+    for (auto& [who, ids] : ids_) std::erase(ids, id);
+    std::erase_if(ids_, [](const auto& owner) { return owner.second.empty(); });
+    std::erase_if(named_, [&](const auto& named) { return named.second->id == id; });
+    return {};
+  }
+  Slot kept{next_slot_, slot.gone, slot.sealed};
+  if (!slot.gone)
+    if (auto one = unwrap(id, kept); !one) return tl::unexpected(one.error());
+  if (auto ok = write_slot(next_slot_, slot.bytes()); !ok) return ok;
+  ++next_slot_;
+  if (!slot.gone) ids_[slot.who].push_back(id);
+  slots_[id] = std::move(kept);
+  return {};
+}
+
+Status Vault::remove() {
+  std::unique_lock lock(mutex_);
+  const std::string path = folder_ + "/subject.keys", nothing(kSlot, '\0');
+  const security::File file(::open(path.c_str(), O_WRONLY | O_CLOEXEC | O_NOFOLLOW));
+  for (std::uint64_t n = 0; file.fd >= 0 && n < next_slot_; ++n)
+    if (::pwrite(file.fd, nothing.data(), kSlot, static_cast<off_t>(n * kSlot)) !=
+        static_cast<ssize_t>(kSlot))
+      return fail(Code::kIo, "cannot overwrite " + path);
+  if (file.fd < 0 || ::fsync(file.fd) != 0 || ::unlink(path.c_str()) != 0)
+    return fail(Code::kIo, "cannot remove " + path + ": " + std::strerror(errno));
+  return security::sync_folder(folder_);
 }
 
 }  // namespace soma::runtime::privacy

@@ -11,21 +11,15 @@
 #include <unordered_map>
 #include <vector>
 
-#include "schemas/base/errors.h"
+#include "runtime/privacy/key_slot.h"
+#include "runtime/privacy/subject_keys.h"
 
 namespace soma::runtime::privacy {
-
-struct DataKey {
-  std::string id;      // 32 hex digits
-  std::string secret;  // kKeyBytes
-  ~DataKey();
-};
-using DataKeyPtr = std::shared_ptr<const DataKey>;
 
 // One file of slots of 128 bytes, rewritten in place: a key is overwritten where it stands. Each
 // key is encrypted under the master key; whose it is can be told with the master key alone.
 // Thread-safe.
-class Vault {
+class Vault final : public SubjectKeys {
  public:
   static constexpr std::size_t kMaxKeys = 4'000'000;  // 512 MB of slots
 
@@ -34,23 +28,25 @@ class Vault {
   // does not exist is made, unless `read_only`: then kNotFound.
   static Result<std::unique_ptr<Vault>> open(const std::string& data_dir, const std::string& master,
                                              bool read_only);
-  ~Vault();
+  ~Vault() override;
 
-  // The subject's key; made and durable when this returns. While the subject is being erased it is
-  // one that no file ever held.
-  Result<DataKeyPtr> of(const std::string& tenant, const std::string& subject);
-  // Null: destroyed. kCorrupt: the vault never had it.
-  Result<DataKeyPtr> find(const std::string& id);
-  // The id of the subject's key, if it has one.
-  std::optional<std::string> id_of(const std::string& tenant, const std::string& subject) const;
+  Result<DataKeyPtr> of(const std::string& tenant, const std::string& subject) override;
+  Result<DataKeyPtr> find(const std::string& id) override;
+  std::optional<std::string> id_of(const std::string& tenant,
+                                   const std::string& subject) const override;
+  Status begin_erasure(const std::string& tenant, const std::string& subject) override;
+  Result<std::vector<std::string>> destroy(const std::string& tenant,
+                                           const std::string& subject) override;
+  Status end_erasure(const std::string& tenant, const std::string& subject) override;
+  std::size_t keys() const override;
 
-  // From now on nothing of the subject is kept under its old key, nor under one that lasts.
-  void begin_erasure(const std::string& tenant, const std::string& subject);
-  // Overwritten and synced when it returns; whatever else holds the key has let go of it. The ids.
-  Result<std::vector<std::string>> destroy(const std::string& tenant, const std::string& subject);
-  void end_erasure(const std::string& tenant, const std::string& subject);
-
-  std::size_t keys() const;  // that exist
+  // All that it holds, in its order: for moving it.
+  Result<std::vector<KeySlot>> slots() const;
+  // A slot of another place, under the same master key; of a key that is known, only that it was
+  // destroyed.
+  Status adopt(const KeySlot& slot);
+  // Overwritten and removed: its keys are elsewhere now. Nothing else may be called after it.
+  Status remove();
   const std::string& folder() const { return folder_; }
 
  private:
@@ -61,7 +57,6 @@ class Vault {
   };
   Vault(std::string folder, std::string master, bool read_only);
   Status load();
-  std::string who(const std::string& tenant, const std::string& subject) const;
   Result<DataKeyPtr> make(const std::string& who, bool kept);  // under the lock
   Result<DataKeyPtr> unwrap(const std::string& id, const Slot& slot) const;
   Status write_slot(std::uint64_t number, const std::string& bytes);
@@ -71,11 +66,11 @@ class Vault {
   int file_ = -1;
   mutable std::shared_mutex mutex_;
   std::uint64_t next_slot_ = 0;
-  std::unordered_map<std::string, Slot> slots_;        // by id
-  std::unordered_map<std::string, std::string> ids_;   // by who: its newest key
-  std::unordered_map<std::string, DataKeyPtr> open_;   // by id; a cache
-  std::unordered_map<std::string, DataKeyPtr> named_;  // by tenant and subject; a cache
-  std::map<std::string, DataKeyPtr> passing_;          // by who, while it is being erased
+  std::unordered_map<std::string, Slot> slots_;                    // by id
+  std::unordered_map<std::string, std::vector<std::string>> ids_;  // by who; the newest last
+  std::unordered_map<std::string, DataKeyPtr> open_;               // by id; a cache
+  std::unordered_map<std::string, DataKeyPtr> named_;              // by tenant and subject; a cache
+  std::map<std::string, DataKeyPtr> passing_;  // by who, while it is being erased
 };
 
 }  // namespace soma::runtime::privacy

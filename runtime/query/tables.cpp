@@ -13,8 +13,6 @@ namespace json = boost::json;
 
 namespace {
 
-constexpr std::size_t kBatchBytes = 1 << 20;
-
 Cell text(std::string_view value) { return std::string(value); }
 
 // What both tables of events know of one.
@@ -138,7 +136,7 @@ Result<bool> Entries::refill() {
     const Offset end = reading_.ends[partition_];
     if (reader_->next_offset() < end) {
       const Offset before = reader_->next_offset();
-      auto frames = reader_->next(kBatchBytes);
+      auto frames = reader_->next();
       if (!frames) return tl::unexpected(frames.error());
       for (auto& f : *frames)
         if (f.position.offset < end) batch_.push_back(std::move(f));

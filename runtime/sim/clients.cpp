@@ -107,13 +107,14 @@ void Clients::read(std::size_t client) {
   Process* process = pick_();
   if (!process) return think(client);
   const ActorKey actor = rng_.pick(all_)->op.actor;
-  const Sequence acked = acked_[actor];
+  const Sequence told = told_[actor];
   process->host().read(
-      actor, [this, life = process->shared_life(), actor, acked](Result<runtime::StateView> view) {
+      actor, [this, life = process->shared_life(), actor, told](Result<runtime::StateView> view) {
         if (!life->enter() || !view) return;
         ground_.note(life->name + " shows " + to_string(actor) + " at " +
                      std::to_string(view->sequence.value));
-        oracle_.showed(life->name, actor, *view, acked);
+        oracle_.showed(life->name, actor, *view, told);
+        told_[actor] = std::max(told_[actor], view->sequence);
       });
   think(client);
 }
@@ -121,7 +122,7 @@ void Clients::read(std::size_t client) {
 void Clients::send(std::size_t client, const std::shared_ptr<Command>& command, bool echo) {
   Process* process = pick_();
   if (!process) return later(client, command, echo);
-  ++command->tries;
+  if (command->tries++ == 0) command->floor = told_[command->op.actor];
   auto attempt = std::make_shared<Attempt>();
   attempt->command = command;
   attempt->life = process->shared_life();
@@ -184,9 +185,10 @@ void Clients::heard(std::size_t client, const std::shared_ptr<Attempt>& attempt,
                               command->accepted->position != result->position ||
                               command->accepted->sequence != result->sequence))
       oracle_.complain("I5", result->position, command->id + " got two different answers");
-    Sequence& acked = acked_[command->op.actor];
-    acked = std::max(acked, result->sequence);
+    Sequence& told = told_[command->op.actor];
+    told = std::max(told, result->sequence);
     if (!command->accepted) {
+      oracle_.in_real_time(command->id, command->floor, *result);
       command->accepted = *result;
       ++acknowledged_;
       command->workload->accepted(command->op);

@@ -43,6 +43,7 @@ class Clients {
     std::optional<runtime::Accepted> accepted;
     std::optional<Error> refused;
     std::uint32_t tries = 0;
+    Sequence floor;        // of its actor, as somebody had been told when it was first sent
     bool dropped = false;  // what it needed to read was not there: never sent
   };
   struct Attempt {
@@ -78,8 +79,8 @@ class Clients {
   std::vector<std::shared_ptr<Command>> all_;
   std::vector<std::pair<std::size_t, std::shared_ptr<Attempt>>> attempts_;  // not ended
   std::vector<std::shared_ptr<Attempt>> sent_;
-  std::set<ActorKey> parked_;           // actors that answered so
-  std::map<ActorKey, Sequence> acked_;  // highest sequence told of each actor
+  std::set<ActorKey> parked_;          // actors that answered so
+  std::map<ActorKey, Sequence> told_;  // highest sequence of each actor, as answered or shown
 };
 
 }  // namespace soma::sim

@@ -63,7 +63,13 @@ namespace soma::sim {
   X(kOneWayCut, "one_way_cut", 150, 22)             \
   X(kLogCut, "log_cut", 60, 22)                     \
   X(kClogged, "clogged", 5'000, 23)                 \
-  X(kClockDrift, "clock_drift", 150, 26)
+  X(kClockDrift, "clock_drift", 150, 26)            \
+  X(kHeadHidden, "log_head_missing", 60, 11)        \
+  X(kSqlConflict, "sql_conflict", 60'000, 19)       \
+  X(kSqlCommitLost, "sql_commit_lost", 60'000, 20)  \
+  X(kSqlReset, "sql_reset", 3'000, 0)               \
+  X(kSqlStall, "sql_stall", 1'000, 21)              \
+  X(kSqlRestart, "sql_restart", 2'000, 21)
 
 enum class Fault : std::uint8_t {
 #define SOMA_X(name, text, odds, number) name,

@@ -88,11 +88,21 @@ void Oracle::take(Lane& lane, const events::ValidFrame& valid) {
     if (entry.events_size() > 0)
       it->second = Sequence{entry.events(entry.events_size() - 1).sequence()};
     if (entry.context().causation_id().empty() && entry.parked().empty())
-      commands_.try_emplace(entry.context().command_id(),
-                            Applied{valid.position, entry.reply(), it->second});
+      commands_.try_emplace(
+          entry.context().command_id(),
+          Applied{valid.position, entry.reply(), it->second, entry.events_size() > 0});
   }
   journal_.take(valid, findings_);
   for (const auto& listener : listeners_) listener(valid);
+}
+
+void Oracle::in_real_time(const std::string& id, Sequence told, const runtime::Accepted& accepted) {
+  auto it = commands_.find(id);
+  if (it == commands_.end()) return;  // I3 says so
+  if (accepted.sequence < told || (it->second.wrote && accepted.sequence == told))
+    complain("I3", accepted.position,
+             id + " was sent after sequence " + std::to_string(told.value) +
+                 " had been told, and is before it: " + std::to_string(accepted.sequence.value));
 }
 
 bool Oracle::owns(const std::string& process, PartitionId partition) const {
@@ -167,8 +177,9 @@ void Oracle::observed(Cursor& cursor, const events::ValidFrame& frame) {
   cursor.next[p.value] = frame.position.offset.next();
 }
 
-void Oracle::observed_all(const Cursor& cursor) {
+void Oracle::observed_all(const std::string& process, const Cursor& cursor) {
   for (std::uint32_t p = 0; p < lanes_.size(); ++p) {
+    if (!owns(process, PartitionId{p})) continue;
     auto next = cursor.next.find(p);
     for (auto it = lanes_[p].valid.lower_bound(next == cursor.next.end() ? Offset{} : next->second);
          it != lanes_[p].valid.end(); ++it)
@@ -177,11 +188,12 @@ void Oracle::observed_all(const Cursor& cursor) {
   }
 }
 
-std::vector<std::string> Oracle::pending_effects(std::int64_t wall_ms) const {
+std::vector<std::string> Oracle::pending_effects(const std::set<ActorKey>& patient,
+                                                 std::int64_t wall_ms) const {
   std::vector<std::string> out;
   for (const auto& [key, actor] : journal_.actors())
     for (const auto& effect : actor.type->effects(key, *actor.state))
-      if (effect.unknown.empty() && effect.not_before_ms <= wall_ms)
+      if (effect.unknown.empty() && (effect.not_before_ms <= wall_ms || !patient.contains(key)))
         out.push_back(intent(key, effect));
   return out;
 }

@@ -27,6 +27,10 @@ class Oracle {
 
   // I3, I4: what a process tells the world, at the moment it does.
   void replied(const std::string& command_id, const runtime::Accepted& accepted);
+  // Linearizability: sequences are the order; a command that was sent after `told` had been shown
+  // or answered stands behind it.
+  void in_real_time(const std::string& command_id, Sequence told,
+                    const runtime::Accepted& accepted);
   void refused(const std::string& process, const ActorKey& actor, const std::string& command_id,
                const Error& error);
   // `acked`: the actor's sequence that clients had been told when the read was sent.
@@ -38,12 +42,17 @@ class Oracle {
     std::map<std::uint32_t, Offset> next;
   };
   void observed(Cursor& cursor, const events::ValidFrame& frame);
-  void observed_all(const Cursor& cursor);
+  // Everything of the partitions that `process` owns; of others it need not know yet.
+  void observed_all(const std::string& process, const Cursor& cursor);
 
   bool owns(const std::string& process, PartitionId partition) const;
+  bool owns(const std::string& process, const ActorKey& actor) const {
+    return owns(process, home(actor));
+  }
   bool holds(const std::string& command_id) const { return commands_.contains(command_id); }
-  // What the actors' states call for: not done yet, though it could be by `wall_ms`.
-  std::vector<std::string> pending_effects(std::int64_t wall_ms) const;
+  // What the actors' states call for and is not done; of `patient` ones what could be by `wall_ms`.
+  std::vector<std::string> pending_effects(const std::set<ActorKey>& patient,
+                                           std::int64_t wall_ms) const;
   std::int64_t latest_wait_ms() const;  // until the last of them may begin
   const checks::JournalChecks& journal() const { return journal_; }
   void on_frame(OnFrame listener) { listeners_.push_back(std::move(listener)); }
@@ -64,7 +73,8 @@ class Oracle {
   struct Applied {
     Position position;
     std::string reply;
-    Sequence sequence;  // of the actor after it
+    Sequence sequence;   // of the actor after it
+    bool wrote = false;  // it has events
   };
 
   void catch_up(PartitionId partition);

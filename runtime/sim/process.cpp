@@ -41,12 +41,17 @@ std::unique_ptr<Process> Process::start(const ProcessParts& parts) {
     return nullptr;
   }
   p->host_ = std::move(*started);
+  if (parts.views) {
+    p->feed_ = std::make_shared<ViewFeed>(p->life_, *p->log_, *parts.views, *parts.oracle);
+    p->feed_->start();
+  }
   parts.ground->note(parts.name + " starts");
   return p;
 }
 
 Process::~Process() {
   life_->alive = false;
+  feed_.reset();
   log_->die();
   if (tasks_) tasks_->drop();
   host_.reset();

@@ -8,6 +8,7 @@
 #include "runtime/sim/sim_clock.h"
 #include "runtime/sim/sim_executors.h"
 #include "runtime/sim/sim_store.h"
+#include "runtime/sim/views.h"
 #include "runtime/sim/wire_log.h"
 
 namespace soma::sim {
@@ -18,6 +19,7 @@ struct ProcessParts {
   Oracle* oracle = nullptr;
   Outside* outside = nullptr;
   SimStore* disk = nullptr;  // of the machine it runs on
+  Views* views = nullptr;    // none: this world has no database
   const actors::Catalog* catalog = nullptr;
   runtime::HostLimits limits;
   Order order = Order::kRandom;
@@ -53,6 +55,7 @@ class Process {
   std::unique_ptr<runtime::EffectRunner> runner_;
   std::shared_ptr<Tasks> tasks_;
   std::unique_ptr<runtime::Host> host_;
+  std::shared_ptr<ViewFeed> feed_;
 };
 
 }  // namespace soma::sim

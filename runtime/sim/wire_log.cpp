@@ -22,8 +22,7 @@ AppendReport unknown(const char* why) {
 }  // namespace
 
 WireLog::WireLog(std::shared_ptr<Life> life, events::SimLog& log, Rng rng)
-    : log_(log),
-      shared_(std::make_shared<Shared>(Shared{std::move(life), log, rng, false, {}, {}, 0})) {}
+    : log_(log), shared_(std::make_shared<Shared>(Shared{std::move(life), log, rng, false, {}})) {}
 
 WireLog::~WireLog() { die(); }
 
@@ -56,8 +55,8 @@ void WireLog::arrive(const std::shared_ptr<Shared>& shared, PartitionId partitio
   if (!s.gone && ground.faults.draw(Fault::kSlowReport)) delay = s.rng.between(1'000, 3'000'000);
   lane.next_report_us = std::max(lane.next_report_us + 1, ground.time.now_us() + delay);
   if (s.gone) return;
-  s.reports.emplace(++s.next_report, std::pair{std::move(w.on_report), std::move(report)});
-  report_at(shared, lane.next_report_us, s.next_report, owner);
+  lane.reports.emplace_back(std::move(w.on_report), std::move(report));
+  report_at(shared, lane.next_report_us, partition, owner);
 }
 
 AppendReport WireLog::store(Shared& s, PartitionId partition, Lane& lane, std::string record) {
@@ -118,17 +117,17 @@ AppendReport WireLog::store(Shared& s, PartitionId partition, Lane& lane, std::s
 }
 
 void WireLog::report_at(const std::shared_ptr<Shared>& shared, std::int64_t when_us,
-                        std::uint64_t report, const void* owner) {
+                        PartitionId partition, const void* owner) {
   Life& life = *shared->life;
   life.ground.time.at(
       std::max(when_us, life.paused_until_us),
-      [shared, report, owner] {
+      [shared, partition, owner] {
         if (shared->life->paused())
-          return report_at(shared, shared->life->paused_until_us, report, owner);
-        auto it = shared->reports.find(report);
-        if (it == shared->reports.end()) return;
-        const auto [on_report, what] = std::move(it->second);
-        shared->reports.erase(it);
+          return report_at(shared, shared->life->paused_until_us, partition, owner);
+        auto& reports = shared->lanes[partition.value].reports;
+        if (reports.empty()) return;
+        const auto [on_report, what] = std::move(reports.front());
+        reports.pop_front();
         on_report(what);
       },
       owner);
@@ -144,6 +143,11 @@ Result<std::vector<events::Record>> WireLog::read(PartitionId partition, Offset 
   }
   if (life.cut_off(life.log_cut_until_us))
     return fail(Code::kUnavailable, "simulated: the log cannot be reached");
+  if (auto hidden = life.ground.hidden_before.find(partition.value);
+      hidden != life.ground.hidden_before.end() && from < hidden->second) {
+    life.head_was_hidden = true;
+    return fail(Code::kCorrupt, "simulated: the log has no record " + std::to_string(from.value));
+  }
   if (life.ground.faults.draw(Fault::kShortRead)) max_bytes = 1;  // one record, then
   return log_.read(partition, from, max_bytes);
 }
@@ -187,8 +191,8 @@ void WireLog::die() {
   s.gone = true;
   for (std::uint64_t id : followed_) log_.unfollow(id);
   followed_.clear();
-  const auto reports = std::exchange(s.reports, {});
   for (auto& [p, lane] : s.lanes) {
+    const auto reports = std::exchange(lane.reports, {});
     const std::size_t landing = static_cast<std::size_t>(s.rng.below(lane.wire.size() + 1));
     if (lane.wire.size() > landing) s.life->ground.faults.count(Fault::kUnsentTail);
     while (lane.wire.size() > landing) lane.wire.pop_back();

@@ -40,6 +40,9 @@ class WireLog final : public events::Log {
     std::deque<Waiting> wire;
     std::uint64_t flaps = 0;      // appends until the leader stays; every other finds none
     std::uint64_t truncated = 0;  // so many of the front are lost with a leader
+    // On their way back, in order, also where a pause held some of them up. A dead process's are
+    // let go at once: they hold on to its actors.
+    std::deque<std::pair<OnReport, events::AppendReport>> reports;
   };
   // Outlives the wire where records are still to land.
   struct Shared {
@@ -48,9 +51,6 @@ class WireLog final : public events::Log {
     Rng rng;
     bool gone = false;
     std::map<std::uint32_t, Lane> lanes;
-    // On their way back. A dead process's are let go at once: they hold on to its actors.
-    std::map<std::uint64_t, std::pair<OnReport, events::AppendReport>> reports;
-    std::uint64_t next_report = 0;
   };
 
   static void arrive(const std::shared_ptr<Shared>& shared, PartitionId partition,
@@ -58,7 +58,7 @@ class WireLog final : public events::Log {
   static events::AppendReport store(Shared& shared, PartitionId partition, Lane& lane,
                                     std::string record);
   static void report_at(const std::shared_ptr<Shared>& shared, std::int64_t when_us,
-                        std::uint64_t report, const void* owner);
+                        PartitionId partition, const void* owner);
 
   events::SimLog& log_;
   std::shared_ptr<Shared> shared_;

@@ -20,6 +20,7 @@ constexpr std::uint32_t kStandbyBegins = 4'000;      // of a free machine a step
 constexpr std::uint32_t kStandbySteps = 100'000;     // of a standby's steps to the world's,
 constexpr std::uint32_t kStandbyDies = 300'000;      // of those whose machine gets a host
 constexpr std::size_t kMaxLives = 3;                 // at most one a machine
+constexpr std::uint32_t kViewsOdds = 600'000;        // worlds with a database, per million
 
 struct WorkloadKind {
   const char* name;
@@ -51,17 +52,36 @@ World::World(const Options& options)
       steps_wanted_(options.steps),
       catalog_(catalog_of(options)),
       buggy_catalog_(make_buggy_catalog(catalog_of(options), [this] { return buggy_; })),
-      log_(events::SimOptions{partitions_of(options.seed)}),
+      log_(events::SimOptions{options.from ? options.from->partitions
+                                           : partitions_of(options.seed)}),
       oracle_(ground_, log_, *catalog_),
       outside_(ground_, oracle_),
       standby_rng_(options.seed, "standbys"),
       standbys_(standby_rng_.chance(kStandbySeeds)) {
   for (const char* name : {"a", "b", "c"})
     machines_.push_back(std::make_unique<Machine>(Machine{name, SimStore(ground_, name)}));
+  choose_views(options);
+  if (options.from) begin_with(*options.from);
   choose_shape(options);
 }
 
 World::~World() = default;
+
+void World::choose_views(const Options& options) {
+  if (!Rng(ground_.seed, "with views").chance(kViewsOdds) || options.without.contains("views"))
+    return;
+  views_ = std::make_unique<Views>(ground_, oracle_);
+  oracle_.on_frame([this](const events::ValidFrame& f) { views_->take(f); });
+  shape_.views = views_.get();
+}
+
+// It is judged as everything else is. What it leaves waiting for a person, or parked, may stay so.
+void World::begin_with(const Inherited& journal) {
+  ground_.birth_ms = std::max(ground_.birth_ms, journal.last_ms + 1);
+  for (const auto& [partition, record] : journal.records) log_.put_foreign(partition, record);
+  for (const auto& [actor, folded] : oracle_.journal().actors()) inherited_.insert(actor);
+  for (const auto& [actor, queue] : oracle_.journal().park().parked()) parked_before_.insert(actor);
+}
 
 // Which actors, how many clients, how small the limits: the seed's choice.
 void World::choose_shape(const Options& options) {
@@ -196,6 +216,24 @@ void World::jump(std::int64_t ms) {
   for (auto& p : processes_) p->clock().jumped();
 }
 
+// As if retention had taken the beginning of a partition; an operator finds it again, and restarts
+// whom it was missing to: a node does not come back from that by itself.
+void World::hide_head() {
+  const PartitionId p{static_cast<std::uint32_t>(rng_.below(log_.partition_count()))};
+  const Offset before{rng_.below(log_.end(p).value + 1)};
+  ground_.note("p" + std::to_string(p.value) + " seems to begin at " +
+               std::to_string(before.value));
+  ground_.hidden_before[p.value] = before;
+  ground_.time.after(rng_.between(kSecond / 10, 10 * kSecond), [this] { show_heads(); });
+}
+
+void World::show_heads() {
+  ground_.hidden_before.clear();
+  for (auto& p : processes_)
+    if (std::exchange(p->life().head_was_hidden, false))
+      kill(*p, "restarted, as the log is whole again");
+}
+
 void World::strike() {
   auto& f = ground_.faults;
   Process* victim = processes_.empty()
@@ -247,6 +285,7 @@ void World::strike() {
     ground_.note("clock drifts by " + std::to_string(ground_.drift_ppm) + " ppm");
     max_offset_ms_ = std::max(max_offset_ms_, ground_.wall_offset_ms);
   }
+  if (f.draw(Fault::kHeadHidden)) hide_head();
   if (f.draw(Fault::kPoison)) {
     buggy_ = !buggy_;
     ground_.note(buggy_ ? "a bad build" : "a good build");
@@ -304,10 +343,22 @@ void World::safety() {
 
 bool World::settled() const {
   if (clients_->open() > 0 || oracle_.journal().delivery().under_way() > 0) return false;
-  if (!oracle_.journal().park().parked().empty()) return false;
+  if (!parked().empty()) return false;
+  if (views_ && !views_->caught_up()) return false;
   for (const auto& w : workloads_)
     if (!w->unsettled(oracle_).empty()) return false;
-  return oracle_.pending_effects(INT64_MAX).empty();
+  return waits().empty();
+}
+
+std::vector<std::string> World::waits() const {
+  return oracle_.pending_effects(inherited_, ground_.wall_ms() + kLongestBackOffMs);
+}
+
+std::vector<ActorKey> World::parked() const {
+  std::vector<ActorKey> out;
+  for (const auto& [actor, queue] : oracle_.journal().park().parked())
+    if (!parked_before_.contains(actor)) out.push_back(actor);
+  return out;
 }
 
 // Faults off; one life goes on. All that is pending must come to its end.
@@ -318,6 +369,8 @@ void World::liveness() {
   clients_->stop();
   buggy_ = false;
   log_.set_full(false);
+  show_heads();
+  if (views_) views_->database().heal();
   while (processes_.size() > 1) {
     kill(*processes_.front(), "one is enough");
     reap();
@@ -341,12 +394,13 @@ void World::liveness() {
         while (auto op = w->closing(oracle_)) clients_->close(w.get(), std::move(*op));
     }
     if (ground_.time.now_us() > deadline) {
-      for (const auto& left : oracle_.pending_effects(INT64_MAX))
-        oracle_.complain("I17", {}, "still pending: " + left);
+      for (const auto& left : waits()) oracle_.complain("I17", {}, "still pending: " + left);
       if (const auto n = oracle_.journal().delivery().under_way())
         oracle_.complain("I17", {}, std::to_string(n) + " sends never arrived");
-      for (const auto& [actor, queue] : oracle_.journal().park().parked())
+      for (const auto& actor : parked())
         oracle_.complain("I17", {}, to_string(actor) + " stays parked");
+      if (views_ && !views_->caught_up())
+        oracle_.complain("I17", {}, "the views stay behind the log");
       clients_->finish();
       break;
     }
@@ -392,10 +446,12 @@ void World::final_reads() {
       if (!step()) break;
     if (left > 0) return oracle_.complain("I17", {}, std::to_string(left) + " reads got no answer");
     const auto left_over = p->host().pending_effects().value();
-    if (std::any_of(left_over.begin(), left_over.end(),
-                    [](const auto& e) { return e.effect.unknown.empty(); }))
+    if (std::any_of(left_over.begin(), left_over.end(), [&](const auto& e) {
+          return e.effect.unknown.empty() && !inherited_.contains(e.actor) &&
+                 oracle_.owns(p->life().name, e.actor);
+        }))
       oracle_.complain("I16", {}, "an effect is shown as pending that no state calls for");
-    oracle_.observed_all(p->cursor());
+    oracle_.observed_all(p->life().name, p->cursor());
   }
 }
 
@@ -406,6 +462,7 @@ Report World::run() {
   if (!failed()) {
     for (auto& w : workloads_) w->finish(oracle_, outside_);
     clients_->finish();
+    if (views_) views_->compare();
     oracle_.check_rot(Rng(ground_.seed, "rot"));
   }
   Report r;
@@ -438,6 +495,7 @@ Report run(const Options& options) { return World(options).run(); }
 std::vector<std::string> workload_names() {
   std::vector<std::string> out;
   for (const auto& kind : kWorkloads) out.emplace_back(kind.name);
+  out.emplace_back("views");
   return out;
 }
 

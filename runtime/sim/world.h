@@ -8,6 +8,7 @@
 
 #include "runtime/sim/clients.h"
 #include "runtime/sim/follower.h"
+#include "runtime/sim/inherited.h"
 #include "runtime/sim/process.h"
 #include "runtime/sim/workload.h"
 
@@ -15,10 +16,11 @@ namespace soma::sim {
 
 struct Options {
   std::uint64_t seed = 1;
-  std::uint64_t steps = 20'000;   // of the safety phase
-  Trace::Print print;             // every line of the trace
-  std::set<std::string> without;  // names of faults and workloads that are left out
-  std::size_t clients = 0;        // at most; 0: as many as the seed says
+  std::uint64_t steps = 20'000;           // of the safety phase
+  Trace::Print print;                     // every line of the trace
+  std::set<std::string> without;          // names of faults and workloads that are left out
+  std::size_t clients = 0;                // at most; 0: as many as the seed says
+  std::shared_ptr<const Inherited> from;  // with what the log begins; none: it is empty
   // The actors, for the host and the checks alike; none: the standard ones. For planted bugs.
   std::function<std::unique_ptr<actors::Catalog>()> catalog;
 };
@@ -54,6 +56,8 @@ class World {
     SimStore disk;
     std::unique_ptr<Follower> follower{};
   };
+  void choose_views(const Options& options);
+  void begin_with(const Inherited& journal);
   void choose_shape(const Options& options);
   bool step();    // false: nothing can happen any more
   void strike();  // faults that befall processes
@@ -66,10 +70,14 @@ class World {
   Process* pick();
   Process* newest();
   void jump(std::int64_t ms);
+  void hide_head();
+  void show_heads();
   void operate();  // a person who redrives what is parked, now and then
   void safety();
   void liveness();
   bool settled() const;
+  std::vector<std::string> waits() const;  // effects that must come to their end
+  std::vector<ActorKey> parked() const;    // that must be redriven
   void final_reads();
   bool failed() const { return !oracle_.findings().empty(); }
 
@@ -83,6 +91,7 @@ class World {
   events::SimLog log_;
   Oracle oracle_;
   Outside outside_;
+  std::unique_ptr<Views> views_;  // none: a world without PostgreSQL
   std::vector<std::unique_ptr<Machine>> machines_;
   std::vector<std::unique_ptr<Workload>> workloads_;
   std::unique_ptr<Clients> clients_;
@@ -92,6 +101,8 @@ class World {
   std::uint64_t steps_ = 0, lives_ = 0, followers_ = 0, passivated_ = 0;
   std::int64_t max_offset_ms_ = 0, full_until_us_ = 0, settled_us_ = 0;
   bool starting_ = false;
+  std::set<ActorKey> inherited_;      // of the journal with which the world began
+  std::set<ActorKey> parked_before_;  // there already
 };
 
 }  // namespace soma::sim

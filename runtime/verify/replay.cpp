@@ -15,7 +15,6 @@ namespace soma::runtime {
 
 namespace {
 
-constexpr std::size_t kBatchBytes = 2 << 20;
 constexpr auto kBetweenReports = std::chrono::milliseconds(200);
 
 class PartitionReplay {
@@ -157,14 +156,13 @@ class Replay {
       if (!options_.on_progress) continue;
       const auto so_far = done_;
       lock.unlock();
-      const bool on = options_.on_progress(so_far);
+      options_.on_progress(so_far);
       lock.lock();
-      if (!on) stop_ = true;
     } while (left_ > 0);
   }
 
   void work() {
-    for (std::uint32_t p = next_.fetch_add(1); p < log_.partition_count() && !stop_;
+    for (std::uint32_t p = next_.fetch_add(1); p < log_.partition_count() && !stopped();
          p = next_.fetch_add(1)) {
       auto ok = guarded(PartitionId{p});
       std::lock_guard lock(mutex_);
@@ -188,8 +186,8 @@ class Replay {
     }
     PartitionReplay replay(catalog_, options_, std::move(from));
     events::FrameReader reader(log_, p);
-    while (!stop_ && reader.next_offset() < ends_[p.value]) {
-      auto frames = reader.next(kBatchBytes);
+    while (!stopped() && reader.next_offset() < ends_[p.value]) {
+      auto frames = reader.next();
       if (!frames) return tl::unexpected(frames.error());
       if (frames->empty() && reader.next_offset() >= ends_[p.value]) break;
       for (const auto& frame : *frames) {
@@ -208,6 +206,12 @@ class Replay {
     ++ended_partitions_;
     return {};
   }
+
+  bool stopped() {
+    if (options_.stopped && options_.stopped()) stop_ = true;
+    return stop_;
+  }
+
   void publish(PartitionId p, const PartitionReplay& replay) {
     std::lock_guard lock(mutex_);
     done_[p.value] = replay.done();

@@ -37,14 +37,16 @@ struct ReplayOptions {
   std::vector<ReplayedPartition> from;  // by partition; empty: from the beginning
   // Which commands are decided again (all are folded); all when empty. Called on several threads.
   std::function<bool(const ActorKey&, Position, std::int64_t time_ms)> wanted;
-  // Told now and then, by the calling thread; false ends the reading.
-  std::function<bool(const std::vector<ReplayedPartition>& so_far)> on_progress;
+  // Told now and then, by the calling thread.
+  std::function<void(const std::vector<ReplayedPartition>& so_far)> on_progress;
+  // Asked before each batch of records; true ends the reading. Called on several threads.
+  std::function<bool()> stopped;
 };
 
 struct ReplayReport {
   std::vector<ReplayedPartition> partitions;
   std::uint64_t actors = 0;
-  bool stopped = false;  // by on_progress, before the end
+  bool stopped = false;  // before the end
 };
 
 // Runs `decide` on every recorded command, on the state that the recorded events make, and compares

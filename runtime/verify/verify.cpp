@@ -13,7 +13,6 @@ namespace soma::runtime {
 
 namespace {
 
-constexpr std::size_t kBatchBytes = 4 << 20;
 // An owner claims after reading to the end, so at most its predecessor's frames in flight stand
 // between the record that a claim names and the claim.
 constexpr std::size_t kRecentHashes = 4096;
@@ -67,7 +66,7 @@ class Verification {
     if (o_.snapshots) read_snapshots(p);
     Offset next;
     while (!over()) {
-      auto records = log_.read(p, next, kBatchBytes);
+      auto records = log_.read(p, next, events::kReadBytes);
       if (!records) {
         complain("I13", {p, next}, records.error().message);
         break;

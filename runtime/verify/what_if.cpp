@@ -6,8 +6,10 @@
 #include <algorithm>
 #include <boost/json.hpp>
 
+#include "actors/actor_type.h"
 #include "actors/policy/rules.h"
 #include "schemas/base/sha256.h"
+#include "soma/v1/model.pb.h"
 
 namespace soma::runtime {
 
@@ -123,6 +125,7 @@ Status Otherwise::apply(v1::SessionCommand& command) const {
     if (!model_.empty()) command.mutable_start_session()->set_model(model_);
     return put(*command.mutable_start_session());
   }
+  if (command.has_call_held()) return under(*command.mutable_call_held()->mutable_terms(), "");
   if (command.has_approval_decided() && command.approval_decided().has_terms())
     return under(*command.mutable_approval_decided()->mutable_terms(), "");
   return command.has_send_message() ? put(*command.mutable_send_message()) : Status{};
@@ -148,7 +151,14 @@ Wishes effects_of(const actors::ActorType& type, const ActorKey& key, const acto
     out.push_back(e.effect_id + "\n" + e.request + "\n" + std::to_string(e.attempt));
   return out;
 }
+// Under which terms a model is asked is no other wish: whether they still held when it was asked the
+// record tells by itself.
 std::string wish(const ActorKey& to, const std::string& command) {
+  v1::ModelCommand ask;
+  if (to.type == "model" && ask.ParseFromString(command) && ask.has_request_call()) {
+    ask.mutable_request_call()->mutable_request()->clear_terms();
+    return to_string(to) + "\n" + actors::deterministic_bytes(ask);
+  }
   return to_string(to) + "\n" + command;
 }
 

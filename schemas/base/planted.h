@@ -22,6 +22,8 @@ enum class Bug : unsigned char {
   kStandbyGap,           // I8: a standby passes over frames that it was not told of
   kStandbySendsDropped,  // I7: a standby takes sends for arrived that are under way
   kStoreErrorIgnored,    // I8: a checkpoint that could not be written counts as written
+  kCursorBesideRows,     // I10: rows and their cursor are committed one after the other
+  kCommitTrusted,        // I10: a COMMIT that failed counts as done
 };
 
 #ifdef SOMA_CANARY

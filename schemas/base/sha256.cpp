@@ -24,11 +24,11 @@ std::string sha256(std::string_view bytes) {
 
 std::string hex(std::string_view bytes) {
   static constexpr char kDigits[] = "0123456789abcdef";
-  std::string out;
-  out.reserve(bytes.size() * 2);
+  std::string out(bytes.size() * 2, '0');
+  char* to = out.data();
   for (unsigned char c : bytes) {
-    out.push_back(kDigits[c >> 4]);
-    out.push_back(kDigits[c & 15]);
+    *to++ = kDigits[c >> 4];
+    *to++ = kDigits[c & 15];
   }
   return out;
 }

@@ -72,6 +72,8 @@ INSTANTIATE_TEST_SUITE_P(
         Canary{Bug::kFullQueueDrops, "FullQueueDrops"}, Canary{Bug::kStandbyGap, "StandbyGap"},
         Canary{Bug::kStandbySendsDropped, "StandbySendsDropped"},
         Canary{Bug::kStoreErrorIgnored, "StoreErrorIgnored"},
+        Canary{Bug::kCursorBesideRows, "CursorBesideRows"},
+        Canary{Bug::kCommitTrusted, "CommitTrusted"},
         Canary{Bug::kNone, "OwnSecondKey", own_second_key},
         Canary{Bug::kNone, "RejectionIgnored", rejection_ignored},
         Canary{Bug::kNone, "LimitForgotten", limit_forgotten},

@@ -10,7 +10,7 @@ import contract
 from constitution import Signer
 from contract import case, equal, run
 from harness import check, wait_until
-from routes import BODIES, NOT_TRIED, matrix, served
+from routes import BODIES, MAKES, NOT_TRIED, ask, matrix, own_objects, served
 
 FOLDER = tempfile.TemporaryDirectory()
 SIGNER = Signer(FOLDER.name)
@@ -20,43 +20,10 @@ def token(w, tenant, capabilities="*", person="ana"):
     return contract.as_(w, person, tenant, capabilities)
 
 
-def call(w, method, path, headers, body=None):
-    if path.endswith("/ws") and method == "GET":
-        sock = w.socket(path, headers)
-        head, _, rest = sock.head.partition("\r\n\r\n")
-        sock.close()
-        return int(head.split()[1]), ""
-    answer = w.call(method, path, body, headers={**headers, "X-Request-ID": "same", "traceparent": TRACE})
-    kept = {k: v for k, v in answer.headers.items() if k not in ("Date", "Content-Length", "traceparent", "X-Request-ID")}
-    return answer.status, repr(sorted(kept.items())) + answer.body
-
-
-TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-
-
 def objects(w):
-    """What acme owns, by the area of a route's path: so that a rival can ask for it."""
-    mine = token(w, "acme")
-    for tenant in ("acme", "rival"):
-        w.ok("POST", "/v1/constitution/load", SIGNER.bundle("1", {}), headers=token(w, tenant))
-    session = w.ok("POST", "/v1/sessions/start", {"prompt": "a secret"}, 202, headers=mine).json["session_id"]
-    parked = w.ok("POST", "/v1/sessions/start", {"prompt": "x", "metadata": {"requires_human": True}}, 202,
-                  headers=mine).json["session_id"]
-    asked = lambda: [a["approval_id"] for a in w.ok("GET", "/v1/approvals?status=pending", headers=mine).json["items"]
-                     if a.get("session_id") == parked]
-    approval = wait_until("the approval is there", 20, asked)[0]
-    request = w.ok("POST", "/v1/requests", {"mode": "infer_sync", "payload": {"prompt": "x"}}, 202, headers=mine).json
-    memory = w.ok("POST", "/v1/remember", {"text": "the secret is plover"}, headers=mine).json["memory_id"]
-    decision = w.ok("POST", "/v1/evaluate", {"action_id": "a", "capability": "c", "risk_score": 0, "confidence": 1,
-                                             "budget_required": 0}, headers=mine).json["decision_id"]
-    w.ok("PUT", "/v1/users/zoe", {"capabilities": []}, headers=mine)
-    w.ok("PUT", "/v1/services/bot", {"capabilities": []}, headers=mine)
-    actors = w.ok("GET", "/v1/actors?limit=200", headers=mine).json["items"]
-    check(any(a.get("id") == session for a in actors), f"no actor {session}")
-    event = w.ok("GET", f"/v1/sessions/{session}/events?limit=1", headers=mine).json["items"][0]["event_id"]
-    return {"/v1/audit/proof/": event, "/v1/sessions/": session, "/v1/approvals/": approval, "/v1/requests/": request["request_id"],
-            "/memory/": memory, "/v1/decisions/": decision, "/v1/users/": "zoe", "/v1/services/": "bot", "/v1/actors/": session,
-            "/v1/admin/effects/": session, "/v1/admin/parked/": session, "/v1/bench/": "ours"}
+    """What acme owns, so that a rival can ask for it."""
+    w.ok("POST", "/v1/constitution/load", SIGNER.bundle("1", {}), headers=token(w, "rival"))
+    return own_objects(w, token(w, "acme"), SIGNER)
 
 
 @case
@@ -75,7 +42,7 @@ def without_a_token_nothing_but_what_is_open(w):
         if path.startswith("/v1/bench/"):
             continue
         at = re.sub(r"\{\w+\}", "x", path)
-        status, body = call(w, method, at, {}, BODIES.get((method, path)))
+        status, body = ask(w, method, at, {}, BODIES.get((method, path)))
         if scope == "open":
             check(status in (200, 503), f"{method} {path}: {status}")
         else:
@@ -91,7 +58,7 @@ def without_the_capability_nothing(w):
         area, verb = capability.split(":")
         at = re.sub(r"\{\w+\}", "x", path)
         for wrong in (f"{area}:{verb}x", f"{area}x:{verb}", "none:none"):
-            status, body = call(w, method, at, token(w, "acme", wrong), BODIES.get((method, path)))
+            status, body = ask(w, method, at, token(w, "acme", wrong), BODIES.get((method, path)))
             equal(status, 403, f"{method} {path} with {wrong}")
             check(path.endswith("/ws") or f"this needs the capability {capability}" in body, body)
             tried += 1
@@ -105,7 +72,7 @@ def with_the_capability_the_right_is_there(w):
             continue
         at = re.sub(r"\{\w+\}", "x", path)
         right = token(w, "own", "none:none" if capability == "authenticated" else capability)
-        status, body = call(w, method, at, right, BODIES.get((method, path)))
+        status, body = ask(w, method, at, right, BODIES.get((method, path)))
         check(status != 401 and "this needs the capability" not in body, f"{method} {path} with {capability}: {status}")
 
 
@@ -126,7 +93,7 @@ def another_tenants_is_a_missing_one(w):
         answers = []
         for name in (theirs, none):
             at = re.sub(r"\{(id|tenant|event_id|erasure_id|call_id)\}", name, path).replace("{type}", "session")
-            status, body = call(w, method, at, rival, BODIES.get((method, path)))
+            status, body = ask(w, method, at, rival, BODIES.get((method, path)))
             answers.append((status, body.replace(name, "ID")))
         if (method, path) in MAKES:  # the rival's own, new
             check(all(status == 200 and '"version":1,' in body for status, body in answers), f"{method} {path}: {answers}")
@@ -137,6 +104,5 @@ def another_tenants_is_a_missing_one(w):
     print(f"GATE S3 foreign = missing {tried} all PASS", flush=True)
 
 
-MAKES = {("PUT", "/v1/users/{id}"), ("PUT", "/v1/services/{id}")}
-
-run("--constitution-trusted-keys", SIGNER.public, "--mode", "test")
+if __name__ == "__main__":
+    run("--constitution-trusted-keys", SIGNER.public, "--mode", "test")

@@ -26,7 +26,8 @@ ANSWER = {"capabilities": ["slm:infer"], "items": [], "next_cursor": None, "tena
           "would_park_again": False}
 ANY_TOKEN = {"authenticated", "public"}  # named only where nothing else is needed
 # Started by itself they would run a node, a simulation, a benchmark or brokers' clients: nothing of a node's routes.
-NOT_RUN = {"dev", "node", "demo", "bench counter", "bench session", "bench infer", "sim run", "sim canaries", "sim shrink", "sim corpus",
+NOT_RUN = {"dev", "node", "demo", "bench counter", "bench session", "bench infer", "bench workflow", "bench replay",
+           "bench projection", "bench timers", "bench actors", "sim run", "sim canaries", "sim shrink", "sim corpus",
            "kafka topics", "kafka lag", "kafka peek"}
 # These go on asking: ended once they have asked for so many things.
 WAITS = {"chat": 2, "tenant erase-subject": 2, "approval watch": 1, "session tail": 1, "log tail": 1, "projections rebuild": 2}

@@ -252,10 +252,10 @@ class Client:
 BROKEN = (OSError, http.client.HTTPException)
 
 
-def soma(*args, data=None, timeout=120):
+def soma(*args, data=None, timeout=120, env=None):
     """Runs the command on a stopped folder: (exit code, stdout, stderr)."""
     done = subprocess.run([SOMA, *(("--data-dir", data) if data else ()), *args], capture_output=True, text=True,
-                          timeout=timeout, check=False)
+                          timeout=timeout, check=False, env={**os.environ, **env} if env else None)
     return done.returncode, done.stdout, done.stderr
 
 

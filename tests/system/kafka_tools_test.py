@@ -101,6 +101,8 @@ def test():
     with harness.Brokers() as brokers, harness.Upstream() as upstream, harness.Folder() as folder:
         kafka = brokers.bootstrap
         node = folder.node(*upstream.flags, "--kafka", kafka).wait_ready(60)
+        with open(os.path.join(folder.data, "keys", "vault", "master.key"), encoding="ascii") as f:
+            os.environ["SOMA_PRIVACY_MASTER_KEY"] = f.read().strip()  # an operator's machine, without the folder
         client = harness.Client(node.url)
         session = client.call("POST", "/v1/sessions/start", {"prompt": "hello"}).json["session_id"]
         wait_until("an answer", 30, lambda: client.call("GET", f"/v1/sessions/{session}").json["status"] == "completed", 0.1)

@@ -85,7 +85,7 @@ def chat_completions_plain_and_streaming(w):
     equal((chunks[-1]["choices"], chunks[-1]["usage"]["completion_tokens"] > 0), ([], True), "usage apart")
     equal(chunks[-2]["choices"][0]["finish_reason"], "stop", "finish reason")
     problem(w.call("POST", "/v1/chat/completions", {**body, "n": 2}), 422, loc=["body", "n"])
-    for name, value in (("tools", [{"type": "function"}]), ("functions", [{"name": "f"}]), ("tool_choice", "auto"),
+    for name, value in (("functions", [{"name": "f"}]), ("tool_choice", "auto"),
                         ("tool_choice", {"type": "function"})):  # never left out of the answer in silence
         problem(w.call("POST", "/v1/chat/completions", {**body, name: value}), 422, loc=["body", name])
     w.ok("POST", "/v1/chat/completions", {**body, "tools": [], "tool_choice": "none"})
@@ -192,6 +192,12 @@ def memory_on_both_ports(w):
         equal(len(candidates), 2, "top_k")
         check({"memory_id", "coord", "score", "retriever", "payload"} <= set(candidates[0]), "a candidate")
     problem(w.call("POST", "/rag/retrieve", {"query": "x", "retrievers": ["odd"]}), 422)
+    for rerank in (True, "auto", {"model": "m"}):
+        refused = w.call("POST", "/v1/rag/retrieve", {"query": "x", "rerank": rerank})
+        problem(refused, 422)
+        equal(refused.json["errors"][0]["loc"], ["body", "rerank"], "what is not done is not taken")
+    for rerank in (False, None):
+        w.ok("POST", "/v1/rag/retrieve", {"query": "x", "rerank": rerank})
     gone = w.ok("POST", "/v1/remember", {"text": "okapi17 sleeps"}).json["memory_id"]
     position = w.ok("DELETE", f"/memory/{gone}").headers["Soma-Position"]
     found = w.ok("POST", "/v1/recall", {"query": "okapi17"}, headers={"Soma-Position": position}).json["results"]

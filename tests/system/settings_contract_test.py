@@ -338,6 +338,37 @@ def a_mode_that_is_not_mentioned_stays(w):
 
 
 @case
+def leaving_a_production_mode_waits_for_another_person(w):
+    ana, bob = as_(w, "ana", "leaving"), as_(w, "bob", "leaving")
+    put = lambda mode, status=200: w.ok("PUT", "/v1/tenants/leaving", {"deployment_mode": mode}, status, headers=ana).json
+    mode = lambda: w.ok("GET", "/v1/tenants/leaving", headers=ana).json["deployment_mode"]
+    decide = lambda waits, how, who, status=200: w.ok("POST", f"/v1/approvals/{waits['approval_id']}/{how}", {}, status, headers=who)
+    there = lambda waits: wait_until("it is asked for", 20, lambda: w.call("GET", f"/v1/approvals/{waits['approval_id']}", headers=bob).status == 200)
+    put("test")
+    equal(put("production")["deployment_mode"], "production", "stricter: at once")
+    waits = put("test", 202)
+    equal((waits["status"], waits["settings"]["deployment_mode"], mode()), ("pending_approval", "production", "production"), "nothing changed yet")
+    equal(put("test", 202)["approval_id"], waits["approval_id"], "the same again")
+    problem(w.call("PUT", "/v1/tenants/leaving", {"deployment_mode": "developer-light"}, headers=ana), 409, "conflict")
+    there(waits)
+    decide(waits, "approve", ana, 403)
+    decide(waits, "approve", bob)
+    wait_until("it has left", 20, lambda: mode() == "test")
+    told = w.ok("GET", "/v1/audit/events?type=settings.changed", headers=ana).json["items"][-1]["data"]
+    equal((told["changed_by"], told["approved_by"]), ("ana", "bob"), "by whose keys")
+    put("production")
+    back = w.ok("POST", "/v1/tenants/leaving/rollback", {"version": 1}, 202, headers=ana).json
+    there(back)
+    decide(back, "reject", bob)
+    equal(mode(), "production", "rejected")
+    overtaken = put("test", 202)
+    there(overtaken)
+    w.ok("PUT", "/v1/tenants/leaving", {"display_name": "another change"}, headers=ana)
+    wait_until("it is closed", 20, lambda: w.ok("GET", f"/v1/approvals/{overtaken['approval_id']}", headers=bob).json["status"] == "expired")
+    equal(mode(), "production", "overtaken")
+
+
+@case
 def a_provider_that_is_named_is_the_one_or_refused(w):
     t = as_(w, tenant="provided")
     settings(w, "provided")

@@ -97,6 +97,25 @@ def states(where, session, events, client=None):
                   event["type"] not in ("budget.reserved", "session.completed"), f"at {n}: effects {waits}")
 
 
+def histories(where, session, events):
+    """Events up to a place are those that had happened there."""
+    def told(*words):
+        code, out, err = soma(*where, *words, "--limit", "200", "-o", "json")
+        check(code == 0, f"soma {words}: {code} {err}")
+        return [json.loads(line)["event_id"] for line in out.splitlines()]
+    ids = [e["event_id"] for e in events]
+    for words in (("session", "events", session), ("actor", "history", f"session/{session}")):
+        check(told(*words) == ids, f"{words}: not all events")
+        for n, event in enumerate(events, 1):
+            check(told(*words, "--at", str(n)) == ids[:n], f"{words} --at {n}")
+            same_place = [e["event_id"] for e in events if e["position"] == event["position"]]
+            check(told(*words, "--at", event["position"]) == ids[:ids.index(same_place[-1]) + 1], f"{words} --at {event['position']}")
+            check(told(*words, "--at", event["time"]) == [e["event_id"] for e in events if e["time"] <= event["time"]],
+                  f"{words} --at {event['time']}")
+        check(told(*words, "--at", "3", "--filter", f"type={events[1]['type']}") == ids[1:2], "--at beside --filter")
+        check(soma(*where, *words, "--at", "soon")[0] == 2, "no place")
+
+
 def walk(nodes):
     for node in nodes:
         yield node
@@ -298,6 +317,7 @@ def test():
             client.call("GET", f"/v1/sessions/{session}").json), 0.1)
         events = client.call("GET", f"/v1/sessions/{session}/events?limit=200").json["items"]
         states(where, session, events, client)
+        histories(where, session, events)
         tree = traced(where, session, events)
         token = soma("auth", "token", "--tenant", "acme", "--sub", "ann", "--cap", "*", data=folder.data)[1]
         token = json.loads(token)["token"] if token.startswith("{") else token.strip()
@@ -314,6 +334,7 @@ def test():
         skewed()
         node.terminate()
         states(where, session, events)
+        histories(where, session, events)
         check(shown_then(where, session, events) == shown, "the stopped folder shows the session otherwise")
         otherwise(folder, where, session, events)
         check(traced(where, session, events) == tree, "the stopped folder tells another tree")

@@ -40,9 +40,21 @@ def tampered(data, session):
     yield "a lost row", f"DELETE FROM session_events {where} AND sequence = 1 RETURNING event_id", "session_events", ""
 
 
-def proven(data):
+def proven(data, url):
     report = good(data, "projections", "verify")[0]
     check(report["ok"] and report["wrong_actors"] == 0 and report["differences"] == [], report)
+    for whole in (good(data, "verify")[0], good(None, "--server", url, "verify")[0]):
+        check(whole["ok"] and whole["first_bad"] is None and whole["projections"]["rows"] == report["rows"], f"{whole}")
+    table = harness.soma("verify", "-o", "table", data=data)[1]
+    check(f"views      {report['rows']} rows equal what the events make\n" in table, table)
+
+
+def whole_is_bad(data, url):
+    """`soma verify` too, of the folder and of the named node, says that the views are not the journal's."""
+    for words, of in ((("verify",), data), (("--server", url, "verify"), None)):
+        code, out, err = harness.soma(*words, "-o", "json", data=of)
+        report = harness.json.loads(out.splitlines()[0])
+        check(code == 9 and not report["ok"] and report["first_bad"]["invariant"] == "I10", f"{words}: {code} {out}{err}")
 
 
 def test():
@@ -53,7 +65,7 @@ def test():
         listed = lambda: {s["session_id"] for s in client.call("GET", "/v1/sessions?limit=200&status=completed").json.get("items", [])}
         wait_until("the views", 60, lambda: listed() == set(sessions), 0.1)
         wait_until("all rows", 60, lambda: good(data, "projections", "lag")[0]["lag_frames"] == 0, 0.1)
-        proven(data)
+        proven(data, node.url)
         for what, sql, table, column in tampered(data, sessions[3]):
             event = harness.psql(data, sql)[0]
             code, out, err = harness.soma("projections", "verify", "-o", "json", data=data)
@@ -64,12 +76,13 @@ def test():
             check((told["table"], told["column"]) == (table, column), f"{what}: {told}")
             check(told["actor"] == f"demo/session/{sessions[3]}" and event in told["event_id"], f"{what}: {told}, not {event}")
             check("rebuild" in bad(data, 9, "projections", "verify")["hint"], "what to do")
+            whole_is_bad(data, node.url)
             lists = Lists(node.url, set(sessions))
             wait_until("the first list", 20, lambda: lists.answers > 0)
             done = good(data, "projections", "rebuild")[-1]
             check(done["status"] == "rebuilt" and done["rows"] > 0, f"{what}: {done}")
             lists.end()
-            proven(data)
+            proven(data, node.url)
         code, _ = node.terminate()
         check(code == 0, f"the node ended with {code}")
     print(f"4 kinds of tampering named by table, row and event; {SESSIONS} sessions listed all through the rebuilds")

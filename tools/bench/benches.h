@@ -19,6 +19,7 @@ struct Options {
   bool in_process = false;   // counter: the host's API instead of HTTP
   std::string soma;          // the binary under test
   std::string upstream;      // the scripted model server's binary
+  std::size_t amount = 0;    // replay: events; timers: timers; actors: actors
   std::size_t tenants = 32;  // session, infer: clients belong to them in turn
   std::string folder;        // where data folders are made; empty: the system's temporary folder
 };
@@ -26,5 +27,10 @@ struct Options {
 Result<Outcome> bench_counter(const Options& options);
 Result<Outcome> bench_session(const Options& options);
 Result<Outcome> bench_infer(const Options& options);
+Result<Outcome> bench_workflow(const Options& options);
+Result<Outcome> bench_replay(const Options& options);
+Result<Outcome> bench_projection(const Options& options);
+Result<Outcome> bench_timers(const Options& options);
+Result<Outcome> bench_actors(const Options& options);
 
 }  // namespace soma::bench

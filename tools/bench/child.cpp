@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -169,7 +170,9 @@ Result<std::string> make_data_folder(const std::string& parent) {
                 base + " lies in memory, where a sync means nothing; give --folder on a disk",
                 "folder");
   std::string path = base + "/soma-bench-XXXXXX";
-  if (!::mkdtemp(path.data())) return fail(Code::kIo, "cannot make a folder in " + base);
+  // The account of PostgreSQL must be able to enter it, or its files lie elsewhere and stay.
+  if (!::mkdtemp(path.data()) || ::chmod(path.c_str(), 0755) != 0)
+    return fail(Code::kIo, "cannot make a folder in " + base);
   return path;
 }
 

@@ -1,24 +1,14 @@
 // B1: a durable counter, over HTTP and in process, ours and Restate's in turn.
-#include <sys/resource.h>
-
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
-#include <filesystem>
 #include <mutex>
 #include <thread>
 
-#include "events/embedded/embedded_log.h"
-#include "runtime/host/host.h"
-#include "runtime/host/system_clock.h"
-#include "runtime/snapshots/rocks_store.h"
 #include "soma/v1/counter.pb.h"
-#include "tools/bench/servers.h"
+#include "tools/bench/stack.h"
 
 namespace soma::bench {
-
-namespace fs = std::filesystem;
-using Clock = std::chrono::steady_clock;
 
 namespace {
 
@@ -50,21 +40,6 @@ Result<Figures> restate_over_http(const Options& o) {
   auto server = RestateServer::start(o);
   if (!server) return tl::unexpected(server.error());
   return measure(o, counter_script(o, (*server)->port(), "/counter/", "1"), (*server)->pids());
-}
-
-class NoEffects final : public runtime::EffectRunner {
- public:
-  void run(Job, OnOutcome) override {}
-  void cancel(const std::string&) override {}
-};
-
-double cpu_seconds() {
-  rusage u{};
-  ::getrusage(RUSAGE_SELF, &u);
-  const auto s = [](const timeval& t) {
-    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6;
-  };
-  return s(u.ru_utime) + s(u.ru_stime);
 }
 
 // The closed loop over the host's own API: an answer begins the next command, on the host's thread.
@@ -139,60 +114,32 @@ class HostLoad {
 };
 
 Result<Figures> ours_in_process(const Options& o) {
-  auto folder = make_data_folder(o.folder);
-  if (!folder) return tl::unexpected(folder.error());
-  Figures f;
-  {
-    events::EmbeddedOptions e;
-    e.folder = *folder + "/log";
-    auto log = events::open_embedded_log(std::move(e));
-    if (!log) return tl::unexpected(log.error());
-    auto store = runtime::open_rocks_store(*folder + "/snapshots");
-    if (!store) return tl::unexpected(store.error());
-    const auto catalog = actors::standard_catalog();
-    const auto clock = runtime::make_system_clock();
-    NoEffects effects;
-    auto host = runtime::start_host({log->get(),
-                                     catalog.get(),
-                                     clock.get(),
-                                     &effects,
-                                     store->store.get(),
-                                     "bench",
-                                     {},
-                                     {},
-                                     2,
-                                     {}});
-    if (!host) return tl::unexpected(host.error());
-    const auto serving = [&] {
-      for (const auto& p : (*host)->status())
-        if (!p.serving) return false;
-      return true;
-    };
-    while (!serving()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    const auto pause = [](double s) {
-      std::this_thread::sleep_for(std::chrono::duration<double>(s));
-    };
-    HostLoad load(**host, o.clients);
-    load.begin_all();
-    pause(1);
-    std::unique_ptr<Profile> profile;
-    if (o.profile) profile = std::make_unique<Profile>(::getpid());
-    const double cpu = cpu_seconds();
-    const auto began = Clock::now();
-    load.count(true);
-    pause(o.seconds);
-    load.count(false);
-    const double seconds = std::chrono::duration<double>(Clock::now() - began).count();
-    const double used = cpu_seconds() - cpu;
-    profile.reset();
-    load.end_all();
-    f = figures_of(load.latencies(), seconds);
-    f.cpu_s = used;
-    f.rss_mb = usage_of({::getpid()}).rss_mb;
-    f.errors = load.errors();
-  }
-  std::error_code ignored;
-  fs::remove_all(*folder, ignored);
+  DataFolder folder(o.folder);
+  if (!folder.ok()) return tl::unexpected(folder.error());
+  Stack stack;
+  if (auto ok = stack.open(folder.path(), runtime::HostLimits{}.active_actors_per_partition); !ok)
+    return tl::unexpected(ok.error());
+  if (auto ok = stack.wait_until_served(); !ok) return tl::unexpected(ok.error());
+  const auto pause = [](double s) {
+    std::this_thread::sleep_for(std::chrono::duration<double>(s));
+  };
+  HostLoad load(*stack.host, o.clients);
+  load.begin_all();
+  pause(1);
+  auto profile = profile_of_this(o);
+  const double cpu = cpu_seconds();
+  const auto began = Clock::now();
+  load.count(true);
+  pause(o.seconds);
+  load.count(false);
+  const double seconds = ms_since(began) / 1000;
+  const double used = cpu_seconds() - cpu;
+  profile.reset();
+  load.end_all();
+  Figures f = figures_of(load.latencies(), seconds);
+  f.cpu_s = used;
+  f.rss_mb = usage_of({::getpid()}).rss_mb;
+  f.errors = load.errors();
   return f;
 }
 
@@ -214,10 +161,12 @@ Result<Outcome> bench_counter(const Options& o) {
   for (int run = 0; run < o.runs; ++run) {
     auto f = o.in_process ? ours_in_process(o) : ours_over_http(o);
     if (!f) return tl::unexpected(f.error());
+    if (auto ok = did_something(*f, "soma"); !ok) return tl::unexpected(ok.error());
     ours.push_back(*f);
     if (out.peer_name.empty()) continue;
     f = o.peer == "embedded" ? ours_over_http(embedded) : restate_over_http(o);
     if (!f) return tl::unexpected(f.error());
+    if (auto ok = did_something(*f, o.peer); !ok) return tl::unexpected(ok.error());
     peer.push_back(*f);
   }
   out.ours = median(ours);

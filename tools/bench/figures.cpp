@@ -24,15 +24,18 @@ double rounded(double v) {
 }
 
 json::object side(const Figures& f) {
-  return {{"ops", rounded(f.ops)},       {"p50_ms", rounded(f.p50_ms)},
-          {"p99_ms", rounded(f.p99_ms)}, {"p999_ms", rounded(f.p999_ms)},
-          {"cpu_s", rounded(f.cpu_s)},   {"rss_mb", rounded(f.rss_mb)}};
+  const auto ms = [&](double v) {
+    return f.timed ? json::value(rounded(v)) : json::value(nullptr);
+  };
+  return {{"ops", rounded(f.ops)},    {"p50_ms", ms(f.p50_ms)},    {"p99_ms", ms(f.p99_ms)},
+          {"p999_ms", ms(f.p999_ms)}, {"cpu_s", rounded(f.cpu_s)}, {"rss_mb", rounded(f.rss_mb)}};
 }
 
 std::string row(const char* name, const Figures& f) {
-  char text[200];
-  std::snprintf(text, sizeof text, "%-14s %10.0f %9.3f %9.3f %9.3f %7.1f %7.0f\n", name, f.ops,
-                f.p50_ms, f.p99_ms, f.p999_ms, f.cpu_s, f.rss_mb);
+  char text[200], ms[40] = "        -         -         -";
+  if (f.timed) std::snprintf(ms, sizeof ms, "%9.3f %9.3f %9.3f", f.p50_ms, f.p99_ms, f.p999_ms);
+  std::snprintf(text, sizeof text, "%-14s %10.0f %s %7.1f %7.0f\n", name, f.ops, ms, f.cpu_s,
+                f.rss_mb);
   return text;
 }
 
@@ -75,6 +78,14 @@ Figures figures_of(const Histogram& h, double seconds) {
   return f;
 }
 
+Status did_something(const Figures& f, const std::string& side) {
+  if (f.ops > 0) return {};
+  return fail(
+      Code::kUnavailable,
+      side + " completed nothing in the measured time: nothing can be told; give more --seconds",
+      "--seconds");
+}
+
 Figures median(std::vector<Figures> runs) {
   const auto of = [&](auto member) {
     std::vector<double> values;
@@ -83,6 +94,7 @@ Figures median(std::vector<Figures> runs) {
     return values[values.size() / 2];
   };
   Figures f;
+  f.timed = runs.front().timed;
   f.ops = of(&Figures::ops);
   f.p50_ms = of(&Figures::p50_ms);
   f.p99_ms = of(&Figures::p99_ms);

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "schemas/base/errors.h"
+
 namespace soma::bench {
 
 // Latencies in buckets of at most 3 % width, from 32 ns to 4 minutes. Not thread-safe.
@@ -25,13 +27,16 @@ class Histogram {
 
 // One run of one side.
 struct Figures {
-  double ops = 0;  // per second
+  double ops = 0;     // per second
+  bool timed = true;  // latencies were taken; else they are told as none
   double p50_ms = 0, p99_ms = 0, p999_ms = 0;
   double cpu_s = 0;   // of the measured processes, load generator not counted
   double rss_mb = 0;  // at the end, same processes
   std::uint64_t errors = 0;
 };
 Figures figures_of(const Histogram& latencies, double seconds);
+// A side that did nothing has no figures, and makes no ratio: kUnavailable, naming it.
+Status did_something(const Figures& figures, const std::string& side);
 Figures median(std::vector<Figures> runs);  // member by member; runs must not be empty
 
 // A bar of a gate, and what was measured against it.

@@ -1,63 +1,11 @@
 // G4 and G1: governed session turns and model calls over an instant model.
-#include <boost/json.hpp>
-
-#include "tools/bench/servers.h"
+#include "tools/bench/governed_load.h"
 
 namespace soma::bench {
-
-namespace json = boost::json;
 
 namespace {
 
 constexpr double kLatencySeconds = 2;  // of the run with one client
-
-std::string text_of(std::string_view body, const char* name) {
-  boost::system::error_code bad;
-  const json::value v = json::parse(body, bad);
-  if (bad || !v.is_object()) return {};
-  const auto* m = v.get_object().if_contains(name);
-  return m && m->is_string() ? std::string(m->get_string()) : std::string();
-}
-
-using Tenants = std::vector<std::string>;  // header lines of their tokens
-
-HttpScript script_of(const Options& o, std::uint16_t port) {
-  HttpScript s;
-  s.port = port;
-  s.clients = o.clients;
-  s.seconds = o.seconds;
-  s.good = [](const HttpAnswer& a) { return a.status == 200; };
-  return s;
-}
-
-// A session of one turn: started, then followed until its stream ends.
-HttpScript session_script(const Options& o, std::uint16_t port, const Tenants& tenants) {
-  HttpScript s = script_of(o, port);
-  struct Client {
-    std::uint64_t turns = 0;
-    bool following = false;
-  };
-  auto clients = std::make_shared<std::vector<Client>>(o.clients);
-  s.begin = [clients, tenants](std::size_t i) {
-    Client& c = (*clients)[i];
-    c.following = false;
-    const std::string n = std::to_string(i) + " asks for the " + std::to_string(++c.turns);
-    return http_request("POST", "/v1/sessions/start",
-                        "{\"prompt\":\"Client " + n + "th time: what is new?\"}",
-                        tenants[i % tenants.size()]);
-  };
-  s.next = [clients, tenants](std::size_t i, const HttpAnswer& a) -> std::optional<std::string> {
-    Client& c = (*clients)[i];
-    if (c.following || a.status != 202) return {};
-    c.following = true;
-    return http_request("GET", "/v1/sessions/" + text_of(a.body, "session_id") + "/stream", {},
-                        tenants[i % tenants.size()]);
-  };
-  s.good = [](const HttpAnswer& a) {
-    return a.status == 200 && a.body.find("event: session.completed") != std::string_view::npos;
-  };
-  return s;
-}
 
 HttpScript infer_script(const Options& o, std::uint16_t port, const Tenants& tenants) {
   HttpScript s = script_of(o, port);
@@ -89,28 +37,6 @@ HttpScript embed_script(const Options& o, std::uint16_t port, const Tenants&) {
   return s;
 }
 
-struct Setting {
-  std::unique_ptr<UpstreamServer> upstream;
-  std::unique_ptr<SomaServer> soma;
-  Tenants tenants;
-};
-
-Result<Setting> set_up(const Options& o) {
-  Setting s;
-  auto upstream = UpstreamServer::start(o);
-  if (!upstream) return tl::unexpected(upstream.error());
-  s.upstream = std::move(*upstream);
-  auto soma = SomaServer::start(o, s.upstream->base_url());
-  if (!soma) return tl::unexpected(soma.error());
-  s.soma = std::move(*soma);
-  for (std::size_t i = 0; i < std::max<std::size_t>(1, o.tenants); ++i) {
-    auto headers = s.soma->add_tenant("bench-" + std::to_string(i));
-    if (!headers) return tl::unexpected(headers.error());
-    s.tenants.push_back(std::move(*headers));
-  }
-  return s;
-}
-
 using MakeScript = HttpScript (*)(const Options&, std::uint16_t, const Tenants&);
 
 // What one run gives: figures under load; with one client, ours and the upstream alone.
@@ -118,6 +44,15 @@ struct Run {
   Figures loaded, single;
   double upstream_p50_ms = 0, boot_ms = 0;
 };
+
+// Nothing done is no latency, and would pass for a short one.
+Result<Figures> measured(const Options& o, const HttpScript& script,
+                         const std::vector<pid_t>& pids) {
+  auto f = measure(o, script, pids);
+  if (!f) return f;
+  if (auto ok = did_something(*f, "what is measured"); !ok) return tl::unexpected(ok.error());
+  return f;
+}
 
 Result<Run> run_once(const Options& o, MakeScript script,
                      const std::vector<MakeScript>& upstream_parts) {
@@ -130,17 +65,17 @@ Result<Run> run_once(const Options& o, MakeScript script,
   one.clients = 1;
   one.seconds = kLatencySeconds;
   one.profile = false;
-  auto f = measure(one, script(one, setting->soma->port(), setting->tenants), ours);
+  auto f = measured(one, script(one, setting->soma->port(), setting->tenants), ours);
   if (!f) return tl::unexpected(f.error());
   run.single = *f;
   one.seconds = 1;
   for (const auto part : upstream_parts) {
-    f = measure(one, part(one, setting->upstream->port(), setting->tenants),
-                {setting->upstream->pid()});
+    f = measured(one, part(one, setting->upstream->port(), setting->tenants),
+                 {setting->upstream->pid()});
     if (!f) return tl::unexpected(f.error());
     run.upstream_p50_ms += f->p50_ms;
   }
-  f = measure(o, script(o, setting->soma->port(), setting->tenants), ours);
+  f = measured(o, script(o, setting->soma->port(), setting->tenants), ours);
   if (!f) return tl::unexpected(f.error());
   run.loaded = *f;
   return run;

@@ -1,11 +1,9 @@
-// The peer: npm packages into the cache, the server, a service, its registration.
+// The peer: the server, a service, its registration.
 #include <chrono>
-#include <cstdlib>
 #include <filesystem>
-#include <fstream>
-#include <iostream>
 #include <thread>
 
+#include "tools/bench/npm.h"
 #include "tools/bench/servers.h"
 
 namespace soma::bench {
@@ -29,48 +27,6 @@ const counter = restate.object({name: "counter", handlers: {
 restate.serve({services: [counter], port: Number(process.env.PORT)});
 )js";
 
-fs::path cache_folder() {
-  const auto get = [](const char* name) {
-    const char* v = std::getenv(name);
-    return std::string(v ? v : "");
-  };
-  if (const auto c = get("SOMA_CACHE_DIR"); !c.empty()) return c;
-  if (const auto c = get("XDG_CACHE_HOME"); !c.empty()) return fs::path(c) / "somastack";
-  return fs::path(get("HOME")) / ".cache" / "somastack";
-}
-
-int run(const std::vector<std::string>& command, const std::string& folder,
-        const std::string& log) {
-  auto child = Child::start({command, {}, folder, log, false});
-  if (!child) return 127;
-  while ((*child)->running()) std::this_thread::sleep_for(std::chrono::milliseconds(50));
-  return (*child)->stop();
-}
-
-// Installed once per version; half-made folders are never used.
-Result<fs::path> installed() {
-  const fs::path folder =
-      cache_folder() / "peers" / (std::string("restate-") + kServerVersion + "-" + kSdkVersion);
-  if (fs::exists(folder)) return folder;
-  const fs::path work = folder.string() + ".new";
-  std::error_code ignored;
-  fs::remove_all(work, ignored);
-  fs::create_directories(work);
-  std::cerr << "bench: installing the Restate server and SDK with npm (about 60 MB, once)"
-            << std::endl;
-  std::ofstream(work / "package.json")
-      << "{\"private\":true,\"type\":\"module\",\"dependencies\":{"
-         "\"@restatedev/restate-server-linux-x64\":\""
-      << kServerVersion << "\",\"@restatedev/restate-sdk\":\"" << kSdkVersion << "\"}}\n";
-  const std::string log = (work / "npm.log").string();
-  if (run({"npm", "install", "--no-audit", "--no-fund"}, work.string(), log) != 0)
-    return fail(Code::kUnavailable,
-                "npm could not install the peer (see " + log + "); nodejs and npm are needed");
-  std::ofstream(work / "counter.mjs") << kService;
-  fs::rename(work, folder);
-  return folder;
-}
-
 std::string address(int port) { return "127.0.0.1:" + std::to_string(port); }
 
 // Until `probe` answers 2xx.
@@ -85,7 +41,12 @@ Status wait_for(std::uint16_t port, const std::string& probe, Child& child, cons
 }  // namespace
 
 Result<std::unique_ptr<RestateServer>> RestateServer::start(const Options& o) {
-  auto package = installed();
+  auto package =
+      installed({std::string("restate-") + kServerVersion + "-" + kSdkVersion,
+                 "the Restate server and SDK (about 60 MB)",
+                 std::string("\"@restatedev/restate-server-linux-x64\":\"") + kServerVersion +
+                     "\",\"@restatedev/restate-sdk\":\"" + kSdkVersion + "\"",
+                 "counter.mjs", kService});
   if (!package) return tl::unexpected(package.error());
   auto folder = make_data_folder(o.folder);
   if (!folder) return tl::unexpected(folder.error());

@@ -57,9 +57,10 @@ def render(runs):
     if not results:
         return "Nothing was measured.\n"
     stated = next((r for r in results if r.get("peer")), results[0])
-    durability = stated.get("durability", {})
+    peers = {r["peer_name"]: r["durability"]["peer"] for r in results if r.get("peer")}
+    told = "".join(f" {name}: {how}." for name, how in peers.items())
     out = [f"Machine: {results[0]['machine']}. Run: {stated.get('when', '')}.", "",
-           f"Durability, ours: {durability.get('ours')}. Peer: {durability.get('peer')}.", ""]
+           f"Durability, ours: {stated.get('durability', {}).get('ours')}.{told}", ""]
     out += server_rows(runs) + ["", row(["gate", "measured", "bar", ""]), row(["---"] * 4)]
     for run in runs:
         out += [row([g[0], number(float(g[1])), number(float(g[2])), g[3]]) for g in run["gates"]]

@@ -6,6 +6,7 @@
 #include <iostream>
 
 #include "schemas/json/json_text.h"
+#include "tools/cli/later_commands.h"
 #include "tools/cli/verbs.h"
 
 namespace soma::cli {
@@ -88,6 +89,8 @@ int unknown_command(const Context& c, const Asked& asked) {
   std::vector<std::string> names;
   for (const auto& child : asked.node->children) names.push_back(child.name);
   const std::string name = full_name(asked);
+  if (const auto later = later_command(name + " " + asked.unknown))
+    return c.fail({Code::kNotSupported, later->missing, {}}, later->instead);
   const auto close = nearest(asked.unknown, names);
   return c.fail(
       {Code::kInvalidArgument, name + " has no command `" + asked.unknown + "`", {}},

@@ -12,28 +12,77 @@ namespace soma::cli {
 
 namespace {
 
-using Bench = Result<bench::Outcome> (*)(const bench::Options&);
+struct Bench {
+  const char* name;
+  const char* what;
+  Result<bench::Outcome> (*run)(const bench::Options&);
+  bool on_kafka = false;  // can have its log there
+  const char* runs = "";  // the peer that is run, installed when missing
+  const char* peer = "";  // one whose program was not written, and what it would need
+  const char* needs = "";
+  const char* amount = nullptr;  // what there can be more or less of
+  std::size_t least = 0, most = 0;
+};
 
-int run_bench(const Context& context, const bench::Options& options, Bench which) {
-  if (options.engine != "embedded" && options.engine != "kafka")
-    return context.fail({Code::kInvalidArgument, "the engines are: embedded, kafka", "--engine"});
-  if ((options.engine == "kafka") == options.kafka.empty())
-    return context.fail({Code::kInvalidArgument,
-                         "--engine kafka and --kafka BROKERS are given together or not at all",
-                         "--kafka"});
-  if (options.in_process && !options.kafka.empty())
-    return context.fail(
-        {Code::kNotSupported, "--in-process is measured on the embedded log", "--in-process"});
-  const bool beside = options.peer == "embedded" && !options.kafka.empty();
-  if (!options.peer.empty() && options.peer != "restate" && !beside)
-    return context.fail({Code::kInvalidArgument,
-                         "the peers known are: restate; with --engine kafka also embedded",
-                         "--peer"});
-  if (options.clients == 0 || options.clients > 4096)
-    return context.fail({Code::kInvalidArgument, "clients must be 1 to 4096", "--clients"});
-  if (!(options.seconds >= 0.5 && options.seconds <= 3600))
-    return context.fail({Code::kInvalidArgument, "seconds must be 0.5 to 3600", "--seconds"});
-  auto outcome = which(options);
+constexpr Bench kBenches[] = {
+    {"counter", "A durable counter: B1", bench::bench_counter, true, "restate"},
+    {"session", "Governed turns over an instant model: G4", bench::bench_session, true},
+    {"infer", "Governed model calls over an instant model: G1", bench::bench_infer, true},
+    {"workflow", "Workflows of three durable steps, in this process: B2", bench::bench_workflow,
+     false, "dbos", "temporal", "the Temporal server (temporal server start-dev) and its SDK"},
+    {"replay", "Events read, checked and folded by one core: B6", bench::bench_replay, false, "",
+     "pekko", "a JDK and org.apache.pekko:pekko-persistence-typed_2.13 from Maven", "--events", 100,
+     100'000'000},
+    {"projection", "All views made anew in PostgreSQL: B7", bench::bench_projection, true, "",
+     "pekko", "a JDK, PostgreSQL and org.apache.pekko:pekko-projection-jdbc_2.13 from Maven"},
+    {"timers", "Durable timers over a restart, a tenth at one instant: B9", bench::bench_timers,
+     false, "", "temporal", "the Temporal server (temporal server start-dev) and its SDK",
+     "--timers", 10, 10'000'000},
+    {"actors", "Many actors: time to the first answer, memory by actor: B5, B8",
+     bench::bench_actors, false, "", "pekko",
+     "a JDK and org.apache.pekko:pekko-cluster-sharding-typed_2.13 from Maven", "--actors", 1,
+     10'000'000},
+};
+
+// Nothing, or why these options do not go together.
+Status possible(const Bench& b, const bench::Options& o) {
+  const std::string name = b.name, peer = b.peer;
+  if (o.engine != "embedded" && o.engine != "kafka")
+    return fail(Code::kInvalidArgument, "the engines are: embedded, kafka", "--engine");
+  if ((o.engine == "kafka") == o.kafka.empty())
+    return fail(Code::kInvalidArgument,
+                "--engine kafka and --kafka BROKERS are given together or not at all", "--kafka");
+  if (!b.on_kafka && !o.kafka.empty())
+    return fail(Code::kNotSupported, "bench " + name + " is measured on the embedded log",
+                "--engine");
+  if (o.in_process && !o.kafka.empty())
+    return fail(Code::kNotSupported, "--in-process is measured on the embedded log",
+                "--in-process");
+  if (o.clients == 0 || o.clients > 4096)
+    return fail(Code::kInvalidArgument, "clients must be 1 to 4096", "--clients");
+  if (!(o.seconds >= 0.5 && o.seconds <= 3600))
+    return fail(Code::kInvalidArgument, "seconds must be 0.5 to 3600", "--seconds");
+  const std::string runs = b.runs;
+  const bool beside = name == "counter" && o.peer == "embedded" && !o.kafka.empty();
+  if (o.peer.empty() || o.peer == runs || beside) return {};
+  if (o.peer == peer)
+    return fail(Code::kNotSupported,
+                "nothing was measured: bench " + name + " has no program for " + peer +
+                    " yet; it would need " + b.needs,
+                "--peer");
+  return fail(Code::kInvalidArgument,
+              "bench " + name + (runs.empty() ? " runs no peer" : " knows the peer " + runs) +
+                  (name == "counter" ? ", and with --engine kafka embedded" : "") + ", not `" +
+                  o.peer + "`",
+              "--peer");
+}
+
+int run_bench(const Context& context, const bench::Options& options, const Bench& which) {
+  if (auto ok = possible(which, options); !ok)
+    return context.fail(ok.error(), ok.error().code == Code::kNotSupported && !options.peer.empty()
+                                        ? "leave out --peer to measure ours alone"
+                                        : "");
+  auto outcome = which.run(options);
   if (!outcome) return context.fail(outcome.error());
   if (context.table())
     std::cout << bench::to_table(*outcome);
@@ -57,8 +106,10 @@ void add_bench_commands(CLI::App& app, Context& context, const Wrap& run) {
   o->engine = "embedded";
   o->soma = self.string();
   o->upstream = (self.parent_path().parent_path() / "tests/support/scripted_upstream").string();
-  const auto add = [&](const char* name, const char* what, Bench which) {
-    auto* c = group->add_subcommand(name, what);
+  for (const Bench& bench : kBenches) {
+    auto* c = group->add_subcommand(bench.name, bench.what);
+    const std::string name = bench.name;
+    c->footer("Example: soma bench " + name + " --runs 1 -o json");
     c->add_option("--engine", o->engine, "embedded, or kafka");
     c->add_option("--kafka", o->kafka, "Brokers of --engine kafka; topics of the run stay there");
     c->add_option("--clients", o->clients, "Operations under way at a time");
@@ -67,17 +118,23 @@ void add_bench_commands(CLI::App& app, Context& context, const Wrap& run) {
         ->check(CLI::Range(1, 20));
     c->add_option("--folder", o->folder, "Where data folders are made; must lie on a disk");
     c->add_flag("--profile", o->profile, "Profile our process with perf; the report to stderr");
-    c->callback(run([&context, o, which] { return run_bench(context, *o, which); }));
-    return c;
-  };
-  auto* counter = add("counter", "A durable counter: B1", bench::bench_counter);
-  counter->add_option("--peer", o->peer,
-                      "restate: installed with npm when missing; embedded: beside kafka");
-  counter->add_flag("--in-process", o->in_process, "Through the host's own API, without HTTP");
-  for (auto* c :
-       {add("session", "Governed turns over an instant model: G4", bench::bench_session),
-        add("infer", "Governed model calls over an instant model: G1", bench::bench_infer)})
-    c->add_option("--upstream", o->upstream, "Program of the scripted model server");
+    if (name == "counter") {
+      c->add_option("--peer", o->peer,
+                    "restate: installed with npm when missing; embedded: beside kafka");
+      c->add_flag("--in-process", o->in_process, "Through the host's own API, without HTTP");
+    } else {
+      c->add_option("--peer", o->peer,
+                    *bench.runs
+                        ? "dbos: installed with npm when missing, on a PostgreSQL of its own"
+                        : "Another system; none has a program for this yet");
+    }
+    if (name == "session" || name == "infer" || name == "projection")
+      c->add_option("--upstream", o->upstream, "Program of the scripted model server");
+    if (bench.amount)
+      c->add_option(bench.amount, o->amount, "So many in a run")
+          ->check(CLI::Range(bench.least, bench.most));
+    c->callback(run([&context, o, &bench] { return run_bench(context, *o, bench); }));
+  }
 }
 
 }  // namespace soma::cli

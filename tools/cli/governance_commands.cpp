@@ -139,7 +139,6 @@ void add_approval(CLI::App& app, Context& context, const Wrap& run, const FlagsP
       ->check(CLI::IsMember({"pending", "approved", "rejected", "expired"}))
       ->type_name("STATUS");
   add_list_options(*list, context);
-  add_watch_option(*list, context);
   add_verb(*group, context, run, "watch", "What is pending, again and again", Effect::kRead,
            "soma approval watch", [&context, f] {
              f->status = "pending";

@@ -2,6 +2,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <boost/json.hpp>
+#include <charconv>
 #include <fstream>
 #include <iterator>
 
@@ -15,6 +16,7 @@
 #include "runtime/node/journal.h"
 #include "schemas/base/base64.h"
 #include "schemas/base/sha256.h"
+#include "tools/cli/filter.h"
 #include "tools/cli/verbs.h"
 
 namespace soma::cli {
@@ -185,6 +187,27 @@ int print(const Context& c, const Result<json::array>& rows,
   return 0;
 }
 
+// The same by --filter, --limit and --cursor, which is how many rows come before.
+int print_page(const Context& c, const Result<json::array>& rows,
+               const std::vector<std::string>& columns, const std::vector<std::string>& wide = {}) {
+  auto wanted = Filter::parse(c.filters);
+  if (!wanted) return c.fail(wanted.error());
+  if (!rows) return c.fail(rows.error());
+  std::size_t from = 0;
+  const auto* end = c.cursor.data() + c.cursor.size();
+  if (!c.cursor.empty() && std::from_chars(c.cursor.data(), end, from).ptr != end)
+    return c.fail({Code::kInvalidArgument,
+                   "--cursor takes the number that the last list ended with", "--cursor"});
+  json::array page;
+  std::size_t at = 0, left = 0;
+  for (const auto& row : *rows)
+    if (wanted->matches(row) && at++ >= from)
+      page.size() < static_cast<std::size_t>(c.limit) ? page.push_back(row) : void(++left);
+  c.print_list(page, columns, wide);
+  if (left > 0 && c.watch_s <= 0) c.note("more: --cursor " + std::to_string(from + page.size()));
+  return 0;
+}
+
 }  // namespace
 
 void add_kafka_commands(CLI::App& app, Context& context, const Wrap& run) {
@@ -198,17 +221,17 @@ void add_kafka_commands(CLI::App& app, Context& context, const Wrap& run) {
   auto* list = add_verb(
       *kafka, context, run, "topics", "All topics, and how much is in them", Effect::kRead,
       "soma kafka topics --kafka 127.0.0.1:9092", [&context, with] {
-        return print(context, with([](const auto& o) { return topics(o); }),
-                     {"topic", "role", "partitions", "replication", "records"}, {"exists"});
+        return print_page(context, with([](const auto& o) { return topics(o); }),
+                          {"topic", "role", "partitions", "replication", "records"}, {"exists"});
       });
-  add_watch_option(*list, context);
-  auto* behind = add_verb(*kafka, context, run, "lag",
-                          "How far public events and commands are taken, by partition",
-                          Effect::kRead, "soma kafka lag --watch", [&context, with] {
-                            return print(context, with([](const auto& o) { return lag(o); }),
-                                         {"group", "topic", "partition", "next", "end", "lag"});
-                          });
-  add_watch_option(*behind, context);
+  add_list_options(*list, context);
+  auto* behind = add_verb(
+      *kafka, context, run, "lag", "How far public events and commands are taken, by partition",
+      Effect::kRead, "soma kafka lag --watch", [&context, with] {
+        return print_page(context, with([](const auto& o) { return lag(o); }),
+                          {"group", "topic", "partition", "next", "end", "lag"});
+      });
+  add_list_options(*behind, context);
   auto* look =
       add_verb(*kafka, context, run, "peek", "The newest records of each partition", Effect::kRead,
                "soma kafka peek soma.commands.dlq --decode -o json", [&context, with, f] {

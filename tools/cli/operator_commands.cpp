@@ -153,7 +153,6 @@ void add_effects(CLI::App& app, Context& context, const Wrap& run,
                                      {"effect_id", "kind", "attempt", "state", "since", "actor"});
                });
   add_list_options(*list, context);
-  add_watch_option(*list, context);
   add_verb(*group, context, run, "show", "One effect", Effect::kRead, "soma effects show EFFECT_ID",
            [&context, f] {
              return context.show(context.call("GET", "/v1/admin/effects/" + url_encoded(f->id)));
@@ -201,7 +200,6 @@ void add_dlq(CLI::App& app, Context& context, const Wrap& run, const std::shared
         return context.list("/v1/admin/parked", "items", {"actor", "commands", "since", "reason"});
       });
   add_list_options(*list, context);
-  add_watch_option(*list, context);
   const auto of_actor = [&](const char* name, const char* summary, Effect effect,
                             const char* example, std::function<int()> body) {
     auto* command = add_verb(*group, context, run, name, summary, effect, example, std::move(body));

@@ -159,6 +159,7 @@ int Context::list(const std::string& path, const std::string& items,
   auto wanted = Filter::parse(filters);
   if (!wanted) return fail(wanted.error());
   json::array out;
+  bool cut = false;
   std::string next = cursor;
   do {
     const int left = limit - static_cast<int>(out.size());
@@ -172,12 +173,15 @@ int Context::list(const std::string& path, const std::string& items,
     if (!found || !found->is_array())
       return fail({Code::kInternal, "the answer has no list `" + items + "`", {}});
     for (const auto& item : found->get_array())
-      if (wanted->matches(item) && static_cast<int>(out.size()) < limit) out.push_back(item);
+      if (wanted->matches(item)) {
+        cut |= static_cast<int>(out.size()) >= limit;
+        if (!cut) out.push_back(item);
+      }
     next = text_of(*r, "next_cursor");
   } while (!next.empty() && static_cast<int>(out.size()) < limit);
   print_list(out, columns, wide);
-  if (!next.empty() && watch_s <= 0)
-    note(filters.empty() ? "more: --cursor " + next : "more: raise --limit");
+  if ((cut || !next.empty()) && watch_s <= 0)
+    note(cut || !filters.empty() ? "more: raise --limit" : "more: --cursor " + next);
   return 0;
 }
 

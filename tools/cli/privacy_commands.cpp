@@ -26,6 +26,16 @@ std::string base_of(const Flags& f) { return "/v1/tenants/" + url_encoded(f.tena
 // A node that reads its log again answers 503 for a moment.
 bool try_later(const Error& e) { return code_disposition(e.code) == Disposition::kRetry; }
 
+// Nodes of a cluster, and `views`, by name.
+std::string waits_for(const json::object& certificate) {
+  std::string out;
+  const auto* all = certificate.if_contains("waits_for");
+  if (!all || !all->is_array()) return out;
+  for (const auto& one : all->get_array())
+    (out += out.empty() ? "" : ", ") += std::string_view(one.as_string());
+  return out;
+}
+
 int erase(const Context& c, const Flags& f) {
   json::object body{{"subject", f.subject}};
   if (!f.reason.empty()) body["reason"] = f.reason;
@@ -41,10 +51,13 @@ int erase(const Context& c, const Flags& f) {
     auto now = c.call("GET", base_of(f) + "/erasures/" + url_encoded(id));
     if (!now && !try_later(now.error())) return c.fail(now.error());
     if (now && text_of(*now, "status") == "done") {
-      if (!now->at("complete").as_bool())
+      if (now->at("clear_values").to_number<std::int64_t>() > 0)
         c.note(
             "NOT complete: values of this person were recorded before sealing and stay in the "
             "log; see clear_values");
+      if (const std::string waited = waits_for(now->as_object()); !waited.empty())
+        c.note("NOT complete yet: " + waited +
+               " must still drop what was made from the log; the certificate is then signed anew");
       return c.show(now);
     }
     if (now && text_of(*now, "problem") != told) {

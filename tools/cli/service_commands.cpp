@@ -88,7 +88,7 @@ void add_slm(CLI::App& app, Context& context, const Wrap& run, const std::shared
                           "soma slm models", [&context] {
                             return context.list("/v1/models", "data", {"id", "owned_by"});
                           });
-  add_watch_option(*models, context);
+  add_list_options(*models, context);
   auto* infers = add_verb(*slm, context, run, "infer", "Ask the model and wait", Effect::kWrite,
                           "soma slm infer \"Name a prime number.\" --max-tokens 16",
                           [&context, f] { return infer(context, *f); });

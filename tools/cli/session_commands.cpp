@@ -4,6 +4,7 @@
 #include <iostream>
 
 #include "tools/cli/chat.h"
+#include "tools/cli/history.h"
 #include "tools/cli/trace.h"
 #include "tools/cli/turn_view.h"
 #include "tools/cli/verbs.h"
@@ -256,7 +257,6 @@ void add_reads(CLI::App& session, Context& context, const Wrap& run,
                              "completed", "failed", "cancelled"}))
       ->type_name("STATUS");
   add_list_options(*list, context);
-  add_watch_option(*list, context);
   const auto with_id = [&](const char* name, const char* summary, const char* example, Run body) {
     auto* command =
         add_verb(session, context, run, name, summary, Effect::kRead, example, std::move(body));
@@ -268,14 +268,11 @@ void add_reads(CLI::App& session, Context& context, const Wrap& run,
   shown->add_flag("--trace", f->trace, "As a tree: what led to what, and under which decision");
   shown->add_option("--at", f->at, "As it was: sequence, UTC time or position")->type_name("AT");
   add_watch_option(*shown, context);
-  auto* events = with_id(
-      "events", "A session's history", "soma session events SESSION_ID -o json", [&context, f] {
-        return context.list(route(f->id) + "/events", "items",
-                            {"sequence", "type", "time", "position", "principal"},
-                            {"event_id", "causation_id", "data"});
-      });
+  auto* events =
+      with_id("events", "A session's history", "soma session events SESSION_ID -o json",
+              [&context, f] { return show_history(context, route(f->id) + "/events", f->at); });
+  add_at_option(*events, f->at);
   add_list_options(*events, context);
-  add_watch_option(*events, context);
   with_id("tail", "Follow a session as it happens, tokens too",
           "soma session tail SESSION_ID --follow",
           [&context, f] { return tail(context, f->id, f->follow); })

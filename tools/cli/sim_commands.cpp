@@ -10,6 +10,7 @@
 #include "runtime/telemetry/log.h"
 #include "schemas/json/json_text.h"
 #include "tools/cli/commands.h"
+#include "tools/offline/folder.h"
 #include "tools/sim/batch.h"
 #include "tools/sim/failures.h"
 
@@ -24,6 +25,7 @@ struct RunOptions {
   std::string seeds;
   simulate::Batch batch;
   std::vector<std::string> without;
+  std::string from;
   bool report = false;
   std::uint64_t tries = 2'000;
   std::string corpus = "tests/simulation/seeds.txt";
@@ -41,6 +43,13 @@ Result<simulate::Batch> batch_of(const RunOptions& o) {
     }
     batch.without.insert(name);
   }
+  if (o.from.empty()) return batch;
+  auto log = offline::open_log(o.from);
+  if (!log) return tl::unexpected(log.error());
+  auto journal = sim::inherit(**log);
+  if (!journal) return tl::unexpected(journal.error());
+  batch.from = std::make_shared<const sim::Inherited>(std::move(*journal));
+  batch.from_folder = o.from;
   return batch;
 }
 
@@ -68,11 +77,13 @@ int run_seeds(const Context& context, const RunOptions& o) {
   auto totals = simulate::run_batch(batch, [&](const json::object& line) {
     const bool ok = line.at("ok").as_bool();
     if (!o.report || !ok) std::cout << json_text(line) << std::endl;
-    if (!ok && !batch.trace)
-      std::cerr << "soma: seed " << line.at("seed") << " violates "
-                << std::string(line.at("violation").at("invariant").as_string())
-                << "; make it small: soma sim shrink --seed " << line.at("seed") << " --steps "
-                << batch.steps << "; see how: soma sim run with --trace\n";
+    if (ok || batch.trace) return;
+    simulate::Batch one = batch;
+    one.first = line.at("seed").to_number<std::uint64_t>();
+    std::cerr << "soma: seed " << one.first << " violates "
+              << std::string(line.at("violation").at("invariant").as_string())
+              << "; make it small: " << simulate::command_of(one, "shrink")
+              << "; see how: " << simulate::command_of(one, "run") << " --trace\n";
   });
   if (!totals) return context.fail(totals.error());
   if (o.report) std::cout << json_text(simulate::to_json(*totals)) << std::endl;
@@ -145,6 +156,7 @@ void add_sim_commands(CLI::App& app, Context& context, const Wrap& run) {
     to->add_option("--steps", o->batch.steps, "Steps with faults, before all must settle")
         ->check(CLI::Range(1, 1'000'000'000));
     to->add_option("--without", o->without, "A kind of fault or a workload that is left out");
+    to->add_option("--from", o->from, "A data folder whose journal is the beginning of each world");
     to->add_option("--clients", o->batch.clients, "At most so many; 0: as the seed says");
   };
   add_world(seeds);

@@ -132,6 +132,7 @@ void add_list_options(CLI::App& command, Context& context) {
       .add_option("--filter", context.filters,
                   "Only items where FIELD=VALUE, FIELD!=VALUE or FIELD~PART; may be repeated")
       ->type_name("FIELD=VALUE");
+  add_watch_option(command, context);
 }
 
 void add_watch_option(CLI::App& command, Context& context) {

@@ -19,7 +19,8 @@ CLI::App* add_verb(CLI::App& parent, Context& context, const Wrap& run, const ch
 CLI::App* add_local_verb(CLI::App& parent, Context& context, const Wrap& run, const char* name,
                          const char* summary, Effect effect, const char* example,
                          std::function<int()> body);
-void add_list_options(CLI::App& command, Context& context);  // --limit, --cursor, --filter
+// --limit, --cursor, --filter, --watch
+void add_list_options(CLI::App& command, Context& context);
 void add_watch_option(CLI::App& command, Context& context);  // --watch [SECONDS]
 // Again and again until Ctrl-C, which ends it well: exit 0. A terminal's table is redrawn in place;
 // elsewhere new lines are appended. After a first good look a passing failure, as of a node that

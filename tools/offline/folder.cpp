@@ -112,9 +112,10 @@ Result<std::unique_ptr<events::Log>> open_cluster(const Context& c) {
   if (!c.kafka_topic_prefix.empty()) flags["--kafka-topic-prefix"] = c.kafka_topic_prefix;
   auto config = runtime::config::load_config(flags);
   if (!config) return tl::unexpected(config.error());
+  config->data_dir = c.folder();
   auto log = runtime::open_journal_readonly(*config);
   if (log)
-    if (auto ok = unseal_moved(**log, c.folder()); !ok) return tl::unexpected(ok.error());
+    if (auto ok = unseal_cluster(**log, *config); !ok) return tl::unexpected(ok.error());
   return log;
 }
 

@@ -9,6 +9,7 @@
 
 #include "schemas/base/ids.h"
 #include "tools/cli/filter.h"
+#include "tools/cli/history.h"
 #include "tools/cli/progress.h"
 #include "tools/cli/verbs.h"
 #include "tools/offline/export.h"
@@ -60,8 +61,7 @@ int actor_history(const Context& c, const Flags& f) {
   const auto query = route->find('?');
   const std::string path =
       route->substr(0, query) + "/history" + (query == route->npos ? "" : route->substr(query));
-  return c.list(path, "items", {"sequence", "type", "time", "position", "principal"},
-                {"event_id", "causation_id", "data"});
+  return show_history(c, path, f.at);
 }
 
 }  // namespace
@@ -174,19 +174,18 @@ void add_log(CLI::App& app, Context& context, const Wrap& run, const std::shared
                             {"partition", "records", "frames", "voided", "epoch", "newest"},
                             {"number", "oldest", "head"});
       });
-  add_watch_option(*partitions, context);
+  add_list_options(*partitions, context);
   auto* owners =
       add_verb(*log, context, run, "owners",
                "Which node owns which partition; lag: records after its last frame; a node also "
                "tells which others are warm for it, and how many records they lack",
                Effect::kRead, "soma log owners", [&context] { return log_owners(context); });
-  add_watch_option(*owners, context);
+  add_list_options(*owners, context);
   auto* tail =
       add_verb(*log, context, run, "tail", "The newest frames", Effect::kRead,
                "soma log tail --limit 5 --filter events!=0 -o json",
                [&context, from = std::make_shared<LogTail>()] { return log_tail(context, *from); });
   add_list_options(*tail, context);
-  add_watch_option(*tail, context);
   add_sql_verb(*log, context, run);
   auto* get = add_verb(*log, context, run, "get", "One frame, decoded", Effect::kRead,
                        "soma log get 3/17 -o yaml",
@@ -227,11 +226,14 @@ void add_journal_commands(CLI::App& app, Context& context, const Wrap& run) {
   add_log(app, context, run, f);
   auto* actor = add_group(app, "actor", "Any actor, by reflection");
   add_kafka_options(*actor, context);
-  add_verb(*actor, context, run, "types", "Actor types of the node's build", Effect::kRead,
-           "soma actor types", [&context] {
-             return context.list("/v1/actor-types", "items", {"type", "state", "event"},
-                                 {"command", "schema"});
-           });
+  add_list_options(*add_verb(*actor, context, run, "types", "Actor types of the node's build",
+                             Effect::kRead, "soma actor types",
+                             [&context] {
+                               return context.list("/v1/actor-types", "items",
+                                                   {"type", "state", "event"},
+                                                   {"command", "schema"});
+                             }),
+                   context);
   auto* list = add_verb(*actor, context, run, "list", "Actors that have events", Effect::kRead,
                         "soma actor list --type session", [&context, f] {
                           return context.list(with_query("/v1/actors", "type", f->type), "items",
@@ -239,7 +241,6 @@ void add_journal_commands(CLI::App& app, Context& context, const Wrap& run) {
                         });
   list->add_option("--type", f->type, "Only of this type")->type_name("TYPE");
   add_list_options(*list, context);
-  add_watch_option(*list, context);
   const auto of_actor = [&](const char* name, const char* summary, const char* example,
                             std::function<int()> body) {
     auto* command =
@@ -252,8 +253,8 @@ void add_journal_commands(CLI::App& app, Context& context, const Wrap& run) {
                    context);
   auto* history = of_actor("history", "An actor's events", "soma actor history session/SESSION_ID",
                            [&context, f] { return actor_history(context, *f); });
+  add_at_option(*history, f->at);
   add_list_options(*history, context);
-  add_watch_option(*history, context);
   of_actor("state", "An actor's state, now or at any place in its history",
            "soma actor state session/SESSION_ID --at 7",
            [&context, f] { return actor_state(context, *f); })

@@ -7,7 +7,11 @@
 #include "events/copy.h"
 #include "events/embedded/embedded_log.h"
 #include "events/embedded/folder_lock.h"
+#include "runtime/erasure/topic_records.h"
 #include "runtime/node/journal.h"
+#include "runtime/privacy/master_key.h"
+#include "runtime/privacy/vault.h"
+#include "runtime/security/private_file.h"
 #include "schemas/base/sha256.h"
 #include "tools/cli/progress.h"
 #include "tools/offline/folder.h"
@@ -16,6 +20,7 @@ namespace soma::cli {
 
 namespace json = boost::json;
 namespace fs = std::filesystem;
+namespace privacy = runtime::privacy;
 
 namespace {
 
@@ -31,13 +36,64 @@ LogResult open_target_folder(const std::string& folder, std::uint32_t partitions
   return events::open_embedded_log(std::move(options));
 }
 
-LogResult open_target_cluster(const Context& c, std::uint32_t partitions) {
+Result<runtime::config::Config> cluster_config(const Context& c) {
   runtime::config::FlagValues flags{{"--kafka", c.kafka}};
   if (!c.kafka_topic_prefix.empty()) flags["--kafka-topic-prefix"] = c.kafka_topic_prefix;
   auto config = runtime::config::load_config(flags);
+  if (config) config->data_dir = c.folder();
+  return config;
+}
+
+LogResult open_target_cluster(const Context& c, std::uint32_t partitions) {
+  auto config = cluster_config(c);
   if (!config) return tl::unexpected(config.error());
   config->partition_count = partitions;
   return runtime::open_cluster_journal(*config);
+}
+
+// The cluster's keys of personal data become the folder's vault, and its erasures the folder's, so
+// that what is sealed can be read there, and what was erased does not come back.
+Status export_keys(const Context& c, const std::string& to) {
+  auto config = cluster_config(c);
+  if (!config) return tl::unexpected(config.error());
+  auto keys = runtime::open_cluster_keys(*config, true);
+  if (!keys) {
+    // Without the topic no node has served the journal yet: its keys are where it came from.
+    const bool none = keys.error().code == Code::kNotFound && keys.error().field.empty();
+    return none ? Status{} : tl::unexpected(keys.error());
+  }
+  const std::string& given = config->privacy_master_key;
+  const std::string vault_folder = to + "/keys/vault";
+  if (given.empty()) {
+    auto master = privacy::master_key(c.folder() + "/keys/vault", given, true);
+    if (!master) return tl::unexpected(master.error());
+    std::error_code error;
+    fs::create_directories(vault_folder, error);
+    if (!fs::exists(vault_folder + "/master.key"))
+      if (auto ok = runtime::security::replace_private_file(vault_folder, "master.key",
+                                                            hex(*master) + "\n");
+          !ok)
+        return ok;
+  }
+  auto vault = privacy::Vault::open(to, given, false);
+  if (!vault) return tl::unexpected(vault.error());
+  for (const auto& slot : (*keys)->slots())
+    if (auto ok = (*vault)->adopt(slot); !ok) return ok;
+  const runtime::erasure::TopicRecords there(**keys);
+  runtime::erasure::FolderRecords here(to);
+  auto pending = there.pending();
+  auto certificates = there.certificates();
+  if (!pending) return tl::unexpected(pending.error());
+  if (!certificates) return tl::unexpected(certificates.error());
+  for (const auto& p : *pending)
+    if (auto ok = here.begin(p); !ok) return ok;
+  for (const auto& certificate : *certificates) {
+    runtime::erasure::Pending of;
+    of.id = certificate.at("erasure_id").as_string();
+    if (auto ok = here.finish(of, certificate); !ok) return ok;
+  }
+  c.note("the keys of personal data are in " + vault_folder);
+  return {};
 }
 
 int copy(const Context& c, const events::Log& from, events::Log& to, const std::string& target) {
@@ -80,7 +136,9 @@ int export_journal(const Context& c, const std::string& to) {
   if (!from) return c.fail(from.error());
   auto target = open_target_folder(to, (*from)->partition_count());
   if (!target) return c.fail(target.error());
-  return copy(c, **from, **target, to);
+  if (const int failed = copy(c, **from, **target, to); failed || c.kafka.empty()) return failed;
+  auto keys = export_keys(c, to);  // after the records: the keys of all that was copied are there
+  return keys ? 0 : c.fail(keys.error(), "name a node's data folder with --data-dir");
 }
 
 int import_journal(const Context& c, const std::string& from) {

@@ -76,7 +76,8 @@ class Run {
     file_ = f_.checkpoint.empty() ? f_.resume : f_.checkpoint;
     if (!file_.empty()) hear_interrupts();
     Progress progress("replay", total_);
-    o.on_progress = [&](const auto& so_far) { return on_progress(progress, so_far); };
+    o.on_progress = [&](const auto& so_far) { on_progress(progress, so_far); };
+    if (!file_.empty()) o.stopped = interrupted;
     auto report = runtime::replay_journal(log_, *catalog_, o);
     progress.end();
     seconds = std::chrono::duration<double>(Clock::now() - began_).count();
@@ -98,14 +99,13 @@ class Run {
                  : 0;
   }
 
-  bool on_progress(Progress& progress, const std::vector<runtime::ReplayedPartition>& so_far) {
+  void on_progress(Progress& progress, const std::vector<runtime::ReplayedPartition>& so_far) {
     const Totals now = totals(so_far);
     progress.at(now.records, total_, std::to_string(per_second(now)) + " events/s");
     if (!file_.empty() && Clock::now() - written_ > kBetweenCheckpoints) {
       written_ = Clock::now();
       if (auto ok = write_checkpoint(file_, identity_, so_far); !ok) c_.note(ok.error().message);
     }
-    return !interrupted();
   }
 
   const Context& c_;

@@ -49,15 +49,34 @@ Result<json::object> verify_source(const Context& c, runtime::VerifyOptions o) {
   return verify_log(**log, std::move(o));
 }
 
+json::value views_of_node(const Context& c) {
+  auto r = c.call("GET", "/v1/admin/projections/verify");
+  if (!r) return json::value("not checked: " + r.error().message);
+  return *r;
+}
+
 // Views are derived: asked of the node, where one serves this folder.
-json::value projections_state(const Context& c) {
+json::value views_of_folder(const Context& c) {
   const auto endpoints = endpoints_of(c.folder());
   if (!endpoints || !endpoints->alive || c.offline) return "not checked: no node is running";
   if (const auto named = c.named_node(); !named || !named->empty())
     return "not checked: another node is named than the folder's";
-  auto r = c.call("GET", "/v1/admin/projections/verify");
-  if (!r) return json::value("not checked: " + r.error().message);
-  return *r;
+  return views_of_node(c);
+}
+
+void judge_views(json::value views, json::object& report) {
+  const auto* ok = views.is_object() ? views.get_object().if_contains("ok") : nullptr;
+  if (report.at("ok").as_bool() && ok && !ok->as_bool()) {
+    report["ok"] = false;
+    report["first_bad"] =
+        json::object{{"file", nullptr},
+                     {"offset", nullptr},
+                     {"partition", nullptr},
+                     {"frame", nullptr},
+                     {"reason", "the views in Postgres are not what the journal makes"},
+                     {"invariant", "I10"}};
+  }
+  report["projections"] = std::move(views);
 }
 
 int show(const Context& c, const json::object& report) {
@@ -87,22 +106,9 @@ int verify(const Context& c, const Flags& f) {
     o.decide_again = f.deep;
     report = verify_source(c, o);
     if (report) report->erase("findings");
-    if (report && c.kafka.empty()) {
-      json::value views = projections_state(c);
-      if (report->at("ok").as_bool() && views.is_object() && views.get_object().contains("ok") &&
-          !views.at("ok").as_bool()) {
-        (*report)["ok"] = false;
-        (*report)["first_bad"] =
-            json::object{{"file", nullptr},
-                         {"offset", nullptr},
-                         {"partition", nullptr},
-                         {"frame", nullptr},
-                         {"reason", "the views in Postgres are not what the journal makes"},
-                         {"invariant", "I10"}};
-      }
-      (*report)["projections"] = std::move(views);
-    }
   }
+  if (report && c.kafka.empty())
+    judge_views(node->empty() ? views_of_folder(c) : views_of_node(c), *report);
   if (!report) return c.fail(report.error());
   (*report)["decided_again"] = f.deep;
   return show(c, *report);

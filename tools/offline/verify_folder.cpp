@@ -151,6 +151,12 @@ std::string verified_summary(const json::object& r) {
     out += "parked     " + number("parked") + " commands: not decided again\n";
   if (r.at("ok").as_bool() && number("snapshots") != "0")
     out += "snapshots  " + number("snapshots") + " equal what the events make\n";
+  if (const auto* views = r.if_contains("projections"); views && r.at("ok").as_bool())
+    out += "views      " +
+           (views->is_object() && views->get_object().contains("rows")
+                ? json_text(views->at("rows")) + " rows equal what the events make"
+                : cell(views)) +
+           "\n";
   if (const auto& bad = r.at("first_bad"); bad.is_object()) {
     const auto text = [&](const char* name) {
       const auto* v = bad.get_object().if_contains(name);

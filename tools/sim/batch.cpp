@@ -33,6 +33,7 @@ sim::Report world(const Batch& batch, std::uint64_t seed) {
   options.steps = batch.steps;
   options.without = batch.without;
   options.clients = batch.clients;
+  options.from = batch.from;
   if (batch.trace) options.print = [](const std::string& line) { std::cerr << line << "\n"; };
   return sim::run(options);
 }

@@ -6,6 +6,7 @@
 #include <set>
 #include <string>
 
+#include "runtime/sim/inherited.h"
 #include "schemas/base/errors.h"
 
 namespace soma::simulate {
@@ -19,6 +20,8 @@ struct Batch {
   bool trace = false;             // on stderr
   std::set<std::string> without;  // see sim::Options
   std::size_t clients = 0;
+  std::shared_ptr<const sim::Inherited> from;  // with what each world begins
+  std::string from_folder;                     // whose journal that is
 };
 
 struct Totals {

@@ -19,10 +19,11 @@ std::set<std::string> names_to_leave_out() {
   return out;
 }
 
-std::string command_of(const Batch& batch) {
-  std::string out = "soma sim run --seed " + std::to_string(batch.first) + " --steps " +
+std::string command_of(const Batch& batch, const std::string& verb) {
+  std::string out = "soma sim " + verb + " --seed " + std::to_string(batch.first) + " --steps " +
                     std::to_string(batch.steps);
   if (batch.clients > 0) out += " --clients " + std::to_string(batch.clients);
+  if (!batch.from_folder.empty()) out += " --from " + batch.from_folder;
   for (const auto& name : batch.without) out += " --without " + name;
   return out;
 }
@@ -34,6 +35,7 @@ Result<json::object> shrink(const Batch& batch, std::uint64_t budget,
   options.steps = batch.steps;
   options.without = batch.without;
   options.clients = batch.clients;
+  options.from = batch.from;
   const sim::Report failed = sim::run(options);
   if (!failed.violation)
     return fail(Code::kNotFound,
@@ -49,7 +51,7 @@ Result<json::object> shrink(const Batch& batch, std::uint64_t budget,
   shown.steps = small.options.steps;
   shown.without = small.options.without;
   shown.clients = small.options.clients;
-  json::object out{{"command", command_of(shown)}, {"tried", small.tried}};
+  json::object out{{"command", command_of(shown, "run")}, {"tried", small.tried}};
   for (auto& member : to_json(small.report)) out[member.key()] = member.value();
   return out;
 }

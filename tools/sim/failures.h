@@ -13,8 +13,8 @@ namespace soma::simulate {
 // Kinds of faults that are drawn, and workloads.
 std::set<std::string> names_to_leave_out();
 
-// The command line that shows a world.
-std::string command_of(const Batch& batch);
+// The command line that shows a world ("run"), or makes it small ("shrink").
+std::string command_of(const Batch& batch, const std::string& verb);
 
 // A smaller world with the violation of `batch`'s first seed: members `command`, `steps`,
 // `without`, `clients`, `tried`, and those of its report. kNotFound when that seed does not fail.

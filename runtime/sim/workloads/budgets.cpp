@@ -65,6 +65,7 @@ class Budgets final : public Workload {
   }
 
  private:
+  static constexpr std::size_t kHoursKept = 3;  // beside the one that counts
   struct Held {
     std::int64_t tokens = 0;
     std::string user;
@@ -74,8 +75,9 @@ class Budgets final : public Workload {
     v1::TenantSettings settings;
     std::int64_t spent = 0, used = 0;              // in all; while there were rules
     std::map<std::string, std::int64_t> requests;  // of each user, while there were rules
-    std::int64_t hour_start_ms = 0, hour = 0;      // tokens used and reserved in the hour
-    std::map<std::string, std::int64_t> hour_of;   // of a reservation
+    std::int64_t hour_start_ms = 0;
+    std::map<std::int64_t, std::int64_t> hours;   // tokens used and reserved, by the hour's start
+    std::map<std::string, std::int64_t> hour_of;  // of a reservation
     std::map<std::string, Held> open;
     std::map<std::string, int> ends;
   };
@@ -139,14 +141,16 @@ class Budgets final : public Workload {
       if (c.window_end_ms() - c.window_start_ms() != 3'600'000 || r.at_ms() < c.window_start_ms() ||
           r.at_ms() >= c.window_end_ms())
         oracle.complain("L2", at, r.reservation_id() + " is counted in an hour that it is not in");
-      // A clock that is set back begins the earlier hour anew, and then this one.
-      if (p.hour_start_ms != c.window_start_ms()) p.hour = 0;
+      // A clock that is set back finds what was counted; the latest hours beside this one are kept.
       p.hour_start_ms = c.window_start_ms();
+      std::int64_t& hour = p.hours[p.hour_start_ms];
+      hour += r.tokens();
+      if (const auto first = p.hours.begin(); p.hours.size() > kHoursKept + 1)
+        p.hours.erase(first->first == p.hour_start_ms ? std::next(first) : first);
       p.hour_of[r.reservation_id()] = c.window_start_ms();
-      p.hour += r.tokens();
-      if (p.hour > p.settings.budgets(2).hard())
+      if (hour > p.settings.budgets(2).hard())
         oracle.complain("L2", at,
-                        std::to_string(p.hour) + " tokens of one hour used and reserved, over " +
+                        std::to_string(hour) + " tokens of one hour used and reserved, over " +
                             std::to_string(p.settings.budgets(2).hard()));
     }
   }
@@ -158,8 +162,8 @@ class Budgets final : public Workload {
       return oracle.complain("L2", at, "reservation " + id + " ends twice, or never began");
     p.spent += used;
     if (const auto hour = p.hour_of.find(id);
-        hour != p.hour_of.end() && hour->second == p.hour_start_ms)
-      p.hour += used - it->second.tokens;
+        hour != p.hour_of.end() && p.hours.contains(hour->second))
+      p.hours[hour->second] += used - it->second.tokens;
     if (it->second.counted) {
       p.used += used;
       p.requests[it->second.user] += happened;

@@ -37,11 +37,12 @@ class Constitutions final : public Workload {
       if (!folded) continue;
       std::set<std::string> ids;
       for (const auto& [id, a] : static_cast<const v1::ApprovalsState&>(*folded->state).approvals())
-        if (a.status() == v1::PENDING && !closed_.contains(id)) ids.insert(id);
+        if (a.status() == v1::PENDING && closed_.may(id)) ids.insert(id);
       if (ids.empty()) continue;
-      closed_.insert(*ids.begin());
+      closed_.give(*ids.begin());
       return decide(tenant, *ids.begin(), false, "zoe");
     }
+    closed_.look();
     return std::nullopt;
   }
 
@@ -130,7 +131,8 @@ class Constitutions final : public Workload {
   }
 
   std::uint64_t made_ = 0, sessions_ = 0;
-  std::set<std::string> two_keys_, closed_;
+  std::set<std::string> two_keys_;
+  Endings closed_;
   std::map<std::string, std::string> proposed_;                           // approval, by tenant
   std::map<std::string, std::map<std::uint64_t, std::string>> in_force_;  // hash by number
 };

@@ -117,7 +117,9 @@ class Bench:
             load.line()
             load.go()
             worker.start().wait_ready()
-            self.tell(worker, drained=self.args.drain, **load.line())
+            report = load.line()
+            per_event = worker.cpu_s() * 1e6 / max(1, self.args.drain)  # the start is in it
+            self.tell(worker, drained=self.args.drain, cpu_us_per_event=round(per_event, 1), **report)
         finally:
             worker.kill()
             if load:

@@ -3,6 +3,7 @@
 
 #include <random>
 
+#include "soma/v1/approval.pb.h"
 #include "soma/v1/inference.pb.h"
 #include "soma/v1/session.pb.h"
 #include "tests/unit/actors/given.h"
@@ -44,6 +45,65 @@ TEST(Tenant, AModeThatIsLeftOutStaysAsItIs) {
   tenant.when("put_settings { settings { budgets_tokens: 10 } }").then({"settings.changed"});
   EXPECT_EQ(tenant.state().settings().deployment_mode(), "production");
   tenant.when("put_settings { settings { budgets_tokens: 10 } }").then({});
+}
+
+std::string in_mode(const std::string& mode, int tokens = 9) {
+  return "put_settings { settings { deployment_mode: '" + mode +
+         "' budgets_tokens: " + std::to_string(tokens) + " } }";
+}
+
+TEST(Tenant, LeavingProductionWaitsForAnotherPerson) {
+  Tenant tenant(kTenant);
+  tenant.when(in_mode("test")).then({"settings.changed"});
+  tenant.when(in_mode("production")).then({"settings.changed"});        // stricter: at once
+  tenant.when(in_mode("production-debug")).then({"settings.changed"});  // two keys hold there, too
+  tenant.when(in_mode("test")).then({"settings.proposed"});
+  const std::string approval = tenant.reply().approval_id();
+  EXPECT_FALSE(approval.empty());
+  EXPECT_EQ(tenant.reply().settings().deployment_mode(), "production-debug");
+  EXPECT_EQ(tenant.state().settings().deployment_mode(), "production-debug");
+  v1::ApprovalsCommand asked;
+  ASSERT_TRUE(asked.ParseFromString(tenant.sends().at(0).command));
+  EXPECT_EQ(asked.request_approval().approval().requested_by(), "ana");
+  EXPECT_EQ(asked.request_approval().approval().action(), "tenant.settings");
+  tenant.when(in_mode("test")).then({});  // the same again is what waits
+  EXPECT_EQ(tenant.reply().approval_id(), approval);
+  tenant.when(in_mode("developer-light")).refused(Code::kConflict);
+  tenant.when("roll_back_settings { version: 1 }").then({});  // the same settings, by another way
+  tenant.when("approved { approval_id: 'another' approved_by: 'ben' }").then({});
+  tenant.when("approved { approval_id: '" + approval + "' approved_by: 'ben' }")
+      .then({"settings.changed"});
+  EXPECT_EQ(tenant.state().settings().deployment_mode(), "test");
+  EXPECT_EQ(tenant.event(0).settings_changed().changed_by(), "ana");
+  EXPECT_EQ(tenant.event(0).settings_changed().approved_by(), "ben");
+  EXPECT_FALSE(tenant.state().has_proposed());
+  tenant.when("approved { approval_id: '" + approval + "' approved_by: 'ben' }").then({});  // once
+}
+
+TEST(Tenant, ARollbackOutOfProductionWaitsToo) {
+  Tenant tenant(kTenant);
+  tenant.when(in_mode("test")).then({"settings.changed"});
+  tenant.when(in_mode("production")).then({"settings.changed"});
+  tenant.when("roll_back_settings { version: 1 }").then({"settings.proposed"});
+  tenant
+      .when("rejected { approval_id: '" + tenant.reply().approval_id() +
+            "' rejected_by: 'ben' reason: 'no' }")
+      .then({"settings.withdrawn"});
+  EXPECT_EQ(tenant.state().settings().deployment_mode(), "production");
+  EXPECT_FALSE(tenant.state().has_proposed());
+}
+
+TEST(Tenant, AChangeMeanwhileOvertakesWhatWaits) {
+  Tenant tenant(kTenant);
+  tenant.when(in_mode("production")).then({"settings.changed"});
+  tenant.when(in_mode("test")).then({"settings.proposed"});
+  const std::string approval = tenant.reply().approval_id();
+  tenant.when(in_mode("production", 10)).then({"settings.changed", "settings.withdrawn"});
+  v1::ApprovalsCommand told;
+  ASSERT_TRUE(told.ParseFromString(tenant.sends().at(0).command));
+  EXPECT_EQ(told.withdraw_approval().approval_id(), approval);
+  tenant.when("approved { approval_id: '" + approval + "' approved_by: 'ben' }").then({});
+  EXPECT_EQ(tenant.state().settings().deployment_mode(), "production");
 }
 
 TEST(Tenant, AStaleTagIsRefused) {

@@ -2,6 +2,7 @@
 #include "runtime/api/keys.h"
 
 #include "actors/idempotency/idempotency.h"
+#include "runtime/api/command_history.h"
 #include "soma/v1/idempotency.pb.h"
 #include "tests/unit/api/read_host.h"
 
@@ -51,6 +52,8 @@ struct KeysTest : testing::Test {
   http::Route route;
   int ran = 0;
   int status = 201;
+  bool remade = false;
+  std::int64_t claimed_ms = 0;
   bool hold = false;
   std::vector<http::Responder> held;
   std::vector<bool> replayed;
@@ -64,6 +67,7 @@ struct KeysTest : testing::Test {
     route.handler = [this](std::shared_ptr<http::Request> r, http::Responder responder) {
       ++ran;
       replayed.push_back(r->replayed);
+      claimed_ms = claimed_ms_of(*r);
       if (hold) return held.push_back(std::move(responder));
       responder.send(answer());
     };
@@ -71,7 +75,8 @@ struct KeysTest : testing::Test {
   }
   http::Response answer() {
     if (status >= 400) return http::problem_as(status, {Code::kInvalidArgument, "no", {}});
-    auto out = http::json_response(status, boost::json::object{{"run", ran}});
+    auto out = http::json_response(status, boost::json::object{{"run", remade ? 1 : ran}});
+    out.settled = remade;
     return out.header("ETag", "\"1\"");
   }
   std::shared_ptr<Answer> ask(const std::string& body = "{}", const std::string& tenant = "acme") {
@@ -156,6 +161,22 @@ TEST_F(KeysTest, SecretsAreNotKept) {
   EXPECT_EQ(ran, 2) << "its command's recorded reply makes the same of it";
   ASSERT_EQ(host.keys.size(), 1u);
   EXPECT_FALSE(host.keys.begin()->second->has_answer());
+}
+
+TEST_F(KeysTest, WhatItsCommandMakesAgainIsNotKept) {
+  remade = hold = true;
+  const auto first = ask(), second = ask();
+  held.at(0).send(answer());
+  EXPECT_EQ(first->header("Idempotent-Replayed"), "");
+  EXPECT_EQ(second->header("Idempotent-Replayed"), "true");
+  EXPECT_EQ(second->response->body, first->response->body);
+  EXPECT_FALSE(host.keys.begin()->second->has_answer());
+  host.keys.begin()->second->set_claimed_ms(7);
+  hold = false;
+  ask();
+  EXPECT_EQ(replayed, (std::vector<bool>{false, true}));
+  EXPECT_EQ(claimed_ms, 7) << "the handler does not know how old the key is";
+  EXPECT_EQ(status_of(ask("{\"other\":1}")), 409) << "the key stands for the first request";
 }
 
 TEST_F(KeysTest, WhatCannotBeClaimedDoesNotRun) {

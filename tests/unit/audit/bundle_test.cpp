@@ -136,6 +136,26 @@ TEST_F(Bundle, TheKeepersHeadIsThatOfAWholeReadingAndIsKeptOnce) {
   EXPECT_EQ(keeper.sign("nobody").error().code, Code::kNotFound);
 }
 
+TEST_F(Bundle, AStopEndsTheReadingBeforeAnythingWasWritten) {
+  std::size_t lines = 0, asked = 0;
+  const auto write = [&](std::string_view) -> Status {
+    ++lines;
+    return {};
+  };
+  auto made = write_bundle(*log_, *catalog_, key_, "demo", {}, 5, write, {}, [] { return true; });
+  ASSERT_FALSE(made);
+  EXPECT_EQ(made.error().code, Code::kUnavailable);
+  EXPECT_EQ(lines, 0u);
+  // In the middle of the second reading: no end line, so it does not look whole.
+  made = write_bundle(*log_, *catalog_, key_, "demo", {}, 5, write, {},
+                      [&] { return lines > 0 && ++asked > 1; });
+  ASSERT_FALSE(made);
+  EXPECT_EQ(made.error().code, Code::kUnavailable);
+  EXPECT_GT(lines, 0u);
+  EXPECT_EQ(prove_event(*log_, key_, "demo", "any", 5, [] { return true; }).error().code,
+            Code::kUnavailable);
+}
+
 TEST_F(Bundle, AnEventsProofHoldsForThatEventAlone) {
   std::vector<std::string> ids;
   ASSERT_TRUE(read_trees(*log_, "demo", 5, [&](const Record& r) {

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <filesystem>
 #include <utility>
 
 #include "tests/support/scripted_upstream.h"
@@ -46,6 +47,24 @@ TEST(Figures, MedianIsByMemberAndErrorsAdd) {
   EXPECT_EQ(m.ops, 200);
   EXPECT_EQ(m.p99_ms, 5);
   EXPECT_EQ(m.errors, 3u);
+}
+
+TEST(Figures, WhoDidNothingHasNoFigures) {
+  Figures f;
+  EXPECT_EQ(did_something(f, "dbos").error().code, Code::kUnavailable);
+  f.ops = 0.1;
+  EXPECT_TRUE(did_something(f, "dbos"));
+}
+
+TEST(Figures, LatenciesThatNobodyTookAreNone) {
+  Outcome o;
+  o.ours.ops = 1000;
+  EXPECT_TRUE(to_json(o).at("ours").at("p99_ms").is_number());
+  o.ours.timed = false;
+  for (const char* name : {"p50_ms", "p99_ms", "p999_ms"})
+    EXPECT_TRUE(to_json(o).at("ours").at(name).is_null()) << name;
+  EXPECT_EQ(to_table(o).find("0.000"), std::string::npos);
+  EXPECT_FALSE(median({o.ours, o.ours, o.ours}).timed);
 }
 
 TEST(Figures, TheLineHasItsMembersAndRatios) {
@@ -192,6 +211,16 @@ TEST_F(LoadTest, NothingAnsweredIsAnError) {
 TEST(DataFolder, MemoryIsRefused) {
   EXPECT_FALSE(make_data_folder("/dev/shm"));  // tmpfs
   EXPECT_FALSE(make_data_folder("/nowhere/at/all"));
+}
+
+TEST(DataFolder, OthersEnterItSoThatPostgresLeavesNothingElsewhere) {
+  const auto made = make_data_folder("/var/tmp");
+  ASSERT_TRUE(made) << made.error().message;
+  using std::filesystem::perms;
+  const auto mode = std::filesystem::status(*made).permissions();
+  EXPECT_EQ(mode, perms::owner_all | perms::group_read | perms::group_exec | perms::others_read |
+                      perms::others_exec);
+  std::filesystem::remove_all(*made);
 }
 
 }  // namespace

@@ -114,6 +114,48 @@ TEST(Budget, AWindowEndsAndBeginsAnew) {
   tenant.at(7'200'000).when(reserve("e", 10)).then({"budget.reserved"});
 }
 
+constexpr std::int64_t kHour = 3'600'000, kDay = 24 * kHour;
+
+TEST(Budget, AClockThatIsSetBackDoesNotOpenAWindowAgain) {
+  for (const std::string window : {"hour", "day", "week", "month"}) {
+    Tenant tenant(kTenant);
+    // Some moment in a window, and the first of the window after it.
+    const std::int64_t before = 40 * kDay - 1, after = before + 33 * kDay;
+    tenant.at(before).when(put(rule("tenant", "tokens", window, 10))).then({"settings.changed"});
+    tenant.when(reserve("a", 10)).then({"budget.reserved"});
+    tenant.when("settle_budget { reservation_id: 'a' used_tokens: 10 }").then({"budget.settled"});
+    tenant.at(after).when(reserve("b", 10)).then({"budget.reserved"});
+    tenant.at(before).when(reserve("c", 1)).then({"budget.refused"});  // set back
+    EXPECT_EQ(shortage(tenant).remaining(), 0) << window;
+    tenant.at(after).when(reserve("d", 1)).then({"budget.refused"});  // and forth
+    tenant.when("settle_budget { reservation_id: 'b' used_tokens: 4 }").then({"budget.settled"});
+    tenant.when(reserve("e", 7)).then({"budget.refused"});
+    tenant.when(reserve("f", 6)).then({"budget.reserved"});
+  }
+}
+
+TEST(Budget, AJumpAheadAndBackLosesNoCounter) {
+  Tenant tenant(kTenant);
+  tenant.at(100 * kDay).when(put(rule("user", "tokens", "hour", 10))).then({"settings.changed"});
+  tenant.when(reserve("a", 10, "ana")).then({"budget.reserved"});
+  tenant.at(101 * kDay);
+  for (int i = 0; i < 600; ++i)  // enough that old counters are looked through
+    tenant.when(reserve("u" + std::to_string(i), 1, std::to_string(i))).then({"budget.reserved"});
+  tenant.at(100 * kDay).when(reserve("b", 1, "ana")).then({"budget.refused"});
+}
+
+TEST(Budget, OfEarlierWindowsTheLastFewAreKept) {
+  Tenant tenant(kTenant);
+  tenant.at(0).when(put(rule("tenant", "tokens", "hour", 10))).then({"settings.changed"});
+  for (int hour = 0; hour < 50; ++hour)
+    tenant.at(hour * kHour).when(reserve(std::to_string(hour), 10)).then({"budget.reserved"});
+  const auto& usage = tenant.state().usage().begin()->second;
+  EXPECT_EQ(usage.others_size(), 3);
+  tenant.at(47 * kHour).when(reserve("again", 1)).then({"budget.refused"});
+  tenant.at(49 * kHour).when(reserve("now", 1)).then({"budget.refused"});
+  tenant.at(50 * kHour).when(reserve("next", 10)).then({"budget.reserved"});
+}
+
 TEST(Budget, ASoftLimitIsToldOnceAWindow) {
   Tenant tenant(kTenant);
   tenant.at(1)

@@ -63,7 +63,7 @@ TEST_F(ServerTest, EveryFramingFaultIsRefused) {
       EXPECT_EQ(r.headers.at("content-type"), "application/problem+json") << c.name;
     }
   }
-  std::printf("GATE S8 %zu vectors\n", refused);
+  std::printf("GATE S8.faults %zu vectors\n", refused);
   RawClient after(port);
   EXPECT_EQ(after.ask(line("GET /echo HTTP/1.1")).status, 200);
 }

@@ -49,6 +49,7 @@ class RawClient {
     }
     return true;
   }
+  void finish() { ::shutdown(fd_, SHUT_WR); }  // nothing more is sent
   // False at the end of the connection, or after kTimeoutMs without a byte.
   bool fill() {
     pollfd wait{fd_, POLLIN, 0};

@@ -20,13 +20,38 @@ using projections::test::TempFolder;
 struct PublisherTest : ::testing::Test {
   PublisherTest() : journal((temp.path() / "log").string(), 2) {}
 
-  void remember(std::uint32_t partition, const std::string& id) {
+  Position remember(std::uint32_t partition, const std::string& id) {
     v1::Frame frame;
     v1::MemoryEvent e;
     e.mutable_memory_remembered()->mutable_fact()->set_text("fact " + id);
     journal.event(frame, "acme", "memory", id, "memory.remembered", e.SerializeAsString());
     journal.event(frame, "acme", "counter", id, "counter.added", "");
-    journal.append(partition, std::move(frame));
+    return journal.append(partition, std::move(frame));
+  }
+  // As the host does; with another text, so that one can see where it came from.
+  void feed(Position position, const std::string& text) {
+    auto valid = *events::read_frame_at(journal.log(), position);
+    v1::Frame frame = *valid.frame;
+    for (auto& event : *frame.mutable_entries(0)->mutable_events()) {
+      v1::MemoryEvent e;
+      e.ParseFromString(event.payload());
+      if (e.has_memory_remembered()) e.mutable_memory_remembered()->mutable_fact()->set_text(text);
+      event.set_payload(e.SerializeAsString());
+    }
+    valid.frame = std::make_shared<const v1::Frame>(std::move(frame));
+    frames(valid);
+  }
+  std::unique_ptr<Publisher> start_fed() {
+    return std::make_unique<Publisher>(PublisherParts{
+        &journal.log(), catalog.get(), &metrics, "x.", "x.soma.events", [this] { return served; },
+        std::make_unique<test::FakeSender>(topics), std::make_unique<test::FakeCursors>(topics),
+        [this](auto take) {
+          frames = std::move(take);
+          return std::shared_ptr<void>(nullptr, [](void*) {});
+        }});
+  }
+  bool shows(std::size_t at, const std::string& text) {
+    return topics.all_sent().at(at).value.find(text) != std::string::npos;
   }
   std::unique_ptr<Publisher> start() {
     return std::make_unique<Publisher>(PublisherParts{
@@ -61,7 +86,49 @@ struct PublisherTest : ::testing::Test {
   Metrics metrics;
   test::Topics topics;
   std::vector<PartitionId> served{PartitionId{0}, PartitionId{1}};
+  std::function<void(const events::ValidFrame&)> frames;
 };
+
+TEST_F(PublisherTest, FramesOfTheHostAreNotReadAgain) {
+  remember(0, "a");
+  const auto publisher = start_fed();
+  ASSERT_TRUE(sent(1));
+  for (const char* id : {"b", "c", "d", "e", "f"}) feed(remember(0, id), "fed");
+  ASSERT_TRUE(sent(6));
+  EXPECT_EQ(ids(), (std::vector<std::string>{"evt_a_1", "evt_b_1", "evt_c_1", "evt_d_1", "evt_e_1",
+                                             "evt_f_1"}));
+  bool any = false;  // one that had to wait for a processor may have been read meanwhile
+  for (std::size_t i = 1; i < 6; ++i) any |= shows(i, "fed");
+  EXPECT_TRUE(any);
+}
+
+TEST_F(PublisherTest, WhatTheFeedHasNotIsReadFromTheLog) {
+  const auto publisher = start_fed();
+  const auto a = remember(0, "a");
+  feed(a, "fed");
+  ASSERT_TRUE(sent(1));
+  remember(0, "b");
+  const auto c = remember(0, "c");
+  feed(c, "fed");
+  ASSERT_TRUE(sent(3));
+  EXPECT_EQ(ids(), (std::vector<std::string>{"evt_a_1", "evt_b_1", "evt_c_1"}));
+  EXPECT_TRUE(shows(1, "fact b"));
+}
+
+TEST_F(PublisherTest, AFrameThatTheFenceDoesNotAdmitIsReadFromTheLog) {
+  const auto publisher = start_fed();
+  remember(0, "a");
+  ASSERT_TRUE(sent(1));
+  const auto b = remember(0, "b");
+  auto strange = *events::read_frame_at(journal.log(), b);
+  v1::Frame frame = *strange.frame;
+  frame.set_previous_hash(std::string(32, 'x'));
+  frame.mutable_entries(0)->mutable_events(0)->set_event_id("evt_of_nobody");
+  strange.frame = std::make_shared<const v1::Frame>(std::move(frame));
+  frames(strange);
+  ASSERT_TRUE(sent(2));
+  EXPECT_EQ(ids(), (std::vector<std::string>{"evt_a_1", "evt_b_1"}));
+}
 
 TEST_F(PublisherTest, PublishesWhatWasThereAndWhatComes) {
   remember(0, "a");

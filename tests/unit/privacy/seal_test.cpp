@@ -95,11 +95,11 @@ class Seal : public ::testing::Test {
     return out;
   }
   void destroy(const std::string& subject) const {
-    EXPECT_EQ(sealer_->vault().destroy("acme", subject)->size(), 1u);
+    EXPECT_EQ(sealer_->keys().destroy("acme", subject)->size(), 1u);
   }
 
   fs::path folder_;
-  std::shared_ptr<VaultSealer> sealer_;
+  std::shared_ptr<SubjectSealer> sealer_;
 };
 
 // A fork names everybody whose words or name it brings, each once, and nobody whose data is gone.
@@ -248,17 +248,6 @@ TEST_F(Seal, AMovedCiphertextDoesNotCheck) {
   const auto refused = sealer_->open(b);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, Code::kCorrupt);
-}
-
-TEST_F(Seal, OnAClusterAMovedJournalIsOpenedOrRefusedAndNothingIsSealed) {
-  const v1::Entry e = session_entry();
-  v1::Entry a, b;
-  ASSERT_TRUE(a.ParseFromString(sealed(e)));
-  b = a;
-  EXPECT_FALSE(OpeningSealer(sealer_).personal("session"));
-  EXPECT_TRUE(OpeningSealer(sealer_).open(a));
-  EXPECT_EQ(a.SerializeAsString(), e.SerializeAsString());
-  EXPECT_EQ(OpeningSealer(nullptr).open(b).error().code, Code::kCorrupt);
 }
 
 TEST_F(Seal, WhatIsNotKnownToBeAnybodysIsSealedToo) {

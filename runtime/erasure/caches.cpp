@@ -1,0 +1,73 @@
+// Dropped whole: finer sweeps could miss something.
+#include "runtime/erasure/caches.h"
+
+#include <chrono>
+#include <filesystem>
+#include <map>
+#include <thread>
+
+#include "runtime/security/private_file.h"
+
+namespace soma::runtime::erasure {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr auto kPoll = std::chrono::milliseconds(20);
+
+std::map<PartitionId, Host::PartitionStatus> here(const Host& host) {
+  std::map<PartitionId, Host::PartitionStatus> out;
+  for (auto& p : host.status()) out[p.partition] = std::move(p);
+  return out;
+}
+
+}  // namespace
+
+// The store's loss makes every partition drop its memory and read the log again. One that is given
+// to another node meanwhile has dropped it, too.
+Status drop_states(const Caches& c, const std::function<bool()>& stopping) {
+  const auto before = here(*c.host);
+  if (auto ok = c.store->drop_all(); !ok) return ok;
+  std::error_code error;
+  fs::remove_all(c.data_dir + "/snapshots.damaged", error);
+  for (const auto& [id, p] : before)  // a round of each partition, so that it notices at once
+    c.host->read({"$erasure", "counter", "none", "#" + std::to_string(id.value)},
+                 [](Result<StateView>) {});
+  const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(kStoresMs);
+  for (bool all = false; !all;) {
+    if (stopping()) return fail(Code::kCancelled, "the node is stopping");
+    if (std::chrono::steady_clock::now() > until)
+      return fail(Code::kDeadlineExceeded, "not every partition was read again in time");
+    const auto now = here(*c.host);
+    all = true;
+    for (const auto& [id, p] : before) {
+      const auto it = now.find(id);
+      all &= it == now.end() || (it->second.serving && it->second.epoch > p.epoch);
+    }
+    if (!all) std::this_thread::sleep_for(kPoll);
+  }
+  if (c.memory->start_over(kStoresMs)) return {};
+  return stopping() ? fail(Code::kCancelled, "the node is stopping")
+                    : fail(Code::kDeadlineExceeded, "the memory index was not made anew in time");
+}
+
+Status remove_snapshots(const std::string& data_dir) {
+  std::error_code error;
+  for (const char* name : {"/snapshots", "/snapshots.damaged"}) {
+    fs::remove_all(data_dir + name, error);
+    if (error) return fail(Code::kIo, "cannot remove " + data_dir + name + ": " + error.message());
+  }
+  return security::sync_folder(data_dir);
+}
+
+Result<std::string> drop_views(const Caches& c) {
+  if (!c.projections) return std::string("none");
+  auto whole = c.projections->start_over(kStoresMs);
+  if (!whole) return tl::unexpected(whole.error());
+  return std::string(*whole ? "private cluster removed with its files; made anew from the log"
+                            : "tables made anew from the log; WAL, replicas and backups of "
+                              "this server are its operator's to clear");
+}
+
+}  // namespace soma::runtime::erasure

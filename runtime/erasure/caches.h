@@ -1,0 +1,33 @@
+// What a node has made from the log, and makes anew.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "projections/projections.h"
+#include "runtime/host/host.h"
+#include "runtime/memory/memory_index.h"
+
+namespace soma::runtime::erasure {
+
+inline constexpr std::int64_t kStoresMs = 10 * 60 * 1000;  // to read the log again for one store
+
+struct Caches {  // not owned
+  Host* host = nullptr;
+  StateStore* store = nullptr;
+  MemoryIndex* memory = nullptr;
+  projections::Projections* projections = nullptr;
+  std::string data_dir;
+};
+
+// Snapshots, actors and the memory index of this node, all of them; returns when what was here is
+// made again from the log as it can be opened now. kDeadlineExceeded, kCancelled.
+Status drop_states(const Caches& caches, const std::function<bool()>& stopping);
+
+// Snapshots in the folder of a node that does not run.
+Status remove_snapshots(const std::string& data_dir);
+
+// What is said of the views in a certificate.
+Result<std::string> drop_views(const Caches& caches);
+
+}  // namespace soma::runtime::erasure

@@ -1,0 +1,137 @@
+// JSON in notes.
+#include "runtime/erasure/topic_records.h"
+
+#include <boost/json.hpp>
+
+#include "schemas/json/json_text.h"
+
+namespace soma::runtime::erasure {
+
+namespace json = boost::json;
+
+namespace {
+
+constexpr char kErasure[] = "erasure/", kFolder[] = "folder/", kDropped[] = "dropped/";
+
+Result<json::object> parsed(const std::string& text) {
+  boost::system::error_code bad;
+  json::value v = json::parse(text, bad);
+  if (bad || !v.is_object()) return fail(Code::kCorrupt, "a note of an erasure is not JSON");
+  return std::move(v.get_object());
+}
+
+std::string text(const json::object& o, const char* name) {
+  const auto* v = o.if_contains(name);
+  return v && v->is_string() ? std::string(v->get_string()) : std::string();
+}
+std::int64_t number(const json::object& o, const char* name) {
+  const auto* v = o.if_contains(name);
+  return v && v->is_int64() ? v->get_int64() : 0;
+}
+
+bool certified(const json::object& o) { return o.contains("soma_erasure"); }
+bool waits(const json::object& certificate) {
+  const auto* nodes = certificate.if_contains("waits_for");
+  return nodes && nodes->is_array() && !nodes->get_array().empty();
+}
+
+Result<std::map<std::string, json::object>> all(const privacy::TopicKeys& keys,
+                                                const std::string& prefix) {
+  auto notes = keys.notes(prefix);
+  if (!notes) return tl::unexpected(notes.error());
+  std::map<std::string, json::object> out;
+  for (const auto& [name, note] : *notes) {
+    auto o = parsed(note);
+    if (!o) return tl::unexpected(o.error());
+    out[name] = std::move(*o);
+  }
+  return out;
+}
+
+}  // namespace
+
+Status TopicRecords::begin(const Pending& p) {
+  json::object o = to_json(p);
+  o["begun"] = p.begun;
+  o["approved_by"] = p.approved_by;
+  o["key_ids"] = json::array(p.key_ids.begin(), p.key_ids.end());
+  o["destroyed"] = p.destroyed;
+  return keys_.note(kErasure + p.id, json_text(o));
+}
+
+Status TopicRecords::drop(const Pending& p) { return keys_.note(kErasure + p.id, std::nullopt); }
+
+Status TopicRecords::finish(const Pending& p, const json::object& certificate) {
+  return keys_.note(kErasure + p.id, json_text(certificate));
+}
+
+Result<std::vector<Pending>> TopicRecords::pending() const {
+  auto notes = all(keys_, kErasure);
+  if (!notes) return tl::unexpected(notes.error());
+  std::vector<Pending> out;
+  for (const auto& [id, o] : *notes) {
+    if (certified(o)) continue;
+    Pending p = pending_from(o);
+    p.begun = o.at("begun").as_bool();
+    p.destroyed = o.at("destroyed").as_bool();
+    p.approved_by = text(o, "approved_by");
+    for (const auto& key : o.at("key_ids").as_array()) p.key_ids.emplace_back(key.as_string());
+    out.push_back(std::move(p));
+  }
+  return out;
+}
+
+Result<std::vector<json::object>> TopicRecords::certificates() const {
+  auto notes = all(keys_, kErasure);
+  if (!notes) return tl::unexpected(notes.error());
+  std::vector<json::object> out;
+  for (auto& [id, o] : *notes)
+    if (certified(o)) out.push_back(std::move(o));
+  newest_first(out);
+  return out;
+}
+
+std::vector<json::object> TopicRecords::certificates(const std::string& tenant) const {
+  auto out = certificates();
+  if (!out) return {};
+  std::erase_if(*out, [&](const json::object& o) { return text(o, "tenant") != tenant; });
+  return std::move(*out);
+}
+
+Result<std::vector<std::string>> TopicRecords::destroyed(bool unfinished) const {
+  auto notes = all(keys_, kErasure);
+  if (!notes) return tl::unexpected(notes.error());
+  std::vector<std::string> out;
+  for (const auto& [id, o] : *notes)
+    if (certified(o) ? !unfinished || waits(o) : o.at("destroyed").as_bool()) out.push_back(id);
+  return out;
+}
+
+Status TopicRecords::add(const Folder& folder) {
+  return keys_.note(kFolder + folder.id, json_text(json::object{{"node_id", folder.node_id},
+                                                                {"since_ms", folder.since_ms}}));
+}
+
+Result<std::vector<TopicRecords::Folder>> TopicRecords::folders() const {
+  auto notes = all(keys_, kFolder);
+  if (!notes) return tl::unexpected(notes.error());
+  std::vector<Folder> out;
+  for (const auto& [id, o] : *notes) out.push_back({id, text(o, "node_id"), number(o, "since_ms")});
+  return out;
+}
+
+Status TopicRecords::dropped(const std::string& erasure, const std::string& folder,
+                             std::int64_t now_ms) {
+  return keys_.note(kDropped + erasure + "/" + folder, json_text(json::object{{"at_ms", now_ms}}));
+}
+
+Result<std::map<std::string, std::int64_t>> TopicRecords::dropped(
+    const std::string& erasure) const {
+  auto notes = all(keys_, kDropped + erasure + "/");
+  if (!notes) return tl::unexpected(notes.error());
+  std::map<std::string, std::int64_t> out;
+  for (const auto& [folder, o] : *notes) out[folder] = number(o, "at_ms");
+  return out;
+}
+
+}  // namespace soma::runtime::erasure

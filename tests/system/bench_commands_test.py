@@ -1,0 +1,69 @@
+#!/usr/bin/env python3
+"""`soma bench` of what is measured in this process or on a node of its own: small runs end well, and their line is the
+contract's. What was not measured is null; a peer that cannot be run is an error and never a figure.
+"""
+
+import json
+import os
+import re
+
+import harness
+from harness import check, soma
+
+MEMBERS = {"bench", "when", "machine", "durability", "clients", "ours", "peer", "ratio"}
+SIDE = {"ops", "p50_ms", "p99_ms", "p999_ms", "cpu_s", "rss_mb"}
+# name: (flags of a small run, whether latencies are taken, figures of its own, gates that it tells)
+RUNS = {
+    "workflow": (("--clients", "16", "--seconds", "1"), True, {"steps": 3}, ()),
+    "replay": (("--events", "20000"), False, {"events": 20000}, ("B6",)),
+    "timers": (("--timers", "200", "--seconds", "1"), True, {"timers": 200, "at_one_instant": 20}, ("B9",)),
+    "actors": (("--actors", "2000"), False, {"actors": 2000}, ("B5", "B8")),
+    "projection": (("--clients", "8", "--seconds", "1"), False, {}, ()),
+}
+PEERS = {"workflow": "temporal", "replay": "pekko", "timers": "temporal", "actors": "pekko", "projection": "pekko"}
+
+
+def measured(folder, name, flags, timed, own, gates):
+    code, out, err = soma("bench", name, "--runs", "1", "--folder", folder.path, *flags, "-o", "json", timeout=120)
+    check(code == 0, f"bench {name}: exit {code}\n{out}{err}")
+    check(len(out.splitlines()) == 1, f"not one line: {out}")
+    line = json.loads(out)
+    check(MEMBERS <= set(line) and SIDE == set(line["ours"]), f"{name}: {line}")
+    check(line["bench"] == name and line["ours"]["ops"] > 0 and line["durability"]["ours"], f"{name}: {line}")
+    check(line["peer"] is None and line["ratio"] is None and line["durability"]["peer"] is None, f"{name}: a peer: {line}")
+    for percentile in ("p50_ms", "p99_ms", "p999_ms"):
+        value = line["ours"][percentile]
+        check((value > 0) if timed else (value is None), f"{name}: {percentile} is {value}")
+    for field, value in own.items():
+        check(line[field] == value, f"{name}: {field} is {line[field]}, not {value}")
+    told = re.findall(r"^GATE (\S+) \S+ \S+ (?:PASS|FAIL)$", err, re.M)
+    check(tuple(told) == gates, f"{name}: gates {told}, not {gates}")
+    check(os.listdir(folder.path) == [], f"{name} left {os.listdir(folder.path)}")
+
+
+def refused(name, peer):
+    for asked, expected in ((peer, 1), ("nobody", 2)):
+        code, out, err = soma("bench", name, "--peer", asked, "-o", "json")
+        error = json.loads(err)["error"]
+        check(code == expected and out == "" and asked in error["message"], f"bench {name} --peer {asked}: {code} {out}{err}")
+    code, _, err = soma("bench", name, "--peer", peer, "-o", "json")
+    check("would need" in json.loads(err)["error"]["message"] and "--peer" in json.loads(err)["error"]["hint"], err)
+
+
+def test():
+    for name, run in RUNS.items():
+        with harness.Folder() as folder:
+            measured(folder, name, *run)
+        refused(name, PEERS[name])
+    # Without npm the peer is named as missing, and nothing is told of it.
+    with harness.Folder() as folder:
+        code, out, err = soma("bench", "workflow", "--peer", "dbos", "--runs", "1", "--seconds", "1", "--clients", "4", "--folder",
+                              folder.path, "-o", "json", env={"PATH": "/nowhere", "SOMA_CACHE_DIR": folder.path})
+        error = json.loads(err.splitlines()[-1])["error"]
+        check(code == 1 and out == "" and error["code"] == "unavailable" and "npm" in error["message"], f"{code} {out}{err}")
+    code, out, err = soma("bench", "replay", "--engine", "kafka", "--kafka", "127.0.0.1:1", "-o", "json")
+    check(code == 1 and out == "" and "embedded" in err, f"{code} {out}{err}")
+
+
+if __name__ == "__main__":
+    harness.main(test)
