@@ -49,7 +49,7 @@ class Group final : public Membership {
         {"group.instance.id", options_.node_id},
         {"partition.assignment.strategy", "cooperative-sticky"},
         {"session.timeout.ms", std::to_string(options_.session_timeout_ms)},
-        {"heartbeat.interval.ms", std::to_string(options_.session_timeout_ms / 6)},
+        {"heartbeat.interval.ms", std::to_string(options_.session_timeout_ms / 12)},
         {"auto.offset.reset", "latest"},
         {"enable.auto.commit", "false"}};
     auto client = kafka::make_client(RD_KAFKA_CONSUMER, kafka_, properties, events_);

@@ -86,6 +86,12 @@ std::vector<Setting> places() {
                             "Further properties of librdkafka (TLS, SASL), one name=value a line; "
                             "in YAML also as a mapping")),
                  &Config::kafka_client),
+  };
+}
+
+std::vector<Setting> nodes() {
+  using namespace rules;
+  return {
       text(row("node_id", "", "Name of this node; none: made at first start and kept", "NAME"),
            &Config::node_id),
       listen(row("cluster.listen", "127.0.0.1:0",
@@ -113,6 +119,12 @@ std::vector<Setting> places() {
                "certificates of erasures do not wait for them",
                "NODE_ID,…"),
            &Config::privacy_removed_nodes),
+  };
+}
+
+std::vector<Setting> deployment() {
+  using namespace rules;
+  return {
       url(in_file(renamed(row("postgres.url", "",
                               "PostgreSQL to use; none: a private one in the data folder", "URL"),
                           "--postgres")),
@@ -225,7 +237,7 @@ bool is_known_mode(std::string_view mode) {
 const std::vector<Setting>& settings_table() {
   static const std::vector<Setting> table = [] {
     std::vector<Setting> rows;
-    for (auto part : {places(), services(), limits()})
+    for (auto part : {places(), nodes(), deployment(), services(), limits()})
       rows.insert(rows.end(), part.begin(), part.end());
     return rows;
   }();

@@ -21,14 +21,8 @@
 
 namespace soma::runtime {
 
-inline constexpr char kDiskFull[] =
-    "the disk is full and nothing is recorded; retry with the same Idempotency-Key";
-
 // Lives on its own executor: every method but the posting ones runs there. Owned by the host;
 // outlived by tasks through shared_from_this.
-// Why a partition recovers: StateStore::generation() rose.
-inline constexpr char kStoreLost[] = "the snapshot store began anew";
-
 class Partition : public std::enable_shared_from_this<Partition> {
  public:
   Partition(PartitionId id, std::shared_ptr<const PartitionWorld> world);

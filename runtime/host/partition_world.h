@@ -10,6 +10,12 @@
 
 namespace soma::runtime {
 
+inline constexpr char kDiskFull[] =
+    "the disk is full and nothing is recorded; retry with the same Idempotency-Key";
+
+// Why a partition recovers: StateStore::generation() rose.
+inline constexpr char kStoreLost[] = "the snapshot store began anew";
+
 // All thread-safe.
 struct PartitionWorld {
   HostParts parts;

@@ -8,6 +8,7 @@
 
 #include "events/embedded/embedded_log.h"
 #include "events/kafka/kafka_log.h"
+#include "runtime/cluster/cluster.h"
 #include "runtime/node/node_id.h"
 #include "runtime/privacy/vault.h"
 #include "runtime/telemetry/log.h"
@@ -73,17 +74,21 @@ Result<std::unique_ptr<events::Log>> open_journal(const Config& c) {
   return std::unique_ptr<events::Log>(std::move(*log));
 }
 
-Result<std::unique_ptr<events::Membership>> join_cluster(const Config& c, const std::string& id,
-                                                         events::Membership::OnChange on_change) {
+Status enter_group(const Config& c, Cluster& cluster, std::unique_ptr<events::GroupViewer>& group) {
+  auto id = node_id_of(c);
+  if (!id) return tl::unexpected(id.error());
+  auto viewer = events::view_nodes(kafka_options(c));
+  if (!viewer) return tl::unexpected(viewer.error());
+  group = std::move(*viewer);
   events::MembershipOptions o;
-  o.node_id = id;
+  o.node_id = *id;
   o.session_timeout_ms = static_cast<std::int64_t>(c.kafka_session_timeout_ms);
   o.release_timeout_ms = static_cast<std::int64_t>(c.drain_timeout_ms);
-  return events::join_nodes(kafka_options(c), std::move(o), std::move(on_change));
-}
-
-Result<std::unique_ptr<events::GroupViewer>> view_cluster(const Config& c) {
-  return events::view_nodes(kafka_options(c));
+  return cluster.join(
+      [&c, o](events::Membership::OnChange on_change) {
+        return events::join_nodes(kafka_options(c), o, std::move(on_change));
+      },
+      [viewer = group.get()] { return viewer->look(); });
 }
 
 Result<std::unique_ptr<events::Log>> open_cluster_journal(const Config& c) {

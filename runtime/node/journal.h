@@ -12,6 +12,8 @@
 
 namespace soma::runtime {
 
+class Cluster;
+
 events::KafkaOptions kafka_options(const config::Config& config);
 
 // Embedded log or Kafka. kConflict when the data folder's caches are of another journal: states and
@@ -38,12 +40,9 @@ Result<std::unique_ptr<privacy::TopicKeys>> open_cluster_keys(const config::Conf
 // The journal's topic on Kafka for tools beside running nodes; appends are refused.
 Result<std::unique_ptr<events::Log>> open_journal_readonly(const config::Config& config);
 
-// Takes part in choosing the node that serves; `on_change` as in events/kafka/membership.h.
-Result<std::unique_ptr<events::Membership>> join_cluster(const config::Config& config,
-                                                         const std::string& node_id,
-                                                         events::Membership::OnChange on_change);
-
-// For looking at the group of nodes from outside.
-Result<std::unique_ptr<events::GroupViewer>> view_cluster(const config::Config& config);
+// Lets the cluster look at the group of nodes, and join it when it should. `group` is what it looks
+// through; it and the settings outlive the cluster.
+Status enter_group(const config::Config& config, Cluster& cluster,
+                   std::unique_ptr<events::GroupViewer>& group);
 
 }  // namespace soma::runtime

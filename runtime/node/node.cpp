@@ -283,12 +283,8 @@ class Node {
     erasing_->follow({host_.get(), store_.get(), &memory_, projections_.get(), c_.data_dir});
     api_.host = host_.get();
     if (cluster_) {
-      cluster_->tells_heads([this](const std::string& tenant) {
-        std::vector<std::string> lines;
-        for (const auto& head : audit::HeadFile(c_.data_dir).of(tenant))
-          lines.push_back(json::serialize(head));
-        return lines;
-      });
+      cluster_->tells_heads(
+          [this](const std::string& tenant) { return kept_heads(c_.data_dir, tenant); });
       api_.host = &cluster_->serve(*host_, tokens_,
                                    [this](const events::ValidFrame& frame) { follow(frame); });
     }
@@ -298,16 +294,7 @@ class Node {
 
   Status join() {
     if (!cluster_) return {};
-    auto id = node_id_of(c_);
-    if (!id) return tl::unexpected(id.error());
-    auto viewer = view_cluster(c_);
-    if (!viewer) return tl::unexpected(viewer.error());
-    group_ = std::move(*viewer);
-    return cluster_->join(
-        [this, id = *id](events::Membership::OnChange on_change) {
-          return join_cluster(c_, id, std::move(on_change));
-        },
-        [this] { return group_->look(); });
+    return enter_group(c_, *cluster_, group_);
   }
 
   Status open_http() {

@@ -1,6 +1,9 @@
 // One line for each area.
 #include "runtime/node/routes.h"
 
+#include <boost/json/serialize.hpp>
+
+#include "runtime/audit/keeper.h"
 #include "runtime/cluster/cluster.h"
 #include "runtime/query/route.h"
 
@@ -20,6 +23,13 @@ std::vector<api::StandbyRow> standby_rows(const Cluster& cluster) {
   std::vector<api::StandbyRow> rows;
   for (const auto& s : cluster.standbys()) rows.push_back({s.partition, s.node_id, s.lag, s.here});
   return rows;
+}
+
+std::vector<std::string> kept_heads(const std::string& data_dir, const std::string& tenant) {
+  std::vector<std::string> lines;
+  for (const auto& head : audit::HeadFile(data_dir).of(tenant))
+    lines.push_back(boost::json::serialize(head));
+  return lines;
 }
 
 void register_routes(http::Router& router, api::Node& n) {

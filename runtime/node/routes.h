@@ -16,5 +16,7 @@ void register_routes(http::Router& router, api::Node& node);
 
 class Cluster;
 std::vector<api::StandbyRow> standby_rows(const Cluster& cluster);
+// What the node keeps of a tenant's heads, for other nodes: lines of JSON.
+std::vector<std::string> kept_heads(const std::string& data_dir, const std::string& tenant);
 
 }  // namespace soma::runtime

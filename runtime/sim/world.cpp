@@ -15,10 +15,7 @@ constexpr std::int64_t kMaxOffsetMs = 20 * kHourMs;  // below the time for which
 constexpr std::int64_t kSettleUs = 60 * kSecond;
 constexpr std::int64_t kLongestBackOffMs = 600'000;  // what waits longer is ended by its workload
 constexpr std::int64_t kQuietUs = 5 * kSecond;       // then whatever was on its way has come
-constexpr std::uint32_t kStandbySeeds = 500'000;     // per million, as those below: of seeds,
-constexpr std::uint32_t kStandbyBegins = 4'000;      // of a free machine a step,
-constexpr std::uint32_t kStandbySteps = 100'000;     // of a standby's steps to the world's,
-constexpr std::uint32_t kStandbyDies = 300'000;      // of those whose machine gets a host
+constexpr std::uint32_t kStandbySeeds = 500'000;     // per million: worlds whose machines stand by
 constexpr std::size_t kMaxLives = 3;                 // at most one a machine
 constexpr std::uint32_t kViewsOdds = 600'000;        // worlds with a database, per million
 
@@ -132,36 +129,6 @@ Process* World::pick() {
     return life.alive && !life.paused() && !life.cut_off(life.unreachable_until_us);
   };
   return p && takes(p->life()) ? p : nullptr;
-}
-
-// What it has on its disk is all that a host finds.
-void World::end_follower(std::size_t machine) {
-  auto& m = *machines_[machine];
-  if (!m.follower) return;
-  const bool dies = !m.follower->life().alive || standby_rng_.chance(kStandbyDies);
-  if (!dies) m.follower->hand_over();
-  const bool crashed = dies || !m.follower->life().alive;
-  m.follower.reset();
-  if (crashed) m.disk.crash();
-}
-
-void World::stand_by() {
-  for (std::size_t i = 0; i < machines_.size(); ++i) {
-    auto& m = *machines_[i];
-    if (m.follower && !m.follower->life().alive) end_follower(i);
-    if (m.follower) {
-      if (standby_rng_.chance(kStandbySteps)) m.follower->step();
-      continue;
-    }
-    const bool busy = std::any_of(processes_.begin(), processes_.end(), [&](const auto& p) {
-      return p->life().name.starts_with(m.name);
-    });
-    if (busy || !standby_rng_.chance(kStandbyBegins)) continue;
-    ProcessParts parts = shape_;
-    parts.disk = &m.disk;
-    parts.name = m.name + "-standby" + std::to_string(++followers_);
-    m.follower = std::make_unique<Follower>(parts);
-  }
 }
 
 void World::start_on(std::size_t machine) {
