@@ -1,11 +1,14 @@
 // The benchmarks' own measure: quantiles, medians, and a load that counts what a server really did.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <chrono>
+#include <cstdlib>
 #include <filesystem>
 #include <utility>
 
 #include "tests/support/scripted_upstream.h"
+#include "tools/bench/apart.h"
 #include "tools/bench/child.h"
 #include "tools/bench/figures.h"
 #include "tools/bench/http_load.h"
@@ -65,6 +68,40 @@ TEST(Figures, LatenciesThatNobodyTookAreNone) {
     EXPECT_TRUE(to_json(o).at("ours").at(name).is_null()) << name;
   EXPECT_EQ(to_table(o).find("0.000"), std::string::npos);
   EXPECT_FALSE(median({o.ours, o.ours, o.ours}).timed);
+}
+
+TEST(Figures, ARateThatNobodyMeasuredIsNone) {
+  Outcome o;
+  o.ours.ops = 1234;
+  o.ours.rated = false;
+  EXPECT_TRUE(to_json(o).at("ours").at("ops").is_null());
+  EXPECT_EQ(to_table(o).find("1234"), std::string::npos);
+  EXPECT_FALSE(median({o.ours, o.ours, o.ours}).rated);
+}
+
+TEST(Apart, OnlyWhatItComesToIsLeft) {
+  std::vector<int> touched;
+  struct Made {
+    pid_t by;
+    double value;
+  };
+  const auto made = apart<Made>([&]() -> Result<Made> {
+    touched.resize(1000);
+    return Made{::getpid(), 0.5};
+  });
+  ASSERT_TRUE(made) << made.error().message;
+  EXPECT_NE(made->by, ::getpid());
+  EXPECT_EQ(made->value, 0.5);
+  EXPECT_TRUE(touched.empty());
+}
+
+TEST(Apart, ErrorsAndSuddenEndsAreTold) {
+  const auto refused =
+      apart<int>([]() -> Result<int> { return fail(Code::kNotFound, "no such folder"); });
+  EXPECT_EQ(refused.error().code, Code::kNotFound);
+  EXPECT_EQ(refused.error().message, "no such folder");
+  EXPECT_EQ(apart<int>([]() -> Result<int> { ::_exit(0); }).error().code, Code::kInternal);
+  EXPECT_EQ(apart<int>([]() -> Result<int> { std::abort(); }).error().code, Code::kInternal);
 }
 
 TEST(Figures, TheLineHasItsMembersAndRatios) {
