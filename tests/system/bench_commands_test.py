@@ -66,7 +66,11 @@ def test():
         error = json.loads(err.splitlines()[-1])["error"]
         check(code == 1 and out == "" and error["code"] == "unavailable" and "npm" in error["message"], f"{code} {out}{err}")
     code, out, err = soma("bench", "replay", "--engine", "kafka", "--kafka", "127.0.0.1:1", "-o", "json")
-    check(code == 1 and out == "" and "embedded" in err, f"{code} {out}{err}")
+    error = json.loads(err)["error"]
+    check(code == 1 and out == "" and "embedded" in error["message"], f"{code} {out}{err}")
+    both = soma("bench", "workflow", "--peer", "dbos", "--engine", "kafka", "--kafka", "127.0.0.1:1", "-o", "json")
+    error = json.loads(both[2])["error"]
+    check(both[0] == 1 and "embedded" in error["message"] and "--peer" not in (error.get("hint") or ""), f"no peer is at fault: {both}")
 
 
 if __name__ == "__main__":
