@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <utility>
 
 #include "tests/support/scripted_upstream.h"
@@ -258,6 +259,23 @@ TEST(DataFolder, OthersEnterItSoThatPostgresLeavesNothingElsewhere) {
   EXPECT_EQ(mode, perms::owner_all | perms::group_read | perms::group_exec | perms::others_read |
                       perms::others_exec);
   std::filesystem::remove_all(*made);
+}
+
+// Where a folder above the given one is closed to the account of PostgreSQL.
+TEST(DataFolder, ThePostgresThatLiesElsewhereGoesWithItAndNothingElse) {
+  namespace fs = std::filesystem;
+  const auto made = make_data_folder("/var/tmp"), others = make_data_folder("/var/tmp");
+  ASSERT_TRUE(made && others);
+  for (const char* name : {"/somastack-0123456789ab", "/somebodys"}) {
+    const std::string home = *others + name;
+    fs::create_directories(home + "/cluster");
+    fs::create_directories(*made + "/data/run");
+    std::ofstream(*made + "/data/run/postgres.home") << home << "\n";
+    remove_data_folder(*made);
+    EXPECT_FALSE(fs::exists(*made));
+    EXPECT_EQ(fs::exists(home), home.ends_with("somebodys")) << home;
+  }
+  remove_data_folder(*others);
 }
 
 }  // namespace
