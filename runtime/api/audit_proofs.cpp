@@ -86,7 +86,7 @@ void export_bundle(const Node& node, const Queue& queue, const RequestPtr& r,
                           write, {}, [&queue] { return queue.stopping(); });
   if (made) return out->close();
   if (!out) return responder.send(problem_of(made.error()));
-  if (made.error().code != Code::kCancelled)
+  if (made.error().code != Code::kCancelled && !queue.stopping())
     log_error("an audit export broke off",
               {{"reason", made.error().message}, {"request_id", r->request_id}});
   out->abort();

@@ -115,16 +115,10 @@ void recall(const Node& node, const RequestPtr& r, const Responder& responder) {
   });
 }
 
-bool says_no(const json::value& v) { return v.is_null() || (v.is_bool() && !v.get_bool()); }
-
 // Only what the named retrievers find. Working memory and graph hold nothing in this build, so they
-// add nothing, and the answer says so.
+// add nothing, and the answer says so; nor does it rerank, whatever `rerank` asks for.
 void retrieve(const Node& node, const RequestPtr& r, const Responder& responder) {
   const auto& body = r->json.get_object();
-  if (const auto* rerank = body.if_contains("rerank"); rerank && !says_no(*rerank))
-    return responder.fail({Code::kInvalidArgument,
-                           "this build does not rerank: leave rerank out, or give false",
-                           "body.rerank"});
   bool vectors = true, words = true, others = false;
   if (const auto* list = body.if_contains("retrievers"); list && list->is_array()) {
     vectors = words = false;
@@ -145,6 +139,7 @@ void retrieve(const Node& node, const RequestPtr& r, const Responder& responder)
     json::object found = views::recall(r->tenant(), r->request_id, node.memory->recall(q));
     json::object out{{"candidates", std::move(found["results"])},
                      {"namespace", r->tenant()},
+                     {"reranked", false},
                      {"trace_id", r->request_id}};
     if (others) out["unavailable"] = json::array{"wm", "graph"};
     responder.send(http::json_response(200, out));
@@ -204,7 +199,10 @@ void register_memories(http::Router& router, const Node& node) {
                     .max_length = 4,
                     .one_of = {"vector", "wm", "graph", "lexical"},
                     .items = FieldType::kString},
-                   {.name = "rerank", .type = FieldType::kAny},
+                   {.name = "rerank",
+                    .type = FieldType::kAny,
+                    .description = "Taken, and not done: this build has no reranker, so that the "
+                                   "answer says `reranked`: false"},
                    {.name = "universe"}});
   for (const char* path : {"/v1/rag/retrieve", "/rag/retrieve"})
     router.add({.method = "POST",

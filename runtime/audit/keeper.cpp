@@ -142,7 +142,7 @@ void Keeper::run() {
       if (trees.records() == trees.signed_records) continue;
       if (auto one = sign_locked(tenant, trees); !one) ok = tl::unexpected(one.error());
     }
-    if (!ok) log_warn("no audit head was made", {{"reason", ok.error().message}});
+    if (!ok && !stopping_) log_warn("no audit head was made", {{"reason", ok.error().message}});
   }
 }
 

@@ -198,6 +198,14 @@ def later_commands():
     check(code == 2 and "recall" in json.loads(err)["error"]["hint"], f"a mistype: {code} {err}")
 
 
+def broken_cursors():
+    """Refused as they are, before brokers are asked, which here are none."""
+    for command in ("topics", "lag"):
+        for cursor in ("9" * 30, "soon", "-1", "7x"):
+            code, out, err = piped(["kafka", command, "--kafka", "127.0.0.1:1", f"--cursor={cursor}", "-o", "json"])
+            check(code == 2 and out == "" and "--cursor" in json.loads(err)["error"]["message"], f"kafka {command} --cursor {cursor}: {code} {out}{err}")
+
+
 def leaves(node, path=()):
     if not node["commands"]:
         yield " ".join(path)
@@ -295,6 +303,7 @@ def test(*flags):
     check(code == 0, err)
     options_are_the_contracts(json.loads(out))
     later_commands()
+    broken_cursors()
     tree = set(leaves(json.loads(out)))
     missing = sorted(tree - set(ROWS) - set(ELSEWHERE))
     check(not missing, f"commands without a row in ROWS: {missing}")

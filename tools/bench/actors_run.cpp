@@ -2,6 +2,7 @@
 #include <future>
 
 #include "soma/v1/counter.pb.h"
+#include "tools/bench/apart.h"
 #include "tools/bench/host_runs.h"
 #include "tools/bench/stack.h"
 
@@ -42,52 +43,84 @@ std::int64_t first_answer(runtime::Host& host, std::size_t round) {
 
 double resident_bytes() { return usage_of({::getpid()}).rss_mb * 1e6; }
 
-Status fill(const std::string& folder, std::size_t each, ActorsRun& out) {
+// Of a host that has one actor: what the others are measured against.
+Result<double> resident_of_one(const std::string& folder) {
   Stack s;
-  if (auto ok = s.open(folder, out.actors); !ok) return ok;
+  if (auto ok = s.open(folder, 1); !ok) return tl::unexpected(ok.error());
   (void)first_answer(*s.host, 0);
-  const double before = resident_bytes(), cpu = cpu_seconds(), n = static_cast<double>(out.actors);
-  const auto began = Clock::now();
-  if (!submit_all(*s.host, out.events, kActorsOutstanding,
-                  [&](std::size_t i) { return add_to(i % out.actors, 1 + i / out.actors); }))
-    return fail(Code::kInternal, "an addition was not taken");
-  out.cpu_s = cpu_seconds() - cpu;
-  out.fill_events_per_s = n * static_cast<double>(each) / ms_since(began) * 1000;
-  if (!s.host->drain(120'000)) return fail(Code::kInternal, "the host did not drain");
-  out.bytes_per_active = (resident_bytes() - before) / n;
-  return {};
+  if (auto ok = s.wait_until_served(); !ok) return tl::unexpected(ok.error());
+  return resident_bytes();
 }
 
-Status restart(const Options& options, const std::string& folder, std::size_t each,
-               ActorsRun& out) {
-  const double before = resident_bytes();
+struct Filled {
+  double events_per_s = 0, cpu_s = 0, bytes_per_active = 0;
+};
+
+Result<Filled> fill(const std::string& folder, std::size_t actors, std::size_t each) {
+  Stack s;
+  if (auto ok = s.open(folder, actors); !ok) return tl::unexpected(ok.error());
+  (void)first_answer(*s.host, 0);
+  if (auto ok = s.wait_until_served(); !ok) return tl::unexpected(ok.error());
+  const double before = resident_bytes(), cpu = cpu_seconds();
+  const auto began = Clock::now();
+  if (!submit_all(*s.host, actors * each, kActorsOutstanding,
+                  [&](std::size_t i) { return add_to(i % actors, 1 + i / actors); }))
+    return fail(Code::kInternal, "an addition was not taken");
+  Filled out;
+  out.cpu_s = cpu_seconds() - cpu;
+  out.events_per_s = static_cast<double>(actors * each) / ms_since(began) * 1000;
+  if (!s.host->drain(120'000)) return fail(Code::kInternal, "the host did not drain");
+  out.bytes_per_active = (resident_bytes() - before) / static_cast<double>(actors);
+  return out;
+}
+
+struct Restarted {
+  double open_log_ms = 0, open_store_ms = 0, first_answer_ms = 0, resident = 0;
+};
+
+Result<Restarted> restart(const Options& options, const std::string& folder, std::size_t each) {
   const auto profile = profile_of_this(options);
   const auto began = Clock::now();
   Stack s;
-  if (auto ok = s.open(folder, 1); !ok) return ok;
+  if (auto ok = s.open(folder, 1); !ok) return tl::unexpected(ok.error());
   const std::int64_t value = first_answer(*s.host, each + 1);
+  Restarted out;
   out.first_answer_ms = ms_since(began);
   if (value != static_cast<std::int64_t>(each) + 2)  // one before the fill, one now
     return fail(Code::kInternal, "the first actor counts " + std::to_string(value));
-  out.bytes_per_idle = std::max(0.0, resident_bytes() - before) / static_cast<double>(out.actors);
-  out.rss_mb = usage_of({::getpid()}).rss_mb;
+  if (auto ok = s.wait_until_served(); !ok) return tl::unexpected(ok.error());
+  out.resident = resident_bytes();
   out.open_log_ms = s.log_ms;
   out.open_store_ms = s.store_ms;
-  return {};
+  return out;
 }
 
 }  // namespace
 
+// Each in a process of its own: memory that one frees would be there for the next to take unseen.
 Result<ActorsRun> run_actors(const Options& options, std::size_t events_each,
                              const std::string& kept) {
-  DataFolder folder(options.folder);
-  if (!folder.ok()) return tl::unexpected(folder.error());
+  DataFolder folder(options.folder), bare(options.folder);
+  for (const auto* f : {&folder, &bare})
+    if (!f->ok()) return tl::unexpected(f->error());
+  const std::size_t actors = options.amount;
+  const auto one = apart<double>([&] { return resident_of_one(bare.path()); });
+  if (!one) return tl::unexpected(one.error());
+  const auto filled = apart<Filled>([&] { return fill(folder.path(), actors, events_each); });
+  if (!filled) return tl::unexpected(filled.error());
+  const auto again = apart<Restarted>([&] { return restart(options, folder.path(), events_each); });
+  if (!again) return tl::unexpected(again.error());
   ActorsRun out;
-  out.actors = options.amount;
-  out.events = out.actors * events_each;
-  if (auto ok = fill(folder.path(), events_each, out); !ok) return tl::unexpected(ok.error());
-  if (auto ok = restart(options, folder.path(), events_each, out); !ok)
-    return tl::unexpected(ok.error());
+  out.actors = actors;
+  out.events = actors * events_each;
+  out.fill_events_per_s = filled->events_per_s;
+  out.cpu_s = filled->cpu_s;
+  out.bytes_per_active = filled->bytes_per_active;
+  out.bytes_per_idle = std::max(0.0, again->resident - *one) / static_cast<double>(actors);
+  out.open_log_ms = again->open_log_ms;
+  out.open_store_ms = again->open_store_ms;
+  out.first_answer_ms = again->first_answer_ms;
+  out.rss_mb = again->resident / 1e6;
   std::error_code moved;
   if (!kept.empty()) std::filesystem::rename(folder.path(), kept, moved);
   if (moved) return fail(Code::kIo, kept + ": " + moved.message());

@@ -170,10 +170,18 @@ Result<std::string> make_data_folder(const std::string& parent) {
                 base + " lies in memory, where a sync means nothing; give --folder on a disk",
                 "folder");
   std::string path = base + "/soma-bench-XXXXXX";
-  // The account of PostgreSQL must be able to enter it, or its files lie elsewhere and stay.
+  // The account of PostgreSQL must be able to enter it, or its files lie elsewhere.
   if (!::mkdtemp(path.data()) || ::chmod(path.c_str(), 0755) != 0)
     return fail(Code::kIo, "cannot make a folder in " + base);
   return path;
+}
+
+void remove_data_folder(const std::string& path) {
+  std::error_code ignored;
+  std::string home;
+  std::getline(std::ifstream(path + "/data/run/postgres.home"), home);
+  if (fs::path(home).filename().string().starts_with("somastack-")) fs::remove_all(home, ignored);
+  fs::remove_all(path, ignored);
 }
 
 }  // namespace soma::bench

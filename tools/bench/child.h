@@ -52,5 +52,7 @@ int free_port();  // on loopback; somebody else may take it before it is used
 
 // A new folder for data; kInvalidArgument where a sync would mean nothing (tmpfs).
 Result<std::string> make_data_folder(const std::string& parent);
+// With the PostgreSQL of its data/, which lies elsewhere where its account could not enter.
+void remove_data_folder(const std::string& path);
 
 }  // namespace soma::bench

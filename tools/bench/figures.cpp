@@ -27,15 +27,20 @@ json::object side(const Figures& f) {
   const auto ms = [&](double v) {
     return f.timed ? json::value(rounded(v)) : json::value(nullptr);
   };
-  return {{"ops", rounded(f.ops)},    {"p50_ms", ms(f.p50_ms)},    {"p99_ms", ms(f.p99_ms)},
-          {"p999_ms", ms(f.p999_ms)}, {"cpu_s", rounded(f.cpu_s)}, {"rss_mb", rounded(f.rss_mb)}};
+  const json::value ops = f.rated ? json::value(rounded(f.ops)) : json::value(nullptr);
+  return {{"ops", ops},
+          {"p50_ms", ms(f.p50_ms)},
+          {"p99_ms", ms(f.p99_ms)},
+          {"p999_ms", ms(f.p999_ms)},
+          {"cpu_s", rounded(f.cpu_s)},
+          {"rss_mb", rounded(f.rss_mb)}};
 }
 
 std::string row(const char* name, const Figures& f) {
-  char text[200], ms[40] = "        -         -         -";
+  char text[200], ops[24] = "-", ms[40] = "        -         -         -";
+  if (f.rated) std::snprintf(ops, sizeof ops, "%.0f", f.ops);
   if (f.timed) std::snprintf(ms, sizeof ms, "%9.3f %9.3f %9.3f", f.p50_ms, f.p99_ms, f.p999_ms);
-  std::snprintf(text, sizeof text, "%-14s %10.0f %s %7.1f %7.0f\n", name, f.ops, ms, f.cpu_s,
-                f.rss_mb);
+  std::snprintf(text, sizeof text, "%-14s %10s %s %7.1f %7.0f\n", name, ops, ms, f.cpu_s, f.rss_mb);
   return text;
 }
 
@@ -94,6 +99,7 @@ Figures median(std::vector<Figures> runs) {
     return values[values.size() / 2];
   };
   Figures f;
+  f.rated = runs.front().rated;
   f.timed = runs.front().timed;
   f.ops = of(&Figures::ops);
   f.p50_ms = of(&Figures::p50_ms);

@@ -28,7 +28,8 @@ class Histogram {
 // One run of one side.
 struct Figures {
   double ops = 0;     // per second
-  bool timed = true;  // latencies were taken; else they are told as none
+  bool rated = true;  // that rate was measured; else it is told as none
+  bool timed = true;  // so were latencies
   double p50_ms = 0, p99_ms = 0, p999_ms = 0;
   double cpu_s = 0;   // of the measured processes, load generator not counted
   double rss_mb = 0;  // at the end, same processes
@@ -38,6 +39,14 @@ Figures figures_of(const Histogram& latencies, double seconds);
 // A side that did nothing has no figures, and makes no ratio: kUnavailable, naming it.
 Status did_something(const Figures& figures, const std::string& side);
 Figures median(std::vector<Figures> runs);  // member by member; runs must not be empty
+
+// The median of what `of` tells of a run; there must be one.
+template <typename Run, typename Of>
+double middle(const std::vector<Run>& runs, const Of& of) {
+  std::vector<Figures> values;
+  for (const auto& r : runs) values.push_back({.ops = of(r)});
+  return median(std::move(values)).ops;
+}
 
 // A bar of a gate, and what was measured against it.
 struct Gate {

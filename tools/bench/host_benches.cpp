@@ -32,14 +32,6 @@ auto all_runs(const Options& o, const Run& run)
   return out;
 }
 
-// The median of what `of` tells of a run.
-template <typename Run, typename Of>
-double middle(const std::vector<Run>& runs, const Of& of) {
-  std::vector<Figures> values;
-  for (const auto& r : runs) values.push_back({.ops = of(r)});
-  return median(std::move(values)).ops;
-}
-
 Options with_amount(const Options& o, std::size_t usual) {
   Options out = o;
   if (out.amount == 0) out.amount = usual;
@@ -112,6 +104,7 @@ Result<Outcome> bench_timers(const Options& given) {
   std::vector<Figures> figures;
   for (const auto& r : *runs) {
     Figures f = figures_of(r.all, std::max(r.firing_s, 1e-3));
+    f.rated = false;  // timers fire when they are due: the rate is the plan's
     f.cpu_s = r.cpu_s;
     f.rss_mb = r.rss_mb;
     figures.push_back(f);

@@ -41,7 +41,8 @@ Result<json::object> await(std::uint16_t port, const char* what, const Good& goo
 
 struct Run {
   Figures figures;
-  double rows = 0, seconds = 0, sessions = 0, verify_s = 0;
+  double sessions = 0;  // begun, also while warming up: all are in the rows
+  double rows = 0, seconds = 0, verify_s = 0;
 };
 
 Result<Run> run_once(const Options& o) {
@@ -53,7 +54,13 @@ Result<Run> run_once(const Options& o) {
                          [](const json::object& r) { return r.at("status") == "following"; });
       !ready)
     return tl::unexpected(ready.error());
-  auto load = run_http(session_script(o, port, setting->tenants));
+  Run run;
+  auto script = session_script(o, port, setting->tenants);
+  script.begin = [&run, begin = std::move(script.begin)](std::size_t client) {
+    ++run.sessions;
+    return begin(client);
+  };
+  auto load = run_http(script);
   if (!load) return tl::unexpected(load.error());
   if (load->errors > 0) return fail(Code::kInternal, "a session failed: " + load->first_error);
   auto before = await(port, "catching up", [](const json::object& r) {
@@ -61,8 +68,6 @@ Result<Run> run_once(const Options& o) {
   });
   if (!before) return tl::unexpected(before.error());
   const auto done = before->at("rebuild").at("done").to_number<int>();
-  Run run;
-  run.sessions = static_cast<double>(load->latencies.count());
   const Usage used = usage_of(pids);
   auto profile = o.profile ? std::make_unique<Profile>(pids.front()) : nullptr;
   if (auto began = ask(port, "POST", "/rebuild"); !began) return tl::unexpected(began.error());
@@ -98,24 +103,28 @@ Result<Outcome> bench_projection(const Options& o) {
   out.bench = "projection";
   out.clients = o.clients;
   out.seconds = o.seconds;
-  out.durability_ours = "rows and cursor in one transaction, committed by PostgreSQL";
-  std::vector<Figures> ours, rest;  // rest: ops rows, p50 seconds, p99 sessions, p999 verify
+  out.durability_ours =
+      "rows and cursor in one transaction, not waited for on disk (synchronous_commit = off): rows "
+      "are made again from the journal";
+  std::vector<Figures> ours;
+  std::vector<Run> runs;
   for (int i = 0; i < o.runs; ++i) {
     auto run = run_once(o);
     if (!run) return tl::unexpected(run.error());
     ours.push_back(run->figures);
-    rest.push_back({.ops = run->rows,
-                    .p50_ms = run->seconds,
-                    .p99_ms = run->sessions,
-                    .p999_ms = run->verify_s});
+    runs.push_back(*run);
   }
+  const auto of = [&](double Run::*member) {
+    return middle(runs, [member](const Run& r) { return r.*member; });
+  };
   out.ours = median(ours);
-  const Figures r = median(rest);
-  out.seconds = r.p50_ms;  // of what ops and CPU are told of: the rebuild
-  out.extra = {
-      {"rows", r.ops}, {"sessions", r.p99_ms}, {"rebuild_s", r.p50_ms}, {"verify_s", r.p999_ms}};
+  out.seconds = of(&Run::seconds);  // of what ops and CPU are told of: the rebuild
+  out.extra = {{"rows", of(&Run::rows)},
+               {"sessions", of(&Run::sessions)},
+               {"rebuild_s", out.seconds},
+               {"verify_s", of(&Run::verify_s)}};
   // Of fewer rows the making of tables and indexes is most of it.
-  if (r.ops >= kGateRows) out.gates = {{"B7", "rows/s", out.ours.ops, 100'000, true}};
+  if (of(&Run::rows) >= kGateRows) out.gates = {{"B7", "rows/s", out.ours.ops, 100'000, true}};
   return out;
 }
 

@@ -93,8 +93,7 @@ Result<std::unique_ptr<RestateServer>> RestateServer::start(const Options& o) {
 RestateServer::~RestateServer() {
   server_.reset();
   service_.reset();
-  std::error_code ignored;
-  fs::remove_all(folder_, ignored);
+  remove_data_folder(folder_);
 }
 
 }  // namespace soma::bench

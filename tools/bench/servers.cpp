@@ -67,8 +67,7 @@ Result<std::unique_ptr<SomaServer>> SomaServer::start(const Options& o,
 
 SomaServer::~SomaServer() {
   child_.reset();
-  std::error_code ignored;
-  fs::remove_all(folder_, ignored);
+  remove_data_folder(folder_);
 }
 
 Result<std::string> SomaServer::add_tenant(const std::string& tenant) {

@@ -45,8 +45,7 @@ class DataFolder {
  public:
   explicit DataFolder(const std::string& parent) : path_(make_data_folder(parent)) {}
   ~DataFolder() {
-    std::error_code ignored;
-    if (path_) std::filesystem::remove_all(*path_, ignored);
+    if (path_) remove_data_folder(*path_);
   }
   DataFolder(const DataFolder&) = delete;
   DataFolder& operator=(const DataFolder&) = delete;

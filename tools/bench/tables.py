@@ -45,10 +45,12 @@ def server_rows(runs):
             if not figures:
                 continue
             name = result["bench"] if side == "ours" else "… " + result.get("peer_name", "peer")
-            operations = figures["ops"] * result["seconds"]
+            each = ""  # what has no rate has no cost of one
+            if figures["ops"] is not None:
+                each = number(1e6 * figures["cpu_s"] / max(figures["ops"] * result["seconds"], 1))
             out.append(row([name, number(result["clients"])] + [
                 number(figures[key]) for key in ("ops", "p50_ms", "p99_ms", "p999_ms")] + [
-                    number(1e6 * figures["cpu_s"] / max(operations, 1)), number(figures["rss_mb"])]))
+                    each, number(figures["rss_mb"])]))
     return out
 
 

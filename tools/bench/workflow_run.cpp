@@ -1,19 +1,17 @@
-// Three durable steps, one after the other, many workflows at a time.
+// Workflows of three durable steps, many at a time.
 #include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
 #include <thread>
 
-#include "soma/v1/counter.pb.h"
 #include "tools/bench/host_runs.h"
 #include "tools/bench/stack.h"
+#include "tools/bench/three_steps.h"
 
 namespace soma::bench {
 
 namespace {
-
-constexpr int kSteps = 3;
 
 // Outside work that is done at once, on a thread of its own.
 class InstantWork final : public runtime::EffectRunner {
@@ -62,7 +60,8 @@ class InstantWork final : public runtime::EffectRunner {
   std::thread thread_;
 };
 
-// A client begins its next workflow, a new actor, when the last step of the one before is durable.
+// A client begins its next workflow, a new actor, by one deduplicated command when the end of the
+// one before is durable. The steps between are the host's alone.
 class Workflows {
  public:
   explicit Workflows(std::size_t clients) : slots_(clients) {}
@@ -85,56 +84,41 @@ class Workflows {
   }
   std::uint64_t errors() const { return errors_; }
 
-  // A durable frame: every step that it settles is followed by the next.
-  void heard(const events::ValidFrame& frame) {
+  void heard(const events::ValidFrame& frame) {  // durable
     for (const auto& entry : frame.frame->entries())
       for (const auto& event : entry.events())
-        if (event.type() == "counter.call.settled") settled(entry.actor().id());
+        if (event.type() == StepsDecider::kEnded) ended(std::stoul(entry.actor().id()));
   }
 
  private:
   struct Slot {  // of one workflow at a time
     std::uint64_t number = 0;
-    int step = 0;
     Clock::time_point began;
     Histogram latencies;
   };
 
-  std::string id(std::size_t i) const {
-    return std::to_string(i) + "-" + std::to_string(slots_[i].number);
-  }
   void begin(std::size_t i) {
-    Slot& s = slots_[i];
-    ++s.number;
-    s.step = 0;
-    s.began = Clock::now();
-    next_step(i);
-  }
-  void next_step(std::size_t i) {
+    const std::string id = std::to_string(i) + "-" + std::to_string(++slots_[i].number);
+    slots_[i].began = Clock::now();
     v1::CounterCommand command;
-    const std::string step = id(i) + "-" + std::to_string(++slots_[i].step);
-    command.mutable_call_out()->set_call_id(step);
+    command.mutable_call_out()->set_call_id(id);
     runtime::Submission c;
-    c.actor = {"demo", "counter", id(i), {}};
+    c.actor = {"demo", std::string(StepsDecider::kName), id, {}};
     c.command = command.SerializeAsString();
-    c.command_id = "demo:" + step;
+    c.command_id = "demo:" + id;
     c.principal.set_subject("bench");
     c.principal.set_tenant("demo");
-    c.once = true;
-    host_->submit(std::move(c), [this, i](const Result<runtime::Accepted>& r) {
+    host_->submit(std::move(c), [this](const Result<runtime::Accepted>& r) {
       if (r) return;
       errors_.fetch_add(1);
       finish();  // this client is done: what was refused once is not asked for again and again
     });
   }
-  void settled(const std::string& actor) {
-    const std::size_t i = std::stoul(actor);
-    if (slots_[i].step < kSteps) return next_step(i);
+  void ended(std::size_t i) {
     if (counting_.load(std::memory_order_relaxed))
       slots_[i].latencies.add(static_cast<std::uint64_t>(ms_since(slots_[i].began) * 1e6));
-    ended(i);
+    stopping_.load(std::memory_order_relaxed) ? finish() : begin(i);
   }
-  void ended(std::size_t i) { stopping_.load(std::memory_order_relaxed) ? finish() : begin(i); }
   void finish() {
     std::lock_guard lock(mutex_);
     if (--open_ == 0) ended_.notify_all();
@@ -157,6 +141,7 @@ Result<Figures> run_workflows(const Options& o) {
   Workflows load(o.clients);
   InstantWork work;
   Stack stack;
+  stack.catalog = steps_catalog();
   stack.effects = &work;
   if (auto ok = stack.open(folder.path(), runtime::HostLimits{}.active_actors_per_partition,
                            {[&](const auto& f) { load.heard(f); }});

@@ -79,9 +79,10 @@ Status possible(const Bench& b, const bench::Options& o) {
 
 int run_bench(const Context& context, const bench::Options& options, const Bench& which) {
   if (auto ok = possible(which, options); !ok)
-    return context.fail(ok.error(), ok.error().code == Code::kNotSupported && !options.peer.empty()
-                                        ? "leave out --peer to measure ours alone"
-                                        : "");
+    return context.fail(ok.error(),
+                        ok.error().code == Code::kNotSupported && ok.error().field == "--peer"
+                            ? "leave out --peer to measure ours alone"
+                            : "");
   auto outcome = which.run(options);
   if (!outcome) return context.fail(outcome.error());
   if (context.table())

@@ -1,4 +1,6 @@
-// Pages of events, in their order, until one lies beyond the place.
+// Pages of events, in their order, until one lies beyond the place. An event that follows it under
+// an earlier time, since the clock was set back, is left out as well: state is folded in order, so
+// that the state there ends where the history does.
 #include "tools/cli/history.h"
 
 #include <CLI/CLI.hpp>

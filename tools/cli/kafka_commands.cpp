@@ -4,6 +4,7 @@
 #include <boost/json.hpp>
 #include <charconv>
 #include <fstream>
+#include <functional>
 #include <iterator>
 
 #include "actors/actor_type.h"
@@ -187,17 +188,20 @@ int print(const Context& c, const Result<json::array>& rows,
   return 0;
 }
 
-// The same by --filter, --limit and --cursor, which is how many rows come before.
-int print_page(const Context& c, const Result<json::array>& rows,
+// The same by --filter, --limit and --cursor, which is how many rows come before. The brokers are
+// asked only when these are good.
+int print_page(const Context& c, const std::function<Result<json::array>()>& ask,
                const std::vector<std::string>& columns, const std::vector<std::string>& wide = {}) {
   auto wanted = Filter::parse(c.filters);
   if (!wanted) return c.fail(wanted.error());
-  if (!rows) return c.fail(rows.error());
   std::size_t from = 0;
   const auto* end = c.cursor.data() + c.cursor.size();
-  if (!c.cursor.empty() && std::from_chars(c.cursor.data(), end, from).ptr != end)
+  const auto read = std::from_chars(c.cursor.data(), end, from);
+  if (!c.cursor.empty() && (read.ec != std::errc{} || read.ptr != end))
     return c.fail({Code::kInvalidArgument,
                    "--cursor takes the number that the last list ended with", "--cursor"});
+  const auto rows = ask();
+  if (!rows) return c.fail(rows.error());
   json::array page;
   std::size_t at = 0, left = 0;
   for (const auto& row : *rows)
@@ -221,14 +225,14 @@ void add_kafka_commands(CLI::App& app, Context& context, const Wrap& run) {
   auto* list = add_verb(
       *kafka, context, run, "topics", "All topics, and how much is in them", Effect::kRead,
       "soma kafka topics --kafka 127.0.0.1:9092", [&context, with] {
-        return print_page(context, with([](const auto& o) { return topics(o); }),
+        return print_page(context, [&] { return with([](const auto& o) { return topics(o); }); },
                           {"topic", "role", "partitions", "replication", "records"}, {"exists"});
       });
   add_list_options(*list, context);
   auto* behind = add_verb(
       *kafka, context, run, "lag", "How far public events and commands are taken, by partition",
       Effect::kRead, "soma kafka lag --watch", [&context, with] {
-        return print_page(context, with([](const auto& o) { return lag(o); }),
+        return print_page(context, [&] { return with([](const auto& o) { return lag(o); }); },
                           {"group", "topic", "partition", "next", "end", "lag"});
       });
   add_list_options(*behind, context);

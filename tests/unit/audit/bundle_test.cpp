@@ -1,8 +1,11 @@
 // What a tenant's bundle holds, and that any change of it is found where it was made.
 #include "runtime/audit/bundle.h"
 
+#include <atomic>
 #include <boost/json.hpp>
+#include <future>
 #include <sstream>
+#include <thread>
 
 #include "runtime/audit/keeper.h"
 #include "runtime/security/base64url.h"
@@ -118,6 +121,50 @@ TEST_F(Bundle, AnOlderHeadMustBeOfAPrefix) {
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.bad->reason, "older_head");
   EXPECT_EQ(refused.bad->line, 4u);
+}
+
+// Each reading takes until the keeper is told to end.
+class SlowLog final : public events::Log {
+ public:
+  explicit SlowLog(events::Log& log) : log_(log) {}
+  std::function<bool()> over;
+  std::promise<void> begun;
+
+  std::uint32_t partition_count() const override { return log_.partition_count(); }
+  void append(PartitionId p, std::string record, OnReport on_report) override {
+    log_.append(p, std::move(record), std::move(on_report));
+  }
+  Result<std::vector<events::Record>> read(PartitionId p, Offset from,
+                                           std::size_t max_bytes) const override {
+    if (!reading_.exchange(true)) const_cast<SlowLog*>(this)->begun.set_value();
+    while (!over()) std::this_thread::yield();
+    return log_.read(p, from, max_bytes);
+  }
+  Offset end(PartitionId p) const override { return log_.end(p); }
+  std::uint64_t follow(std::function<void(PartitionId)> on_grow) override {
+    return log_.follow(std::move(on_grow));
+  }
+  void unfollow(std::uint64_t subscription) override { log_.unfollow(subscription); }
+  Status health() const override { return log_.health(); }
+
+ private:
+  events::Log& log_;
+  mutable std::atomic<bool> reading_{false};
+};
+
+TEST_F(Bundle, AKeeperThatEndsInTheMiddleOfAReadingDoesNotComplain) {
+  SlowLog slow(*log_);
+  const auto key = [this] { return Result<security::Key>(key_); };
+  Keeper* keeper = nullptr;
+  std::promise<void> there;
+  slow.over = [&, made = there.get_future().share()] { return made.wait(), keeper->stopping(); };
+  auto made = std::make_unique<Keeper>(slow, key, folder_.string(), 1, *clock_);
+  keeper = made.get();
+  there.set_value();
+  slow.begun.get_future().wait();
+  ::testing::internal::CaptureStderr();
+  made.reset();
+  EXPECT_EQ(::testing::internal::GetCapturedStderr(), "");
 }
 
 TEST_F(Bundle, TheKeepersHeadIsThatOfAWholeReadingAndIsKeptOnce) {

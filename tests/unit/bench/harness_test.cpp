@@ -1,11 +1,15 @@
 // The benchmarks' own measure: quantiles, medians, and a load that counts what a server really did.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <chrono>
+#include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <utility>
 
 #include "tests/support/scripted_upstream.h"
+#include "tools/bench/apart.h"
 #include "tools/bench/child.h"
 #include "tools/bench/figures.h"
 #include "tools/bench/http_load.h"
@@ -65,6 +69,40 @@ TEST(Figures, LatenciesThatNobodyTookAreNone) {
     EXPECT_TRUE(to_json(o).at("ours").at(name).is_null()) << name;
   EXPECT_EQ(to_table(o).find("0.000"), std::string::npos);
   EXPECT_FALSE(median({o.ours, o.ours, o.ours}).timed);
+}
+
+TEST(Figures, ARateThatNobodyMeasuredIsNone) {
+  Outcome o;
+  o.ours.ops = 1234;
+  o.ours.rated = false;
+  EXPECT_TRUE(to_json(o).at("ours").at("ops").is_null());
+  EXPECT_EQ(to_table(o).find("1234"), std::string::npos);
+  EXPECT_FALSE(median({o.ours, o.ours, o.ours}).rated);
+}
+
+TEST(Apart, OnlyWhatItComesToIsLeft) {
+  std::vector<int> touched;
+  struct Made {
+    pid_t by;
+    double value;
+  };
+  const auto made = apart<Made>([&]() -> Result<Made> {
+    touched.resize(1000);
+    return Made{::getpid(), 0.5};
+  });
+  ASSERT_TRUE(made) << made.error().message;
+  EXPECT_NE(made->by, ::getpid());
+  EXPECT_EQ(made->value, 0.5);
+  EXPECT_TRUE(touched.empty());
+}
+
+TEST(Apart, ErrorsAndSuddenEndsAreTold) {
+  const auto refused =
+      apart<int>([]() -> Result<int> { return fail(Code::kNotFound, "no such folder"); });
+  EXPECT_EQ(refused.error().code, Code::kNotFound);
+  EXPECT_EQ(refused.error().message, "no such folder");
+  EXPECT_EQ(apart<int>([]() -> Result<int> { ::_exit(0); }).error().code, Code::kInternal);
+  EXPECT_EQ(apart<int>([]() -> Result<int> { std::abort(); }).error().code, Code::kInternal);
 }
 
 TEST(Figures, TheLineHasItsMembersAndRatios) {
@@ -221,6 +259,23 @@ TEST(DataFolder, OthersEnterItSoThatPostgresLeavesNothingElsewhere) {
   EXPECT_EQ(mode, perms::owner_all | perms::group_read | perms::group_exec | perms::others_read |
                       perms::others_exec);
   std::filesystem::remove_all(*made);
+}
+
+// Where a folder above the given one is closed to the account of PostgreSQL.
+TEST(DataFolder, ThePostgresThatLiesElsewhereGoesWithItAndNothingElse) {
+  namespace fs = std::filesystem;
+  const auto made = make_data_folder("/var/tmp"), others = make_data_folder("/var/tmp");
+  ASSERT_TRUE(made && others);
+  for (const char* name : {"/somastack-0123456789ab", "/somebodys"}) {
+    const std::string home = *others + name;
+    fs::create_directories(home + "/cluster");
+    fs::create_directories(*made + "/data/run");
+    std::ofstream(*made + "/data/run/postgres.home") << home << "\n";
+    remove_data_folder(*made);
+    EXPECT_FALSE(fs::exists(*made));
+    EXPECT_EQ(fs::exists(home), home.ends_with("somebodys")) << home;
+  }
+  remove_data_folder(*others);
 }
 
 }  // namespace
