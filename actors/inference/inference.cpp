@@ -21,6 +21,7 @@ using Decided = InferenceDecider::Decided;
 constexpr std::size_t kMaxMessages = 256;
 constexpr std::size_t kMaxInputBytes = 256 * 1024;
 constexpr std::uint32_t kMaxEmbedAttempts = 4;
+constexpr std::uint32_t kUnreadDoublings = 3;  // of a second, until what is in force is read again
 
 bool embeds(const v1::InferenceState& s) { return s.request().mode() == "embedding"; }
 
@@ -237,6 +238,9 @@ void judged_again(v1::InferenceState& s, const v1::InferenceJudgedAgain& e) {
   *s.mutable_tools()->mutable_principal() = e.terms().asker();
 }
 
+// What is in force could not be read: nothing was sent.
+bool terms_unread(const v1::Failure& failure) { return failure.code() == "terms_unread"; }
+
 // What the embedding server said.
 Result<Decided> embedded(const ActorKey& self, const v1::InferenceState& s,
                          const v1::EffectOutcome& o, const v1::Context& context) {
@@ -273,11 +277,15 @@ Result<Decided> embedded(const ActorKey& self, const v1::InferenceState& s,
     failure.set_message("the embedding's outcome could not be read");
     failure.set_retryable(true);
   }
-  const bool other_model = !s.request().fallbacks().empty();
+  const bool unread = terms_unread(failure);  // no fault of the model: until the deadline
+  const bool other_model = !unread && !s.request().fallbacks().empty();
   const std::uint32_t tried = std::max(s.model_attempts(), 1u);
-  const std::int64_t again_at = context.now_ms() + (other_model ? 0 : 1000LL << (tried - 1));
+  const std::int64_t wait_ms =
+      other_model ? 0
+                  : 1000LL << (unread ? std::min(o.attempt() - 1, kUnreadDoublings) : tried - 1);
+  const std::int64_t again_at = context.now_ms() + wait_ms;
   const bool in_time = s.request().deadline_ms() == 0 || again_at < s.request().deadline_ms();
-  if (failure.retryable() && (other_model || tried < kMaxEmbedAttempts) && in_time) {
+  if (failure.retryable() && (unread || other_model || tried < kMaxEmbedAttempts) && in_time) {
     auto* again = d.events.emplace_back().mutable_inference_restarted();
     again->set_attempt(o.attempt() + 1);
     again->set_not_before_ms(again_at);
@@ -314,7 +322,10 @@ Result<Decided> cancel(const ActorKey& self, const v1::InferenceState& s,
 void restarted(v1::InferenceState& s, const v1::InferenceRestarted& e) {
   s.set_attempt(e.attempt());
   s.set_not_before_ms(e.not_before_ms());
-  s.set_model_attempts(e.model().empty() ? s.model_attempts() + 1 : 1);
+  if (!e.model().empty())
+    s.set_model_attempts(1);
+  else if (!terms_unread(e.failure()))  // else the model was not asked
+    s.set_model_attempts(s.model_attempts() + 1);
   if (e.model().empty()) return;
   if (s.primary().empty())
     s.set_primary(s.request().model().empty() ? "default" : s.request().model());

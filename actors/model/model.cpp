@@ -17,6 +17,7 @@ constexpr std::uint32_t kDefaultSlots = 8;
 constexpr std::uint32_t kDefaultQueueLimit = 10'000;
 constexpr std::uint32_t kMaxAttempts = 4;
 constexpr std::int64_t kMaxBackOffMs = 60'000;
+constexpr std::int64_t kMaxUnreadWaitMs = 8'000;    // until what is in force is read again
 constexpr std::uint32_t kSickAfter = 8;             // failed attempts in a row
 constexpr std::int64_t kBreakerMs = 5'000;          // that no new call is made
 constexpr std::int64_t kProbeWaitMs = 1000;         // while one call tries whether it answers again
@@ -42,6 +43,9 @@ void tell(Decided& d, const v1::ActorRef& caller, Fill fill) {
 
 // A runner's "unavailable": nothing was sent, as no connection came about.
 bool not_started(const v1::Failure& failure) { return failure.code() == "unavailable"; }
+
+// What is in force could not be read: nothing was sent, for no fault of the provider.
+bool terms_unread(const v1::Failure& failure) { return failure.code() == "terms_unread"; }
 
 // The provider is away or broken; not that it refused, was busy, or that we crashed.
 bool sick(const v1::Failure& failure) {
@@ -80,8 +84,9 @@ v1::Failure breaker_failure(const v1::ModelState& state, std::int64_t wait_ms) {
 // To its caller a model that could not be reached is as dead as one that failed.
 void tell_died(Decided& d, const v1::ModelRequest& request, v1::Failure failure,
                std::uint32_t attempts) {
-  const bool unstarted = not_started(failure);
-  if (unstarted) failure.set_code("model_unavailable");
+  const bool unreachable = not_started(failure);
+  const bool unstarted = unreachable || terms_unread(failure);
+  if (unreachable) failure.set_code("model_unavailable");
   tell(d, request.caller(), [&](auto& c) {
     c.mutable_call_died()->set_call_id(request.call_id());
     *c.mutable_call_died()->mutable_failure() = failure;
@@ -216,17 +221,20 @@ Result<Decided> failed(const v1::ModelState& state, const v1::RunningCall& call,
   const bool interrupted =
       failure.code() == "interrupted";  // by a crash of ours: no fault of the provider
   const std::uint32_t tried = std::max(call.model_attempts(), 1u);
-  const bool other_model = !interrupted && failure.retryable() && !request.fallbacks().empty();
+  const bool unread = terms_unread(failure);  // until it is, or the deadline passes
+  const bool ours = interrupted || unread;
+  const bool other_model = !ours && failure.retryable() && !request.fallbacks().empty();
   const bool give_up = request.report_unstarted() && not_started(failure);
   const std::int64_t back_off =
-      interrupted || other_model
-          ? 0
+      interrupted || other_model ? 0
+      : unread
+          ? std::min<std::int64_t>(kMaxUnreadWaitMs, 1000LL << std::min(call.attempt() - 1, 10u))
           : std::min<std::int64_t>(kMaxBackOffMs, 1000LL << std::min(tried - 1, 10u));
   const std::int64_t wait =
       other_model ? 0 : std::max(back_off, std::min(failure.retry_after_ms(), kMaxRetryAfterMs));
   const std::int64_t again_at = context.now_ms() + wait;
   const bool in_time = request.deadline_ms() == 0 || again_at < request.deadline_ms();
-  const bool again = interrupted || other_model || (!give_up && tried < kMaxAttempts);
+  const bool again = ours || other_model || (!give_up && tried < kMaxAttempts);
   if (failure.retryable() && again && in_time) {
     start(d, request.call_id(), call.attempt() + 1, again_at);
     auto* started = d.events.back().mutable_call_started();
@@ -328,7 +336,10 @@ void take_slot(v1::ModelState& s, const v1::CallStarted& e) {
   }
   if (it == s.mutable_running()->end()) return;
   auto& call = it->second;
-  call.set_model_attempts(e.model().empty() ? call.model_attempts() + 1 : 1);
+  if (!e.model().empty())
+    call.set_model_attempts(1);
+  else if (!terms_unread(e.failure()))  // else the model was not asked
+    call.set_model_attempts(call.model_attempts() + 1);
   if (!e.model().empty()) {
     auto* request = call.mutable_request();
     if (call.primary().empty())

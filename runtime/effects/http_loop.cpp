@@ -221,14 +221,14 @@ struct HttpLoop::Impl {
     const std::uint64_t ticket = ++last_ticket_;
     const auto before = std::move(call->before);
     call->before = nullptr;
-    asking_[ticket] = std::move(call);
+    asking_[ticket] = {std::move(call), now_ms()};
     before([this, ticket](bool go) { post([this, ticket, go] { asked(ticket, go); }); });
   }
 
   void asked(std::uint64_t ticket, bool go) {
     const auto it = asking_.find(ticket);
     if (it == asking_.end()) return;  // cancelled, late, or stopped meanwhile
-    auto call = std::move(it->second);
+    auto call = std::move(it->second.call);
     asking_.erase(it);
     const std::string lane = call->lane;
     if (go && !stopping_) {
@@ -319,12 +319,12 @@ struct HttpLoop::Impl {
         if (which(*c)) dropped.push_back(std::move(c));
       std::erase_if(lane.waiting, [](const auto& c) { return !c; });
     }
-    for (auto& [ticket, c] : asking_)
-      if (which(*c)) {
-        places.push_back(c->lane);
-        dropped.push_back(std::move(c));
+    for (auto& [ticket, asking] : asking_)
+      if (which(*asking.call)) {
+        places.push_back(asking.call->lane);
+        dropped.push_back(std::move(asking.call));
       }
-    std::erase_if(asking_, [](const auto& a) { return !a.second; });
+    std::erase_if(asking_, [](const auto& a) { return !a.second.call; });
     for (auto& c : dropped) end_unstarted(*c, kind);
     for (const auto& lane : places) leave(lane);
   }
@@ -380,6 +380,10 @@ struct HttpLoop::Impl {
     for (auto& [curl, kind] : found) remove(curl, kind, "silent for too long");
     drop_waiting([&](const HttpCall& c) { return c.deadline_ms != 0 && today >= c.deadline_ms; },
                  HttpEnd::Kind::kDeadline);
+    std::vector<std::uint64_t> unsaid;
+    for (const auto& [ticket, asking] : asking_)
+      if (now - asking.since_ms >= HttpCall::kBeforeMs) unsaid.push_back(ticket);
+    for (const auto ticket : unsaid) asked(ticket, false);
   }
 
   void run_timers() {
@@ -454,7 +458,11 @@ struct HttpLoop::Impl {
   std::int64_t curl_due_ = -1, sweep_due_ = 0;
   std::unordered_map<CURL*, std::unique_ptr<Transfer>> running_;
   std::map<std::string, Lane> lanes_;
-  std::map<std::uint64_t, std::unique_ptr<HttpCall>> asking_;  // not begun: `before` was asked
+  struct Asking {
+    std::unique_ptr<HttpCall> call;
+    std::int64_t since_ms = 0;
+  };
+  std::map<std::uint64_t, Asking> asking_;  // not begun: `before` was asked
   std::uint64_t last_ticket_ = 0;
   std::multimap<std::int64_t, std::function<void(bool)>> timers_;
   std::vector<CURL*> spare_, early_;

@@ -20,7 +20,7 @@ struct HttpEnd {
     kBroken,       // the connection ended before the answer did
     kTooLong,      // the body is over its limit
     kOverloaded,   // too many wait for this server
-    kHeld,         // `before` said no
+    kHeld,         // `before` said no, or nothing in kBeforeMs
     kCancelled,
     kStopping,
   };
@@ -54,7 +54,8 @@ struct HttpCall {
   std::function<Next(std::string_view bytes, std::string_view content_type)> on_bytes;
   // Given: asked when the call has left its lane's queue and is about to be sent. It says once,
   // from any thread, whether it may; a call that may not ends with kHeld. Its place in the lane is
-  // kept meanwhile.
+  // kept meanwhile, for kBeforeMs at most.
+  static constexpr std::int64_t kBeforeMs = 2'000;
   std::function<void(std::function<void(bool go)>)> before;
   std::function<void(HttpEnd)> on_end;  // exactly once
 };

@@ -25,6 +25,7 @@ Error failure(const HttpEnd& end) {
     case Kind::kOverloaded:
       return {Code::kOverloaded, "too many requests wait for the model server", {}, 0};
     case Kind::kHeld:
+      return {Code::kLocked, "the call was not let go in time", {}, 0};
     case Kind::kCancelled:
       return {Code::kCancelled, "the call was cancelled", {}, 0};
     case Kind::kStopping:

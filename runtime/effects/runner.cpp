@@ -2,6 +2,7 @@
 #include "runtime/effects/runner.h"
 
 #include <chrono>
+#include <mutex>
 
 #include "runtime/effects/model_metrics.h"
 
@@ -17,6 +18,15 @@ v1::Failure to_failure(const Error& error) {
 }
 
 namespace {
+
+// Nothing was sent, for no fault of the model: tried again.
+v1::Failure terms_unread(const std::string& why) {
+  v1::Failure f;
+  f.set_code("terms_unread");
+  f.set_message("what is in force could not be read: " + why);
+  f.set_retryable(true);
+  return f;
+}
 
 class Runner final : public EffectRunner {
  public:
@@ -55,6 +65,11 @@ class Runner final : public EffectRunner {
     OnOutcome done;
     std::chrono::steady_clock::time_point began = std::chrono::steady_clock::now();
     void end(Result<std::string> result) const { finish(job, done, std::move(result)); }
+    void end_as(v1::EffectOutcome outcome) const {
+      outcome.set_effect_id(job.effect.effect_id);
+      outcome.set_attempt(job.effect.attempt);
+      done(std::move(outcome));
+    }
   };
 
   // `error`: null when it went well.
@@ -78,26 +93,45 @@ class Runner final : public EffectRunner {
     return false;
   }
 
-  // What a call may learn at the moment when it would be sent, and why it then is not.
-  struct Looked {
-    std::optional<v1::StartTerms> held;
-    std::optional<Error> unread;
-    bool stopped() const { return held || unread; }
+  // What a call learns at the moment when it would be sent. Told by whoever looks, asked by whoever
+  // ends the call: on different threads, in any order.
+  class Looked {
+   public:
+    // Whether the call may be sent.
+    bool tell(Result<std::optional<v1::StartTerms>> found) {
+      std::lock_guard lock(mutex_);
+      found_ = std::move(found);
+      return found_->has_value() && !found_->value();
+    }
+    // The outcome of a call that was not sent for what was found; nothing: that is not why it
+    // ended.
+    template <typename Answer>
+    std::optional<v1::EffectOutcome> not_sent() const {
+      std::lock_guard lock(mutex_);
+      if (!found_) return {};
+      v1::EffectOutcome o;
+      if (!*found_) {
+        *o.mutable_failure() = terms_unread(found_->error().message);
+        return o;
+      }
+      if (!found_->value()) return {};
+      Answer answer;
+      *answer.mutable_held() = *found_->value();
+      o.set_result(answer.SerializeAsString());
+      return o;
+    }
+
+   private:
+    mutable std::mutex mutex_;
+    std::optional<Result<std::optional<v1::StartTerms>>> found_;
   };
   static SlmClient::Before before(const std::shared_ptr<RunnerParts>& parts, const Open& open,
                                   const v1::CallTerms& terms,
                                   const std::shared_ptr<Looked>& looked) {
     if (!parts->look) return {};
     return [parts, tenant = open.job.actor.tenant, terms, looked](std::function<void(bool)> go) {
-      parts->look(tenant, terms, [looked, go = std::move(go)](auto found) {
-        if (!found) {
-          looked->unread = found.error();
-          looked->unread->code = Code::kUnavailable;  // nothing was sent; tried again
-        } else {
-          looked->held = std::move(*found);
-        }
-        go(!looked->stopped());
-      });
+      parts->look(tenant, terms,
+                  [looked, go = std::move(go)](auto found) { go(looked->tell(std::move(found))); });
     };
   }
 
@@ -124,9 +158,12 @@ class Runner final : public EffectRunner {
                 parts->tokens->publish(id, attempt, index, text);
               },
               [parts, open, id, looked](Result<v1::ModelAnswer> answer) {
-                if (looked->stopped()) {
+                auto unsent = answer ? std::nullopt : looked->not_sent<v1::ModelAnswer>();
+                if (!unsent && !answer && answer.error().code == Code::kLocked)
+                  *unsent.emplace().mutable_failure() = terms_unread(answer.error().message);
+                if (unsent) {
                   parts->tokens->finish(id);
-                  return open->end(not_sent<v1::ModelAnswer>(*looked));
+                  return open->end_as(std::move(*unsent));
                 }
                 measure(*parts, *open, "chat", answer ? answer->model() : std::string(),
                         error_of(answer));
@@ -139,14 +176,6 @@ class Runner final : public EffectRunner {
               },
               before(parts, *open, request.terms(), looked));
         });
-  }
-
-  template <typename Answer>
-  static Result<std::string> not_sent(const Looked& looked) {
-    if (looked.unread) return tl::unexpected(*looked.unread);
-    Answer answer;
-    *answer.mutable_held() = *looked.held;
-    return answer.SerializeAsString();
   }
 
   void embed(Job job, OnOutcome done) {
@@ -172,7 +201,7 @@ class Runner final : public EffectRunner {
           const auto ask = before(parts, *open, request.terms(), looked);
           if (!ask || !request.has_terms()) return send();  // memory's own embeddings
           ask([open, looked, send](bool go) {
-            go ? send() : open->end(not_sent<v1::EmbedResult>(*looked));
+            go ? send() : open->end_as(*looked->not_sent<v1::EmbedResult>());
           });
         });
   }

@@ -52,7 +52,7 @@ class SlmClient {
   // What is under way ends with kUnavailable, and what is asked for later does so at once.
   virtual void stop() = 0;
   // `before`: asked when the call is about to be sent; see HttpCall::before. One that may not be
-  // ends with kCancelled, and whoever said so knows why.
+  // ends with kLocked, as does one of which nothing was said in time.
   using Before = std::function<void(std::function<void(bool go)>)>;
   virtual void chat(const SlmEndpoint& endpoint, const v1::ModelRequest& request,
                     const std::string& traceparent, OnToken on_token, OnAnswer on_answer,

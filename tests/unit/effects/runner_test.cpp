@@ -1,6 +1,9 @@
 // Effects by kind: outcomes and failures as deciders get them.
 #include "runtime/effects/runner.h"
 
+#include <atomic>
+#include <thread>
+
 #include "tests/unit/effects/fixture.h"
 
 namespace soma::test {
@@ -132,10 +135,12 @@ TEST_F(RunnerTest, WhatItWasAllowedUnderIsLookedAtFirst) {
   EXPECT_TRUE(answer.held().halted());
   unread = Error{Code::kFenced, "the owner is elsewhere", {}};
   const auto failed = run("slm.chat", call.SerializeAsString(), 3);
-  EXPECT_EQ(failed.failure().code(), "unavailable") << "nothing was sent";
+  EXPECT_EQ(failed.failure().code(), "terms_unread") << "nothing was sent";
   EXPECT_TRUE(failed.failure().retryable());
-  unread.reset();
+  EXPECT_EQ(failed.attempt(), 3u);
   texts.mutable_terms()->set_constitution_hash("c");
+  EXPECT_EQ(run("memory.embed", texts.SerializeAsString(), 5).failure().code(), "terms_unread");
+  unread.reset();
   const auto embed = run("memory.embed", texts.SerializeAsString(), 5);
   v1::EmbedResult result;
   ASSERT_TRUE(result.ParseFromString(embed.result()));
@@ -146,6 +151,42 @@ TEST_F(RunnerTest, ACallThatIsCancelledWhileItsTermsAreReadSaysSo) {
   parts->look = [](const std::string&, const v1::CallTerms&, auto) {};  // never answers
   cancel = true;
   EXPECT_EQ(run("slm.chat", request("e-1").SerializeAsString()).failure().code(), "cancelled");
+}
+
+// The look answers on any thread, also after the call was ended on the loop's.
+TEST_F(RunnerTest, ALookThatAnswersACancelledCallChangesNothing) {
+  using Answer = std::function<void(Result<std::optional<v1::StartTerms>>)>;
+  std::vector<std::thread> lookers;
+  std::atomic<bool> tell{false};
+  parts->look = [&](const std::string&, const v1::CallTerms&, Answer done) {
+    lookers.emplace_back([&tell, done = std::move(done)] {
+      while (!tell) std::this_thread::yield();
+      v1::StartTerms halted;
+      halted.set_halted(true);
+      done(std::optional<v1::StartTerms>(halted));
+    });
+  };
+  cancel = true;
+  EXPECT_EQ(run("slm.chat", request("e-1").SerializeAsString()).failure().code(), "cancelled");
+  tell = true;  // late: nobody is told twice
+  for (auto& t : lookers) t.join();
+  lookers.clear();
+  for (std::uint32_t attempt = 2; attempt < 50; ++attempt) {  // both at once
+    const auto o = run("slm.chat", request("e-1").SerializeAsString(), attempt);
+    EXPECT_TRUE(o.has_result() || o.failure().code() == "cancelled") << o.DebugString();
+    for (auto& t : lookers) t.join();
+    lookers.clear();
+  }
+}
+
+TEST_F(RunnerTest, ALookThatDoesNotAnswerLeavesTheServerToOthers) {
+  endpoint.max_concurrent = 1;
+  parts->look = [](const std::string&, const v1::CallTerms&, auto) {};
+  const auto o = run("slm.chat", request("e-1").SerializeAsString());
+  EXPECT_EQ(o.failure().code(), "terms_unread");
+  EXPECT_TRUE(o.failure().retryable());
+  parts->look = nullptr;
+  EXPECT_TRUE(run("slm.chat", request("e-1").SerializeAsString(), 2).has_result());
 }
 
 TEST_F(RunnerTest, TextsAreEmbedded) {
