@@ -33,11 +33,11 @@ struct PartitionWorld {
 inline constexpr char kDiskFull[] =
     "the disk is full and nothing is recorded; retry with the same Idempotency-Key";
 
-// Lives on its own executor: every method but the posting ones runs there. Owned by the host;
-// outlived by tasks through shared_from_this.
 // Why a partition recovers: StateStore::generation() rose.
 inline constexpr char kStoreLost[] = "the snapshot store began anew";
 
+// Lives on its own executor: every method but the posting ones runs there. Owned by the host;
+// outlived by tasks through shared_from_this.
 class Partition : public std::enable_shared_from_this<Partition> {
  public:
   Partition(PartitionId id, std::shared_ptr<const PartitionWorld> world);
@@ -141,7 +141,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
   void post(std::function<void()> task);
 
   // partition.cpp: the way in.
-  void take_arrivals();
+  void take_arrivals(std::size_t most);
   void accept(Submission submission, Host::OnAccepted done);
   bool answer_known(const Submission& submission, const Host::OnAccepted& done);
   void answer_recorded(const StateStore::DedupeRow& row, const std::string& hash,
@@ -217,7 +217,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
   const PartitionWorld& w_;
   std::shared_ptr<Executor> executor_;
   std::mutex arrivals_mutex_;
-  std::vector<std::pair<Submission, Host::OnAccepted>> arrivals_;  // one task takes them all
+  std::deque<std::pair<Submission, Host::OnAccepted>> arrivals_;  // one task takes many
   std::atomic<std::size_t> queued_{0};                 // accepted from outside, not yet begun
   std::unordered_map<ActorKey, std::size_t> waiting_;  // the same, by actor
   // Those of them at their limit. Asked on the callers' threads, so that what comes for a busy
