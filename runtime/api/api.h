@@ -44,6 +44,7 @@ class Constitutions;
 class Rulebook;
 class Admission;
 class Deployment;
+class CommandLookUps;
 
 // All outlive the server. Immutable after the node is composed.
 struct Node {
@@ -63,6 +64,7 @@ struct Node {
   Metrics* metrics = nullptr;
   Worker* worker = nullptr;  // for what blocks
   Worker* slow = nullptr;    // for what reads much
+  CommandLookUps* look_ups = nullptr;
   Journal* journal = nullptr;
   StateStore* store = nullptr;
   bool single_writer = true;  // the log is the embedded one
