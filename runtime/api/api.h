@@ -45,6 +45,7 @@ class Constitutions;
 class Rulebook;
 class Admission;
 class Deployment;
+class CommandLookUps;
 
 // A node that keeps itself warm for another's partition.
 struct StandbyRow {
@@ -72,6 +73,7 @@ struct Node {
   Metrics* metrics = nullptr;
   Worker* worker = nullptr;  // for what blocks
   Worker* slow = nullptr;    // for what reads much
+  CommandLookUps* look_ups = nullptr;
   Journal* journal = nullptr;
   StateStore* store = nullptr;
   bool single_writer = true;                          // the log is the embedded one

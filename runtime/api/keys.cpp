@@ -42,20 +42,6 @@ http::Response answer_again(const v1::RecordedAnswer& answer) {
   return out;
 }
 
-// To the key's actor: its id is of this very call, and nobody repeats it.
-Submission own_submission(const http::Request& request, ActorKey actor,
-                          const v1::IdempotencyCommand& command) {
-  Submission s;
-  s.actor = std::move(actor);
-  s.command = actors::deterministic_bytes(command);
-  s.command_id = internal_command_id(request.tenant());
-  s.principal = request.principal;
-  s.correlation_id = request.request_id;
-  s.traceparent = request.traceparent;
-  s.once = true;
-  return s;
-}
-
 v1::RecordedAnswer recorded(const http::Response& response) {
   v1::RecordedAnswer out;
   out.set_status(static_cast<std::uint32_t>(response.status));
@@ -134,14 +120,14 @@ class Recorder final : public http::Responder::Sink,
 
   void send(http::Response response) override {
     if (answered_.exchange(true)) return;
-    if (response.status < 300 && response.settled) return finish(std::move(response), true);
+    if (response.status < 300 && response.in_history) return finish(std::move(response), true);
     v1::IdempotencyCommand command;
     bool kept = false;
     if (response.status < 300 && response.body.size() <= Keys::kMaxKeptBody && !secret_) {
       command.mutable_record_answer()->set_round(request_->key_round);
       *command.mutable_record_answer()->mutable_answer() = recorded(response);
       kept = true;
-    } else if ((response.status >= 400 && response.status < 500) || response.settled) {
+    } else if (frees_key(response)) {
       command.mutable_free_key()->set_round(request_->key_round);
       command.mutable_free_key()->set_reason("answered " + std::to_string(response.status));
     } else {
@@ -157,6 +143,13 @@ class Recorder final : public http::Responder::Sink,
   }
 
  private:
+  // A refusal of a second run says nothing of the first, which may have led to events: under the id
+  // of another round the command would be applied once more.
+  bool frees_key(const http::Response& response) const {
+    const bool refused = response.status >= 400 && response.status < 500;
+    return response.settled || (refused && !request_->replayed);
+  }
+
   void finish(http::Response response, bool replays) {
     for (auto& w : table_->end(Table::name_of(*request_))) {
       http::Response copy = response;
@@ -252,7 +245,7 @@ void Keys::handle(const http::Route& route, const std::shared_ptr<http::Request>
         return end_all(problem_of(view.error()));
       }
       const auto& state = static_cast<const v1::IdempotencyState&>(*view->state);
-      note_claimed(*request, state.claimed_ms());
+      request->key_claimed_ms = state.claimed_ms();
       if (!state.has_answer()) return run(route, request, http::Responder(recorder));
       recorder->abandon();
       end_all(answer_again(state.answer()));

@@ -9,10 +9,10 @@ namespace soma::runtime::api {
 
 // Stands before the handlers of requests that carry a key (gate.h).
 // Thread-safe; outlives the server. A key belongs to one request of its tenant; the claim and the
-// answer are events, so both outlive a restart. Refused requests (4xx) leave the key free. An
-// answer over kMaxKeptBody, one that holds a secret, a success that is `settled`
-// (command_history.h) and a stream are not kept: such a request runs again, and its command's
-// recorded reply makes the same of it.
+// answer are events, so both outlive a restart. A request refused (4xx) at its first run leaves the
+// key free; a later run, whose first may have been applied, does not. An answer over kMaxKeptBody,
+// one that holds a secret, a success that is `in_history` (command_history.h) and a stream are not
+// kept: such a request runs again, and its command's recorded reply makes the same of it.
 class Keys {
  public:
   static constexpr std::size_t kMaxKeptBody = 256 * 1024;  // bytes

@@ -81,7 +81,7 @@ void remember(const Node& node, const RequestPtr& r, const Responder& responder)
                                       {"queued", reply.queued()}};
                      if (!r->idempotency_key.empty()) out["idempotency_key"] = r->idempotency_key;
                      auto response = http::json_response(200, out);
-                     response.settled = !reply.deduplicated();  // else it led to no event
+                     response.in_history = !reply.deduplicated();  // else it led to no event
                      return response;
                    });
   };
@@ -89,7 +89,8 @@ void remember(const Node& node, const RequestPtr& r, const Responder& responder)
   // Without values: no vector, and none is waited for.
   if (!endpoint && endpoint.error().field == kNoModel)
     command->mutable_remember()->mutable_embedding();
-  if (!endpoint) return go();
+  // One that runs again was recorded already, as a rule; else its fact is queued for a vector.
+  if (!endpoint || r->replayed) return go();
   node.slm->embed(*endpoint, {command->remember().fact().text()},
                   [command, go](Result<v1::EmbedResult> e) {
                     if (e) *command->mutable_remember()->mutable_embedding() = e->embeddings(0);

@@ -37,16 +37,24 @@ std::string request_hash_of(const http::Request& request) {
   return sha256_hex(request.method + "\n" + request.path + "\n" + request.body);
 }
 
-Submission make_submission(const http::Request& request, ActorKey actor,
-                           const google::protobuf::Message& command, std::string command_id) {
+Submission own_submission(const http::Request& request, ActorKey actor,
+                          const google::protobuf::Message& command) {
   Submission s;
   s.actor = std::move(actor);
   s.command = actors::deterministic_bytes(command);
-  s.command_id = std::move(command_id);
-  s.request_hash = request_hash_of(request);
+  s.command_id = internal_command_id(request.tenant());
   s.principal = request.principal;
   s.correlation_id = request.request_id;
   s.traceparent = request.traceparent;
+  s.once = true;
+  return s;
+}
+
+Submission make_submission(const http::Request& request, ActorKey actor,
+                           const google::protobuf::Message& command, std::string command_id) {
+  Submission s = own_submission(request, std::move(actor), command);
+  s.command_id = std::move(command_id);
+  s.request_hash = request_hash_of(request);
   s.once = request.idempotency_key.empty();
   return s;
 }

@@ -28,6 +28,9 @@ std::string request_hash_of(const http::Request& request);
 
 Submission make_submission(const http::Request& request, ActorKey actor,
                            const google::protobuf::Message& command, std::string command_id);
+// A command of the gateway's own on behalf of the request: its id is of this very call.
+Submission own_submission(const http::Request& request, ActorKey actor,
+                          const google::protobuf::Message& command);
 
 // Headers of a write's answer: Soma-Position, Idempotent-Replayed.
 void add_write_headers(http::Response& response, const Accepted& accepted);

@@ -91,6 +91,8 @@ class ClusterHost::Errand : public std::enable_shared_from_this<ClusterHost::Err
     pause_ms_ = std::min(pause_ms_ * 2, kLongestPauseMs);
   }
 
+  bool maybe_done() const { return maybe_done_; }
+
   void give_up() {
     done(maybe_done_ && call_.has_submit()
              ? fail(Code::kUnknownOutcome,
@@ -171,11 +173,12 @@ void ClusterHost::submit(Submission s, OnAccepted on_done) {
   c->set_correlation_id(s.correlation_id);
   c->set_traceparent(s.traceparent);
   const auto errand = std::make_shared<Errand>(core_, partition_for(s.actor), std::move(call));
-  // A command that may have gone to another node first can come again: it is no longer one that
-  // nobody repeats.
-  s.once = false;
-  errand->local = [core = core_.get(), weak = std::weak_ptr(errand), s = std::move(s), on_done] {
-    core->parts.local->submit(s, [errand = weak.lock(), on_done](Result<Accepted> a) {
+  errand->local = [core = core_.get(), weak = std::weak_ptr(errand), s = std::move(s),
+                   on_done]() mutable {
+    auto errand = weak.lock();
+    // One that may have been recorded by another node is repeated here: it can come twice.
+    s.once &= !errand->maybe_done();
+    core->parts.local->submit(s, [errand, on_done](Result<Accepted> a) {
       if (!a && a.error().code == Code::kFenced) return errand->again();
       on_done(std::move(a));
     });

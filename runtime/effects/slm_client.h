@@ -28,6 +28,9 @@ struct SlmEndpoint {
   std::size_t embed_piece_bytes = 0;  // longer texts are embedded in pieces, and averaged; 0: whole
 };
 
+// Error::field of an endpoint that is off by the settings: waiting for it is of no use.
+inline constexpr char kNoModel[] = "slm.off";
+
 // Owns one thread; callbacks run on it, exactly once for each call, and must not block.
 // Thread-safe. A stream counts as an answer only when it ended properly: finish_reason seen and
 // [DONE] received. Anything else is an error: kModelUnavailable, kRateLimited (with

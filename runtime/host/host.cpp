@@ -147,7 +147,9 @@ class HostImpl final : public PartitionHost {
     rows.insert(rows.end(), tail.begin(), tail.end());
     std::vector<HistoryEvent> out;
     std::uint64_t last = after.value;
+    std::optional<Offset> read;  // an actor may have several rows in one frame
     for (const auto& row : rows) {
+      if (std::exchange(read, row.offset) == row.offset) continue;
       auto frame = events::read_frame_at(*world_->parts.log, {id, row.offset});
       if (!frame) return tl::unexpected(frame.error());
       for (const auto& entry : frame->frame->entries()) {

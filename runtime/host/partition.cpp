@@ -1,6 +1,9 @@
 // The way in: idempotency, bounds, the queue.
 #include "runtime/host/partition.h"
 
+#include <iterator>
+#include <limits>
+
 #include "runtime/telemetry/log.h"
 #include "schemas/base/planted.h"
 
@@ -9,6 +12,8 @@ namespace soma::runtime {
 namespace {
 constexpr std::size_t kMaxShownEffects = 1000;
 constexpr std::size_t kResendAtOnce = 256;
+constexpr std::size_t kArrivalsAtOnce = 256;  // then frames that are done have their turn
+constexpr auto kAllArrivals = std::numeric_limits<std::size_t>::max();
 constexpr char kActorFull[] = "too many commands wait for this actor";
 constexpr char kElsewhere[] = "this part of the data is served by another node";
 }  // namespace
@@ -41,16 +46,21 @@ void Partition::submit(Submission submission, Host::OnAccepted done) {
     first = arrivals_.empty();
     arrivals_.emplace_back(std::move(submission), std::move(done));
   }
-  if (first) post([this] { take_arrivals(); });
+  if (first) post([this] { take_arrivals(kArrivalsAtOnce); });
 }
 
-void Partition::take_arrivals() {
-  decltype(arrivals_) arrivals;
+void Partition::take_arrivals(std::size_t most) {
+  decltype(arrivals_) taken;
+  bool more = false;
   {
     std::lock_guard lock(arrivals_mutex_);
-    arrivals.swap(arrivals_);
+    more = arrivals_.size() > most;
+    const auto end = more ? arrivals_.begin() + static_cast<std::ptrdiff_t>(most) : arrivals_.end();
+    std::move(arrivals_.begin(), end, std::back_inserter(taken));
+    arrivals_.erase(arrivals_.begin(), end);
   }
-  for (auto& [submission, done] : arrivals) accept(std::move(submission), std::move(done));
+  for (auto& [submission, done] : taken) accept(std::move(submission), std::move(done));
+  if (more) post([this] { take_arrivals(kArrivalsAtOnce); });
 }
 
 void Partition::overloaded(const Host::OnAccepted& done, const std::string& why) {
@@ -283,6 +293,7 @@ void Partition::resend_stale() {
 
 void Partition::close(std::function<void()> closed) {
   post([this, closed = std::move(closed)]() mutable {
+    take_arrivals(kAllArrivals);
     if (phase_ != Phase::kServing && phase_ != Phase::kDraining) {
       go_away();
       return closed();
@@ -343,6 +354,7 @@ void Partition::claimed_elsewhere(Epoch epoch) {
 
 void Partition::drain(std::function<void()> drained) {
   post([this, drained = std::move(drained)]() mutable {
+    take_arrivals(kAllArrivals);
     draining_ = true;  // also for a partition that is just recovering
     end_standby();
     if (phase_ == Phase::kServing) phase_ = Phase::kDraining;
@@ -355,6 +367,7 @@ void Partition::drain(std::function<void()> drained) {
 
 void Partition::stop(std::function<void()> stopped) {
   post([this, stopped = std::move(stopped)] {
+    take_arrivals(kAllArrivals);  // so that all of them are answered
     end_standby(false);
     phase_ = Phase::kClosed;
     ++generation_;

@@ -131,7 +131,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
   void post(std::function<void()> task);
 
   // partition.cpp: the way in.
-  void take_arrivals();
+  void take_arrivals(std::size_t most);
   void accept(Submission submission, Host::OnAccepted done);
   bool answer_known(const Submission& submission, const Host::OnAccepted& done);
   void answer_recorded(const StateStore::DedupeRow& row, const std::string& hash,
@@ -206,7 +206,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
   const PartitionWorld& w_;
   std::shared_ptr<Executor> executor_;
   std::mutex arrivals_mutex_;
-  std::vector<std::pair<Submission, Host::OnAccepted>> arrivals_;  // one task takes them all
+  std::deque<std::pair<Submission, Host::OnAccepted>> arrivals_;  // one task takes many
   std::atomic<std::size_t> queued_{0};                 // accepted from outside, not yet begun
   std::unordered_map<ActorKey, std::size_t> waiting_;  // the same, by actor
   // Those of them at their limit. Asked on the callers' threads, so that what comes for a busy

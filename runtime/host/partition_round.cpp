@@ -17,9 +17,12 @@ constexpr std::uint64_t kNumberLater =
 constexpr std::size_t kFrameTargetBytes = 512 * 1024;
 constexpr std::uint32_t kMaxCascade = 64;
 
+constexpr std::size_t kQuickCommandBytes = 64 * 1024;
+
 // decide and evolve take microseconds whatever the state: no thread of its own is worth its cost.
-bool is_quick(const actors::ActorType& type) {
-  return type.name() == "idempotency" || type.name() == "memory" || type.name() == "counter";
+bool is_quick(const actors::ActorType& type, const std::string& command) {
+  return command.size() <= kQuickCommandBytes &&
+         (type.name() == "idempotency" || type.name() == "memory" || type.name() == "counter");
 }
 
 // It has no event before those of the tail: the store would know where the first one stands.
@@ -110,7 +113,7 @@ void Partition::dispatch(Input input) {
   std::vector<StateStore::HistoryRow> tail;
   if (!std::exchange(target->asked, true)) tail = tail_history(target->key());
   // What is folded from the log is read from it, and that may take its time.
-  if (is_quick(target->type()) && target->out == 0 &&
+  if (is_quick(target->type(), work->input.command) && target->out == 0 &&
       (target->loaded || (tail.empty() && is_new(*target, id_, *w_.parts.store)))) {
     target->loaded = true;
     attend(*target, *work, w_);
@@ -135,26 +138,6 @@ void Partition::dispatch(Input input) {
             self->abandon(work->input, self->decided_in_vain());
         });
       });
-}
-
-// What the input makes of its actor, which is loaded.
-void Partition::attend(Entity& target, Work& work, const PartitionWorld& world) {
-  Decided& d = work.decided;
-  if (work.input.kind == Input::Kind::kRead || work.input.kind == Input::Kind::kRestore) {
-    d.sequence = target.sequence();
-    if (target.broken) {
-      d.thrown = target.problem;
-    } else if (work.input.kind == Input::Kind::kRead) {
-      auto copy = target.type().new_state();
-      copy->CopyFrom(target.state());
-      d.state = std::move(copy);
-    }
-    return;
-  }
-  Decided made = target.decide(work.input.context, work.input.command, world.parts.log->sealer());
-  made.restored = d.restored;
-  made.restored_effects = std::move(d.restored_effects);
-  d = std::move(made);
 }
 
 void Partition::decided(WorkPtr work) {

@@ -48,6 +48,8 @@ struct Request {
   bool replayed = false;        // an earlier request with the key had begun
   std::string remote;           // address of the peer
   std::string last_event_id;    // Last-Event-ID
+  // When that earlier request claimed the key, Unix ms; 0: there was none, or it is not known.
+  std::int64_t key_claimed_ms = 0;
 
   const std::string& tenant() const { return principal.tenant(); }
   const std::string& param(std::string_view name) const;                // must be in the pattern
@@ -63,6 +65,9 @@ struct Response {
   std::string body;
   std::string content_type = "application/json";
   bool settled = false;  // a failure whose outcome is known: a retry with the same key runs anew
+  // A success whose command led to events, and makes it again by itself: it is not recorded beside
+  // them (ADR 0026).
+  bool in_history = false;
 
   Response& header(std::string name, std::string value) {
     headers.emplace_back(std::move(name), std::move(value));

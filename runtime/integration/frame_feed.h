@@ -19,38 +19,37 @@ using WatchFrames =
 // Thread-safe. Holds a cache of the log and no more: what it has not, the log has.
 class FrameFeed {
  public:
-  static constexpr std::size_t kFrames = 64;  // of each partition; beyond, the oldest go
+  // Bytes as encoded. Beyond these the oldest frames of the partition that grows are let go.
+  static constexpr std::size_t kPartitionBytes = 4 << 20, kAllBytes = 16 << 20;
 
-  void put(const events::ValidFrame& frame) {
-    std::lock_guard lock(mutex_);
-    auto& frames = lines_[frame.position.partition];
-    frames.push_back(frame);
-    if (frames.size() > kFrames) frames.pop_front();
-  }
+  // Frames of these partitions are kept from now on, and of no others. None at first.
+  void keep(const std::vector<PartitionId>& partitions);
+  void put(const events::ValidFrame& frame);  // in order per partition
 
-  // Those that follow `mark` without a gap, and `mark` behind them. None where the next one is not
-  // held, or the fence does not admit it at once: then the log must be read.
-  std::vector<events::ValidFrame> take(PartitionId partition, events::Bookmark& mark) {
-    std::vector<events::ValidFrame> out;
-    std::lock_guard lock(mutex_);
-    auto& frames = lines_[partition];
-    while (!frames.empty() && frames.front().position.offset < mark.next) frames.pop_front();
-    while (!frames.empty() && frames.front().position.offset == mark.next) {
-      const auto& f = frames.front();
-      events::Fence fence = mark.fence;
-      if (f.frame->number() == 0 || mark.last_hash.empty() ||
-          fence.admit(*f.frame, f.hash) != events::Verdict::kValid)
-        break;
-      mark = {f.position.offset.next(), std::move(fence), f.position.offset, f.hash};
-      out.push_back(f);
-      frames.pop_front();
-    }
-    return out;
-  }
+  struct Taken {
+    std::vector<events::ValidFrame> frames;
+    bool must_read = false;  // the next frame will not come by the feed: the log has it
+  };
+  // Those that follow `mark` without a gap and that the fence admits, until they are `max_bytes` or
+  // more; `mark` behind them.
+  Taken take(PartitionId partition, events::Bookmark& mark, std::size_t max_bytes);
+
+  std::size_t bytes() const;
 
  private:
-  std::mutex mutex_;
-  std::map<PartitionId, std::deque<events::ValidFrame>> lines_;
+  struct Held {
+    events::ValidFrame frame;
+    std::size_t bytes = 0;
+  };
+  struct Line {
+    std::deque<Held> held;
+    std::size_t bytes = 0;
+  };
+  Held pop(Line& line);
+
+  mutable std::mutex mutex_;
+  std::map<PartitionId, Line> lines_;  // of the partitions that are kept
+  std::size_t bytes_ = 0;
 };
 
 }  // namespace soma::runtime::integration

@@ -105,7 +105,6 @@ void Inbox::count(const Item& item, const char* outcome) {
 // A refused one holds up none of its key.
 void Inbox::refuse(const ItemPtr& item, std::string type, std::string message) {
   item->refusal = {std::move(type), std::move(message), item->attempts};
-  item->stage = Item::Stage::kRefused;
   refused_.push_back(item);
 }
 
@@ -154,7 +153,6 @@ void Inbox::hold(Line& line) {
 }
 
 void Inbox::begin(const ItemPtr& item) {
-  item->stage = Item::Stage::kRunning;
   ++running_;
   parts_.apply(*item->command, [answers = answers_, item](http::Response response) {
     answers->answer(item, std::move(response));
@@ -176,13 +174,12 @@ void Inbox::done(const ItemPtr& item) {
   if (!item->line) return;
   Line& line = *item->line;
   const std::size_t less = weight(item->record);
-  item->stage = Item::Stage::kDone;
+  item->done = true;
   item->command.reset();
   const Offset offset = item->record.offset;
   item->record = {};
   item->record.offset = offset;
-  for (auto& items = line.items; !items.empty() && items.front()->stage == Item::Stage::kDone;)
-    items.pop_front();
+  for (auto& items = line.items; !items.empty() && items.front()->done;) items.pop_front();
   --line.open;
   weigh(line, 0, less);
   hold(line);
@@ -214,7 +211,6 @@ void Inbox::end(const ItemPtr& item, const http::Response& response) {
     leave_key(item);
     return refuse(item, std::move(code), std::move(message));
   }
-  item->stage = Item::Stage::kWaiting;
   if (!ready) {
     later_.emplace(Clock::now() + kNodePause, item);
     return;
@@ -311,19 +307,22 @@ void Inbox::commit_soon() {
   });
 }
 
+// What still runs, or is being buried, ends unheard.
+std::map<Inbox::Place, Inbox::Line>::iterator Inbox::forget(std::map<Place, Line>::iterator line) {
+  bytes_ -= line->second.bytes;
+  for (const auto& item : line->second.items) item->line = nullptr;
+  return lines_.erase(line);
+}
+
 void Inbox::revoked(const std::vector<Place>& places) {
   std::vector<events::TopicPlace> last;
   for (auto& place : to_commit())
     if (std::find(places.begin(), places.end(), place.part) != places.end())
       last.push_back(std::move(place));
   if (receiver_) told({}, receiver_->commit(last));  // not while it is being closed
-  // What still runs ends unheard; the next owner applies it again, and gets the first answer.
+  // The next owner applies it again, and gets the first answer.
   for (const auto& place : places)
-    if (const auto line = lines_.find(place); line != lines_.end()) {
-      bytes_ -= line->second.bytes;
-      for (const auto& item : line->second.items) item->line = nullptr;
-      lines_.erase(line);
-    }
+    if (const auto line = lines_.find(place); line != lines_.end()) forget(line);
   for (auto& [place, line] : lines_) hold(line);
   std::erase_if(refused_, [](const auto& item) { return !item->line; });
 }
@@ -386,8 +385,7 @@ void Inbox::run() {
   wake(nullptr);
   may_start_.clear();
   later_.clear();
-  lines_.clear();
-  bytes_ = 0;
+  for (auto line = lines_.begin(); line != lines_.end();) line = forget(line);
   receiver_.reset();
 }
 

@@ -61,7 +61,7 @@ class Inbox {
   struct Item {
     events::TopicRecord record;  // when done, its offset alone
     std::optional<Command> command;
-    enum class Stage : std::uint8_t { kWaiting, kRunning, kRefused, kDone } stage = Stage::kWaiting;
+    bool done = false;  // applied, or among the dead letters
     int attempts = 0;
     Refusal refusal;
     Line* line = nullptr;  // null: it was lost meanwhile
@@ -104,6 +104,7 @@ class Inbox {
   void told(const std::vector<events::TopicPlace>& places, const Status& committed);
   void commit_soon();
   void revoked(const std::vector<Place>& places);
+  std::map<Place, Line>::iterator forget(std::map<Place, Line>::iterator line);  // the next one
   std::chrono::milliseconds until_due() const;
   std::string dead_letters_of(const std::string& topic) const;
   void count(const Item& item, const char* outcome);

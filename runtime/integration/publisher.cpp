@@ -138,6 +138,7 @@ Status Publisher::look_at_served() {
   for (auto& [partition, line] : lines_)
     if (!kept.contains(partition)) line.lag.set(0);
   lines_ = std::move(kept);  // another node goes on from what was stored
+  signal_->feed.keep(served);
   return {};
 }
 
@@ -158,10 +159,10 @@ Result<bool> Publisher::step(PartitionId partition, Line& line) {
   line.lag.set(end > line.mark.next ? static_cast<double>(end.value - line.mark.next.value) : 0);
   if (end <= line.read().next || !may_send(line)) return false;
   events::Bookmark at = line.read();
-  auto frames = signal_->feed.take(partition, at);
+  auto [frames, must_read] = signal_->feed.take(partition, at, kBatchBytes);
   line.fed |= !frames.empty();
   if (frames.empty()) {
-    if (comes_by_feed(line)) return false;
+    if (!must_read && comes_by_feed(line)) return false;
     events::FrameReader reader(*parts_.log, partition, at);
     auto read = reader.next(kBatchBytes);
     if (!read) return tl::unexpected(read.error());

@@ -3,7 +3,6 @@
 
 #include <filesystem>
 
-#include "runtime/api/command_history.h"
 #include "runtime/telemetry/log.h"
 
 namespace soma::runtime {
@@ -21,7 +20,7 @@ Result<SlmClient::Resolve> local_endpoint(const config::Config& c, bool embeddin
   if (setting == "off")
     return SlmClient::Resolve([] {
       return Result<SlmEndpoint>(
-          fail(Code::kModelUnavailable, "no model is configured for this", api::kNoModel));
+          fail(Code::kModelUnavailable, "no model is configured for this", kNoModel));
     });
   LocalModelOptions o;
   const fs::path cache = model_cache_folder();

@@ -16,6 +16,7 @@
 #include "events/embedded/folder_lock.h"
 #include "projections/projections.h"
 #include "runtime/api/api.h"
+#include "runtime/api/command_history.h"
 #include "runtime/api/gate.h"
 #include "runtime/api/guards.h"
 #include "runtime/api/keys.h"
@@ -98,6 +99,7 @@ class Node {
     metrics_router_.clear();
     worker_.stop();
     slow_.stop();
+    look_ups_.stop();
     memory_.stop();  // a recall that waits for it would ask what is gone
     if (projections_) projections_->shut_down();
     if (erasing_) erasing_->stop();
@@ -313,6 +315,7 @@ class Node {
     n.metrics = &metrics_;
     n.worker = &worker_;
     n.slow = &slow_;
+    n.look_ups = &look_ups_;
     n.journal = journal_.get();
     n.store = store_.get();
     n.patient = patient_.get();
@@ -407,6 +410,7 @@ class Node {
   std::unique_ptr<audit::Keeper> audit_;
   std::unique_ptr<Erasing> erasing_;
   Worker slow_;
+  api::CommandLookUps look_ups_;
   api::Node api_;
   api::Keys keys_{api_};
   std::unique_ptr<api::Gate> gate_;

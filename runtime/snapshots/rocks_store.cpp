@@ -197,7 +197,11 @@ class Store final : public StateStore {
     std::vector<HistoryRow> out;
     // Each actor's first row begins at 1. A new actor has none, and a filter tells that without the
     // iterator, which is dear.
-    if (after.value == 0 && !get(from)) return out;
+    if (after.value == 0) {
+      const auto first = get(from);
+      if (!first) return out;
+      if (limit == 1) return {{actor, Sequence{1}, Offset{get_be(*first)}}};
+    }
     iterate([&](rocksdb::Iterator& it) {
       it.SeekForPrev(from);  // the row that holds after + 1 begins at or before it
       if (!it.Valid() || !it.key().starts_with(prefix)) it.Seek(prefix);

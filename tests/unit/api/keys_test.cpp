@@ -2,7 +2,6 @@
 #include "runtime/api/keys.h"
 
 #include "actors/idempotency/idempotency.h"
-#include "runtime/api/command_history.h"
 #include "soma/v1/idempotency.pb.h"
 #include "tests/unit/api/read_host.h"
 
@@ -52,11 +51,12 @@ struct KeysTest : testing::Test {
   http::Route route;
   int ran = 0;
   int status = 201;
-  bool remade = false;
+  bool remade = false, known = false;
   std::int64_t claimed_ms = 0;
   bool hold = false;
   std::vector<http::Responder> held;
   std::vector<bool> replayed;
+  std::vector<std::uint32_t> rounds;
   std::unique_ptr<Keys> keys;
 
   KeysTest() {
@@ -67,16 +67,21 @@ struct KeysTest : testing::Test {
     route.handler = [this](std::shared_ptr<http::Request> r, http::Responder responder) {
       ++ran;
       replayed.push_back(r->replayed);
-      claimed_ms = claimed_ms_of(*r);
+      rounds.push_back(r->key_round);
+      claimed_ms = r->key_claimed_ms;
       if (hold) return held.push_back(std::move(responder));
       responder.send(answer());
     };
     keys = std::make_unique<Keys>(node);
   }
   http::Response answer() {
-    if (status >= 400) return http::problem_as(status, {Code::kInvalidArgument, "no", {}});
+    if (status >= 400) {
+      auto no = http::problem_as(status, {Code::kInvalidArgument, "no", {}});
+      no.settled = known;
+      return no;
+    }
     auto out = http::json_response(status, boost::json::object{{"run", remade ? 1 : ran}});
-    out.settled = remade;
+    out.in_history = remade;
     return out.header("ETag", "\"1\"");
   }
   std::shared_ptr<Answer> ask(const std::string& body = "{}", const std::string& tenant = "acme") {
@@ -177,6 +182,31 @@ TEST_F(KeysTest, WhatItsCommandMakesAgainIsNotKept) {
   EXPECT_EQ(replayed, (std::vector<bool>{false, true}));
   EXPECT_EQ(claimed_ms, 7) << "the handler does not know how old the key is";
   EXPECT_EQ(status_of(ask("{\"other\":1}")), 409) << "the key stands for the first request";
+}
+
+TEST_F(KeysTest, ARefusalOfALaterRunDoesNotFreeTheKey) {
+  remade = true;
+  EXPECT_EQ(status_of(ask()), 201);
+  status = 422;
+  EXPECT_EQ(status_of(ask()), 422);
+  EXPECT_EQ(ran, 2);
+  const auto& key = *host.keys.begin()->second;
+  EXPECT_FALSE(key.request_hash().empty()) << "the command could be applied once more";
+  EXPECT_EQ(key.round(), 1u);
+  status = 201;
+  EXPECT_EQ(status_of(ask()), 201);
+  EXPECT_EQ(rounds, (std::vector<std::uint32_t>{1, 1, 1}));
+  EXPECT_EQ(status_of(ask("{\"other\":1}")), 409);
+}
+
+TEST_F(KeysTest, AFailureThatIsKnownFreesTheKeyAtALaterRunToo) {
+  status = 503;
+  EXPECT_EQ(status_of(ask()), 503);
+  known = true;
+  EXPECT_EQ(status_of(ask()), 503);
+  status = 201;
+  EXPECT_EQ(status_of(ask()), 201);
+  EXPECT_EQ(rounds, (std::vector<std::uint32_t>{1, 1, 2}));
 }
 
 TEST_F(KeysTest, WhatCannotBeClaimedDoesNotRun) {

@@ -72,11 +72,12 @@ class ClusterOfTwo : public HostFixture {
       std::this_thread::yield();
   }
   static Result<Accepted> add(Host& host, const std::string& id, std::int64_t amount,
-                              const std::string& command_id, const std::string& hash = {}) {
+                              const std::string& command_id, const std::string& hash = {},
+                              bool once = false) {
     v1::CounterCommand c;
     c.mutable_add()->set_amount(amount);
     std::promise<Result<Accepted>> promise;
-    host.submit({counter(id), c.SerializeAsString(), command_id, hash, {}, {}, {}},
+    host.submit({counter(id), c.SerializeAsString(), command_id, hash, {}, {}, {}, once},
                 [&](Result<Accepted> r) { promise.set_value(std::move(r)); });
     return promise.get_future().get();
   }
@@ -123,6 +124,20 @@ TEST_F(ClusterOfTwo, EveryNodeAnswersForEveryActor) {
   ASSERT_EQ(history->size(), 1u);
   EXPECT_EQ(history->front().context.command_id(), "demo:1");
   while (b_.foreign == 0) std::this_thread::yield();  // its streams hear of it
+}
+
+// Nothing is kept to answer a repetition with, but where another node may hear of it twice.
+TEST_F(ClusterOfTwo, WhatNobodyRepeatsIsKnownOnlyWhereItCameFromElsewhere) {
+  open(a_, "x");
+  ASSERT_TRUE(add(*a_.host, "x", 5, "demo:1", "h", true));
+  const auto anew = add(*a_.host, "x", 5, "demo:1", "h");
+  ASSERT_TRUE(anew) << anew.error().message;
+  EXPECT_FALSE(anew->replayed);
+  ASSERT_TRUE(add(*b_.host, "x", 5, "demo:2", "h", true));
+  const auto again = add(*b_.host, "x", 5, "demo:2", "h");
+  ASSERT_TRUE(again) << again.error().message;
+  EXPECT_TRUE(again->replayed);
+  EXPECT_EQ(*value(*a_.host, "x"), 15);
 }
 
 // What a stream at one node is told of a call that runs at another, each token as

@@ -299,6 +299,33 @@ TEST_F(HostFixture, AFullActorRefusesAtOnceButAnswersWhatItKnows) {
   EXPECT_EQ(state("busy").value(), 1 + taken);
 }
 
+// They are taken in turns; a stop answers those that still wait.
+TEST_F(HostFixture, ArrivalsKeepTheirOrderAndAreAllAnswered) {
+  constexpr int kSent = 1000;
+  state("busy");  // serves
+  std::mutex mutex;
+  std::vector<std::uint64_t> sequences;
+  std::atomic<int> answered{0};
+  const auto send = [&](int n) {
+    v1::CounterCommand c;
+    c.mutable_add()->set_amount(1);
+    host_->submit(
+        {counter("busy"), c.SerializeAsString(), "n" + std::to_string(n), {}, {}, {}, {}, true},
+        [&](const Result<Accepted>& r) {
+          std::lock_guard lock(mutex);
+          if (r) sequences.push_back(r->sequence.value);
+          ++answered;
+        });
+  };
+  for (int n = 0; n < kSent; ++n) send(n);
+  while (answered < kSent) std::this_thread::yield();
+  ASSERT_EQ(sequences.size(), static_cast<std::size_t>(kSent));
+  for (std::size_t i = 0; i < sequences.size(); ++i) ASSERT_EQ(sequences[i], i + 1);
+  for (int n = 0; n < kSent; ++n) send(kSent + n);
+  crash();
+  EXPECT_EQ(answered, 2 * kSent);
+}
+
 TEST_F(HostFixture, PoisonParksOnlyItsActor) {
   ASSERT_TRUE(add("good", 1, "g1"));
   v1::CounterCommand c;

@@ -43,12 +43,29 @@ struct PublisherTest : ::testing::Test {
   }
   std::unique_ptr<Publisher> start_fed() {
     return std::make_unique<Publisher>(PublisherParts{
-        &journal.log(), catalog.get(), &metrics, "x.", "x.soma.events", [this] { return served; },
-        std::make_unique<test::FakeSender>(topics), std::make_unique<test::FakeCursors>(topics),
+        &journal.log(), catalog.get(), &metrics, "x.", "x.soma.events",
+        [this] { return look_at_served(); }, std::make_unique<test::FakeSender>(topics),
+        std::make_unique<test::FakeCursors>(topics),
         [this](auto take) {
           frames = std::move(take);
           return std::shared_ptr<void>(nullptr, [](void*) {});
         }});
+  }
+  std::vector<PartitionId> look_at_served() {
+    std::lock_guard lock(topics.mutex);
+    ++looks;
+    return served;
+  }
+  // The publisher knows of them when this returns.
+  void serve(std::vector<PartitionId> partitions) {
+    std::unique_lock lock(topics.mutex);
+    served = std::move(partitions);
+    const std::size_t then = looks + 2;  // the first may be under way with the others
+    lock.unlock();
+    ASSERT_TRUE(eventually([&] {
+      std::lock_guard again(topics.mutex);
+      return looks >= then;
+    }));
   }
   bool shows(std::size_t at, const std::string& text) {
     return topics.all_sent().at(at).value.find(text) != std::string::npos;
@@ -56,11 +73,8 @@ struct PublisherTest : ::testing::Test {
   std::unique_ptr<Publisher> start() {
     return std::make_unique<Publisher>(PublisherParts{
         &journal.log(), catalog.get(), &metrics, "x.", "x.soma.events",
-        [this] {
-          std::lock_guard lock(topics.mutex);
-          return served;
-        },
-        std::make_unique<test::FakeSender>(topics), std::make_unique<test::FakeCursors>(topics)});
+        [this] { return look_at_served(); }, std::make_unique<test::FakeSender>(topics),
+        std::make_unique<test::FakeCursors>(topics)});
   }
   bool sent(std::size_t count) {
     return eventually([&] { return topics.all_sent().size() >= count; });
@@ -86,6 +100,7 @@ struct PublisherTest : ::testing::Test {
   Metrics metrics;
   test::Topics topics;
   std::vector<PartitionId> served{PartitionId{0}, PartitionId{1}};
+  std::size_t looks = 0;
   std::function<void(const events::ValidFrame&)> frames;
 };
 
@@ -128,6 +143,47 @@ TEST_F(PublisherTest, AFrameThatTheFenceDoesNotAdmitIsReadFromTheLog) {
   frames(strange);
   ASSERT_TRUE(sent(2));
   EXPECT_EQ(ids(), (std::vector<std::string>{"evt_a_1", "evt_b_1"}));
+}
+
+TEST_F(PublisherTest, WhatFailedAfterFeedingIsSentAgain) {
+  remember(0, "a");
+  const auto publisher = start_fed();
+  ASSERT_TRUE(sent(1));
+  {
+    std::lock_guard lock(topics.mutex);
+    topics.send_fails = true;
+  }
+  feed(remember(0, "b"), "fed");
+  feed(remember(0, "c"), "fed");
+  ASSERT_TRUE(eventually([&] { return !publisher->problem().empty(); }));
+  {
+    std::lock_guard lock(topics.mutex);
+    topics.send_fails = false;
+  }
+  feed(remember(0, "d"), "fed");
+  ASSERT_TRUE(sent(4));
+  EXPECT_EQ(ids(), (std::vector<std::string>{"evt_a_1", "evt_b_1", "evt_c_1", "evt_d_1"}));
+}
+
+TEST_F(PublisherTest, AFedPartitionThatLeftAndCameBackGoesOnFromItsPlace) {
+  const auto publisher = start_fed();
+  feed(remember(0, "a"), "fed");
+  ASSERT_TRUE(sent(1));
+  ASSERT_TRUE(eventually([&] {
+    std::lock_guard lock(topics.mutex);
+    return topics.cursors.contains(PartitionId{0});
+  }));
+  serve({PartitionId{1}});
+  feed(remember(0, "b"), "fed");
+  feed(remember(1, "c"), "fed");
+  ASSERT_TRUE(sent(2));
+  EXPECT_EQ(ids().back(), "evt_c_1") << "another node publishes it";
+  serve({PartitionId{0}, PartitionId{1}});
+  feed(remember(0, "d"), "fed");
+  ASSERT_TRUE(sent(4));
+  const auto all = ids();
+  EXPECT_EQ((std::vector<std::string>{all.begin() + 2, all.end()}),
+            (std::vector<std::string>{"evt_b_1", "evt_d_1"}));
 }
 
 TEST_F(PublisherTest, PublishesWhatWasThereAndWhatComes) {
