@@ -39,7 +39,8 @@ struct ReplayOptions {
   std::function<bool(const ActorKey&, Position, std::int64_t time_ms)> wanted;
   // Told now and then, by the calling thread.
   std::function<void(const std::vector<ReplayedPartition>& so_far)> on_progress;
-  // Asked before each batch of records (events::kReadBytes); true ends the reading. Called on several threads.
+  // Asked before each batch of records (events::kReadBytes); true ends the reading. Called on
+  // several threads.
   std::function<bool()> stopped;
 };
 
