@@ -90,7 +90,7 @@ void reopened(v1::SessionState& s, const v1::TurnReopened& e) {
     t->clear_call_id();
     t->clear_attempt();
     t->clear_attempts_before();
-    t->clear_memories();
+    if (t->tool_rounds().empty()) t->clear_memories();  // else nothing recalls them again
     t->clear_recall_attempt();
     t->clear_recall_not_before_ms();
   }

@@ -63,11 +63,23 @@ Result<Decided> judge_held_call(const ActorKey& self, const v1::SessionState& s,
   return d;
 }
 
+namespace {
+
+// What somebody may do now; another's name is not taken over.
+void take_capabilities(v1::Principal& of, const v1::Principal& now) {
+  if (of.subject() == now.subject()) *of.mutable_capabilities() = now.capabilities();
+}
+
+}  // namespace
+
 void fold_judged_again(v1::SessionState& s, v1::Turn& t, const v1::TurnJudgedAgain& e) {
   const auto& terms = e.terms();
   *s.mutable_constitution() = terms.constitution();
   s.set_constitution_hash(terms.constitution().hash());
-  *t.mutable_principal() = terms.asker();
+  if (t.has_principal())
+    take_capabilities(*t.mutable_principal(), terms.asker());
+  else
+    *t.mutable_principal() = terms.asker();
   t.set_attempts_before(e.attempts());
   t.clear_call_id();
   t.clear_reservation_id();
@@ -77,7 +89,7 @@ void fold_judged_again(v1::SessionState& s, v1::Turn& t, const v1::TurnJudgedAga
   if (!t.has_tools()) return;
   *t.mutable_tools()->mutable_settings() = terms.settings();
   *t.mutable_tools()->mutable_rules() = terms.rules();
-  *t.mutable_tools()->mutable_principal() = terms.asker();
+  take_capabilities(*t.mutable_tools()->mutable_principal(), terms.asker());
 }
 
 }  // namespace soma::actors

@@ -210,6 +210,9 @@ Result<Decided> edit(const ActorKey& self, const v1::SessionState& s, const v1::
   const v1::Turn* t = current(s);
   if (!t || t->stage() != v1::AWAITING_APPROVAL || t->approval_id() != c.approval_id())
     return fail(Code::kConflict, "the session no longer waits for this approval");
+  if (!t->tool_rounds().empty())
+    return fail(Code::kConflict,
+                "the turn's tools have run: approve or reject it; another prompt is another turn");
   if (c.content() == t->prompt())
     return fail(Code::kInvalidArgument, "content is what waits already; approve it instead",
                 "body.content");

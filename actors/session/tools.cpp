@@ -67,7 +67,7 @@ void ask_person(Decided& d, const ActorKey& self, const v1::SessionState& s, con
                 const v1::ToolCall& call, const v1::Context& context) {
   v1::Approval a = approval_for(self, context, approval_ms_of(s));
   a.set_approval_id(call.approval_id());
-  a.set_requested_by(t.tools().principal().subject());  // whose turn it is, who may not approve
+  a.set_requested_by(t.requested_by());  // whose turn it is, who may not approve
   a.set_action("tool.call");
   a.set_action_hash(call.action_hash());
   a.set_session_id(self.id);
@@ -265,6 +265,15 @@ Result<Decided> tool_result(const ActorKey& self, const v1::SessionState& s,
   return d;
 }
 
+namespace {
+
+// Whose words the turn is: who asked for it, and who edited it.
+bool is_of_the_turn(const v1::Turn& t, const std::string& person) {
+  return person == t.requested_by() || (!t.edited_by().empty() && person == t.edited_by());
+}
+
+}  // namespace
+
 bool tool_waits_for(const v1::SessionState& s, const std::string& approval_id) {
   if (s.turns_size() == 0 || last_turn(s).stage() != v1::AWAITING_TOOLS) return false;
   const auto& calls = last_round(last_turn(s)).calls();
@@ -283,6 +292,13 @@ Decided tool_person_decided(const ActorKey& self, const v1::SessionState& s,
     v1::SessionEvent e;
     v1::ToolCall call = waiting;
     if (c.approved() && c.action_hash() == waiting.action_hash()) {
+      if (is_of_the_turn(t, c.decided_by())) {
+        reopen_approval(d, self, waiting.approval_id(), waiting.action_hash(),
+                        failure("approval_by_requester",
+                                "who asked for the turn or edited it may not approve its calls; "
+                                "another person must"));
+        return d;
+      }
       if (!approved_call_may_start(d, self, s, t, waiting, c.terms(), context)) return d;
       call.set_decision_id(d.events.back().policy_decided().decision().decision_id());
       call.set_status(v1::CALL_REQUESTED);

@@ -320,7 +320,8 @@ namespace {
 template <typename Window>
 void settle_window(Window& w, const v1::CountedUsage& c, std::int64_t used_tokens,
                    std::int64_t used_money, bool happened) {
-  w.set_reserved(w.reserved() - c.amount());
+  // Of a window that was dropped and begun anew nothing is reserved any more.
+  w.set_reserved(std::max<std::int64_t>(0, w.reserved() - c.amount()));
   if (!happened) return;
   const std::int64_t used = c.unit() == "requests" ? 1
                             : c.unit() == "money"  ? used_money

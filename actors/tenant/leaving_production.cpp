@@ -1,10 +1,13 @@
 // Proposed, then approved as put, rejected, or overtaken by another change.
 #include "actors/tenant/leaving_production.h"
 
+#include <google/protobuf/text_format.h>
+
 #include "actors/actor_type.h"
 #include "actors/approvals/approvals.h"
 #include "actors/policy/policy.h"
 #include "actors/two_keys.h"
+#include "schemas/base/cut_text.h"
 #include "schemas/base/sha256.h"
 #include "soma/v1/approval.pb.h"
 
@@ -13,6 +16,40 @@ namespace soma::actors {
 using Decided = TenantDecider::Decided;
 
 namespace {
+
+constexpr std::size_t kShownBytes = 200;  // of a member's value; GET of the tenant shows it whole
+
+std::string value_of(const v1::TenantSettings& s, const google::protobuf::FieldDescriptor* member) {
+  google::protobuf::TextFormat::Printer printer;
+  printer.SetSingleLineMode(true);
+  std::string out;
+  const auto add = [&](int index) {
+    std::string one;
+    printer.PrintFieldValueToString(s, member, index, &one);
+    out += (out.empty() ? "" : "; ") + one;
+  };
+  if (!member->is_repeated()) add(-1);
+  for (int i = 0; member->is_repeated() && i < s.GetReflection()->FieldSize(s, member); ++i) add(i);
+  return out.empty() ? "none" : cut_text(out, kShownBytes);
+}
+
+// "deployment_mode: production -> test, …": all that another person would agree to.
+std::string what_changes(v1::TenantSettings old, v1::TenantSettings next) {
+  for (auto* s : {&old, &next}) {
+    s->clear_version();
+    s->clear_hash();
+    for (auto& rule : *s->mutable_budgets()) rule.clear_offsets();  // the zone's name says them
+  }
+  std::string out;
+  const auto* type = v1::TenantSettings::descriptor();
+  for (int i = 0; i < type->field_count(); ++i) {
+    const auto* member = type->field(i);
+    const std::string was = value_of(old, member), is = value_of(next, member);
+    if (was != is)
+      out += (out.empty() ? "" : ", ") + std::string(member->name()) + ": " + was + " -> " + is;
+  }
+  return out;
+}
 
 void withdraw(Decided& d, const v1::TenantState& s, const std::string& by,
               const std::string& reason, const v1::Context& context) {
@@ -52,9 +89,8 @@ Result<Decided> propose_settings(const ActorKey& self, const v1::TenantState& s,
   v1::Approval a = approval_for(self, context, two_keys::kOpenMs);
   a.set_action("tenant.settings");
   a.set_action_hash(sha256_hex(deterministic_bytes(*proposed)));
-  a.set_summary("The tenant's deployment mode " + s.settings().deployment_mode() + " to " +
-                next.deployment_mode() + " (settings on version " +
-                std::to_string(s.settings().version()) + ")");
+  a.set_summary("Settings on version " + std::to_string(s.settings().version()) + ": " +
+                what_changes(s.settings(), next));
   event->set_approval_id(a.approval_id());
   d.sends.push_back(ask(self, a));
   d.reply.set_approval_id(a.approval_id());

@@ -114,13 +114,15 @@ ActorKey inference_key(const std::string& tenant, const std::string& id) {
 
 namespace {
 
+constexpr std::int64_t kHaltedRetryMs = 30'000;  // to ask again under the kill switch
+
 // The start of a call as a submission, under settings and constitution as they stand now.
 void prepare(const Node& node, const RequestPtr& request, v1::ModelRequest model_request,
              const std::string& action, const std::string& prefix,
              std::function<void(Result<Submission>)> next) {
   if (node.kill_switch->active()) {
     Error stopped{Code::kUnavailable, "Gateway kill-switch active", {}};
-    stopped.retry_after_ms = 30'000;
+    stopped.retry_after_ms = kHaltedRetryMs;
     return next(tl::unexpected(std::move(stopped)));
   }
   auto policy = policy_input(*request, action, action == "slm.embed" ? "slm:embed" : "slm:infer");
@@ -206,13 +208,14 @@ http::Response failure_response(const v1::InferenceState& state) {
   const v1::Failure& failure = state.error();
   Error error{code_from_name(failure.code()), failure.message(), {}};
   if (failure.code() == "incomplete_answer") error.code = Code::kModelUnavailable;
-  if (failure.code() == "kill_switch_active") error.code = Code::kUnavailable;
+  const bool halted = failure.code() == "kill_switch_active";
+  if (halted || failure.code() == "terms_unread") error.code = Code::kUnavailable;
   if (failure.code() == "asker_not_admitted") error.code = Code::kForbidden;
   if (failure.code() == "policy_error") error.code = Code::kPolicyDenied;
-  const auto wait_s =
-      static_cast<int>(std::max<std::int64_t>(1, (failure.retry_after_ms() + 999) / 1000));
+  const std::int64_t wait_ms = halted ? kHaltedRetryMs : failure.retry_after_ms();
+  const auto wait_s = static_cast<int>(std::max<std::int64_t>(1, (wait_ms + 999) / 1000));
   auto response = error.code == Code::kBudgetExhausted ? budget_response(state, error)
-                  : failure.retryable()                ? http::problem_retry(error, wait_s)
+                  : failure.retryable() || halted      ? http::problem_retry(error, wait_s)
                                                        : http::problem(error);
   response.settled = true;
   return response;

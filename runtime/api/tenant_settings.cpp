@@ -121,10 +121,24 @@ void with_tenant(const Node& node, const RequestPtr& r, const Responder& respond
                   });
 }
 
-http::Response shown(const std::string& tenant, const v1::TenantSettings& s) {
-  auto response = http::json_response(200, views::settings(tenant, s));
+http::Response shown(const std::string& tenant, const v1::TenantSettings& s,
+                     const json::object& beside = {}) {
+  json::object out = views::settings(tenant, s);
+  for (const auto& member : beside) out[member.key()] = member.value();
+  auto response = http::json_response(200, out);
   response.header("ETag", "\"" + actors::version_tag(s) + "\"");
   return response;
+}
+
+// What waits for another person, whole, and its approval; nothing where nothing waits.
+json::object proposal(const std::string& tenant, const v1::TenantState& s) {
+  if (!s.has_proposed()) return {};
+  json::object next = views::settings(tenant, s.proposed().settings());
+  next.erase("version");  // it gets one when it is approved
+  return {{"proposed", json::object{{"approval_id", s.approval_id()},
+                                    {"proposed_by", s.proposed().proposed_by()},
+                                    {"proposed_at", views::iso_time(s.proposed().at_ms())},
+                                    {"settings", std::move(next)}}}};
 }
 
 // A tenant sees itself; that there are others is not its business.
@@ -328,7 +342,8 @@ void register_tenant_settings(http::Router& router, const Node& node) {
               .tag = "settings"},
              [&node](auto r, auto responder) {
                with_tenant(node, r, responder, [r, responder](const v1::TenantState& s) {
-                 responder.send(shown(r->tenant(), actors::effective_settings(s)));
+                 responder.send(
+                     shown(r->tenant(), actors::effective_settings(s), proposal(r->tenant(), s)));
                });
              });
   router.add({.method = "PUT",

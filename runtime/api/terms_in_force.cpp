@@ -69,12 +69,13 @@ void TermsInForce::read(const std::string& tenant, std::function<void(Result<Cur
 void TermsInForce::current(const std::string& tenant, std::function<void(Result<Known>)> done) {
   std::uint64_t before = 0;
   if (node_.host->observes_all()) {
-    std::lock_guard lock(mutex_);
-    before = changes_;
-    if (const auto it = known_.find(tenant); it != known_.end()) {
-      const Known known = it->second;
-      return done(known);
+    Known known;
+    {
+      std::lock_guard lock(mutex_);
+      before = changes_;
+      if (const auto it = known_.find(tenant); it != known_.end()) known = it->second;
     }
+    if (known) return done(std::move(known));
   }
   read(tenant, [this, tenant, before, done = std::move(done)](Result<Current> now) {
     if (!now) return done(tl::unexpected(now.error()));
@@ -82,10 +83,19 @@ void TermsInForce::current(const std::string& tenant, std::function<void(Result<
     if (node_.host->observes_all()) {
       std::lock_guard lock(mutex_);
       // A change that came meanwhile may be newer than what was read.
-      if (changes_ == before && known_.size() < kMaxRemembered) known_[tenant] = known;
+      if (changes_ == before) remember(tenant, known);
     }
     done(Known(std::move(known)));
   });
+}
+
+void TermsInForce::remember(const std::string& tenant, Known known) {
+  if (known_.size() >= kMaxRemembered && !known_.contains(tenant)) {
+    const auto next =
+        known_.upper_bound(tenant);  // whichever: it is read again when it is asked for
+    known_.erase(next == known_.end() ? known_.begin() : next);
+  }
+  known_[tenant] = std::move(known);
 }
 
 void TermsInForce::judge(const std::string& tenant, const v1::CallTerms& allowed, const Known& now,

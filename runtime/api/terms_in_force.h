@@ -41,6 +41,7 @@ class TermsInForce {
   using Known = std::shared_ptr<const Current>;
   void current(const std::string& tenant, std::function<void(Result<Known>)> done);
   void read(const std::string& tenant, std::function<void(Result<Current>)> done);
+  void remember(const std::string& tenant, Known known);  // under the mutex
   void judge(const std::string& tenant, const v1::CallTerms& allowed, const Known& now,
              const Done& done);
 

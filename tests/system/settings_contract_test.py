@@ -351,9 +351,16 @@ def leaving_a_production_mode_waits_for_another_person(w):
     equal(put("test", 202)["approval_id"], waits["approval_id"], "the same again")
     problem(w.call("PUT", "/v1/tenants/leaving", {"deployment_mode": "developer-light"}, headers=ana), 409, "conflict")
     there(waits)
+    read = lambda path: w.ok("GET", path, headers=bob).json
+    proposed = read("/v1/tenants/leaving")["proposed"]
+    equal((proposed["approval_id"], proposed["proposed_by"], proposed["settings"]["deployment_mode"]),
+          (waits["approval_id"], "ana", "test"), "what would hold, whole")
+    summary = read(f"/v1/approvals/{waits['approval_id']}")["summary"]
+    check('deployment_mode: "production" -> "test"' in summary, summary)
     decide(waits, "approve", ana, 403)
     decide(waits, "approve", bob)
     wait_until("it has left", 20, lambda: mode() == "test")
+    check("proposed" not in read("/v1/tenants/leaving"), "nothing waits")
     told = w.ok("GET", "/v1/audit/events?type=settings.changed", headers=ana).json["items"][-1]["data"]
     equal((told["changed_by"], told["approved_by"]), ("ana", "bob"), "by whose keys")
     put("production")

@@ -5,6 +5,7 @@ meanwhile something changes, and what was forbidden by that never reaches the mo
 
 import json
 import tempfile
+import threading
 
 from constitution import Signer
 from contract import as_, case, equal, run
@@ -116,7 +117,24 @@ def rules_and_budgets_hold_for_what_waits(w):
 @case
 def the_kill_switch_stops_what_waits(w):
     switch = lambda on: w.ok("POST", "/v1/admin/kill-switch", {"enabled": on, "reason": "a test"}, headers=as_(w))
-    ids, ends, reached = with_slots_full(w, {"ana": ("ana", "*", {})}, lambda: switch(True))
+    answers = []
+
+    def ask():
+        body = {"prompt": "and wait for it", "max_tokens": 4096}
+        answers.append(Client(w.url).call("POST", "/v1/infer_sync", body, headers=as_(w, "bob")))
+
+    asking = threading.Thread(target=ask)
+
+    def change():
+        reserved = lambda: w.ok("GET", "/v1/tenants/acme/usage", headers=as_(w)).json["reserved_tokens"]
+        before = reserved()
+        asking.start()
+        wait_until("it is paid for, and so was let in", 20, lambda: reserved() >= before + 4096)
+        switch(True)
+
+    ids, ends, reached = with_slots_full(w, {"ana": ("ana", "*", {})}, change)
+    asking.join(30)
+    equal((answers[0].status, answers[0].headers.get("Retry-After")), (503, "30"), "whoever waits is told when to ask again")
     equal(ends["ana"]["error"]["code"], "kill_switch_active", "why")
     check("ana" not in reached, str(reached))
     refused = w.call("POST", "/v1/infer_sync", {"prompt": "x"}, headers=as_(w))

@@ -35,7 +35,7 @@ class Given {
     context_.set_now_ms(1000);
     context_.set_partition(3);
     context_.mutable_principal()->set_tenant(self_.tenant);
-    context_.mutable_principal()->set_subject("ana");
+    by("ana");
   }
 
   Given& after(const Event& event) {
@@ -47,6 +47,7 @@ class Given {
     return *this;
   }
 
+  Given& by(const char* who) { return context_.mutable_principal()->set_subject(who), *this; }
   Given& when(const std::string& command) { return when(message<Command>(command)); }
   Given& when(const Command& command) {
     context_.set_command_id(self_.tenant + ":" + std::to_string(++commands_));

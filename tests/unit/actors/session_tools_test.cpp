@@ -393,5 +393,87 @@ TEST(SessionTools, WithoutToolsCallsInAnAnswerAreNothing) {
       .then({"model.answered", "turn.completed", "session.completed"});
 }
 
+std::string held(const Talk& s, const std::string& terms) {
+  return "call_held { call_id: '" + s.turn().call_id() +
+         "' attempt: 1 terms { settings { deployment_mode: 'test' version: 3 } " + terms + " } }";
+}
+
+// A call whose turn was edited and then judged again before it was sent.
+TEST(SessionTools, WhoEditedATurnNeitherApprovesItsCallsNorLendsItRights) {
+  Talk s({}, {}, true);
+  s.by("bob").when("edit_turn { approval_id: '" + s.turn().approval_id() +
+                   "' content: 'hello there' settings { deployment_mode: 'test' } constitution { "
+                   "hash: 'c' } }");
+  s.by("ana");
+  s.decides(s.turn().approval_id(), true, s.turn().action_hash()).granted().recalled();
+  s.when(held(s,
+              "constitution { hash: 'd' } asker { subject: 'bob' tenant: 'demo' capabilities: "
+              "'*' }"))
+      .then({"policy.decided", "turn.judged_again", "budget.requested"});
+  s.granted().recalled().asks({{"pay", "{}"}});
+  const auto decision = s.event(1).policy_decided().decision();
+  EXPECT_EQ(decision.asker().subject(), "ana") << "whose tools they are";
+  EXPECT_EQ(decision.asker().capabilities_size(), 0);
+  v1::ApprovalsCommand ask;
+  ASSERT_TRUE(ask.ParseFromString(s.sends().back().command));
+  EXPECT_EQ(ask.request_approval().approval().requested_by(), "ana") << "who may not approve it";
+  const auto call = s.call(0);
+  s.when("approval_decided { approval_id: '" + call.approval_id() +
+         "' approved: true decided_by: 'bob' action_hash: '" + call.action_hash() +
+         "' terms { settings { deployment_mode: 'test' } constitution { hash: 'd' } } }");
+  s.then({});
+  ASSERT_EQ(s.sends().size(), 1u);
+  ASSERT_TRUE(ask.ParseFromString(s.sends()[0].command));
+  EXPECT_EQ(ask.approval_failed().approval_id(), call.approval_id());
+  EXPECT_EQ(ask.approval_failed().failure().code(), "approval_by_requester");
+  s.decides(call.approval_id(), true, call.action_hash())
+      .then({"policy.decided", "tool.call.requested", "tools.awaited"});
+}
+
+TEST(SessionTools, WhatTheAskerMayDoNowHoldsForTheCalls) {
+  Talk s;
+  s.granted().recalled();
+  s.when(held(s,
+              "constitution { hash: 'd' } asker { subject: 'ana' tenant: 'demo' capabilities: "
+              "'session:*' }"));
+  s.granted().recalled().asks({{"look", "{}"}});
+  EXPECT_EQ(s.event(1).policy_decided().decision().asker().capabilities(0), "session:*");
+}
+
+TEST(SessionTools, ATurnThatWaitsForAPersonInALaterRoundKeepsWhatItRecalledAndItsPrompt) {
+  Talk s;
+  s.granted();
+  v1::RecallResult recall;
+  recall.add_memories()->set_memory_id("m");
+  recall.mutable_memories(0)->set_text("the house is blue");
+  recall.mutable_memories(0)->set_score(1);
+  v1::SessionCommand c;
+  c.mutable_effect_outcome()->set_effect_id(s.effects().at(0).effect_id);
+  c.mutable_effect_outcome()->set_attempt(1);
+  c.mutable_effect_outcome()->set_result(recall.SerializeAsString());
+  s.when(c);
+  s.asks({{"look", "{}"}});
+  s.result(s.call(0).call_id(), "seen").granted();
+  const std::string person =
+      "constitution { hash: 'd' rules { human_approval_above_risk: 0.05 } } asker { subject: 'ana' "
+      "tenant: 'demo' }";
+  s.when(held(s, person)).then({"policy.decided", "turn.judged_again", "approval.requested"});
+  const std::string approval = s.turn().approval_id(), hash = s.turn().action_hash();
+  const std::string terms = "settings { deployment_mode: 'test' } " + person;
+  s.decides(approval, true, hash, terms + " halted: true")
+      .then({"policy.decided", "turn.reopened"});
+  s.by("bob").when("edit_turn { approval_id: '" + approval +
+                   "' content: 'another prompt' settings { deployment_mode: 'test' } constitution "
+                   "{ hash: 'd' } }");
+  s.refused(Code::kConflict);
+  s.by("ana");
+  s.decides(approval, true, hash, terms).granted();
+  std::string said;
+  const auto request = s.request();
+  for (const auto& m : request.messages()) said += m.content() + "\n";
+  EXPECT_NE(said.find("the house is blue"), std::string::npos) << said;
+  EXPECT_NE(said.find("seen"), std::string::npos) << said;
+}
+
 }  // namespace
 }  // namespace soma::actors

@@ -80,6 +80,29 @@ TEST(Tenant, LeavingProductionWaitsForAnotherPerson) {
   tenant.when("approved { approval_id: '" + approval + "' approved_by: 'ben' }").then({});  // once
 }
 
+// Whoever gives the second key reads all that it would change, not the mode alone.
+TEST(Tenant, TheSecondKeyForLeavingProductionSeesEachMemberThatChanges) {
+  Tenant tenant(kTenant);
+  tenant
+      .when(
+          "put_settings { settings { deployment_mode: 'production' budgets_tokens: 9 display_name: "
+          "'A' budgets { scope: 'user' unit: 'tokens' window: 'day' hard: 5 } } }")
+      .then({"settings.changed"});
+  tenant
+      .when(
+          "put_settings { settings { deployment_mode: 'test' budgets_tokens: 900000 display_name: "
+          "'A' policy { threshold: 0.1 } } }")
+      .then({"settings.proposed"});
+  v1::ApprovalsCommand asked;
+  ASSERT_TRUE(asked.ParseFromString(tenant.sends().at(0).command));
+  const std::string summary = asked.request_approval().approval().summary();
+  for (const char* part :
+       {"version 1", "deployment_mode: \"production\" -> \"test\"", "budgets_tokens: 9 -> 900000",
+        "policy: none -> threshold: 0.1", "hard: 5", "-> none"})
+    EXPECT_NE(summary.find(part), std::string::npos) << part << " in " << summary;
+  EXPECT_EQ(summary.find("display_name"), std::string::npos) << summary;
+}
+
 TEST(Tenant, ARollbackOutOfProductionWaitsToo) {
   Tenant tenant(kTenant);
   tenant.when(in_mode("test")).then({"settings.changed"});

@@ -158,6 +158,18 @@ TEST(Budget, OfEarlierWindowsTheLastFewAreKept) {
   tenant.at(50 * kHour).when(reserve("next", 10)).then({"budget.reserved"});
 }
 
+// A window that was dropped with something reserved, and begun anew by a clock that was set back.
+TEST(Budget, WhatIsGivenBackToAWindowThatWasDroppedMakesNoRoom) {
+  Tenant tenant(kTenant);
+  tenant.at(0).when(put(rule("tenant", "tokens", "hour", 10))).then({"settings.changed"});
+  for (int hour = 0; hour < 5; ++hour)
+    tenant.at(hour * kHour).when(reserve(std::to_string(hour), 10)).then({"budget.reserved"});
+  tenant.at(0).when(reserve("anew", 1)).then({"budget.reserved"});
+  tenant.when("release_budget { reservation_id: '0' }").then({"budget.released"});
+  tenant.when(reserve("more", 11)).then({"budget.refused"});
+  EXPECT_EQ(tenant.state().usage().begin()->second.reserved(), 0);
+}
+
 TEST(Budget, ASoftLimitIsToldOnceAWindow) {
   Tenant tenant(kTenant);
   tenant.at(1)
