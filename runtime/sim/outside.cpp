@@ -1,7 +1,10 @@
 // Latencies, failures and answers.
 #include "runtime/sim/outside.h"
 
+#include <optional>
+
 #include "schemas/base/sha256.h"
+#include "soma/v1/approval.pb.h"
 #include "soma/v1/memory.pb.h"
 #include "soma/v1/model.pb.h"
 
@@ -87,6 +90,34 @@ v1::EffectOutcome Outside::outcome(const Job& job, const Memories& memories) {
 
 namespace {
 
+// Other terms are in force than a call was allowed under, at times ones that refuse it. Of those
+// that carry none, nothing is asked.
+std::optional<v1::StartTerms> held(const v1::CallTerms& allowed, Rng& rng) {
+  if (!rng.chance(30'000)) return {};
+  v1::StartTerms now;
+  now.mutable_settings()->set_deployment_mode("developer-light");
+  now.mutable_settings()->set_budgets_tokens(50'000'000);
+  now.mutable_settings()->set_version(allowed.settings_version() + 1);
+  now.mutable_constitution()->set_hash(allowed.constitution_hash());
+  // As in the constitution of every workload that has one.
+  now.mutable_constitution()->mutable_rules()->add_prohibited_actions("nuke");
+  *now.mutable_asker() = allowed.asker();
+  switch (rng.below(5)) {
+    case 0:
+      now.set_halted(true);
+      break;
+    case 1:
+      now.set_asker_out("simulated: who asked is gone");
+      break;
+    case 2:
+      now.mutable_constitution()->mutable_rules()->set_human_approval_above_risk(0.01);
+      break;
+    default:
+      break;
+  }
+  return now;
+}
+
 // Of those that were named, and at times of one that was not, with arguments that are at times
 // none.
 void ask_for_tools(v1::ModelAnswer& answer, const v1::ModelRequest& request, Rng& rng) {
@@ -110,6 +141,10 @@ std::string Outside::result(const Job& job, const Memories& memories) {
     v1::ModelRequest request;
     request.ParseFromString(job.effect.request);
     v1::ModelAnswer answer;
+    if (auto now = request.has_terms() ? held(request.terms(), held_) : std::nullopt) {
+      *answer.mutable_held() = std::move(*now);
+      return answer.SerializeAsString();
+    }
     answer.set_call_id(job.effect.effect_id);
     answer.set_output("answer " + sha256_hex(job.effect.request).substr(0, 8));
     answer.set_model("simulated");
@@ -122,6 +157,12 @@ std::string Outside::result(const Job& job, const Memories& memories) {
   }
   if (kind == "memory.embed") {
     v1::EmbedResult embedded;
+    v1::EmbedRequest request;
+    request.ParseFromString(job.effect.request);
+    if (auto now = request.has_terms() ? held(request.terms(), held_) : std::nullopt) {
+      *embedded.mutable_held() = std::move(*now);
+      return embedded.SerializeAsString();
+    }
     auto* e = embedded.add_embeddings();
     e->set_model("simulated");
     e->add_values(1);

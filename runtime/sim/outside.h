@@ -15,7 +15,10 @@ namespace soma::sim {
 class Outside {
  public:
   Outside(Ground& ground, Oracle& oracle)
-      : ground_(ground), oracle_(oracle), rng_(ground.seed, "outside") {}
+      : ground_(ground),
+        oracle_(oracle),
+        rng_(ground.seed, "outside"),
+        held_(ground.seed, "held") {}
 
   // Frames valid in the process's eyes feed its recall index.
   struct Memories {
@@ -34,7 +37,7 @@ class Outside {
 
   Ground& ground_;
   Oracle& oracle_;
-  Rng rng_;
+  Rng rng_, held_;
   std::map<std::string, std::uint64_t> performed_;
   std::set<std::string> cancelled_;  // process and effect id
 };

@@ -174,12 +174,24 @@ class Approvals final : public Workload {
                           delegate->second);
   }
 
+  // The model's call of a turn was not sent, and so the action did not run; or the turn waits
+  // again, and so its grant is over.
+  void taken_back(const ActorKey& key, std::uint32_t turn, std::map<std::string, int>& counted) {
+    const auto it = waiting_.find({key, turn});
+    if (it != waiting_.end()) counted.erase(it->second);
+  }
+
   void turned(const ActorKey& key, const v1::SessionEvent& e, Position at, Oracle& oracle) {
     if (e.has_session_cancelled()) cancelled_.insert(key);
     if (e.has_approval_requested())
       waiting_[{key, e.approval_requested().turn()}] = e.approval_requested().approval_id();
     if (e.has_approval_granted() && ++grants_[e.approval_granted().approval_id()] > 1)
       oracle.complain("L3", at, e.approval_granted().approval_id() + " is granted twice");
+    if (e.has_turn_judged_again()) taken_back(key, e.turn_judged_again().turn(), runs_);
+    if (e.has_turn_reopened()) {
+      taken_back(key, e.turn_reopened().turn(), runs_);
+      taken_back(key, e.turn_reopened().turn(), grants_);
+    }
     if (e.has_turn_failed()) {
       const auto failed = waiting_.find({key, e.turn_failed().turn()});
       if (failed != waiting_.end()) failed_.insert(failed->second);
