@@ -13,6 +13,12 @@ namespace {
 using Turn = events::Membership::Turn;
 constexpr std::int64_t kReconcileMs = 500;
 
+Epoch epoch_of(const PartitionHost& host, PartitionId p) {
+  for (const auto& status : host.status())
+    if (status.partition == p) return status.epoch;
+  return {};
+}
+
 std::string host_of(const std::string& address) { return address.substr(0, address.rfind(':')); }
 }  // namespace
 
@@ -139,7 +145,7 @@ Status Cluster::join_now(const Join& join) {
   auto membership = join([this](PartitionId p, Turn turn) { changed(p, turn); });
   if (!membership) return tl::unexpected(membership.error());
   std::lock_guard lock(mutex_);
-  if (closed_) return fail(Code::kCancelled, "the node is stopping");
+  if (closed_ || leaving_) return fail(Code::kCancelled, "the node is stopping");
   membership_ = std::move(*membership);
   return {};
 }
@@ -153,25 +159,26 @@ void Cluster::changed(PartitionId p, Turn turn) {
     fenced_ms_.erase(p);
     return local_->open(p);
   }
-  local_->close(p, [this, p, was_here = local_->here(p)] {
-    if (leaving_ && was_here) hand_over(p);
+  local_->close(p, [this, p, was_here = local_->here(p), epoch = epoch_of(*local_, p)] {
+    if (leaving_ && was_here) hand_over(p, epoch);
     std::lock_guard lock(mutex_);
     if (membership_) membership_->released(p);
   });
 }
 
 // Nothing of it is in flight any more: who will be given it by the group may claim it now.
-void Cluster::hand_over(PartitionId p) {
+void Cluster::hand_over(PartitionId p, Epoch epoch) {
   const std::string heir = standbys_->heir(p);
   if (heir.empty()) return;
   v1::ClusterRelay item;
   item.mutable_handover()->set_from_node(options_.node_id);
   item.mutable_handover()->set_partition(p.value);
+  item.mutable_handover()->set_epoch(epoch.value);
   peers_->relay(heir, std::move(item));
 }
 
-// A late one is of somebody who owns it no more. If the group means another node, that one's claim
-// ends this one's.
+// A late one is of somebody who owns it no more: it is claimed only while the leaver's claim is the
+// highest in the log. If the group means another node, that one's claim ends this one's.
 void Cluster::handed_over(const v1::ClusterHandover& handover) {
   const PartitionId p{handover.partition()};
   const auto owner = directory_.owner(p);
@@ -179,7 +186,8 @@ void Cluster::handed_over(const v1::ClusterHandover& handover) {
   std::lock_guard lock(mutex_);
   if (!membership_ || closed_ || leaving_) return;
   log_info("partition handed over to this node", {{"partition", p.value}});
-  local_->open(p);
+  // A leaver of an earlier build names no epoch: then the claim that was followed.
+  local_->open(p, handover.epoch() ? Epoch{handover.epoch()} : owner->epoch);
 }
 
 void Cluster::reconcile_later() {
@@ -225,14 +233,21 @@ Status Cluster::health() {
 }
 
 bool Cluster::leave(std::int64_t timeout_ms) {
-  leaving_ = true;
-  if (standbys_) standbys_->stop();  // it joins nothing any more
-  if (!membership_) return true;
-  membership_->leave();
   const std::int64_t until = clock_.now_ms() + timeout_ms;
-  while (!membership_->left() && clock_.now_ms() < until)
+  leaving_ = true;
+  if (standbys_) standbys_->ask_stop();  // it joins nothing any more
+  events::Membership* membership = nullptr;
+  {
+    std::lock_guard lock(mutex_);
+    membership = membership_.get();
+  }
+  if (membership) membership->leave();
+  const auto done = [&] {
+    return (!membership || membership->left()) && (!standbys_ || standbys_->stopped());
+  };
+  while (!done() && clock_.now_ms() < until)
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  return membership_->left();
+  return !membership || membership->left();
 }
 
 void Cluster::close() {

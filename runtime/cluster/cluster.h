@@ -63,7 +63,7 @@ class Cluster {
   Cluster(ClusterOptions options, events::Log& log, const actors::Catalog& catalog, Clock& clock);
   Status join_now(const Join& join);
   void changed(PartitionId partition, events::Membership::Turn turn);
-  void hand_over(PartitionId partition);
+  void hand_over(PartitionId partition, Epoch epoch);
   void handed_over(const v1::ClusterHandover& handover);
   void took(const events::ValidFrame& frame);
   void reconcile();

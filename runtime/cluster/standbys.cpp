@@ -7,6 +7,7 @@
 
 #include "runtime/cluster/heirs.h"
 #include "runtime/telemetry/log.h"
+#include "schemas/base/thread_name.h"
 
 namespace soma::runtime {
 
@@ -48,16 +49,32 @@ Status Standbys::join() {
     log_info("other nodes serve; this one warms up before it takes partitions");
     parts_.local->stand_by_for(all_of(*parts_.log));
   }
-  if (parts_.wanted > 0) thread_ = std::thread([this] { run(); });
+  if (parts_.wanted == 0) return {};
+  running_ = true;
+  thread_ = std::thread([this] {
+    name_thread("soma-standbys");
+    run();
+    std::lock_guard lock(mutex_);
+    running_ = false;
+  });
   return {};
 }
 
-void Standbys::stop() {
+void Standbys::ask_stop() {
   {
     std::lock_guard lock(mutex_);
     stopping_ = true;
   }
   changed_.notify_all();
+}
+
+bool Standbys::stopped() const {
+  std::lock_guard lock(mutex_);
+  return !running_;
+}
+
+void Standbys::stop() {
+  ask_stop();
   if (thread_.joinable()) thread_.join();
 }
 
@@ -96,13 +113,13 @@ void Standbys::step() {
   report();
 }
 
-// One that stands still will not get warmer by waiting.
+// One that cannot follow, and not for a moment only, will not get warmer by waiting.
 bool Standbys::warm() const {
   const auto standbys = parts_.local->standbys();
   return standbys.size() == parts_.log->partition_count() &&
          std::all_of(standbys.begin(), standbys.end(), [&](const auto& s) {
-           return !s.problem.empty() ||
-                  lag_of(*parts_.log, s.partition, s.next) <= parts_.acceptable_lag;
+           return s.lasting || (s.problem.empty() &&
+                                lag_of(*parts_.log, s.partition, s.next) <= parts_.acceptable_lag);
          });
 }
 

@@ -43,7 +43,9 @@ class Standbys {
   // Joins the group now, unless others are in it and this node is not: then it first follows all
   // partitions, and joins when it is warm, or the only one left.
   Status join();
-  void stop();
+  void ask_stop();  // returns at once
+  bool stopped() const;
+  void stop();                                   // waits for what it is doing
   void took(const v1::ClusterStandby& standby);  // what another node tells
 
   struct Row {
@@ -72,7 +74,7 @@ class Standbys {
   const Parts parts_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
-  bool stopping_ = false, joined_ = false;
+  bool stopping_ = false, running_ = false, joined_ = false;
   std::map<std::string, Other> others_;
   std::map<PartitionId, std::vector<std::string>> heirs_;  // as the group last looked
   std::map<PartitionId, std::int64_t> chosen_ms_;          // the thread's

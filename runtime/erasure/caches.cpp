@@ -16,7 +16,7 @@ namespace {
 
 constexpr auto kPoll = std::chrono::milliseconds(20);
 
-std::map<PartitionId, Host::PartitionStatus> here(const Host& host) {
+std::map<PartitionId, Host::PartitionStatus> here(const PartitionHost& host) {
   std::map<PartitionId, Host::PartitionStatus> out;
   for (auto& p : host.status()) out[p.partition] = std::move(p);
   return out;
@@ -34,6 +34,7 @@ Status drop_states(const Caches& c, const std::function<bool()>& stopping) {
   for (const auto& [id, p] : before)  // a round of each partition, so that it notices at once
     c.host->read({"$erasure", "counter", "none", "#" + std::to_string(id.value)},
                  [](Result<StateView>) {});
+  c.host->look_all();
   const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(kStoresMs);
   for (bool all = false; !all;) {
     if (stopping()) return fail(Code::kCancelled, "the node is stopping");
@@ -45,6 +46,8 @@ Status drop_states(const Caches& c, const std::function<bool()>& stopping) {
       const auto it = now.find(id);
       all &= it == now.end() || (it->second.serving && it->second.epoch > p.epoch);
     }
+    for (const auto& standby : c.host->standbys())
+      all &= standby.generation == c.store->generation();
     if (!all) std::this_thread::sleep_for(kPoll);
   }
   if (c.memory->start_over(kStoresMs)) return {};

@@ -13,15 +13,16 @@ namespace soma::runtime::erasure {
 inline constexpr std::int64_t kStoresMs = 10 * 60 * 1000;  // to read the log again for one store
 
 struct Caches {  // not owned
-  Host* host = nullptr;
+  PartitionHost* host = nullptr;
   StateStore* store = nullptr;
   MemoryIndex* memory = nullptr;
   projections::Projections* projections = nullptr;
   std::string data_dir;
 };
 
-// Snapshots, actors and the memory index of this node, all of them; returns when what was here is
-// made again from the log as it can be opened now. kDeadlineExceeded, kCancelled.
+// Snapshots, actors, standbys and the memory index of this node, all of them; returns when what was
+// here is made again from the log as it can be opened now, and each standby has begun again to do
+// so. kDeadlineExceeded, kCancelled.
 Status drop_states(const Caches& caches, const std::function<bool()>& stopping);
 
 // Snapshots in the folder of a node that does not run.

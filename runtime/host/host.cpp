@@ -1,7 +1,6 @@
 // All partitions of one log, and what they share.
 #include <algorithm>
 #include <condition_variable>
-#include <cstdlib>
 #include <future>
 #include <shared_mutex>
 #include <thread>
@@ -71,7 +70,7 @@ class HostImpl final : public PartitionHost {
     }
     background_.reset();
     prover_.reset();
-    aside_.reset();
+    if (aside_) aside_->stop();  // what it runs may post to it
     partitions_.clear();
     executors_.reset();
   }
@@ -85,7 +84,9 @@ class HostImpl final : public PartitionHost {
   }
 
   bool here(PartitionId partition) const override { return partitions_[partition.value]->here(); }
-  void open(PartitionId partition) override { partitions_[partition.value]->open(); }
+  void open(PartitionId partition, std::optional<Epoch> only_after) override {
+    partitions_[partition.value]->open(only_after);
+  }
   void close(PartitionId partition, std::function<void()> closed) override {
     partitions_[partition.value]->close(std::move(closed));
   }
@@ -94,6 +95,9 @@ class HostImpl final : public PartitionHost {
   }
   void stand_by_for(const std::set<PartitionId>& wanted) override {
     for (auto& p : partitions_) p->stand_by(wanted.contains(p->id()));
+  }
+  void look_all() override {
+    for (auto& p : partitions_) p->look();
   }
   void followed(const events::ValidFrame& frame) override {
     world_->arrivals.take(frame);
@@ -286,13 +290,10 @@ class HostImpl final : public PartitionHost {
     std::mutex mutex;
     HostImpl* host;
   };
-  // A partition that hangs cannot step down itself; with the process its claim's time ends, and
-  // whoever is given it reads the log.
   void watch(Partition& p) const {
-    if (!background_ || p.watch() != StillWatch::Verdict::kLost) return;
-    log_error("a partition stands still though the log takes appends; the process ends",
-              {{"partition", p.id().value}});
-    std::abort();
+    if (!background_) return;
+    p.watch(std::none_of(partitions_.begin(), partitions_.end(),
+                         [](const auto& other) { return other->recovering(); }));
   }
   // Keys of requests that nobody repeats any more.
   void expire_dedupe() {

@@ -56,6 +56,7 @@ struct HostLimits {
   std::uint64_t checkpoint_every_events = 20000;
   std::int64_t checkpoint_every_ms = 5000;
   std::int64_t dedupe_keep_ms = 25LL * 3600 * 1000;
+  std::int64_t still_ms = 10'000;  // one that serves and gets nowhere for so long is not ready
 };
 
 // Owned by the node; thread-safe. Callbacks run on a host thread and must not block.
@@ -148,7 +149,9 @@ class Host {
 class PartitionHost : public Host {
  public:
   virtual bool here(PartitionId partition) const = 0;  // opened, and not given away
-  virtual void open(PartitionId partition) = 0;        // claims, recovers, serves; returns at once
+  // Claims, recovers, serves; returns at once. With `only_after` it claims only while that is the
+  // log's highest epoch; else the partition stays away until it is opened without.
+  virtual void open(PartitionId partition, std::optional<Epoch> only_after = {}) = 0;
   // What is under way ends, a checkpoint is written, memory goes; then `closed`, on a host thread.
   virtual void close(PartitionId partition, std::function<void()> closed) = 0;
   // Another node's claim was read: at once without the partition, unless it is ours by a later one.
@@ -162,10 +165,13 @@ class PartitionHost : public Host {
   virtual void followed(const events::ValidFrame& frame) = 0;
   struct StandbyStatus {
     PartitionId partition;
-    Offset next;          // all before it is in the store, or will be when the partition is opened
-    std::string problem;  // why it stands still
+    Offset next;           // all before it is in the store, or will be when the partition is opened
+    std::string problem;   // why it stands still
+    bool lasting = false;  // which waiting will hardly mend
+    std::uint64_t generation = 0;  // of the store, as it was when it began
   };
   virtual std::vector<StandbyStatus> standbys() const = 0;
+  virtual void look_all() = 0;  // every standby looks at the log and the store again, soon
   // Sends between partitions, from and to those of other nodes; each may come again.
   virtual void receive(PartitionId source, PartitionId target, v1::OutboxItem item) = 0;
   virtual void acknowledged(PartitionId source, PartitionId target, std::uint64_t number) = 0;

@@ -17,6 +17,7 @@ struct HostMetrics {
   std::atomic<std::uint64_t> commands{0}, replays{0}, conflicts{0}, rejections{0}, overloads{0};
   std::atomic<std::uint64_t> frames{0}, entries{0}, events{0}, voids{0}, recoveries{0};
   std::atomic<std::uint64_t> recovered_frames{0}, recovery_us{0};  // read back by recoveries
+  std::atomic<std::uint64_t> restored_frames{0};                   // and by single actors
   std::atomic<std::uint64_t> effects_started{0}, effects_done{0}, effects_failed{0},
       effects_unknown{0};
   std::atomic<std::uint64_t> parked{0}, snapshots{0}, passivated{0}, relayed{0};

@@ -30,7 +30,8 @@ class Partition : public std::enable_shared_from_this<Partition> {
   // Thread-safe.
   void submit(Submission submission, Host::OnAccepted done);
   void read(ActorKey actor, Host::OnState done);
-  void open();                               // claim and recover, then serve
+  // Claim and recover, then serve; `only_after`: of PartitionHost::open.
+  void open(std::optional<Epoch> only_after = {});
   void close(std::function<void()> closed);  // serve to the end, then give it away
   void claimed_elsewhere(Epoch epoch);       // as read in the log
   void stand_by(bool wanted);
@@ -46,7 +47,9 @@ class Partition : public std::enable_shared_from_this<Partition> {
   void stop(std::function<void()> stopped);  // memory dropped at once, as in a crash
   void forget() { writer_.reset(); }  // where nothing else runs: frames in flight hold on to it
   void tick();                        // now and then: checkpoints
-  StillWatch::Verdict watch();        // of the same thread as tick(), before it
+  // Of the same thread as tick(), before it. `judge`: unless some partition recovers.
+  void watch(bool judge);
+  bool recovering() const { return reading_.load(std::memory_order_relaxed); }
   Host::PartitionStatus status() const;
   std::vector<Host::PendingEffect> pending_effects() const;
   std::vector<StateStore::HistoryRow> tail_history(const ActorKey& actor) const;
@@ -175,15 +178,18 @@ class Partition : public std::enable_shared_from_this<Partition> {
   void report(const ActorKey& actor, v1::EffectOutcome outcome);
   void wait_for(const ActorKey& actor, const actors::Effect& effect);
 
+  // partition_standby.cpp
+  std::shared_ptr<Standby> standby_now() const;
+  void end_standby(bool write = true);
+  void dismiss_standby();
+  bool may_stand_by() const;
+  void begin_standby();
+
   // partition_recovery.cpp
   void recover();
   void recover_after(std::int64_t ms);
   Status claim_and_read();
   void adopt(PartitionFacts facts);
-
-  // partition_standby.cpp
-  std::shared_ptr<Standby> standby_now() const;
-  void end_standby(bool write = true);
   void serve_reads(const Error& why);
   void wait_for_space();
   void observe(const events::ValidFrame& frame);
@@ -227,11 +233,16 @@ class Partition : public std::enable_shared_from_this<Partition> {
   bool leaving_ = false;  // to another node, when all has ended
   std::atomic<bool> here_{false};
   mutable std::mutex standby_mutex_;
-  std::shared_ptr<Standby> standby_;          // while another node owns the partition
+  std::shared_ptr<Standby> standby_;                 // while another node owns the partition
+  std::vector<std::shared_ptr<Standby>> dismissed_;  // not wanted any more, and not yet ended
+  bool standby_wanted_ = false, standby_coming_ = false;
   std::atomic<std::size_t> standby_work_{0};  // frames on their way to it
-  events::Fence fence_;                       // as of the last valid frame
-  Offset next_offset_;                        // after it
-  Offset last_offset_;                        // of it
+  std::atomic<bool> look_queued_{false};
+  std::optional<Epoch> only_after_;   // the claim waits for this epoch to be the highest
+  std::atomic<bool> reading_{false};  // recovers just now
+  events::Fence fence_;               // as of the last valid frame
+  Offset next_offset_;                // after it
+  Offset last_offset_;                // of it
   std::string last_hash_;
   std::uint64_t store_generation_ = 0;  // as it was at recovery
   std::deque<Input> queue_;

@@ -20,17 +20,25 @@ void Partition::tick() {
   });
 }
 
-// I17. While the log takes nothing, waiting for it is no fault of the partition's.
-StillWatch::Verdict Partition::watch() {
-  bool serves = w_.parts.log->health().has_value();
+// I17. While the log takes nothing, waiting for it is no fault of the partition's. Nor is it when
+// recoveries and actors that are read back hold the host's threads, as long as those get on.
+void Partition::watch(bool judge) {
+  bool serves = judge && w_.parts.log->health().has_value();
   {
     std::lock_guard lock(shared_mutex_);
     serves = serves && status_.serving;
   }
-  const auto verdict = watch_.look(serves, beats_.load(std::memory_order_relaxed),
-                                   w_.parts.limits.checkpoint_every_ms);
-  still_ = verdict != StillWatch::Verdict::kMoves;
-  return verdict;
+  const std::uint64_t beats = beats_.load(std::memory_order_relaxed) +
+                              w_.metrics->recovered_frames.load(std::memory_order_relaxed) +
+                              w_.metrics->restored_frames.load(std::memory_order_relaxed);
+  const auto& limits = w_.parts.limits;
+  const bool still = watch_.look(serves, beats, limits.checkpoint_every_ms, limits.still_ms);
+  if (still_.exchange(still) == still) return;
+  if (still)
+    log_error("a partition stands still though the log takes appends; the node is not ready",
+              {{"partition", id_.value}});
+  else
+    log_info("a partition that stood still moves again", {{"partition", id_.value}});
 }
 
 void Partition::maybe_checkpoint() {
@@ -72,7 +80,8 @@ void Partition::write_checkpoint() {
     auto e = entity(key);
     if (!e) continue;  // of a newer build's type; its history leads there
     if (!e->loaded) {
-      load_entity(*e, id_, *w_.parts.log, *w_.parts.store, tail_history(key));
+      load_entity(*e, id_, *w_.parts.log, *w_.parts.store, tail_history(key),
+                  &w_.metrics->restored_frames);
       if (!e->broken) update_effects(key, e->type().effects(key, e->state()), true);
     }
     if (e->broken) {  // its history must stay reachable: no checkpoint may pass it

@@ -15,10 +15,11 @@ constexpr std::int64_t kSpaceCheckMs = 250;
 constexpr std::int64_t kRestoreAgainMs = 1000;
 }  // namespace
 
-void Partition::open() {
+void Partition::open(std::optional<Epoch> only_after) {
   here_ = true;
-  post([this] {
+  post([this, only_after] {
     here_ = true;
+    only_after_ = only_after;
     if (phase_ == Phase::kClosed || phase_ == Phase::kAway || phase_ == Phase::kFenced) recover();
   });
 }
@@ -39,7 +40,10 @@ void Partition::recover() {
   ++generation_;
   w_.metrics->recoveries.fetch_add(1, std::memory_order_relaxed);
   const auto began = std::chrono::steady_clock::now();
+  reading_ = true;
+  events_since_checkpoint_ = 0;
   auto done = claim_and_read();
+  reading_ = false;
   w_.metrics->recovery_us.fetch_add(
       static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(
                                      std::chrono::steady_clock::now() - began)
@@ -77,6 +81,9 @@ void Partition::recover() {
   for (const auto& [key, item] : outbox_) w_.relay(id_, item);
   w_.ask_resend(id_);
   publish_status();
+  if (events_since_checkpoint_ < w_.parts.limits.checkpoint_every_events) return;
+  want_checkpoint_ = true;  // what was read must not have to be read again by the next recovery
+  pump();
 }
 
 // Without space there is no claim, so nothing may be decided or started. All that is recorded can
@@ -144,6 +151,8 @@ Status Partition::claim_and_read() {
     observe(frame);
     add_to_tail(frame);
     facts.take(frame);
+    for (const auto& entry : frame.frame->entries())
+      events_since_checkpoint_ += static_cast<std::uint64_t>(entry.events_size());
     w_.metrics->recovered_frames.fetch_add(1, std::memory_order_relaxed);
   };
   events::FrameReader reader(*w_.parts.log, id_, from);
@@ -155,6 +164,9 @@ Status Partition::claim_and_read() {
   }
   fence_ = reader.fence();
   next_offset_ = reader.next_offset();
+  if (only_after_ && fence_.epoch() != *only_after_)
+    return fail(Code::kFenced, "another node has claimed the partition since it was handed over");
+  only_after_.reset();
   if (!able) {
     adopt(std::move(facts));
     return able;

@@ -124,7 +124,8 @@ void Partition::dispatch(Input input) {
       .post([self = shared_from_this(), target, work, tail = std::move(tail),
              generation = generation_] {
         if (!target->loaded) {
-          load_entity(*target, self->id_, *self->w_.parts.log, *self->w_.parts.store, tail);
+          load_entity(*target, self->id_, *self->w_.parts.log, *self->w_.parts.store, tail,
+                      &self->w_.metrics->restored_frames);
           work->decided.restored = true;
           if (!target->broken)
             work->decided.restored_effects = target->type().effects(target->key(), target->state());

@@ -9,6 +9,8 @@ namespace soma::runtime {
 
 namespace {
 constexpr std::size_t kReadBytes = 1 << 20;
+constexpr int kReadsAtOnce = 16;            // then other partitions have their turn
+constexpr std::uint32_t kManyFailures = 3;  // in a row: more looks will hardly help
 }  // namespace
 
 void Arrivals::take(const events::ValidFrame& frame) {
@@ -30,8 +32,13 @@ Standby::Standby(PartitionId id, Parts parts)
     : id_(id), parts_(parts), facts_(parts.log->partition_count()) {}
 
 std::string Standby::problem() const {
-  std::lock_guard lock(mutex_);
+  std::lock_guard lock(problem_mutex_);
   return problem_;
+}
+
+bool Standby::lasting() const {
+  std::lock_guard lock(problem_mutex_);
+  return corrupt_ || failures_ >= kManyFailures;
 }
 
 // From the store's last checkpoint, this node's own or an earlier standby's; else from the start.
@@ -48,7 +55,6 @@ void Standby::begin() {
     if (auto ok = facts_.restore((*checkpoint)->extra); !ok) return stop_at(ok.error());
     mark_ = bookmark_of(**checkpoint);
   }
-  problem_.clear();
   begun_ = true;
   next_ = mark_.next.value;
   written_ms_ = parts_.clock->now_ms();
@@ -56,21 +62,43 @@ void Standby::begin() {
 
 // It is tried again from the last checkpoint at the next look.
 void Standby::stop_at(const Error& why) {
+  begun_ = false;
+  std::lock_guard lock(problem_mutex_);
   if (problem_ != why.message)
     log_warn("a standby cannot follow its partition",
              {{"partition", id_.value}, {"reason", why.message}});
   problem_ = why.message;
-  begun_ = false;
+  corrupt_ = why.code == Code::kCorrupt;
+  ++failures_;
 }
 
-void Standby::take(const events::ValidFrame& frame) {
-  if (take_next(frame)) return;
-  read_to(frame.position.offset.next());  // something stands between, or a claim voids some of it
+void Standby::follows() {
+  std::lock_guard lock(problem_mutex_);
+  problem_.clear();
+  corrupt_ = false;
+  failures_ = 0;
+}
+
+// What was folded over rows that are gone is gone as well.
+bool Standby::same_store() {
+  if (begun_ && parts_.store->generation() != generation_) {
+    begun_ = false;
+    touched_.clear();
+    history_.clear();
+    facts_ = PartitionFacts(parts_.log->partition_count());
+  }
+  return begun_;
+}
+
+bool Standby::take(const events::ValidFrame& frame) {
+  if (take_next(frame)) return false;
+  // Something stands between, or a claim voids some of it.
+  return read_to(frame.position.offset.next());
 }
 
 bool Standby::take_next(const events::ValidFrame& frame) {
   std::lock_guard lock(mutex_);
-  if (ending_ || !begun_ || frame.position.offset < mark_.next) return true;
+  if (ending_ || !same_store() || frame.position.offset < mark_.next) return true;
   events::Fence fence = mark_.fence;
   const bool next = !mark_.last_hash.empty() && frame.frame->number() > 0 &&
                     fence.admit(*frame.frame, frame.hash) == events::Verdict::kValid;
@@ -78,40 +106,46 @@ bool Standby::take_next(const events::ValidFrame& frame) {
   fold(frame);
   if (!begun_) return true;
   mark_ = {frame.position.offset.next(), std::move(fence), frame.position.offset, frame.hash};
-  next_ = mark_.next.value;
   write_if_due();
+  next_ = mark_.next.value;
   return true;
 }
 
-void Standby::look() {
+bool Standby::look() {
   {
     std::lock_guard lock(mutex_);
-    if (ending_) return;
-    if (begun_ && parts_.store->generation() != generation_) begun_ = false;
-    if (!begun_) begin();
-    if (!begun_) return;
+    if (ending_) return false;
+    if (!same_store()) begin();
+    if (!begun_) return false;
   }
-  read_to(parts_.log->end(id_));
+  const bool more = read_to(parts_.log->end(id_));
   std::lock_guard lock(mutex_);
-  if (begun_ && !ending_) write_if_due();
+  if (!begun_ || ending_) return false;
+  write_if_due();
+  if (begun_) follows();
+  return begun_ && more;
 }
 
-void Standby::read_to(Offset until) {
-  for (;;) {
+bool Standby::read_to(Offset until) {
+  for (int reads = 0;; ++reads) {
     std::lock_guard lock(mutex_);
-    if (ending_ || !begun_ || mark_.next >= until) return;
+    if (ending_ || !same_store() || mark_.next >= until) return false;
+    if (reads == kReadsAtOnce) return true;
     events::FrameReader reader(*parts_.log, id_, mark_);
     auto frames = reader.next(kReadBytes);
-    if (!frames) return stop_at(frames.error());
+    if (!frames) {
+      stop_at(frames.error());
+      return false;
+    }
     for (const auto& frame : *frames) {
       fold(frame);
-      if (!begun_) return;
+      if (!begun_) return false;
     }
     const bool stuck = reader.next_offset() == mark_.next;
     mark_ = reader.bookmark();
-    next_ = mark_.next.value;
     write_if_due();
-    if (stuck) return;
+    next_ = mark_.next.value;
+    if (stuck) return false;
   }
 }
 
@@ -126,6 +160,10 @@ Entity* Standby::entity(const ActorKey& key) {
 
 void Standby::fold(const events::ValidFrame& frame) {
   for (const auto& entry : frame.frame->entries()) {
+    if (ending_) {  // cut off: memory is between two frames, and is not written
+      begun_ = false;
+      return;
+    }
     if (entry.events_size() == 0) continue;
     Entity* e = entity(actors::to_key(entry.actor()));
     if (!e) continue;

@@ -41,21 +41,29 @@ class Standby {
   };
   Standby(PartitionId id, Parts parts);
 
-  void take(const events::ValidFrame& frame);  // of this partition; the next one needs no reading
+  // Of this partition; the next one needs no reading. Both stop after a while, so that others have
+  // their turn: true when a look() would find more at once.
+  bool take(const events::ValidFrame& frame);
   // What the log has beyond that, and a checkpoint when one is due.
-  void look();
-  // No more frames; what was folded is written, unless `write` is false. Waits for a batch at most.
+  bool look();
+  // No more frames; what was folded is written, unless `write` is false or a fold had to be cut
+  // off. Waits for a read or one actor at most.
   void end(bool write);
+  // These never wait for the log or the store.
   Offset next() const { return Offset{next_.load(std::memory_order_relaxed)}; }
   std::string problem() const;  // why it stands still; empty: it follows
+  bool lasting() const;         // the log is damaged, or several looks in a row have failed
+  std::uint64_t generation() const { return generation_.load(); }  // of the store, when it began
 
  private:
   void begin();
   bool take_next(const events::ValidFrame& frame);  // false: it is not the very next one
-  void read_to(Offset until);
+  bool read_to(Offset until);
+  bool same_store();
   void fold(const events::ValidFrame& frame);
   Entity* entity(const ActorKey& key);
   void stop_at(const Error& why);
+  void follows();
   void write();
   void write_if_due();
 
@@ -65,9 +73,12 @@ class Standby {
   std::atomic<bool> ending_{false};
   mutable std::mutex mutex_;
   bool begun_ = false;
+  mutable std::mutex problem_mutex_;
   std::string problem_;
-  std::uint64_t generation_ = 0;  // of the store
-  events::Bookmark mark_;         // folded up to here
+  std::uint32_t failures_ = 0;  // since it last followed
+  bool corrupt_ = false;        // the last of them
+  std::atomic<std::uint64_t> generation_{0};
+  events::Bookmark mark_;  // folded up to here
   PartitionFacts facts_;
   std::unordered_map<ActorKey, std::unique_ptr<Entity>> touched_;  // since the last checkpoint
   std::vector<StateStore::HistoryRow> history_;                    // likewise

@@ -10,26 +10,15 @@ namespace soma::runtime {
 // that a process that was stopped for a while is not taken for one that hangs. A value.
 class StillWatch {
  public:
-  static constexpr std::int64_t kStillMs = 10'000, kLostMs = 60'000;
-  enum class Verdict : std::uint8_t {
-    kMoves,
-    kStill,  // for so long that nobody should be sent here
-    kLost    // only a restart helps
-  };
-  // `beats`: ticks that the partition took part in, but for those in one and the same round.
-  Verdict look(bool serves, std::uint64_t beats, std::int64_t tick_ms) {
+  // True when nothing has moved for `still_ms`, so that nobody should be sent here. `beats`: what
+  // rises while the partition, or anything that may hold it up for good reason, gets on.
+  bool look(bool serves, std::uint64_t beats, std::int64_t tick_ms, std::int64_t still_ms) {
     if (!serves || beats != beats_) {
       beats_ = beats;
       looks_ = 0;
-      return Verdict::kMoves;
+      return false;
     }
-    ++looks_;
-    const auto looks = [&](std::int64_t ms) {
-      return std::max<std::int64_t>(2, ms / std::max<std::int64_t>(1, tick_ms));
-    };
-    return looks_ >= looks(kLostMs)    ? Verdict::kLost
-           : looks_ >= looks(kStillMs) ? Verdict::kStill
-                                       : Verdict::kMoves;
+    return ++looks_ >= std::max<std::int64_t>(2, still_ms / std::max<std::int64_t>(1, tick_ms));
   }
 
  private:

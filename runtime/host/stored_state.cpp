@@ -35,7 +35,8 @@ Result<std::optional<StateStore::Checkpoint>> usable_checkpoint(const events::Lo
 }
 
 void load_entity(Entity& entity, PartitionId id, const events::Log& log, const StateStore& store,
-                 const std::vector<StateStore::HistoryRow>& tail) {
+                 const std::vector<StateStore::HistoryRow>& tail,
+                 std::atomic<std::uint64_t>* read) {
   entity.loaded = entity.asked = true;
   const auto& key = entity.key();
   auto snapshot = store.load(id, key);
@@ -48,6 +49,7 @@ void load_entity(Entity& entity, PartitionId id, const events::Log& log, const S
   auto fold = [&](Offset offset) -> Status {
     auto frame = events::read_frame_at(log, Position{id, offset});
     if (!frame) return tl::unexpected(frame.error());
+    if (read) read->fetch_add(1, std::memory_order_relaxed);
     for (const auto& entry : frame->frame->entries()) {
       if (!(actors::to_key(entry.actor()) == key)) continue;
       for (const auto& event : entry.events())

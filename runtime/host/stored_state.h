@@ -2,6 +2,8 @@
 // it.
 #pragma once
 
+#include <atomic>
+#include <cstdint>
 #include <optional>
 #include <vector>
 
@@ -19,8 +21,9 @@ Result<std::optional<StateStore::Checkpoint>> usable_checkpoint(const events::Lo
                                                                 StateStore& store, PartitionId id);
 
 // Snapshot, then what the store's history and `tail` name, folded from the log. An entity that
-// cannot be restored is `broken`.
+// cannot be restored is `broken`. `read` counts the frames.
 void load_entity(Entity& entity, PartitionId id, const events::Log& log, const StateStore& store,
-                 const std::vector<StateStore::HistoryRow>& tail);
+                 const std::vector<StateStore::HistoryRow>& tail,
+                 std::atomic<std::uint64_t>* read = nullptr);
 
 }  // namespace soma::runtime

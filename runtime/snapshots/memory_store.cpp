@@ -2,6 +2,7 @@
 #include "runtime/snapshots/memory_store.h"
 
 #include <algorithm>
+#include <atomic>
 #include <map>
 #include <mutex>
 
@@ -71,6 +72,8 @@ class MemoryStore final : public StateStore {
   }
   Status write(PartitionId p, const Batch& batch) override {
     std::lock_guard lock(mutex_);
+    if (batch.generation != generation_)
+      return fail(Code::kUnavailable, "the snapshot store began anew meanwhile");
     for (const auto& s : batch.snapshots) snapshots_[{p.value, s.actor}] = s;
     for (const auto& d : batch.dedupe) dedupe_[{p.value, d.command_id}] = d;
     for (const auto& h : batch.history) history_[{p.value, h.actor}][h.first.value] = h;
@@ -79,6 +82,7 @@ class MemoryStore final : public StateStore {
   }
   Status drop_all() override {
     std::lock_guard lock(mutex_);
+    ++generation_;
     snapshots_.clear();
     dedupe_.clear();
     history_.clear();
@@ -94,6 +98,7 @@ class MemoryStore final : public StateStore {
     checkpoints_.erase(p.value);
     return {};
   }
+  std::uint64_t generation() const override { return generation_; }
   void expire_dedupe(std::int64_t before_ms) override {
     std::lock_guard lock(mutex_);
     std::erase_if(dedupe_, [&](const auto& d) { return d.second.at_ms < before_ms; });
@@ -101,6 +106,7 @@ class MemoryStore final : public StateStore {
 
  private:
   mutable std::mutex mutex_;
+  std::atomic<std::uint64_t> generation_{0};
   std::map<std::pair<std::uint32_t, ActorKey>, Snapshot> snapshots_;
   std::map<std::pair<std::uint32_t, ActorKey>, std::map<std::uint64_t, HistoryRow>> history_;
   std::map<std::pair<std::uint32_t, std::string>, DedupeRow> dedupe_;

@@ -1,5 +1,8 @@
 // A node that keeps itself warm for another's partition: what a takeover still reads, and that
 // nothing but the log counts.
+#include "runtime/host/standby.h"
+
+#include "tests/unit/host/gated_store.h"
 #include "tests/unit/host/shared_fixture.h"
 
 namespace soma::runtime {
@@ -10,6 +13,7 @@ class Standbys : public SharedHosts {
  protected:
   void SetUp() override {
     limits_.checkpoint_every_events = 50;
+    for (Member* m : {&a_, &b_}) m->store = std::make_unique<GatedStore>();
     SharedHosts::SetUp();
     a_.host->open(p_);
   }
@@ -68,6 +72,19 @@ class Standbys : public SharedHosts {
   void stand_by(PartitionHost& host) {
     host.stand_by_for({p_});
     while (host.standbys().empty()) std::this_thread::yield();
+  }
+  // Of one that is warm; what it folded is in the store then.
+  void let_go(Member& m) {
+    m.host->stand_by_for({});
+    while (!m.host->standbys().empty()) std::this_thread::yield();
+    for (;; std::this_thread::yield())
+      if (const auto c = m.store->checkpoint(p_); c && c->next == log_->end(p_)) return;
+  }
+  static GatedStore& store_of(Member& m) { return static_cast<GatedStore&>(*m.store); }
+  Epoch epoch_of(PartitionHost& host) {
+    for (const auto& status : host.status())
+      if (status.partition == p_) return status.epoch;
+    return {};
   }
   void expect_all(PartitionHost& host) {
     for (const auto& id : names_) EXPECT_EQ(*value_at(host, id), expected(id, last_)) << id;
@@ -163,8 +180,7 @@ TEST_F(Standbys, TheLogWinsOverAStandbyOfAnotherLog) {
   stand_by(*b_.host);
   fill(1, last_ = 120);
   warm(*b_.host);
-  b_.host->stand_by_for({});
-  while (!b_.host->standbys().empty()) std::this_thread::yield();
+  let_go(b_);
   StateStore::Batch lie;
   lie.checkpoint = b_.store->checkpoint(p_);
   ASSERT_TRUE(lie.checkpoint);
@@ -195,8 +211,7 @@ TEST_F(Standbys, TheLogWinsOverStaleSnapshots) {
   ASSERT_FALSE(old.snapshots.empty());
   fill(101, last_ = 200);
   warm(*b_.host);
-  b_.host->stand_by_for({});
-  while (!b_.host->standbys().empty()) std::this_thread::yield();
+  let_go(b_);
   ASSERT_TRUE(b_.store->write(p_, old));  // half of them old, half of them of another schema
   a_.host.reset();
   takeover_frames(*b_.host);
@@ -207,9 +222,8 @@ TEST_F(Standbys, BeginsAnewWhenTheStoreDoes) {
   stand_by(*b_.host);
   fill(1, last_ = 60);
   warm(*b_.host);
+  let_go(b_);
   ASSERT_TRUE(b_.store->drop(p_));
-  b_.host->stand_by_for({});
-  while (!b_.host->standbys().empty()) std::this_thread::yield();
   stand_by(*b_.host);
   fill(61, last_ = 100);
   warm(*b_.host);
@@ -239,13 +253,140 @@ TEST_F(Standbys, SendsThatArrivedAreNotKeptAsUnderWay) {
   follow(*b_.host);
   fill(2, 2);  // something more to write, now that their arrival is known
   warm(*b_.host);
-  b_.host->stand_by_for({});
-  while (!b_.host->standbys().empty()) std::this_thread::yield();
+  let_go(b_);
   v1::PartitionExtra extra;
   ASSERT_TRUE(extra.ParseFromString(b_.store->checkpoint(p_)->extra));
   EXPECT_EQ(extra.outbox_size(), 0);
   ASSERT_EQ(extra.last_sent_size(), 1);
   EXPECT_EQ(extra.last_sent(0).source_number(), 60u);
+}
+
+TEST_F(Standbys, OneThatReadsHoldsUpNobodyWhoAsks) {
+  stand_by(*b_.host);
+  fill(1, last_ = 60);
+  std::unique_lock gate(store_of(b_).loads);
+  follow(*b_.host);
+  while (store_of(b_).waiting == 0) std::this_thread::yield();
+  EXPECT_EQ(b_.host->standbys().size(), 1u);
+  b_.host->stand_by_for({});  // it is let go while it is at it
+  while (!b_.host->standbys().empty()) std::this_thread::yield();
+  a_.host.reset();
+  b_.host->open(p_);  // and is waited for
+  gate.unlock();
+  expect_all(*b_.host);
+}
+
+TEST_F(Standbys, WhatWasFoldedBeforeAnErasureIsNotWrittenAfterIt) {
+  stand_by(*b_.host);
+  fill(1, last_ = 30);
+  warm(*b_.host);
+  ASSERT_TRUE(b_.store->drop_all());
+  a_.host.reset();
+  EXPECT_GE(takeover_frames(*b_.host), 30u);
+  expect_all(*b_.host);
+}
+
+TEST_F(Standbys, SaysWhenItHasBegunAgainAfterAnErasure) {
+  stand_by(*b_.host);
+  fill(1, last_ = 30);
+  warm(*b_.host);
+  EXPECT_EQ(b_.host->standbys()[0].generation, b_.store->generation());
+  ASSERT_TRUE(b_.store->drop_all());
+  b_.host->look_all();
+  while (b_.host->standbys()[0].generation != b_.store->generation()) std::this_thread::yield();
+  EXPECT_TRUE(b_.store->list(p_, "demo", "counter", nullptr, 100).empty());
+  fill(31, last_ = 100);
+  warm(*b_.host);
+  a_.host.reset();
+  EXPECT_LE(takeover_frames(*b_.host), 1u);
+  expect_all(*b_.host);
+}
+
+TEST_F(Standbys, BeginsBehindWhatTheOwnerStillWrites) {
+  std::unique_lock gate(store_of(a_).writes);
+  fill(1, last_ = 60);
+  while (store_of(a_).waiting == 0) std::this_thread::yield();
+  b_.host->open(p_);
+  expect_all(*b_.host);
+  a_.host->claimed_elsewhere(p_, epoch_of(*b_.host));
+  while (a_.host->here(p_)) std::this_thread::yield();
+  a_.host->stand_by_for({p_});
+  EXPECT_FALSE(value_at(*a_.host, name(1)));  // by now it has been told to
+  EXPECT_TRUE(a_.host->standbys().empty());
+  gate.unlock();
+  while (a_.host->standbys().empty()) std::this_thread::yield();
+  std::swap(a_.host, b_.host);
+  std::swap(a_.store, b_.store);
+  fill(61, last_ = 90);
+  warm(*b_.host);
+  a_.host.reset();
+  EXPECT_LE(takeover_frames(*b_.host), 1u);
+  expect_all(*b_.host);
+}
+
+TEST_F(Standbys, AHandoverCountsOnlyWhileTheLeaversClaimIsTheHighest) {
+  fill(1, last_ = 20);
+  const Epoch first = epoch_of(*a_.host);
+  close(*a_.host, p_);
+  a_.host->open(p_);  // it came back
+  fill(21, last_ = 40);
+  b_.host->open(p_, first);
+  while (b_.fenced == 0) std::this_thread::yield();
+  EXPECT_FALSE(b_.host->here(p_));
+  fill(41, last_ = 60);
+  const Epoch second = epoch_of(*a_.host);
+  EXPECT_GT(second, first);
+  close(*a_.host, p_);
+  b_.host->open(p_, second);
+  expect_all(*b_.host);
+}
+
+TEST_F(Standbys, AProblemLastsWhenItComesAgainAndAgain) {
+  store_of(b_).writes_fail = true;
+  stand_by(*b_.host);
+  fill(1, last_ = 60);
+  const auto status = [&] { return b_.host->standbys().at(0); };
+  const auto problem = [&] {
+    b_.host->look_all();
+    std::this_thread::yield();
+    return !status().problem.empty();
+  };
+  while (!problem()) {
+  }
+  while (!status().lasting) b_.host->look_all();
+  store_of(b_).writes_fail = false;
+  while (problem()) {
+  }
+  EXPECT_FALSE(status().lasting);
+  warm(*b_.host);
+}
+
+TEST_F(Standbys, APassingProblemIsNotLasting) {
+  Arrivals arrivals;
+  GatedStore store;
+  Standby standby(p_, {log_.get(), catalog_.get(), &store, clock_.get(), &limits_, &arrivals});
+  fill(1, last_ = 60);
+  store.writes_fail = true;
+  standby.look();
+  EXPECT_NE(standby.problem(), "");
+  EXPECT_FALSE(standby.lasting());
+  store.writes_fail = false;
+  standby.look();
+  EXPECT_EQ(standby.problem(), "");
+  EXPECT_EQ(standby.next(), log_->end(p_));
+}
+
+TEST_F(Standbys, ADamagedLogLasts) {
+  Arrivals arrivals;
+  GatedStore store;
+  StateStore::Batch beyond;
+  beyond.checkpoint.emplace();
+  beyond.checkpoint->next = Offset{1'000'000};
+  ASSERT_TRUE(store.write(p_, beyond));
+  Standby standby(p_, {log_.get(), catalog_.get(), &store, clock_.get(), &limits_, &arrivals});
+  standby.look();
+  EXPECT_NE(standby.problem(), "");
+  EXPECT_TRUE(standby.lasting());
 }
 
 }  // namespace
