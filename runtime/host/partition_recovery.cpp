@@ -132,6 +132,11 @@ Status Partition::claim_and_read() {
   // disk all is read nevertheless: what memory holds may be ahead of the log.
   const Status able = w_.parts.log->health();
   if (!able && able.error().code != Code::kStorageFull) return able;
+  const auto usable_store = [&] {
+    const auto& shared = w_.parts.shared;
+    return shared && shared->before_claim ? shared->before_claim() : Status{};
+  };
+  if (auto ok = usable_store(); !ok) return ok;
   store_generation_ = w_.parts.store->generation();
   auto usable = usable_checkpoint(w_.parts, id_);
   if (!usable) return tl::unexpected(usable.error());
@@ -185,6 +190,7 @@ Status Partition::claim_and_read() {
       events::FrameWriter::claim(*w_.parts.log, reader, std::move(claim), w_.parts.clock->now_ms(),
                                  [this](const events::ValidFrame& frame) { read_tail(frame); });
   if (!writer) return tl::unexpected(writer.error());
+  if (auto ok = usable_store(); !ok) return ok;  // whoever erases knows of this claim from now on
   writer_ = std::move(*writer);
   fence_ = reader.fence();
   next_offset_ = reader.next_offset();
