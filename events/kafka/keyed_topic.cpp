@@ -102,12 +102,13 @@ class Keyed final : public KeyedTopic {
     return wait_for(static_cast<std::uint64_t>(end));
   }
 
-  Status scan(const Take& take) override {
+  Status scan(const Take& take, const std::function<bool()>& stopping) override {
     kafka::ClientEvents events;
     auto reader = assigned(events);
     if (!reader) return tl::unexpected(reader.error());
     auto until = Clock::now() + std::chrono::milliseconds(o_.read_timeout_ms);
     while (Clock::now() < until && !stopping_) {
+      if (stopping()) return fail(Code::kCancelled, "the node is stopping");
       const auto m = poll(reader->get());
       if (!m) continue;
       if (m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) return {};

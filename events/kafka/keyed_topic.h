@@ -35,8 +35,9 @@ class KeyedTopic {
   virtual Status append(const std::vector<KeyedRecord>& records) = 0;
   // All that stood in the topic at the call is taken when it returns well.
   virtual Status catch_up() = 0;
-  // What the topic holds now, read from its start: what was removed does not come.
-  virtual Status scan(const Take& take) = 0;
+  // What the topic holds now, read from its start: what was removed does not come. kCancelled once
+  // `stopping`.
+  virtual Status scan(const Take& take, const std::function<bool()>& stopping) = 0;
 };
 
 // Makes the topic where it is absent and `writing`, and checks it, as the journal's.

@@ -25,7 +25,7 @@ constexpr auto kAgain = std::chrono::milliseconds(1000);  // after the actor cou
 
 Result<std::string> Erasures::wait(const std::string& id, const v1::Principal& by,
                                    const std::string& subject, const std::string& reason) {
-  std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   auto known = records_.pending();
   if (!known) return tl::unexpected(known.error());
   for (const auto& p : *known)
@@ -33,6 +33,7 @@ Result<std::string> Erasures::wait(const std::string& id, const v1::Principal& b
   Pending p = pending_of(id, by, subject, reason);
   p.two_keys = true;
   here_.insert(p.id);
+  if (p_.shared) lock.unlock();  // a broker's time
   if (auto ok = records_.begin(p); !ok) return tl::unexpected(ok.error());
   return p.subject_hash();
 }
@@ -127,7 +128,8 @@ json::object Erasures::shown(const Pending& p, const v1::ErasureState& requests)
   json::object out{{"erasure_id", p.id},
                    {"status", "running"},
                    {"requested_at", iso_time(p.requested_ms)},
-                   {"problem", problem_.empty() ? json::value(nullptr) : json::value(problem_)}};
+                   {"problem", nullptr}};
+  if (const auto it = problems_.find(p.id); it != problems_.end()) out["problem"] = it->second;
   if (begun(p)) return out;
   const auto it = requests.open().find(p.id);
   if (it == requests.open().end()) {

@@ -24,17 +24,22 @@ std::map<PartitionId, Host::PartitionStatus> here(const PartitionHost& host) {
 
 }  // namespace
 
-// The store's loss makes every partition drop its memory and read the log again. One that is given
-// to another node meanwhile has dropped it, too.
-Status drop_states(const Caches& c, const std::function<bool()>& stopping) {
-  const auto before = here(*c.host);
-  if (auto ok = c.store->drop_all(); !ok) return ok;
+// The store's loss makes every partition drop its memory and read the log again.
+Result<Epochs> drop_states(const Caches& c) {
+  Epochs before;
+  for (const auto& [id, p] : here(*c.host)) before[id] = p.epoch;
+  if (auto ok = c.store->drop_all(); !ok) return tl::unexpected(ok.error());
   std::error_code error;
   fs::remove_all(c.data_dir + "/snapshots.damaged", error);
-  for (const auto& [id, p] : before)  // a round of each partition, so that it notices at once
+  for (const auto& [id, epoch] : before)  // a round of each partition, so that it notices at once
     c.host->read({"$erasure", "counter", "none", "#" + std::to_string(id.value)},
                  [](Result<StateView>) {});
   c.host->look_all();
+  return before;
+}
+
+// A partition that is given to another node meanwhile has dropped its memory, too.
+Status made_anew(const Caches& c, const Epochs& before, const std::function<bool()>& stopping) {
   const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(kStoresMs);
   for (bool all = false; !all;) {
     if (stopping()) return fail(Code::kCancelled, "the node is stopping");
@@ -42,9 +47,9 @@ Status drop_states(const Caches& c, const std::function<bool()>& stopping) {
       return fail(Code::kDeadlineExceeded, "not every partition was read again in time");
     const auto now = here(*c.host);
     all = true;
-    for (const auto& [id, p] : before) {
+    for (const auto& [id, epoch] : before) {
       const auto it = now.find(id);
-      all &= it == now.end() || (it->second.serving && it->second.epoch > p.epoch);
+      all &= it == now.end() || (it->second.serving && it->second.epoch > epoch);
     }
     for (const auto& standby : c.host->standbys())
       all &= standby.generation == c.store->generation();
@@ -64,9 +69,8 @@ Status remove_snapshots(const std::string& data_dir) {
   return security::sync_folder(data_dir);
 }
 
-Result<std::string> drop_views(const Caches& c) {
-  if (!c.projections) return std::string("none");
-  auto whole = c.projections->start_over(kStoresMs);
+Result<std::string> drop_views(projections::Projections& projections) {
+  auto whole = projections.start_over(kStoresMs);
   if (!whole) return tl::unexpected(whole.error());
   return std::string(*whole ? "private cluster removed with its files; made anew from the log"
                             : "tables made anew from the log; WAL, replicas and backups of "

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <string>
 
 #include "projections/projections.h"
@@ -20,15 +21,17 @@ struct Caches {  // not owned
   std::string data_dir;
 };
 
-// Snapshots, actors, standbys and the memory index of this node, all of them; returns when what was
-// here is made again from the log as it can be opened now, and each standby has begun again to do
-// so. kDeadlineExceeded, kCancelled.
-Status drop_states(const Caches& caches, const std::function<bool()>& stopping);
+// Snapshots, actors, standbys and the memory index of this node, all of them; `made_anew` returns
+// when what was here is made again from the log as it can be opened now, and each standby has begun
+// again to do so. kDeadlineExceeded: may be waited for again; kCancelled.
+using Epochs = std::map<PartitionId, Epoch>;  // of the partitions here, before
+Result<Epochs> drop_states(const Caches& caches);
+Status made_anew(const Caches& caches, const Epochs& before, const std::function<bool()>& stopping);
 
 // Snapshots in the folder of a node that does not run.
 Status remove_snapshots(const std::string& data_dir);
 
 // What is said of the views in a certificate.
-Result<std::string> drop_views(const Caches& caches);
+Result<std::string> drop_views(projections::Projections& projections);
 
 }  // namespace soma::runtime::erasure

@@ -37,11 +37,6 @@ v1::Principal principal_of(const Pending& p) {
   return by;
 }
 
-std::string member(const json::object& o, const char* name) {
-  const auto* v = o.if_contains(name);
-  return v && v->is_string() ? std::string(v->get_string()) : std::string();
-}
-
 json::array strings(const std::vector<std::string>& all) {
   return json::array(all.begin(), all.end());
 }
@@ -82,8 +77,9 @@ Result<std::string> Erasures::begin(const v1::Principal& by, const std::string& 
                                     const std::string& reason) {
   const Pending p = pending_of("era_" + hex(privacy::random_bytes(12)), by, subject, reason);
   {
-    std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
     here_.insert(p.id);
+    if (p_.shared) lock.unlock();  // a broker's time
     if (auto ok = records_.begin(p); !ok) return tl::unexpected(ok.error());
   }
   if (!p_.shared) worker_.post([this, p] { run(p); });
@@ -132,12 +128,11 @@ Result<std::string> Erasures::undone_by(const v1::ActorRef& actor, const std::st
   for (const auto& done : records_.certificates(actor.tenant())) {
     Pending was;
     was.tenant = actor.tenant();
-    was.salt = member(done, "salt");
+    was.salt = text(done, "salt");
     for (const auto& s : subjects) {
       was.subject = s;
-      if (recorded <= member(done, "erased_at") &&
-          was.subject_hash() == member(done, "subject_hash"))
-        return member(done, "erasure_id");
+      if (recorded <= text(done, "erased_at") && was.subject_hash() == text(done, "subject_hash"))
+        return text(done, "erasure_id");
     }
   }
   return std::string();
@@ -157,52 +152,52 @@ std::optional<Pending> Erasures::as_it_stands(const Pending& pending) const {
   return it == all->end() ? std::nullopt : std::optional(*it);
 }
 
+void Erasures::tell_problem(const Pending& pending, const Status& problem) {
+  std::lock_guard lock(mutex_);
+  if (problem) {
+    problems_.erase(pending.id);
+    return log_info("subject erased", {{"erasure_id", pending.id}, {"tenant", pending.tenant}});
+  }
+  problems_[pending.id] = problem.error().message;
+  log_error("erasure goes on", {{"erasure_id", pending.id}, {"reason", problem.error().message}});
+}
+
 // Until it is done: an erasure that was asked for is never given up.
 void Erasures::run(const Pending& pending) {
-  auto& keys = p_.sealer->keys();
-  const auto whose = {pending.subject, std::string(privacy::kUnknown)};
-  const auto each = [&](auto what) {
-    Status ok;
-    for (const auto& subject : whose)
-      if (ok) ok = (keys.*what)(pending.tenant, subject);
-    return ok;
-  };
-  while (!stopping() && (!p_.shared || p_.shared->carries_out())) {
-    const auto now = as_it_stands(pending);
-    if (!now) return;
-    const auto begun = each(&privacy::SubjectKeys::begin_erasure);
-    auto certificate = begun ? erase(*now) : tl::unexpected(begun.error());
-    // In this order: a crash between the two erases once more, and leaves nobody without a key.
-    Status kept;
-    if (certificate) kept = each(&privacy::SubjectKeys::end_erasure);
-    if (certificate && kept) {
-      std::lock_guard lock(mutex_);
-      kept = records_.finish(pending, *certificate);
-      if (kept) problem_.clear();
-    }
-    if (certificate && kept) {
-      return log_info("subject erased", {{"erasure_id", pending.id}, {"tenant", pending.tenant}});
-    }
-    const std::string why = certificate ? kept.error().message : certificate.error().message;
-    {
-      std::lock_guard lock(mutex_);
-      problem_ = why;
-    }
-    log_error("erasure goes on", {{"erasure_id", pending.id}, {"reason", why}});
+  while (!stopping()) {
+    const auto ok = erase(pending);
+    tell_problem(pending, ok);
+    if (ok) return;
     for (auto waited = kPoll; waited < kAgain && !stopping(); waited += kPoll)
       std::this_thread::sleep_for(kPoll);
   }
 }
 
-Result<json::object> Erasures::erase(const Pending& pending) {
+Status Erasures::erase(const Pending& pending) {
+  auto& keys = p_.sealer->keys();
+  const auto whose = {pending.subject, std::string(privacy::kUnknown)};
+  for (const auto& subject : whose)
+    if (auto ok = keys.begin_erasure(pending.tenant, subject, pending.id); !ok) return ok;
   auto recorded = record(pending);
   if (!recorded) return tl::unexpected(recorded.error());
-  auto keys = destroy(pending);
-  if (!keys) return tl::unexpected(keys.error());
+  auto destroyed = destroy(pending);
+  if (!destroyed) return tl::unexpected(destroyed.error());
   // From here on nothing can be read from the log. What was read before goes.
-  auto dropped = p_.shared ? drop_everywhere(pending, *keys) : drop_here();
+  auto dropped = drop_here();
   if (!dropped) return tl::unexpected(dropped.error());
-  auto counts = count(pending, *keys);
+  auto done = certificate(pending, *destroyed, *recorded, std::move(*dropped));
+  if (!done) return tl::unexpected(done.error());
+  // In this order: a crash between the two erases once more, and leaves nobody without a key.
+  for (const auto& subject : whose)
+    if (auto ok = keys.end_erasure(pending.tenant, subject, pending.id); !ok) return ok;
+  std::lock_guard lock(mutex_);
+  return records_.finish(pending, *done);
+}
+
+Result<json::object> Erasures::certificate(const Pending& pending,
+                                           const std::vector<std::string>& keys,
+                                           const Accepted& recorded, Dropped dropped) const {
+  auto counts = count(pending, keys);
   if (!counts) return tl::unexpected(counts.error());
   json::object out{{"soma_erasure", 1},
                    {"erasure_id", pending.id},
@@ -215,19 +210,20 @@ Result<json::object> Erasures::erase(const Pending& pending) {
                    {"approved_by", pending.approved_by.empty() ? json::value(nullptr)
                                                                : json::value(pending.approved_by)},
                    {"erased_at", iso_time(p_.clock->now_ms())},
-                   {"key_ids", strings(*keys)},
-                   {"event_id", event_id(actors::identity_key(pending.tenant), recorded->sequence)},
-                   {"position", to_string(recorded->position)},
-                   {"complete", counts->in_clear == 0 && dropped->waits_for.empty()},
+                   {"key_ids", strings(keys)},
+                   {"event_id", event_id(actors::identity_key(pending.tenant), recorded.sequence)},
+                   {"position", to_string(recorded.position)},
+                   {"complete", counts->in_clear == 0 && dropped.waits_for.empty()},
                    {"sealed_entries", counts->sealed},
                    {"clear_values", counts->in_clear},
                    {"first_clear", counts->first_clear.empty() ? json::value(nullptr)
                                                                : json::value(counts->first_clear)},
                    {"entries_naming_the_subject", counts->named},
-                   {"stores", std::move(dropped->stores)}};
+                   {"stores", std::move(dropped.stores)}};
   if (p_.shared) {
-    out["nodes"] = std::move(dropped->nodes);
-    out["waits_for"] = std::move(dropped->waits_for);
+    out["round"] = pending.round;
+    out["nodes"] = std::move(dropped.nodes);
+    out["waits_for"] = std::move(dropped.waits_for);
   }
   if (auto ok = sign(out); !ok) return tl::unexpected(ok.error());
   return out;
@@ -250,7 +246,7 @@ Result<std::vector<std::string>> Erasures::destroy(const Pending& pending) {
     if (!id.empty() && std::find(out.begin(), out.end(), id) == out.end()) out.push_back(id);
   };
   for (const auto& subject : {pending.subject, std::string(privacy::kUnknown)}) {
-    auto ids = p_.sealer->keys().destroy(pending.tenant, subject);
+    auto ids = p_.sealer->keys().destroy(pending.tenant, subject, pending.id);
     if (!ids) return ids;
     for (const auto& id : *ids) add(id);
   }
@@ -259,9 +255,12 @@ Result<std::vector<std::string>> Erasures::destroy(const Pending& pending) {
 }
 
 Result<Erasures::Dropped> Erasures::drop_here() {
-  if (auto ok = drop_states(p_.caches, [this] { return stopping(); }); !ok)
+  auto before = drop_states(p_.caches);
+  if (!before) return tl::unexpected(before.error());
+  if (auto ok = made_anew(p_.caches, *before, [this] { return stopping(); }); !ok)
     return tl::unexpected(ok.error());
-  auto views = drop_views(p_.caches);
+  Result<std::string> views = std::string("none");
+  if (p_.caches.projections) views = drop_views(*p_.caches.projections);
   if (!views) return tl::unexpected(views.error());
   return Dropped{{{"log", "what is sealed under the destroyed keys cannot be opened"},
                   {"snapshots", "removed; made anew from the log"},

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -24,10 +25,12 @@ namespace soma::runtime::erasure {
 struct Shared {
   privacy::TopicKeys* keys = nullptr;
   TopicRecords* records = nullptr;
-  // Whether this node carries erasures out: at most for moments two do, which does no harm.
+  // Whether this node carries erasures out. Two may for moments: what is ended stays ended, so none
+  // of them destroys what was made later.
   std::function<bool()> carries_out;
   std::function<std::set<std::string>()> owners;  // ids of the nodes that serve partitions
-  std::set<std::string> removed;  // by the operator's word: their folders are deleted
+  std::set<std::string> removed;     // by the operator's word: their folders are deleted
+  std::int64_t span_ms = kStoresMs;  // what names no person has no lasting key, in one round
 };
 
 struct Parts {  // not owned; all outlive the erasures
@@ -94,22 +97,32 @@ class Erasures {
   bool waits(const std::string& tenant) const;  // one of its requests for a second person
   boost::json::object shown(const Pending& pending, const v1::ErasureState& requests) const;
   void run(const Pending& pending);
-  Result<boost::json::object> erase(const Pending& pending);
-  Result<Accepted> record(const Pending& pending);
-  Result<Counts> count(const Pending& pending, const std::vector<std::string>& keys) const;
-  bool begun(const Pending& pending) const;  // under the lock
-  Result<std::vector<std::string>> destroy(const Pending& pending);
+  Status erase(const Pending& pending);
   struct Dropped {
     boost::json::object stores;
     boost::json::array nodes, waits_for;  // of a cluster
   };
+  Result<boost::json::object> certificate(const Pending& pending,
+                                          const std::vector<std::string>& keys,
+                                          const Accepted& recorded, Dropped dropped) const;
+  void tell_problem(const Pending& pending, const Status& problem);
+  Result<Accepted> record(const Pending& pending);
+  Result<Counts> count(const Pending& pending, const std::vector<std::string>& keys) const;
+  bool begun(const Pending& pending) const;  // under the lock
+  Result<std::vector<std::string>> destroy(const Pending& pending);
   Result<Dropped> drop_here();
   std::optional<Pending> as_it_stands(const Pending& pending) const;
   // on_cluster.cpp
   void carry_on();
   void carry_out(const Pending& pending, std::int64_t now_ms);
-  Result<Dropped> drop_everywhere(Pending pending, const std::vector<std::string>& keys);
-  Result<Dropped> dropped_at_nodes(const std::string& id) const;
+  Status attempt(const Pending& pending);
+  Status release(Pending& pending);
+  Status destroy_round(Pending& pending);
+  Status keep(Pending& pending);
+  Result<std::string> owner_to_wait_for(const std::string& due) const;
+  Result<Dropped> wait_dropped(const std::string& due) const;
+  Result<Dropped> dropped_at_nodes(const std::string& due) const;
+  bool given_up() const { return stopping() || !p_.shared->carries_out(); }
   Status renew(const boost::json::object& certificate) const;
   Status sign(boost::json::object& certificate) const;
   bool stopping() const { return stopping_; }
@@ -117,10 +130,10 @@ class Erasures {
   const Parts p_;
   std::unique_ptr<FolderRecords> of_folder_;  // null on a cluster
   Records& records_;
-  mutable std::mutex mutex_;  // of the records and the problem
-  std::string problem_;
-  std::set<std::string> here_;   // asked for in this life of the process
-  std::set<std::string> begun_;  // of those with two keys: approved, and under way
+  mutable std::mutex mutex_;                     // of the folder's records, and of what follows
+  std::map<std::string, std::string> problems_;  // by erasure
+  std::set<std::string> here_;                   // asked for in this life of the process
+  std::set<std::string> begun_;                  // of those with two keys: approved, and under way
   std::atomic<bool> stopping_{false};
   std::optional<std::uint64_t> observer_;
   Worker worker_{"soma-erase"};

@@ -1,6 +1,7 @@
 // The mark first, then what is told: told without a mark it would be done again, never the reverse.
 #include "runtime/erasure/node_caches.h"
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
@@ -54,15 +55,16 @@ Status NodeCaches::load() {
 
 Status NodeCaches::save() const {
   std::string text = folder_ + "\n";
-  for (const auto& id : done_) text += id + "\n";
+  std::lock_guard lock(mutex_);
+  for (const auto& name : done_) text += name + "\n";
   return security::replace_private_file(data_dir_, kMark, text);
 }
 
 Status NodeCaches::make_up() {
-  auto all = records_.destroyed(false);
+  auto all = records_.due(false);
   if (!all) return tl::unexpected(all.error());
   bool missed = false;
-  for (const auto& id : *all) missed |= done_.insert(id).second;
+  for (const auto& due : *all) missed |= done_.insert(due.name()).second;
   if (missed) {
     if (auto ok = remove_snapshots(data_dir_); !ok) return ok;
     log_info("snapshots removed: data was erased while this node was away");
@@ -70,21 +72,46 @@ Status NodeCaches::make_up() {
   return save();
 }
 
+Status NodeCaches::may_serve() {
+  if (auto ok = keys_.catch_up(); !ok) return ok;
+  auto all = records_.due(false);
+  if (!all) return tl::unexpected(all.error());
+  if (!keys_.passed().empty())
+    return fail(Code::kUnavailable, "snapshots made under a passing key are being dropped");
+  std::lock_guard lock(mutex_);
+  for (const auto& due : *all)
+    if (!done_.contains(due.name()) && !cleared_.contains(due.name()) &&
+        !(due.end && done_.contains(due.in_round())))
+      return fail(Code::kUnavailable, "snapshots that hold erased data are being dropped");
+  return {};
+}
+
 Status NodeCaches::tell() {
-  auto open = records_.destroyed(true);
+  auto open = records_.due(true);
   if (!open) return tl::unexpected(open.error());
-  for (const auto& id : *open) {
-    if (!done_.contains(id)) continue;
-    auto told = records_.dropped(id);
+  for (const auto& due : *open) {
+    {
+      std::lock_guard lock(mutex_);
+      if (!done_.contains(due.name())) continue;
+    }
+    auto told = records_.dropped(due.name());
     if (!told) return tl::unexpected(told.error());
     if (told->contains(folder_)) continue;
-    if (auto ok = records_.dropped(id, folder_, clock_.now_ms()); !ok) return ok;
+    if (auto ok = records_.dropped(due.name(), folder_, clock_.now_ms()); !ok) return ok;
   }
   return {};
 }
 
-void NodeCaches::follow(Caches caches) {
-  caches_ = std::move(caches);
+void NodeCaches::follow(const Caches& caches) {
+  follow({[caches] { return drop_states(caches); },
+          [caches](const auto& before, const auto& stopping) {
+            return made_anew(caches, before, stopping);
+          },
+          caches.projections});
+}
+
+void NodeCaches::follow(Work work) {
+  work_ = std::move(work);
   thread_ = std::thread([this] {
     name_thread("soma-caches");
     run();
@@ -94,54 +121,93 @@ void NodeCaches::follow(Caches caches) {
 void NodeCaches::run() {
   std::uint64_t seen = 0;
   auto again = std::chrono::steady_clock::now();
+  bool left = true;
   std::string said;
   while (!stopping_) {
     const auto now = keys_.notes_seen();
-    if (now != seen || std::chrono::steady_clock::now() >= again) {
+    if (now != seen || !keys_.passed().empty() ||
+        (left && std::chrono::steady_clock::now() >= again)) {
       const auto ok = look();
       if (!ok && !stopping_ && ok.error().message != said)
         log_error("caches of erased data wait", {{"reason", said = ok.error().message}});
       if (ok) said.clear();
       seen = now;
+      left = !ok || work_.projections;  // the views' database comes and goes by itself
       again = std::chrono::steady_clock::now() + kAgain;
     }
     std::this_thread::sleep_for(kPoll);
   }
 }
 
+// At an erasure's end only who sealed under a passing key, or missed the last round, has something
+// to drop. That it is over stands in the topic before its end does.
 Status NodeCaches::look() {
-  auto all = records_.destroyed(false);
+  auto all = records_.due(false);
   if (!all) return tl::unexpected(all.error());
   std::set<std::string> due;
-  for (const auto& id : *all)
-    if (!done_.contains(id)) due.insert(id);
+  bool drops = dropped_.has_value() || !keys_.passed().empty();
+  {
+    std::lock_guard lock(mutex_);
+    for (const auto& d : *all) {
+      if (done_.contains(d.name())) continue;
+      due.insert(d.name());
+      drops |= !(d.end && done_.contains(d.in_round()));
+    }
+  }
+  if (drops)
+    if (auto ok = drop(due); !ok) return ok;
   if (!due.empty()) {
-    if (auto ok = drop_states(caches_, [this] { return stopping_.load(); }); !ok) return ok;
-    done_.insert(due.begin(), due.end());
+    {
+      std::lock_guard lock(mutex_);
+      done_.insert(due.begin(), due.end());
+      cleared_.clear();
+    }
     if (auto ok = save(); !ok) return ok;
-    log_info("caches dropped for erasures", {{"erasures", due.size()}});
   }
   if (auto ok = tell(); !ok) return ok;
-  return look_after_views(!due.empty());
+  return look_after_views();
 }
 
-// Whoever feeds the database makes it anew: for those whose views nobody has made anew, and also
-// when it could open until now what others could not.
-Status NodeCaches::look_after_views(bool dropped) {
-  if (!caches_.projections) return {};
-  auto open = records_.destroyed(true);
+Status NodeCaches::drop(std::set<std::string> due) {
+  const auto passed = keys_.passed();
+  const bool waits =
+      dropped_ && passed.empty() &&
+      std::includes(dropped_->due.begin(), dropped_->due.end(), due.begin(), due.end());
+  if (!waits) {
+    views_due_ = true;
+    auto before = work_.drop_states();
+    if (!before) return tl::unexpected(before.error());
+    keys_.let_go(passed);
+    std::lock_guard lock(mutex_);
+    cleared_ = due;
+    dropped_ = {std::move(due), std::move(*before)};
+  }
+  if (auto ok = work_.made_anew(dropped_->before, [this] { return stopping_.load(); }); !ok)
+    return ok;
+  dropped_.reset();
+  log_info("caches dropped for erasures");
+  return {};
+}
+
+// Whoever feeds the database makes it anew at an erasure's end: for those whose views nobody has
+// made anew, and also when it could open until now what others could not.
+Status NodeCaches::look_after_views() {
+  if (!work_.projections) return {};
+  auto open = records_.due(true);
   if (!open) return tl::unexpected(open.error());
   std::set<std::string> due;
-  for (const auto& id : *open) {
-    auto told = records_.dropped(id);
+  for (const auto& d : *open) {
+    if (!d.end) continue;
+    auto told = records_.dropped(d.name());
     if (!told) return tl::unexpected(told.error());
-    if (!told->contains(TopicRecords::kViews)) due.insert(id);
+    if (!told->contains(TopicRecords::kViews)) due.insert(d.name());
   }
-  if (due.empty() && !dropped) return {};
-  if (caches_.projections->report().passive || !caches_.projections->health()) return {};
-  if (auto made = drop_views(caches_); !made) return tl::unexpected(made.error());
-  for (const auto& id : due)
-    if (auto ok = records_.dropped(id, TopicRecords::kViews, clock_.now_ms()); !ok) return ok;
+  if (due.empty() && !views_due_) return {};
+  if (work_.projections->report().passive || !work_.projections->health()) return {};
+  if (auto made = drop_views(*work_.projections); !made) return tl::unexpected(made.error());
+  views_due_ = false;
+  for (const auto& name : due)
+    if (auto ok = records_.dropped(name, TopicRecords::kViews, clock_.now_ms()); !ok) return ok;
   return {};
 }
 

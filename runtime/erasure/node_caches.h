@@ -3,6 +3,8 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <thread>
@@ -25,7 +27,16 @@ class NodeCaches {
                                                   const std::string& node_id, const Clock& clock);
   ~NodeCaches();
   // From now on caches are dropped as keys are destroyed.
-  void follow(Caches caches);
+  void follow(const Caches& caches);
+  struct Work {  // as in caches.h
+    std::function<Result<Epochs>()> drop_states;
+    std::function<Status(const Epochs&, const std::function<bool()>&)> made_anew;
+    projections::Projections* projections = nullptr;
+  };
+  void follow(Work work);
+  // Before a partition is served here, before its claim and after it: the keys' topic is read to
+  // its end. kUnavailable: snapshots here may hold what is erased, and go in a moment.
+  Status may_serve();
   void ask_stop() { stopping_ = true; }
   void stop();
 
@@ -39,15 +50,25 @@ class NodeCaches {
   Status tell();
   void run();
   Status look();
-  Status look_after_views(bool dropped);
+  Status drop(std::set<std::string> due);
+  Status look_after_views();
 
   privacy::TopicKeys& keys_;
   TopicRecords& records_;
   const std::string data_dir_;
   const Clock& clock_;
-  std::string folder_;          // its id
-  std::set<std::string> done_;  // erasures
-  Caches caches_;
+  std::string folder_;             // its id
+  mutable std::mutex mutex_;       // of the next two
+  std::set<std::string> done_;     // what was due, by its name
+  std::set<std::string> cleared_;  // snapshots are gone, and it is not yet done
+  // Of what was dropped and is not made anew yet: dropped once, however long that takes.
+  struct Dropped {
+    std::set<std::string> due;
+    Epochs before;
+  };
+  std::optional<Dropped> dropped_;
+  bool views_due_ = false;
+  Work work_;
   std::atomic<bool> stopping_{false};
   std::thread thread_;
 };

@@ -41,12 +41,30 @@ void overwrite(const std::string& path) {
   ::close(fd);
 }
 
+}  // namespace
+
 std::string text(const json::object& o, const char* name) {
   const auto* v = o.if_contains(name);
   return v && v->is_string() ? std::string(v->get_string()) : std::string();
 }
 
-}  // namespace
+std::int64_t number(const json::object& o, const char* name) {
+  const auto* v = o.if_contains(name);
+  return v && v->is_int64() ? v->get_int64() : 0;
+}
+
+bool truth(const json::object& o, const char* name) {
+  const auto* v = o.if_contains(name);
+  return v && v->is_bool() && v->get_bool();
+}
+
+std::vector<std::string> texts(const json::object& o, const char* name) {
+  std::vector<std::string> out;
+  if (const auto* v = o.if_contains(name); v && v->is_array())
+    for (const auto& one : v->get_array())
+      if (one.is_string()) out.emplace_back(one.get_string());
+  return out;
+}
 
 std::string Pending::subject_hash() const {
   return sha256_hex(salt + "\n" + tenant + "\n" + subject);
@@ -73,10 +91,8 @@ Pending pending_from(const json::object& o) {
   p.requested_by = text(o, "requested_by");
   p.key_id = text(o, "key_id");
   p.salt = text(o, "salt");
-  if (const auto* two = o.if_contains("two_keys"); two && two->is_bool())
-    p.two_keys = two->get_bool();
-  if (const auto* ms = o.if_contains("requested_ms"); ms && ms->is_int64())
-    p.requested_ms = ms->get_int64();
+  p.two_keys = truth(o, "two_keys");
+  p.requested_ms = number(o, "requested_ms");
   return p;
 }
 

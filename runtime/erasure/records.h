@@ -22,7 +22,9 @@ struct Pending {
   bool two_keys = false;             // begins when its request is approved
   std::string approved_by;           // then; not in the file
   bool begun = false;                // of a cluster's: with two keys, it was approved
-  bool destroyed = false;            // of a cluster's: every node has caches to drop
+  std::uint64_t round = 0;           // of a cluster's: how often keys were destroyed for it
+  bool destroyed = false;            // in this round: every node has caches to drop
+  bool released = false;             // it will destroy no key any more
   std::vector<std::string> key_ids;  // then: of what was destroyed
   std::string subject_hash() const;  // hex SHA-256 of salt, tenant and subject, each on a line
 };
@@ -60,6 +62,11 @@ class FolderRecords final : public Records {
 
 boost::json::object to_json(const Pending& pending);
 Pending pending_from(const boost::json::object& json);
+// Members of an object; empty where there is none of the kind.
+std::string text(const boost::json::object& o, const char* name);
+std::int64_t number(const boost::json::object& o, const char* name);
+bool truth(const boost::json::object& o, const char* name);
+std::vector<std::string> texts(const boost::json::object& o, const char* name);
 void newest_first(std::vector<boost::json::object>& certificates);
 
 }  // namespace soma::runtime::erasure

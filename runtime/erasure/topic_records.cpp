@@ -20,15 +20,6 @@ Result<json::object> parsed(const std::string& text) {
   return std::move(v.get_object());
 }
 
-std::string text(const json::object& o, const char* name) {
-  const auto* v = o.if_contains(name);
-  return v && v->is_string() ? std::string(v->get_string()) : std::string();
-}
-std::int64_t number(const json::object& o, const char* name) {
-  const auto* v = o.if_contains(name);
-  return v && v->is_int64() ? v->get_int64() : 0;
-}
-
 bool certified(const json::object& o) { return o.contains("soma_erasure"); }
 bool waits(const json::object& certificate) {
   const auto* nodes = certificate.if_contains("waits_for");
@@ -50,12 +41,25 @@ Result<std::map<std::string, json::object>> all(const privacy::TopicKeys& keys,
 
 }  // namespace
 
+Result<TopicRecords::Objects> TopicRecords::erasures() const {
+  const auto seen = keys_.notes_seen();
+  std::lock_guard lock(mutex_);
+  if (read_ && seen_ == seen) return *read_;
+  auto read = all(keys_, kErasure);
+  if (!read) return read;
+  seen_ = seen;
+  read_ = *read;
+  return read;
+}
+
 Status TopicRecords::begin(const Pending& p) {
   json::object o = to_json(p);
   o["begun"] = p.begun;
   o["approved_by"] = p.approved_by;
   o["key_ids"] = json::array(p.key_ids.begin(), p.key_ids.end());
   o["destroyed"] = p.destroyed;
+  o["round"] = static_cast<std::int64_t>(p.round);
+  o["released"] = p.released;
   return keys_.note(kErasure + p.id, json_text(o));
 }
 
@@ -66,23 +70,25 @@ Status TopicRecords::finish(const Pending& p, const json::object& certificate) {
 }
 
 Result<std::vector<Pending>> TopicRecords::pending() const {
-  auto notes = all(keys_, kErasure);
+  auto notes = erasures();
   if (!notes) return tl::unexpected(notes.error());
   std::vector<Pending> out;
   for (const auto& [id, o] : *notes) {
     if (certified(o)) continue;
     Pending p = pending_from(o);
-    p.begun = o.at("begun").as_bool();
-    p.destroyed = o.at("destroyed").as_bool();
+    p.begun = truth(o, "begun");
+    p.destroyed = truth(o, "destroyed");
+    p.round = static_cast<std::uint64_t>(number(o, "round"));
+    p.released = truth(o, "released");
     p.approved_by = text(o, "approved_by");
-    for (const auto& key : o.at("key_ids").as_array()) p.key_ids.emplace_back(key.as_string());
+    p.key_ids = texts(o, "key_ids");
     out.push_back(std::move(p));
   }
   return out;
 }
 
 Result<std::vector<json::object>> TopicRecords::certificates() const {
-  auto notes = all(keys_, kErasure);
+  auto notes = erasures();
   if (!notes) return tl::unexpected(notes.error());
   std::vector<json::object> out;
   for (auto& [id, o] : *notes)
@@ -98,13 +104,36 @@ std::vector<json::object> TopicRecords::certificates(const std::string& tenant) 
   return std::move(*out);
 }
 
-Result<std::vector<std::string>> TopicRecords::destroyed(bool unfinished) const {
-  auto notes = all(keys_, kErasure);
+Result<std::vector<TopicRecords::Due>> TopicRecords::due(bool unfinished) const {
+  auto notes = erasures();
   if (!notes) return tl::unexpected(notes.error());
-  std::vector<std::string> out;
-  for (const auto& [id, o] : *notes)
-    if (certified(o) ? !unfinished || waits(o) : o.at("destroyed").as_bool()) out.push_back(id);
+  std::vector<Due> out;
+  for (const auto& [id, o] : *notes) {
+    const Due due{id, static_cast<std::uint64_t>(number(o, "round")),
+                  certified(o) || truth(o, "released")};
+    if (certified(o) ? !unfinished || waits(o) : due.end || truth(o, "destroyed"))
+      out.push_back(due);
+  }
   return out;
+}
+
+Status TopicRecords::adopt(const std::vector<Pending>& pending,
+                           const std::vector<json::object>& certificates) {
+  if (auto ok = keys_.catch_up(); !ok) return ok;
+  auto here = erasures();
+  if (!here) return tl::unexpected(here.error());
+  for (const auto& certificate : certificates) {
+    Pending of;
+    of.id = text(certificate, "erasure_id");
+    const auto known = here->find(of.id);
+    if (of.id.empty() || (known != here->end() && certified(known->second))) continue;
+    if (auto ok = finish(of, certificate); !ok) return ok;
+    (*here)[of.id] = certificate;
+  }
+  for (const auto& p : pending)
+    if (!here->contains(p.id))
+      if (auto ok = begin(p); !ok) return ok;
+  return {};
 }
 
 Status TopicRecords::add(const Folder& folder) {
@@ -113,21 +142,24 @@ Status TopicRecords::add(const Folder& folder) {
 }
 
 Result<std::vector<TopicRecords::Folder>> TopicRecords::folders() const {
-  auto notes = all(keys_, kFolder);
+  auto notes = keys_.notes_in_order(kFolder);
   if (!notes) return tl::unexpected(notes.error());
   std::vector<Folder> out;
-  for (const auto& [id, o] : *notes) out.push_back({id, text(o, "node_id"), number(o, "since_ms")});
+  for (const auto& [id, note] : *notes) {
+    auto o = parsed(note);
+    if (!o) return tl::unexpected(o.error());
+    out.push_back({id, text(*o, "node_id"), number(*o, "since_ms")});
+  }
   return out;
 }
 
-Status TopicRecords::dropped(const std::string& erasure, const std::string& folder,
+Status TopicRecords::dropped(const std::string& due, const std::string& folder,
                              std::int64_t now_ms) {
-  return keys_.note(kDropped + erasure + "/" + folder, json_text(json::object{{"at_ms", now_ms}}));
+  return keys_.note(kDropped + due + "/" + folder, json_text(json::object{{"at_ms", now_ms}}));
 }
 
-Result<std::map<std::string, std::int64_t>> TopicRecords::dropped(
-    const std::string& erasure) const {
-  auto notes = all(keys_, kDropped + erasure + "/");
+Result<std::map<std::string, std::int64_t>> TopicRecords::dropped(const std::string& due) const {
+  auto notes = all(keys_, kDropped + due + "/");
   if (!notes) return tl::unexpected(notes.error());
   std::map<std::string, std::int64_t> out;
   for (const auto& [folder, o] : *notes) out[folder] = number(o, "at_ms");

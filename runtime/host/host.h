@@ -199,6 +199,9 @@ struct HostParts {
   // node claims is given away, not claimed back; what is read in memory is shown only after the log
   // was asked whether somebody else has claimed since.
   struct Shared {
+    // Before a partition's claim, and after it before it serves: whether what the store here holds
+    // may be used. kUnavailable: tried again. On a host thread; blocks for a broker. May be empty.
+    std::function<Status()> before_claim;
     // Another node owns the partition now. On a host thread; must not block.
     std::function<void(PartitionId)> on_fenced;
     // For partitions of other nodes; may lose what they are given: it is given again.

@@ -118,6 +118,11 @@ Status Partition::claim_and_read() {
   // disk all is read nevertheless: what memory holds may be ahead of the log.
   const Status able = w_.parts.log->health();
   if (!able && able.error().code != Code::kStorageFull) return able;
+  const auto usable_store = [&] {
+    const auto& shared = w_.parts.shared;
+    return shared && shared->before_claim ? shared->before_claim() : Status{};
+  };
+  if (auto ok = usable_store(); !ok) return ok;
   end_standby();
   store_generation_ = w_.parts.store->generation();
   auto usable = usable_checkpoint(*w_.parts.log, *w_.parts.store, id_);
@@ -179,6 +184,10 @@ Status Partition::claim_and_read() {
   if (!writer) {
     adopt(std::move(facts));
     return tl::unexpected(writer.error());
+  }
+  if (auto ok = usable_store(); !ok) {  // whoever erases knows of this claim from now on
+    adopt(std::move(facts));
+    return ok;
   }
   writer_ = std::move(*writer);
   fence_ = reader.fence();

@@ -30,13 +30,7 @@ Status Erasing::take_records() {
   FolderRecords folder(config_.data_dir);
   auto left = folder.pending();
   if (!left) return tl::unexpected(left.error());
-  for (const auto& pending : *left)
-    if (auto ok = records_->begin(pending); !ok) return ok;
-  for (const auto& certificate : folder.certificates()) {
-    erasure::Pending of;
-    of.id = certificate.at("erasure_id").as_string();
-    if (auto ok = records_->finish(of, certificate); !ok) return ok;
-  }
+  if (auto ok = records_->adopt(*left, folder.certificates()); !ok) return ok;
   folder.remove_all();
   return {};
 }

@@ -20,6 +20,8 @@ class Erasing {
                                                const Clock& clock);
   // Before partitions are opened. All that is given outlives stop().
   void follow(erasure::Caches caches);
+  // As HostParts::Shared::before_claim.
+  Status may_serve() { return caches_ ? caches_->may_serve() : Status{}; }
   // `cluster`: null where the journal is not shared. `host`: the routes'.
   erasure::Erasures& serve(events::Log& log, Host& host, const PartitionHost& here,
                            const Cluster* cluster, std::function<Result<security::Key>()> key);

@@ -269,6 +269,7 @@ class Node {
       cluster_ = std::move(*cluster);
       parts.address = cluster_->address();
       parts.shared = cluster_->shared();
+      parts.shared->before_claim = [this] { return erasing_->may_serve(); };
     }
     parts.limits.waiting_per_actor = static_cast<std::size_t>(c_.mailbox_limit);
     parts.limits.active_actors_per_partition = static_cast<std::size_t>(c_.active_actors_limit);

@@ -32,12 +32,17 @@ class SubjectKeys {
                                            const std::string& subject) const = 0;
 
   // From now on nothing of the subject is kept under its old key, nor under one that lasts.
-  virtual Status begin_erasure(const std::string& tenant, const std::string& subject) = 0;
-  // Overwritten and durable when it returns; whatever else here holds the key has let go of it.
-  // The ids.
+  // `erasure` names what is ended by the same name; once ended it does not begin again where keys
+  // are shared.
+  virtual Status begin_erasure(const std::string& tenant, const std::string& subject,
+                               const std::string& erasure) = 0;
+  // What the subject's data was under when the erasure began; overwritten and durable when it
+  // returns, and whatever else here holds a key has let go of it. The ids.
   virtual Result<std::vector<std::string>> destroy(const std::string& tenant,
-                                                   const std::string& subject) = 0;
-  virtual Status end_erasure(const std::string& tenant, const std::string& subject) = 0;
+                                                   const std::string& subject,
+                                                   const std::string& erasure) = 0;
+  virtual Status end_erasure(const std::string& tenant, const std::string& subject,
+                             const std::string& erasure) = 0;
 
   virtual std::size_t keys() const = 0;  // that exist
 };

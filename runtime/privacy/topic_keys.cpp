@@ -19,8 +19,8 @@ using events::KeyedRecord;
 
 namespace {
 
-constexpr char kKey[] = "key/", kErasing[] = "erasing/", kMaster[] = "master/", kNote[] = "note/",
-               kNudge[] = "nudge";
+constexpr char kKey[] = "key/", kErasing[] = "erasing/", kErased[] = "erased/",
+               kMaster[] = "master/", kNote[] = "note/", kNudge[] = "nudge";
 constexpr std::size_t kRawIdBytes = 16, kMaxCached = 100'000, kAdoptedAtOnce = 10'000;
 constexpr int kTries = 5;
 constexpr auto kPoll = std::chrono::milliseconds(50);
@@ -86,11 +86,13 @@ void TopicKeys::take(const KeyedRecord& r) {
   std::unique_lock lock(mutex_);
   if (key.starts_with(kKey)) return take_slot(r.key.substr(sizeof(kKey) - 1), r);
   if (key.starts_with(kErasing))
-    return take_erasing(r.key.substr(sizeof(kErasing) - 1), r.value.has_value());
+    return r.value ? take_erasing(r.key.substr(sizeof(kErasing) - 1), true) : void();
+  if (key.starts_with(kErased))
+    return r.value ? take_erasing(r.key.substr(sizeof(kErased) - 1), false) : void();
   if (key.starts_with(kNote)) {
     const std::string name = r.key.substr(sizeof(kNote) - 1);
     if (r.value)
-      notes_[name] = *r.value;
+      notes_[name] = {r.offset, *r.value};
     else
       notes_.erase(name);
     ++notes_seen_;
@@ -114,6 +116,8 @@ void TopicKeys::take_slot(const std::string& id, const KeyedRecord& r) {
     if (!made) return;  // again, or after it was destroyed, which nothing undoes
     known = {false, slot->who, slot->sealed};
     owned_[slot->who].push_back(id);
+    if (const auto erased = erasing_.find(slot->who); erased != erasing_.end())
+      for (const auto& erasure : erased->second) doomed_[slot->who + erasure].push_back(id);
     return;
   }
   if (!made && !known.gone) {
@@ -128,17 +132,27 @@ void TopicKeys::take_slot(const std::string& id, const KeyedRecord& r) {
   known = {true, {}, {}};
 }
 
-void TopicKeys::take_erasing(const std::string& who, bool begun) {
-  const auto raw = unhex(who);
-  if (!raw) return;
+// Of nodes that carry the same erasure out the last one's end counts: what comes later begins
+// nothing, so that nobody destroys a key that was made after it.
+void TopicKeys::take_erasing(const std::string& what, bool begun) {
+  const auto slash = what.find('/');
+  const auto raw = unhex(what.substr(0, slash));
+  if (!raw || slash == what.npos) return;
+  const std::string erasure = what.substr(slash + 1), both = *raw + erasure;
   if (!begun) {
-    erasing_.erase(*raw);
-    passing_.erase(*raw);
+    over_.insert(both);
+    doomed_.erase(both);
+    if (const auto it = erasing_.find(*raw); it != erasing_.end()) {
+      it->second.erase(erasure);
+      if (it->second.empty()) erasing_.erase(it);
+    }
     return;
   }
-  erasing_.insert(*raw);
+  if (over_.contains(both) || !erasing_[*raw].insert(erasure).second) return;
+  if (const auto it = passing_.find(*raw); it != passing_.end()) it->second.during.insert(erasure);
   const auto ids = owned_.find(*raw);
   if (ids == owned_.end()) return;
+  doomed_[both] = ids->second;
   std::erase_if(named_, [&](const auto& named) {
     return std::find(ids->second.begin(), ids->second.end(), named.second->id) != ids->second.end();
   });
@@ -155,10 +169,8 @@ Result<DataKeyPtr> TopicKeys::unwrap(const std::string& id, const Slot& slot) co
 std::optional<DataKeyPtr> TopicKeys::known(const std::string& name, const std::string& who,
                                            Status& problem) {
   std::unique_lock lock(mutex_);
-  if (erasing_.contains(who)) {
-    const auto it = passing_.find(who);
-    return it == passing_.end() ? std::nullopt : std::optional(it->second);
-  }
+  if (const auto it = passing_.find(who); it != passing_.end()) return it->second.key;
+  if (erasing_.contains(who)) return {};
   const auto ids = owned_.find(who);
   if (ids == owned_.end()) return {};
   const std::string& id = ids->second.front();
@@ -208,7 +220,7 @@ Status TopicKeys::make(const std::string& who) {
                                : KeySlot{false, raw, who, encrypt(master_, id, key->secret)};
   if (auto ok = topic_->append({record(kKey, id, slot.bytes())}); !ok) return ok;
   std::unique_lock lock(mutex_);
-  if (erasing && erasing_.contains(who)) passing_[who] = key;
+  if (erasing && erasing_.contains(who)) passing_[who] = {key, erasing_.at(who)};
   return {};
 }
 
@@ -247,33 +259,59 @@ std::optional<std::string> TopicKeys::id_of(const std::string& tenant,
   return ids == owned_.end() ? std::nullopt : std::optional(ids->second.front());
 }
 
-Status TopicKeys::begin_erasure(const std::string& tenant, const std::string& subject) {
-  return topic_->append({record(kErasing, hex(key_owner(master_, tenant, subject)), "1")});
+Status TopicKeys::begin_erasure(const std::string& tenant, const std::string& subject,
+                                const std::string& erasure) {
+  if (is_over(tenant, subject, erasure)) return {};
+  return topic_->append(
+      {record(kErasing, hex(key_owner(master_, tenant, subject)) + "/" + erasure, "1")});
+}
+
+bool TopicKeys::is_over(const std::string& tenant, const std::string& subject,
+                        const std::string& erasure) const {
+  std::shared_lock lock(mutex_);
+  return over_.contains(key_owner(master_, tenant, subject) + erasure);
+}
+
+std::vector<std::string> TopicKeys::doomed(const std::string& tenant, const std::string& subject,
+                                           const std::string& erasure) const {
+  std::shared_lock lock(mutex_);
+  const auto it = doomed_.find(key_owner(master_, tenant, subject) + erasure);
+  return it == doomed_.end() ? std::vector<std::string>() : it->second;
 }
 
 Result<std::vector<std::string>> TopicKeys::destroy(const std::string& tenant,
-                                                    const std::string& subject) {
-  const std::string who = key_owner(master_, tenant, subject);
+                                                    const std::string& subject,
+                                                    const std::string& erasure) {
   if (auto ok = topic_->catch_up(); !ok) return tl::unexpected(ok.error());
-  std::vector<std::string> out;
-  for (;;) {
-    std::vector<std::string> ids;
-    {
-      std::shared_lock lock(mutex_);
-      if (const auto it = owned_.find(who); it != owned_.end()) ids = it->second;
-    }
-    if (ids.empty()) return out;
-    std::vector<KeyedRecord> gone;
-    for (const auto& id : ids)
-      gone.push_back(record(kKey, id, KeySlot::destroyed(unhex(id).value()).bytes()));
-    if (auto ok = topic_->append(gone); !ok) return tl::unexpected(ok.error());
-    out.insert(out.end(), ids.begin(), ids.end());
-  }
+  const auto ids = doomed(tenant, subject, erasure);
+  std::vector<KeyedRecord> gone;
+  for (const auto& id : ids)
+    gone.push_back(record(kKey, id, KeySlot::destroyed(unhex(id).value()).bytes()));
+  if (auto ok = topic_->append(gone); !ok) return tl::unexpected(ok.error());
+  return ids;
 }
 
-Status TopicKeys::end_erasure(const std::string& tenant, const std::string& subject) {
-  return topic_->append({record(kErasing, hex(key_owner(master_, tenant, subject)), std::nullopt)});
+Status TopicKeys::end_erasure(const std::string& tenant, const std::string& subject,
+                              const std::string& erasure) {
+  const std::string what = hex(key_owner(master_, tenant, subject)) + "/" + erasure;
+  return topic_->append({record(kErased, what, "1"), record(kErasing, what, std::nullopt)});
 }
+
+std::set<std::string> TopicKeys::passed() const {
+  std::shared_lock lock(mutex_);
+  std::set<std::string> out;
+  for (const auto& [who, passing] : passing_)
+    for (const auto& erasure : passing.during)
+      if (over_.contains(who + erasure)) out.insert(who);
+  return out;
+}
+
+void TopicKeys::let_go(const std::set<std::string>& passed) {
+  std::unique_lock lock(mutex_);
+  for (const auto& who : passed) passing_.erase(who);
+}
+
+Status TopicKeys::nudge() { return topic_->append({{{}, kNudge, "1"}}); }
 
 std::size_t TopicKeys::keys() const {
   std::shared_lock lock(mutex_);
@@ -290,12 +328,29 @@ Result<std::map<std::string, std::string>> TopicKeys::notes(const std::string& p
   std::shared_lock lock(mutex_);
   for (auto it = notes_.lower_bound(prefix); it != notes_.end() && it->first.starts_with(prefix);
        ++it) {
-    auto text = decrypt(master_, it->first, it->second);
+    auto text = decrypt(master_, it->first, it->second.stored);
     if (!text)
       return fail(Code::kCorrupt, "a note beside the cluster's keys does not open: " + it->first);
     out[it->first.substr(prefix.size())] = std::move(*text);
   }
   return out;
+}
+
+Result<std::vector<std::pair<std::string, std::string>>> TopicKeys::notes_in_order(
+    const std::string& prefix) const {
+  auto all = notes(prefix);
+  if (!all) return tl::unexpected(all.error());
+  std::vector<std::pair<Offset, std::pair<std::string, std::string>>> out;
+  {
+    std::shared_lock lock(mutex_);
+    for (auto& [name, text] : *all)
+      if (const auto it = notes_.find(prefix + name); it != notes_.end())
+        out.push_back({it->second.offset, {name, std::move(text)}});
+  }
+  std::sort(out.begin(), out.end());
+  std::vector<std::pair<std::string, std::string>> sorted;
+  for (auto& one : out) sorted.push_back(std::move(one.second));
+  return sorted;
 }
 
 Status TopicKeys::wait_forgotten(const std::vector<std::string>& ids,
@@ -310,13 +365,15 @@ Status TopicKeys::wait_forgotten(const std::vector<std::string>& ids,
   for (Clock::duration pause = kFirstLook; !stopping();
        pause = std::min<Clock::duration>(pause * 3 / 2, kLongestPause)) {
     sleep(pause);
-    if (auto ok = topic_->append({{{}, kNudge, "1"}}); !ok) return ok;
+    if (auto ok = nudge(); !ok) return ok;
     bool there = false;
-    auto read = topic_->scan([&](const KeyedRecord& r) {
-      if (!r.key.starts_with(kKey) || !r.value) return;
-      const auto slot = KeySlot::parse(*r.value);
-      there |= slot && !slot->gone && wanted.contains(hex(slot->id));
-    });
+    auto read = topic_->scan(
+        [&](const KeyedRecord& r) {
+          if (!r.key.starts_with(kKey) || !r.value) return;
+          const auto slot = KeySlot::parse(*r.value);
+          there |= slot && !slot->gone && wanted.contains(hex(slot->id));
+        },
+        stopping);
     if (!read) return read;
     if (!there) {
       sleep(kFileGone);

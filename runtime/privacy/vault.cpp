@@ -169,7 +169,8 @@ std::optional<std::string> Vault::id_of(const std::string& tenant,
   return it == ids_.end() ? std::nullopt : std::optional(it->second.back());
 }
 
-Status Vault::begin_erasure(const std::string& tenant, const std::string& subject) {
+Status Vault::begin_erasure(const std::string& tenant, const std::string& subject,
+                            const std::string&) {
   std::unique_lock lock(mutex_);
   passing_.try_emplace(key_owner(master_, tenant, subject));
   named_.erase(tenant + '\0' + subject);
@@ -177,7 +178,7 @@ Status Vault::begin_erasure(const std::string& tenant, const std::string& subjec
 }
 
 Result<std::vector<std::string>> Vault::destroy(const std::string& tenant,
-                                                const std::string& subject) {
+                                                const std::string& subject, const std::string&) {
   const std::string w = key_owner(master_, tenant, subject);
   std::unique_lock lock(mutex_);
   std::vector<std::string> out;
@@ -198,7 +199,8 @@ Result<std::vector<std::string>> Vault::destroy(const std::string& tenant,
   return out;
 }
 
-Status Vault::end_erasure(const std::string& tenant, const std::string& subject) {
+Status Vault::end_erasure(const std::string& tenant, const std::string& subject,
+                          const std::string&) {
   std::unique_lock lock(mutex_);
   passing_.erase(key_owner(master_, tenant, subject));
   return {};

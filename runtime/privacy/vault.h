@@ -34,10 +34,12 @@ class Vault final : public SubjectKeys {
   Result<DataKeyPtr> find(const std::string& id) override;
   std::optional<std::string> id_of(const std::string& tenant,
                                    const std::string& subject) const override;
-  Status begin_erasure(const std::string& tenant, const std::string& subject) override;
-  Result<std::vector<std::string>> destroy(const std::string& tenant,
-                                           const std::string& subject) override;
-  Status end_erasure(const std::string& tenant, const std::string& subject) override;
+  Status begin_erasure(const std::string& tenant, const std::string& subject,
+                       const std::string& erasure) override;
+  Result<std::vector<std::string>> destroy(const std::string& tenant, const std::string& subject,
+                                           const std::string& erasure) override;
+  Status end_erasure(const std::string& tenant, const std::string& subject,
+                     const std::string& erasure) override;
   std::size_t keys() const override;
 
   // All that it holds, in its order: for moving it.

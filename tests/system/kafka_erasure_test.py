@@ -125,6 +125,16 @@ class Shared(World):
                         at = data.find(b"key/", at + 1)
         return found
 
+    def notes_on_disk(self, erasure):
+        """How many versions of an erasure's note stand in files of the broker."""
+        count = 0
+        for path, _, names in os.walk(self.brokers.path):
+            for name in names:
+                if "soma.keys-0" in path and name.endswith((".log", ".deleted", ".cleaned", ".swap")):
+                    with contextlib.suppress(OSError), open(os.path.join(path, name), "rb") as f:
+                        count += f.read().count(b"note/erasure/" + erasure.encode())
+        return count
+
 
 class Patient(Client):
     """While the log is read again, and partitions move, answers are 503 for a moment."""
@@ -163,6 +173,7 @@ def erased_everywhere(world):
     gate("S18.cluster", f"{len(after)} places with words of the erased, of {len(NAMES)} nodes, tables and a broker", "0 places", not after)
     check({n["node_id"]: n["state"] for n in done["nodes"]} == dict.fromkeys(NAMES, "dropped") and done["waits_for"] == [], f"{done}")
     check(done["clear_values"] == 0 and done["sealed_entries"] > 5 and done["certificate"].count(".") == 2, f"{done}")
+    wait_until("what the request's note said is gone from the broker's disk", 90, lambda: world.notes_on_disk(asked["erasure_id"]) == 1)
     check(set(world.keys_on_disk()) >= set(keys) - set(done["key_ids"]), "keys of others are gone")
     for name in NAMES:
         here = world.at(name)

@@ -53,6 +53,7 @@ class NodeCachesTest : public ::testing::Test {
     p.subject = "ana";
     p.salt = "00";
     p.destroyed = destroyed;
+    p.round = 1;
     if (destroyed) p.key_ids = {"k1", "k2"};
     return p;
   }
@@ -80,7 +81,7 @@ TEST_F(NodeCachesTest, WhatItSleptThroughGoesOnce) {
   ASSERT_TRUE(records_->begin(erasure("era_1", true)));
   start();
   EXPECT_FALSE(fs::exists(snapshot()));
-  EXPECT_TRUE(records_->dropped("era_1")->contains(own_folder()));
+  EXPECT_TRUE(records_->dropped("era_1/1")->contains(own_folder()));
   with_snapshots();
   start();
   EXPECT_TRUE(fs::exists(snapshot()));  // it has done its part
@@ -92,7 +93,7 @@ TEST_F(NodeCachesTest, ARequestWhoseKeysStandIsNoReasonYet) {
   ASSERT_TRUE(records_->begin(erasure("era_1", false)));
   start();
   EXPECT_TRUE(fs::exists(snapshot()));
-  EXPECT_TRUE(records_->dropped("era_1")->empty());
+  EXPECT_TRUE(records_->dropped("era_1/1")->empty());
 }
 
 TEST_F(NodeCachesTest, ACertifiedErasureCountsForAFolderThatWasAway) {
@@ -101,17 +102,17 @@ TEST_F(NodeCachesTest, ACertifiedErasureCountsForAFolderThatWasAway) {
   ASSERT_TRUE(records_->finish(erasure("era_2", true), certificate("era_2", {})));
   start();
   EXPECT_FALSE(fs::exists(snapshot()));
-  EXPECT_TRUE(records_->dropped("era_1")->contains(own_folder()));
-  EXPECT_TRUE(records_->dropped("era_2")->empty());  // nobody waits for it
+  EXPECT_TRUE(records_->dropped("era_1/end")->contains(own_folder()));
+  EXPECT_TRUE(records_->dropped("era_2/end")->empty());  // nobody waits for it
 }
 
 TEST_F(NodeCachesTest, AMarkThatWasNotToldIsToldByTheNextStart) {
   ASSERT_TRUE(records_->begin(erasure("era_1", true)));
   start();
   const std::string folder = own_folder();
-  ASSERT_TRUE(keys_->note("dropped/era_1/" + folder, std::nullopt));  // as if it had died before
+  ASSERT_TRUE(keys_->note("dropped/era_1/1/" + folder, std::nullopt));  // as if it had died before
   start();
-  EXPECT_TRUE(records_->dropped("era_1")->contains(folder));
+  EXPECT_TRUE(records_->dropped("era_1/1")->contains(folder));
 }
 
 TEST_F(NodeCachesTest, RequestsAndCertificatesComeBackAsTheyWere) {
@@ -132,7 +133,8 @@ TEST_F(NodeCachesTest, RequestsAndCertificatesComeBackAsTheyWere) {
   EXPECT_TRUE(records_->pending()->empty());
   EXPECT_EQ(records_->certificates("acme").size(), 1u);
   EXPECT_TRUE(records_->certificates("globex").empty());
-  EXPECT_EQ(*records_->destroyed(true), std::vector<std::string>{"era_1"});
+  ASSERT_EQ(records_->due(true)->size(), 1u);
+  EXPECT_EQ(records_->due(true)->front().name(), "era_1/end");
 }
 
 }  // namespace

@@ -95,7 +95,7 @@ class Seal : public ::testing::Test {
     return out;
   }
   void destroy(const std::string& subject) const {
-    EXPECT_EQ(sealer_->keys().destroy("acme", subject)->size(), 1u);
+    EXPECT_EQ(sealer_->keys().destroy("acme", subject, "e1")->size(), 1u);
   }
 
   fs::path folder_;

@@ -66,7 +66,8 @@ TEST_F(TopicKeysTest, OfTwoKeysMadeAtOnceTheFirstIsUsedAndBothGo) {
   const auto first = *a->of("acme", "ana");
   const auto second = *b->of("acme", "ana");  // b lags: it makes another one
   EXPECT_EQ(second->id, first->id);
-  EXPECT_EQ(a->destroy("acme", "ana")->size(), 2u);
+  ASSERT_TRUE(a->begin_erasure("acme", "ana", "e1"));
+  EXPECT_EQ(a->destroy("acme", "ana", "e1")->size(), 2u);
   EXPECT_FALSE(a->id_of("acme", "ana"));
   ASSERT_TRUE(b->catch_up());
   EXPECT_EQ(*b->find(first->id), nullptr);
@@ -77,7 +78,8 @@ TEST_F(TopicKeysTest, ADestroyedKeyIsGoneOnEveryNodeAndNothingBringsItBack) {
   const auto key = *a->of("acme", "ana");
   ASSERT_TRUE(*b->find(key->id));
   const auto live = topic_.records.back();
-  ASSERT_EQ(*a->destroy("acme", "ana"), std::vector<std::string>{key->id});
+  ASSERT_TRUE(a->begin_erasure("acme", "ana", "e1"));
+  ASSERT_EQ(*a->destroy("acme", "ana", "e1"), std::vector<std::string>{key->id});
   ASSERT_TRUE(b->catch_up());
   EXPECT_EQ(*b->find(key->id), nullptr);
   topic_.put(live.key, live.value);  // an old record again
@@ -100,17 +102,22 @@ TEST_F(TopicKeysTest, AMissingKeyIsCorruptionAndAnAbsentBrokerIsNot) {
 TEST_F(TopicKeysTest, WhileASubjectIsErasedNoNodeKeepsAKeyOfHers) {
   const auto a = node("a"), b = node("b");
   const auto before = *a->of("acme", "ana");
-  ASSERT_TRUE(a->begin_erasure("acme", "ana"));
+  ASSERT_TRUE(a->begin_erasure("acme", "ana", "e1"));
   ASSERT_TRUE(b->catch_up());
-  ASSERT_TRUE(a->destroy("acme", "ana"));
+  ASSERT_TRUE(a->destroy("acme", "ana", "e1"));
   const auto here = *a->of("acme", "ana"), there = *b->of("acme", "ana");
   EXPECT_NE(here->id, before->id);
   EXPECT_NE(there->id, here->id);  // in the memory of one node each
   EXPECT_EQ((*a->of("acme", "ana"))->id, here->id);
   EXPECT_EQ(*b->find(here->id), nullptr);
   EXPECT_EQ((*a->of("acme", "bob"))->id, (*b->of("acme", "bob"))->id);
-  ASSERT_TRUE(a->end_erasure("acme", "ana"));
+  ASSERT_TRUE(a->end_erasure("acme", "ana", "e1"));
   ASSERT_TRUE(b->catch_up());
+  EXPECT_EQ((*b->of("acme", "ana"))->id, there->id);  // until states made from it are dropped
+  const auto passed = b->passed();
+  EXPECT_EQ(passed.size(), 1u);
+  b->let_go(passed);
+  EXPECT_TRUE(b->passed().empty());
   const auto after = *b->of("acme", "ana");
   EXPECT_NE(after->id, there->id);
   EXPECT_EQ((*a->find(after->id))->secret, after->secret);
@@ -118,9 +125,45 @@ TEST_F(TopicKeysTest, WhileASubjectIsErasedNoNodeKeepsAKeyOfHers) {
 
 TEST_F(TopicKeysTest, AKeyMadeByANodeThatLaggedIsNotUsedDuringTheErasure) {
   const auto a = node("a"), b = node("b");
-  ASSERT_TRUE(a->begin_erasure("acme", "ana"));
+  ASSERT_TRUE(a->begin_erasure("acme", "ana", "e1"));
   const auto key = *b->of("acme", "ana");  // made before b heard of the erasure
   EXPECT_EQ(*a->find(key->id), nullptr);
+}
+
+TEST_F(TopicKeysTest, WhatIsOverDestroysNoKeyThatWasMadeLater) {
+  const auto a = node("a"), late = node("b");
+  const auto before = *a->of("acme", "ana");
+  ASSERT_TRUE(a->begin_erasure("acme", "ana", "e1"));
+  EXPECT_EQ(a->doomed("acme", "ana", "e1"), std::vector<std::string>{before->id});
+  ASSERT_TRUE(a->destroy("acme", "ana", "e1"));
+  ASSERT_TRUE(a->end_erasure("acme", "ana", "e1"));
+  const auto after = *a->of("acme", "ana");
+  EXPECT_FALSE(late->is_over("acme", "ana", "e1"));  // it has not heard of that
+  ASSERT_TRUE(late->begin_erasure("acme", "ana", "e1"));
+  EXPECT_TRUE(late->destroy("acme", "ana", "e1")->empty());
+  ASSERT_TRUE(a->catch_up());
+  EXPECT_EQ((*a->of("acme", "ana"))->id, after->id);
+  EXPECT_TRUE(a->is_over("acme", "ana", "e1"));
+  topic_.compact();
+  const auto again = node("c");
+  EXPECT_EQ((*again->of("acme", "ana"))->id, after->id);
+  ASSERT_TRUE(again->begin_erasure("acme", "ana", "e2"));  // another one destroys it
+  EXPECT_EQ(*again->destroy("acme", "ana", "e2"), std::vector<std::string>{after->id});
+}
+
+TEST_F(TopicKeysTest, APassingKeyIsLetGoForEachErasureThatItPassedThrough) {
+  const auto a = node("a");
+  ASSERT_TRUE(a->begin_erasure("acme", "ana", "e1"));
+  const auto passing = *a->of("acme", "ana");
+  EXPECT_TRUE(a->passed().empty());
+  ASSERT_TRUE(a->begin_erasure("acme", "ana", "e2"));
+  ASSERT_TRUE(a->end_erasure("acme", "ana", "e1"));
+  a->let_go(a->passed());  // though the second one stands
+  const auto other = *a->of("acme", "ana");
+  EXPECT_NE(other->id, passing->id);
+  EXPECT_TRUE(a->passed().empty());
+  ASSERT_TRUE(a->end_erasure("acme", "ana", "e2"));
+  EXPECT_EQ(a->passed().size(), 1u);
 }
 
 TEST_F(TopicKeysTest, OneMasterKeyForAll) {
@@ -139,7 +182,7 @@ TEST_F(TopicKeysTest, OneMasterKeyForAll) {
 TEST_F(TopicKeysTest, AMovedFoldersKeysBecomeTheClustersOnce) {
   auto vault = *Vault::open((folder_ / "moved").string(), kMaster, false);
   const auto kept = *vault->of("acme", "ana"), gone = *vault->of("acme", "bob");
-  ASSERT_TRUE(vault->destroy("acme", "bob"));
+  ASSERT_TRUE(vault->destroy("acme", "bob", "e1"));
   const auto a = node("a");
   ASSERT_TRUE(a->adopt(*vault->slots()));
   EXPECT_EQ((*a->of("acme", "ana"))->id, kept->id);
@@ -153,7 +196,8 @@ TEST_F(TopicKeysTest, AMovedFoldersKeysBecomeTheClustersOnce) {
   for (const auto& slot : a->slots()) ASSERT_TRUE(home->adopt(slot));
   EXPECT_EQ((*home->find(kept->id))->secret, kept->secret);
   EXPECT_EQ(*home->find(gone->id), nullptr);
-  ASSERT_TRUE(a->destroy("acme", "ana"));  // and moved again
+  ASSERT_TRUE(a->begin_erasure("acme", "ana", "e1"));
+  ASSERT_TRUE(a->destroy("acme", "ana", "e1"));  // and moved again
   for (const auto& slot : a->slots()) ASSERT_TRUE(home->adopt(slot));
   EXPECT_EQ(*home->find(kept->id), nullptr);
   EXPECT_FALSE(home->id_of("acme", "ana"));

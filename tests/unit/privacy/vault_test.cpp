@@ -54,7 +54,7 @@ TEST_F(VaultTest, KeysOutliveTheProcessAndTenantsHaveTheirOwn) {
 TEST_F(VaultTest, ADestroyedKeyIsGoneFromTheFileAndANewOneIsAnother) {
   const std::string id = (*vault_->of("acme", "ana"))->id;
   const std::string before = file();
-  ASSERT_EQ(*vault_->destroy("acme", "ana"), std::vector<std::string>{id});
+  ASSERT_EQ(*vault_->destroy("acme", "ana", "e1"), std::vector<std::string>{id});
   EXPECT_EQ(*vault_->find(id), nullptr);
   // State, id and checksum stand; whose it was and the key itself were overwritten in place.
   const std::string after = file();
@@ -62,12 +62,12 @@ TEST_F(VaultTest, ADestroyedKeyIsGoneFromTheFileAndANewOneIsAnother) {
   EXPECT_EQ(after.substr(20, 92), std::string(92, '\0'));
   reopen();
   EXPECT_EQ(*vault_->find(id), nullptr);
-  EXPECT_TRUE(vault_->destroy("acme", "ana")->empty());
+  EXPECT_TRUE(vault_->destroy("acme", "ana", "e1")->empty());
   EXPECT_NE((*vault_->of("acme", "ana"))->id, id);
 }
 
 TEST_F(VaultTest, WhileASubjectIsErasedNoKeyOfHersLasts) {
-  vault_->begin_erasure("acme", "ana");
+  vault_->begin_erasure("acme", "ana", "e1");
   const auto passing = *vault_->of("acme", "ana");
   EXPECT_EQ(*vault_->find(passing->id), nullptr);
   EXPECT_EQ((*vault_->of("acme", "ana"))->id, passing->id);
