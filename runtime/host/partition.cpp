@@ -321,25 +321,13 @@ void Partition::go_away() {
   refuse_all(told);
   checkpointing_ = want_checkpoint_ = again_ = false;
   writer_.reset();
-  entities_.clear();
-  recent_.clear();
-  writing_.reset();
-  outbox_.clear();
-  own_sends_.clear();
-  parked_.clear();
-  outcomes_.clear();
-  parked_inputs_ = 0;
-  parked_changed_ = true;
+  forget_states();
   {
     std::lock_guard lock(ledger_mutex_);
     for (const auto& [actor, items] : ledger_.all())
       for (const auto& [id, item] : items)
         if (item.state == EffectLedger::State::kRunning) w_.parts.effects->cancel(id);
     ledger_.clear();
-  }
-  {
-    std::lock_guard lock(shared_mutex_);
-    tail_.clear();
   }
   problem_.clear();
   publish_status();

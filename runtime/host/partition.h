@@ -15,6 +15,7 @@
 #include "runtime/host/own_sends.h"
 #include "runtime/host/partition_facts.h"
 #include "runtime/host/partition_world.h"
+#include "runtime/host/pending_frame.h"
 #include "runtime/host/standby.h"
 #include "runtime/host/still_watch.h"
 #include "soma/v1/host.pb.h"
@@ -85,31 +86,6 @@ class Partition : public std::enable_shared_from_this<Partition> {
     Decided decided;
   };
   using WorkPtr = std::shared_ptr<Work>;
-  // A client's command in a frame.
-  struct Answer {
-    Host::OnAccepted done;
-    StateStore::DedupeRow row;  // its position is that of the frame
-    bool once = false;
-  };
-  // Told when what it depends on is durable and valid, or that it is not.
-  struct Completion {
-    std::function<void(Position)> valid;
-    std::function<void(const Error&)> failed;
-  };
-  struct PendingFrame {
-    std::vector<Completion> completions;
-    std::vector<std::pair<ActorKey, std::vector<actors::Effect>>> effects;
-    std::vector<v1::OutboxItem> outbox;
-    std::vector<Answer> answers;
-    std::vector<v1::InputPosition> inputs;
-    std::int64_t began_us = 0;
-    std::size_t events = 0;
-
-    void fail(const Error& error) {
-      for (auto& a : answers) a.done(tl::unexpected(error));
-      for (auto& c : completions) c.failed(error);
-    }
-  };
   struct Dedupe {
     std::string request_hash;
     std::vector<std::pair<std::string, Host::OnAccepted>> waiting;  // of duplicates: their hash
@@ -189,6 +165,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
   void recover();
   void recover_after(std::int64_t ms);
   Status claim_and_read();
+  void forget_states();
   void adopt(PartitionFacts facts);
   void serve_reads(const Error& why);
   void wait_for_space();

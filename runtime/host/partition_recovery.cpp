@@ -113,6 +113,24 @@ void Partition::wait_for_space() {
   });
 }
 
+// What the log holds and is read back from it.
+void Partition::forget_states() {
+  entities_.clear();
+  recent_.clear();
+  writing_.reset();
+  parked_.clear();
+  outcomes_.clear();
+  parked_inputs_ = 0;
+  again_ = false;
+  parked_changed_ = true;
+  outbox_.clear();
+  own_sends_.clear();
+  high_water_.clear();
+  last_sent_.clear();
+  std::lock_guard lock(shared_mutex_);
+  tail_.clear();
+}
+
 Status Partition::claim_and_read() {
   // While no append can be taken a claim would only hold this thread until it times out. On a full
   // disk all is read nevertheless: what memory holds may be ahead of the log.
@@ -129,26 +147,11 @@ Status Partition::claim_and_read() {
   if (!usable) return tl::unexpected(usable.error());
   const auto& checkpoint = *usable;
   const events::Bookmark from = checkpoint ? bookmark_of(*checkpoint) : events::Bookmark{};
-  entities_.clear();
   {
     std::lock_guard lock(ledger_mutex_);
     ledger_.clear();
   }
-  recent_.clear();
-  writing_.reset();
-  parked_.clear();
-  outcomes_.clear();
-  parked_inputs_ = 0;
-  again_ = false;
-  parked_changed_ = true;
-  outbox_.clear();
-  own_sends_.clear();
-  high_water_.clear();
-  last_sent_.clear();
-  {
-    std::lock_guard lock(shared_mutex_);
-    tail_.clear();
-  }
+  forget_states();
   PartitionFacts facts(w_.parts.log->partition_count());
   if (checkpoint)
     if (auto ok = facts.restore(checkpoint->extra); !ok) return ok;

@@ -1,12 +1,10 @@
 // The parts in the order of their dependence; destruction runs the other way.
 #include "runtime/node/node.h"
 
-#include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>
 
 #include <boost/json.hpp>
-#include <cerrno>
 #include <chrono>
 #include <filesystem>
 #include <future>
