@@ -120,8 +120,8 @@ def the_kill_switch_stops_what_waits(w):
     answers = []
 
     def ask():
-        body = {"prompt": "and wait for it", "max_tokens": 4096}
-        answers.append(Client(w.url).call("POST", "/v1/infer_sync", body, headers=as_(w, "bob")))
+        body = {"prompt": "and wait for it" * 2000}  # so that what it reserves is no other's
+        answers.append(Client(w.url).call("POST", "/v1/infer_sync", body, headers=as_(w, "cleo")))
 
     asking = threading.Thread(target=ask)
 

@@ -1,5 +1,6 @@
 // Turns whose model asks for tools, right and wrong ones: each call is decided by itself; what was
 // denied or not approved is never handed out, and what was handed out is answered once.
+#include <algorithm>
 #include <map>
 #include <set>
 #include <vector>
@@ -126,10 +127,10 @@ class Tools final : public Workload {
     d->set_approve(approve);
     if (approve) {
       *d->mutable_terms()->mutable_settings() = tenant_settings(1);
-      d->mutable_terms()->mutable_constitution()->set_hash(kConstitution);
-      if (forbidden_by_now)
-        d->mutable_terms()->mutable_constitution()->mutable_rules()->add_prohibited_actions(
-            kGuarded);
+      auto* constitution = d->mutable_terms()->mutable_constitution();
+      constitution->set_hash(kConstitution);
+      constitution->mutable_rules()->add_prohibited_actions(kForbidden);
+      if (forbidden_by_now) constitution->mutable_rules()->add_prohibited_actions(kGuarded);
     }
     return make_op(actors::approvals_key(tenant), c, who);
   }
@@ -163,8 +164,9 @@ class Tools final : public Workload {
     if (!approved_.contains(call.approval_id()))
       oracle.complain("L5", at, id + " is handed out, and nobody approved it");
     v1::SessionCommand told;
-    if (!told.ParseFromString(entry.command()) ||
-        told.approval_decided().terms().constitution().rules().prohibited_actions_size() > 0)
+    const bool read = told.ParseFromString(entry.command());
+    const auto& no = told.approval_decided().terms().constitution().rules().prohibited_actions();
+    if (!read || std::find(no.begin(), no.end(), kGuarded) != no.end())
       oracle.complain("L5", at, id + " is handed out, and not allowed any more");
   }
 
