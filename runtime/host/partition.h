@@ -14,6 +14,7 @@
 #include "runtime/host/host.h"
 #include "runtime/host/own_sends.h"
 #include "runtime/host/partition_facts.h"
+#include "runtime/host/partition_waits.h"
 #include "runtime/host/partition_world.h"
 #include "runtime/host/standby.h"
 #include "runtime/host/still_watch.h"
@@ -85,17 +86,6 @@ class Partition : public std::enable_shared_from_this<Partition> {
     Decided decided;
   };
   using WorkPtr = std::shared_ptr<Work>;
-  // A client's command in a frame.
-  struct Answer {
-    Host::OnAccepted done;
-    StateStore::DedupeRow row;  // its position is that of the frame
-    bool once = false;
-  };
-  // Told when what it depends on is durable and valid, or that it is not.
-  struct Completion {
-    std::function<void(Position)> valid;
-    std::function<void(const Error&)> failed;
-  };
   struct PendingFrame {
     std::vector<Completion> completions;
     std::vector<std::pair<ActorKey, std::vector<actors::Effect>>> effects;
@@ -109,10 +99,6 @@ class Partition : public std::enable_shared_from_this<Partition> {
       for (auto& a : answers) a.done(tl::unexpected(error));
       for (auto& c : completions) c.failed(error);
     }
-  };
-  struct Dedupe {
-    std::string request_hash;
-    std::vector<std::pair<std::string, Host::OnAccepted>> waiting;  // of duplicates: their hash
   };
   enum class Phase : std::uint8_t {
     kClosed,

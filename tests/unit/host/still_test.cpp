@@ -97,7 +97,7 @@ TEST_F(Busy, RecoveriesOfOthersAreNoReasonToCallAPartitionStill) {
       if (status.partition == p) {
         ASSERT_TRUE(status.serving) << status.problem;
       }
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    std::this_thread::yield();
   }
   gate.unlock();
   EXPECT_EQ(*value_at(*a_.host, "x"), 1);
