@@ -14,8 +14,8 @@
 #include "runtime/host/host.h"
 #include "runtime/host/own_sends.h"
 #include "runtime/host/partition_facts.h"
+#include "runtime/host/partition_waits.h"
 #include "runtime/host/partition_world.h"
-#include "runtime/host/pending_frame.h"
 #include "runtime/host/standby.h"
 #include "runtime/host/still_watch.h"
 #include "soma/v1/host.pb.h"
@@ -86,9 +86,19 @@ class Partition : public std::enable_shared_from_this<Partition> {
     Decided decided;
   };
   using WorkPtr = std::shared_ptr<Work>;
-  struct Dedupe {
-    std::string request_hash;
-    std::vector<std::pair<std::string, Host::OnAccepted>> waiting;  // of duplicates: their hash
+  struct PendingFrame {
+    std::vector<Completion> completions;
+    std::vector<std::pair<ActorKey, std::vector<actors::Effect>>> effects;
+    std::vector<v1::OutboxItem> outbox;
+    std::vector<Answer> answers;
+    std::vector<v1::InputPosition> inputs;
+    std::int64_t began_us = 0;
+    std::size_t events = 0;
+
+    void fail(const Error& error) {
+      for (auto& a : answers) a.done(tl::unexpected(error));
+      for (auto& c : completions) c.failed(error);
+    }
   };
   enum class Phase : std::uint8_t {
     kClosed,

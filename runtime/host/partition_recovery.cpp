@@ -13,6 +13,13 @@ namespace {
 constexpr std::int64_t kMaxBackOffMs = 5000;
 constexpr std::int64_t kSpaceCheckMs = 250;
 constexpr std::int64_t kRestoreAgainMs = 1000;
+
+std::uint64_t events_in(const events::ValidFrame& frame) {
+  std::uint64_t out = 0;
+  for (const auto& entry : frame.frame->entries())
+    out += static_cast<std::uint64_t>(entry.events_size());
+  return out;
+}
 }  // namespace
 
 void Partition::open(std::optional<Epoch> only_after) {
@@ -159,8 +166,7 @@ Status Partition::claim_and_read() {
     observe(frame);
     add_to_tail(frame);
     facts.take(frame);
-    for (const auto& entry : frame.frame->entries())
-      events_since_checkpoint_ += static_cast<std::uint64_t>(entry.events_size());
+    events_since_checkpoint_ += events_in(frame);
     w_.metrics->recovered_frames.fetch_add(1, std::memory_order_relaxed);
   };
   events::FrameReader reader(*w_.parts.log, id_, from);

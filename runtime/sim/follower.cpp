@@ -33,7 +33,10 @@ Follower::~Follower() {
 
 void Follower::step() {
   const auto p = static_cast<std::size_t>(rng_.below(standbys_.size()));
-  if (rng_.chance(kLook)) return standbys_[p]->look();
+  if (rng_.chance(kLook)) {
+    standbys_[p]->look();
+    return;
+  }
   auto frames = readers_[p].next(kReadBytes);
   if (!frames) return;
   for (const auto& frame : *frames) {
