@@ -152,21 +152,23 @@ std::optional<Pending> Erasures::as_it_stands(const Pending& pending) const {
   return it == all->end() ? std::nullopt : std::optional(*it);
 }
 
-void Erasures::tell_problem(const Pending& pending, const Status& problem) {
+void Erasures::tell_outcome(const Pending& pending, const Status& outcome) {
   std::lock_guard lock(mutex_);
-  if (problem) {
+  if (outcome) {
     problems_.erase(pending.id);
     return log_info("subject erased", {{"erasure_id", pending.id}, {"tenant", pending.tenant}});
   }
-  problems_[pending.id] = problem.error().message;
-  log_error("erasure goes on", {{"erasure_id", pending.id}, {"reason", problem.error().message}});
+  auto& said = problems_[pending.id];
+  if (said == outcome.error().message) return;
+  said = outcome.error().message;
+  log_error("erasure goes on", {{"erasure_id", pending.id}, {"reason", said}});
 }
 
 // Until it is done: an erasure that was asked for is never given up.
 void Erasures::run(const Pending& pending) {
   while (!stopping()) {
     const auto ok = erase(pending);
-    tell_problem(pending, ok);
+    tell_outcome(pending, ok);
     if (ok) return;
     for (auto waited = kPoll; waited < kAgain && !stopping(); waited += kPoll)
       std::this_thread::sleep_for(kPoll);

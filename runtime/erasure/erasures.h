@@ -105,7 +105,7 @@ class Erasures {
   Result<boost::json::object> certificate(const Pending& pending,
                                           const std::vector<std::string>& keys,
                                           const Accepted& recorded, Dropped dropped) const;
-  void tell_problem(const Pending& pending, const Status& problem);
+  void tell_outcome(const Pending& pending, const Status& outcome);
   Result<Accepted> record(const Pending& pending);
   Result<Counts> count(const Pending& pending, const std::vector<std::string>& keys) const;
   bool begun(const Pending& pending) const;  // under the lock

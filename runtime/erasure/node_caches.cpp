@@ -196,13 +196,15 @@ Status NodeCaches::look_after_views() {
   auto open = records_.due(true);
   if (!open) return tl::unexpected(open.error());
   std::set<std::string> due;
+  bool under_way = false;
   for (const auto& d : *open) {
+    under_way |= !d.end;
     if (!d.end) continue;
     auto told = records_.dropped(d.name());
     if (!told) return tl::unexpected(told.error());
     if (!told->contains(TopicRecords::kViews)) due.insert(d.name());
   }
-  if (due.empty() && !views_due_) return {};
+  if (due.empty() && (!views_due_ || under_way)) return {};
   if (work_.projections->report().passive || !work_.projections->health()) return {};
   if (auto made = drop_views(*work_.projections); !made) return tl::unexpected(made.error());
   views_due_ = false;

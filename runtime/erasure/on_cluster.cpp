@@ -67,7 +67,7 @@ void Erasures::carry_on() {
 // With two keys, what the log says of the request.
 void Erasures::carry_out(const Pending& pending, std::int64_t now_ms) {
   if (stopping()) return;
-  if (pending.begun || !pending.two_keys) return tell_problem(pending, attempt(pending));
+  if (pending.begun || !pending.two_keys) return tell_outcome(pending, attempt(pending));
   const auto requests = requests_of(pending.tenant);
   if (!requests || requests->open().contains(pending.id)) return;
   Status kept;

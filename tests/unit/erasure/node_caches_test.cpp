@@ -115,6 +115,14 @@ TEST_F(NodeCachesTest, AMarkThatWasNotToldIsToldByTheNextStart) {
   EXPECT_TRUE(records_->dropped("era_1/1")->contains(folder));
 }
 
+TEST_F(NodeCachesTest, TheFolderThatStartedLastIsInUseWhateverItsClockSays) {
+  ASSERT_TRUE(records_->add({"f1", "b", 10}));
+  ASSERT_TRUE(records_->add({"e2", "b", 5}));
+  EXPECT_EQ(records_->folders()->back().id, "e2");
+  ASSERT_TRUE(records_->add({"f1", "b", 1}));
+  EXPECT_EQ(records_->folders()->back().id, "f1");
+}
+
 TEST_F(NodeCachesTest, RequestsAndCertificatesComeBackAsTheyWere) {
   Pending p = erasure("era_1", true);
   p.two_keys = p.begun = true;

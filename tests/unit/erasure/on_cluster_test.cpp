@@ -123,6 +123,7 @@ class OnClusterTest : public ::testing::Test {
     shared.records = node.records.get();
     shared.carries_out = [] { return true; };
     shared.owners = [] { return std::set<std::string>{"a", "b"}; };
+    shared.removed = {"b"};  // though it serves
     shared.span_ms = span_ms;
     carriers_.push_back(std::make_unique<Erasures>(std::move(parts)));
     return *carriers_.back();
@@ -240,6 +241,24 @@ TEST_F(OnClusterTest, WhoReturnedKeepsTheNewKeyThoughTheErasureIsCarriedOutAgain
   ASSERT_TRUE(certified(id));
   EXPECT_EQ(key_of(*b_), returned);
   EXPECT_NE(*a_->keys->find(returned), nullptr);
+}
+
+TEST_F(OnClusterTest, WhoServesIsWaitedForThoughTheOperatorSaysThatItIsGone) {
+  b_->stuck = true;
+  auto& erasures = carrier(*a_, 50);
+  const std::string id = ask(erasures);
+  ASSERT_TRUE(erasures.resume());
+  ASSERT_TRUE(reached([&] {
+    auto all = erasures.of("acme");
+    return all && !all->empty() && all->front().at("problem").is_string();
+  }));
+  EXPECT_FALSE(a_->keys->is_over("acme", "ana", id));
+  EXPECT_TRUE(certificate(id).empty());
+  b_->stuck = false;
+  ASSERT_TRUE(certified(id));
+  const auto done = certificate(id);
+  for (const auto& node : done.at("nodes").as_array())
+    EXPECT_EQ(node.at("state").as_string(), "dropped");
 }
 
 TEST_F(OnClusterTest, NoPartitionIsServedBeforeSnapshotsOfWhatIsErasedAreGone) {
