@@ -37,8 +37,8 @@ struct LaterClock final : Clock {
 // Counts what is asked for; has nothing.
 struct NoModels final : SlmClient {
   void stop() override {}
-  void chat(const SlmEndpoint&, const v1::ModelRequest&, const std::string&, OnToken,
-            OnAnswer) override {
+  void chat(const SlmEndpoint&, const v1::ModelRequest&, const std::string&, OnToken, OnAnswer,
+            Before) override {
     ++asked;
   }
   void embed(const SlmEndpoint&, const std::vector<std::string>&, OnEmbeddings done) override {
