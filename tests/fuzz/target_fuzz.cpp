@@ -29,8 +29,14 @@ void check(bool holds) {
 const http::Router& router() {
   static const auto made = [] {
     auto r = std::make_unique<http::Router>();
-    for (const char* pattern : {"/v1/a/{id}", "/v1/a/{id}/b", "/v1/a/list", "/{x}/{y}/{z}"})
-      r->add({"GET", pattern, "public"});
+    for (const char* pattern : {"/v1/a/{id}", "/v1/a/{id}/b", "/v1/a/list", "/{x}/{y}/{z}"}) {
+      http::Route route;
+      route.method = "GET";
+      route.pattern = pattern;
+      route.capability = "public";
+      route.handler = [](const auto&, const auto&) {};
+      r->add(std::move(route));
+    }
     return r;
   }();
   return *made;
