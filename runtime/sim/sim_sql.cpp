@@ -172,7 +172,6 @@ class SimSql::Connection final : public projections::Db {
     open_ = false;
     if (sql_.writer_ == id_) sql_.writer_ = 0;
   }
-  bool open() const { return open_; }
 
  private:
   struct Old {

@@ -44,7 +44,7 @@ class Views::Expected final : public projections::RowSink {
   Views& v_;
 };
 
-Views::Views(Ground& ground, Oracle& oracle) : ground_(ground), oracle_(oracle), sql_(ground) {
+Views::Views(Ground& ground, Oracle& oracle) : oracle_(oracle), sql_(ground) {
   sql_.on_commit([this] { committed(); });
 }
 

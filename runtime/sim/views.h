@@ -28,7 +28,6 @@ class Views {
   void committed();
   std::uint64_t rows();
 
-  Ground& ground_;
   Oracle& oracle_;
   SimSql sql_;
   std::map<std::string, SimSql::Table> expected_;

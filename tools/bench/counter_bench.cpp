@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "soma/v1/counter.pb.h"
+#include "tools/bench/in_process_load.h"
 #include "tools/bench/stack.h"
 
 namespace soma::bench {
@@ -58,10 +59,11 @@ class HostLoad {
     for (std::size_t i = 0; i < slots_.size(); ++i) submit(i);
   }
   void count(bool on) { counting_ = on; }
-  void end_all() {
+  bool end_all() {
     stopping_ = true;
     std::unique_lock lock(mutex_);
     ended_.wait(lock, [&] { return open_ == 0; });
+    return true;
   }
   Histogram latencies() const {
     Histogram all;
@@ -120,27 +122,9 @@ Result<Figures> ours_in_process(const Options& o) {
   if (auto ok = stack.open(folder.path(), runtime::HostLimits{}.active_actors_per_partition); !ok)
     return tl::unexpected(ok.error());
   if (auto ok = stack.wait_until_served(); !ok) return tl::unexpected(ok.error());
-  const auto pause = [](double s) {
-    std::this_thread::sleep_for(std::chrono::duration<double>(s));
-  };
   HostLoad load(*stack.host, o.clients);
   load.begin_all();
-  pause(1);
-  auto profile = profile_of_this(o);
-  const double cpu = cpu_seconds();
-  const auto began = Clock::now();
-  load.count(true);
-  pause(o.seconds);
-  load.count(false);
-  const double seconds = ms_since(began) / 1000;
-  const double used = cpu_seconds() - cpu;
-  profile.reset();
-  load.end_all();
-  Figures f = figures_of(load.latencies(), seconds);
-  f.cpu_s = used;
-  f.rss_mb = usage_of({::getpid()}).rss_mb;
-  f.errors = load.errors();
-  return f;
+  return measured(o, load);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "tools/bench/host_runs.h"
+#include "tools/bench/in_process_load.h"
 #include "tools/bench/stack.h"
 #include "tools/bench/three_steps.h"
 
@@ -148,25 +149,8 @@ Result<Figures> run_workflows(const Options& o) {
       !ok)
     return tl::unexpected(ok.error());
   if (auto ok = stack.wait_until_served(); !ok) return tl::unexpected(ok.error());
-  const auto pause = [](double s) {
-    std::this_thread::sleep_for(std::chrono::duration<double>(s));
-  };
   load.begin_all(*stack.host);
-  pause(1);
-  auto profile = profile_of_this(o);
-  const double cpu = cpu_seconds();
-  const auto began = Clock::now();
-  load.count(true);
-  pause(o.seconds);
-  load.count(false);
-  const double seconds = ms_since(began) / 1000, used = cpu_seconds() - cpu;
-  profile.reset();
-  if (!load.end_all()) return fail(Code::kInternal, "a workflow did not end within two minutes");
-  Figures f = figures_of(load.latencies(), seconds);
-  f.cpu_s = used;
-  f.rss_mb = usage_of({::getpid()}).rss_mb;
-  f.errors = load.errors();
-  return f;
+  return measured(o, load);
 }
 
 }  // namespace soma::bench
