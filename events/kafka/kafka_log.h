@@ -21,7 +21,7 @@ struct KafkaOptions {
   // topics). Whoever says so has checked their settings himself.
   bool manage_topics = true;
   std::string compression = "lz4";          // none, lz4, zstd
-  std::size_t producers = 2;                // 1 to 16; partitions are dealt to them
+  std::size_t producers = 4;                // 1 to 16; partitions are dealt to them
   std::int64_t append_timeout_ms = 10'000;  // then the outcome is unknown
   std::int64_t read_timeout_ms = 10'000;    // of reads and of opening; then kUnavailable
   std::size_t queue_bytes = 256 << 20;      // appends beyond are refused: kOverloaded

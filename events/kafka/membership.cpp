@@ -7,6 +7,7 @@
 #include <set>
 #include <thread>
 
+#include "events/kafka/assignment.h"
 #include "events/kafka/client.h"
 
 namespace soma::events {
@@ -47,6 +48,7 @@ class Group final : public Membership {
     const kafka::Properties properties = {
         {"group.id", group_},
         {"group.instance.id", options_.node_id},
+        {"client.id", kafka::client_of_node(options_.node_id)},  // tells others who it is
         {"partition.assignment.strategy", "cooperative-sticky"},
         {"session.timeout.ms", std::to_string(options_.session_timeout_ms)},
         {"heartbeat.interval.ms", std::to_string(options_.session_timeout_ms / 12)},

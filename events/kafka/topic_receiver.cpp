@@ -2,10 +2,9 @@
 // held keeps what was fetched: pausing would throw it away.
 #include <algorithm>
 #include <chrono>
-#include <condition_variable>
 #include <deque>
-#include <mutex>
 
+#include "events/kafka/signal.h"
 #include "events/kafka/topic_clients.h"
 #include "events/kafka/topic_list.h"
 
@@ -58,30 +57,6 @@ constexpr std::int64_t kLongestHeartbeatMs = 1000;
 constexpr std::size_t kUnserved = 256;  // records, before the group has its turn
 constexpr std::size_t kInARow = 128;    // records of one partition, before the next
 
-// Raised from librdkafka's threads under its locks, so nothing of it is called meanwhile.
-// Only a wait lowers it: what was raised before a wait ends it.
-class Signal {
- public:
-  void raise() {
-    {
-      std::lock_guard lock(mutex_);
-      raised_ = true;
-    }
-    changed_.notify_one();
-  }
-  void wait_until(Clock::time_point until) {
-    std::unique_lock lock(mutex_);
-    changed_.wait_until(lock, until, [&] { return raised_; });
-    raised_ = false;
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  bool raised_ = false;
-};
-void raise(rd_kafka_t*, void* signal) { static_cast<Signal*>(signal)->raise(); }
-
 struct MessageDeleter {
   void operator()(rd_kafka_message_t* m) const { rd_kafka_message_destroy(m); }
 };
@@ -131,8 +106,7 @@ class Receiver final : public TopicReceiver {
     rd_kafka_poll_set_consumer(client_.get());
     group_.reset(rd_kafka_queue_get_consumer(client_.get()));
     told_queue_.reset(rd_kafka_queue_new(client_.get()));
-    for (const auto* queue : {&group_, &told_queue_})
-      rd_kafka_queue_cb_event_enable(queue->get(), raise, &signal_);
+    for (const auto* queue : {&group_, &told_queue_}) signal_.watch(*queue);
     const auto list = kafka::make_list();
     for (const auto& topic : options_.topics)
       rd_kafka_topic_partition_list_add(list.get(), topic.c_str(), RD_KAFKA_PARTITION_UA);
@@ -274,7 +248,7 @@ class Receiver final : public TopicReceiver {
     kafka::QueueHandle queue(rd_kafka_queue_get_partition(
         client_.get(), part.topic.c_str(), static_cast<std::int32_t>(part.partition.value)));
     rd_kafka_queue_forward(queue.get(), nullptr);
-    rd_kafka_queue_cb_event_enable(queue.get(), raise, &signal_);
+    signal_.watch(queue);
     lines_.push_back({part, std::move(queue)});
   }
 
@@ -288,7 +262,7 @@ class Receiver final : public TopicReceiver {
 
   const KafkaOptions kafka_;
   const ReceiverOptions options_;
-  Signal signal_;
+  kafka::Signal signal_;
   kafka::ClientEvents events_;
   kafka::Client client_;
   kafka::QueueHandle group_, told_queue_;

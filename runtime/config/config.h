@@ -25,7 +25,7 @@ struct Config {
   bool kafka_manage_topics = true;
   bool kafka_integrators = true;
   std::string kafka_compression = "lz4";
-  std::uint32_t kafka_producers = 2;
+  std::uint32_t kafka_producers = 4;
   std::uint64_t kafka_append_timeout_ms = 10000;
   std::uint64_t kafka_session_timeout_ms = 6000;
   std::map<std::string, std::string> kafka_client;  // further properties of librdkafka

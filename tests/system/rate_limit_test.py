@@ -18,8 +18,8 @@ from harness import Client, check, gate, soma
 WINDOW_S, LIMIT = 2, 100
 
 
-def token(folder, tenant, person):
-    code, out, err = soma("auth", "token", "--tenant", tenant, "--sub", person, "--cap", "*", data=folder.data)
+def token(data, tenant, person):
+    code, out, err = soma("auth", "token", "--tenant", tenant, "--sub", person, "--cap", "*", data=data)
     check(code == 0, f"soma auth token: {code} {err}")
     return out.strip()
 
@@ -60,21 +60,29 @@ def p99(times):
     return sorted(times)[int(len(times) * 0.99)]
 
 
-def beside_an_abuser(url, calm, abuser, rounds):
-    """p99 of another tenant, with and without somebody at ten times its limit; the two take turns."""
+def limited(node, scope, people):
+    """Their tokens of a tenant with the limit of `scope`."""
+    whos = [token(node.data, "by-" + scope, person) for person in people]
+    answer = Client(node.url, whos[0]).call("PUT", f"/v1/tenants/by-{scope}", {"rate_limits": {scope: {"requests": LIMIT, "seconds": WINDOW_S}}})
+    check(answer.status == 200, answer.body)
+    return whos
+
+
+def beside_an_abuser(url, calm, abuser, elsewhere, rounds):
+    """p99 of another tenant beside somebody at ten times its limit, and beside the same at another node of this machine, by turns: what the
+    two share of its processors is in both."""
     times, client = {False: [], True: []}, Client(url, calm)
     for n in range(2 * rounds):
         noisy = bool(n % 2)  # in a process of its own: it must not share this one's interpreter
-        process = multiprocessing.Process(target=flood, args=(url, abuser, 1.0, WINDOW_S / (10 * LIMIT), []))
-        if noisy:
-            process.start()
+        process = multiprocessing.Process(target=flood, args=(*(abuser if noisy else elsewhere), 1.0, WINDOW_S / (10 * LIMIT), []))
+        process.start()
         end = time.monotonic() + 0.9
         while time.monotonic() < end:
             began = time.perf_counter()
             check(client.call("GET", "/v1/whoami").status == 200, "the calm tenant was refused")
             times[noisy].append(time.perf_counter() - began)
-        if noisy:
-            process.join()
+        process.join()
+        check(process.exitcode == 0, "the abuser failed")
     return p99(times[True]) / p99(times[False]), {k: p99(v) * 1e3 for k, v in times.items()}
 
 
@@ -82,24 +90,24 @@ def run():
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=int, default=6)
     seconds = parser.parse_args().seconds
+    flags = ("--slm-local", "off", "--slm-embedding", "off", "--postgres", harness.NO_POSTGRES)
     with harness.Folder() as folder:
-        node = folder.node("--slm-local", "off", "--slm-embedding", "off", "--postgres", harness.NO_POSTGRES).wait_ready()
+        node = folder.node(*flags).wait_ready()
         worst = 0.0
-        for scope, people in (("tenant", ("ana", "bob")), ("user", ("ana", "bob"))):
-            whos = [token(folder, "by-" + scope, person) for person in people]
-            answer = Client(node.url, whos[0]).call("PUT", f"/v1/tenants/by-{scope}", {
-                "rate_limits": {scope: {"requests": LIMIT, "seconds": WINDOW_S}}})
-            check(answer.status == 200, answer.body)
+        for scope in ("tenant", "user"):
+            whos = limited(node, scope, ("ana", "bob"))
             time.sleep(WINDOW_S)  # that request counted too
             off, groups, wanted = deviation(node.url, scope, whos, seconds)
             print(f"limit per {scope}: {groups} passed of {wanted} that may, within {seconds} s")
             worst = max(worst, off)
         gate("S5", f"{worst:.1f} % off over {seconds} s, per tenant and per user", "5 %", worst <= 5)
-        ratio, shown = beside_an_abuser(node.url, token(folder, "calm", "cy"), token(folder, "by-user", "ana"), max(3, seconds // 6))
+        other = folder.node(*flags, data=folder.data + "-other").wait_ready()
+        abusers = [(n.url, limited(n, "user", ("ana",))[0]) for n in (node, other)]
+        ratio, shown = beside_an_abuser(node.url, token(node.data, "calm", "cy"), *abusers, max(3, seconds // 6))
         print("GATE S5.neighbour " + json.dumps({"ratio": round(ratio, 3), "p99_ms": {("with" if k else "without"): round(v, 2)
                                                                                       for k, v in shown.items()}}), flush=True)
         check(ratio < 5 or os.getloadavg()[0] > 2 * (os.cpu_count() or 1), f"an abuser makes others {ratio:.1f} times slower")
-        check(node.terminate()[0] == 0, "exit code")
+        check([n.terminate()[0] for n in (node, other)] == [0, 0], "exit codes")
 
 
 if __name__ == "__main__":

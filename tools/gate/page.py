@@ -1,4 +1,6 @@
-"""The page of one run: what was measured, against which bar, by which command."""
+"""The page of a tier and the same as JSON: what was measured, against which bar, by which command, at which commit."""
+
+import json
 
 WHAT = {"T1": "the short forms, as for every change", "T2": "the long forms"}
 
@@ -14,7 +16,17 @@ def shown(result):
 def row(result):
     bar = result["bar"] + (f" (in full: {result['full']})" if result["full"] else "")
     command = f"`{result['command']}`".replace("|", "\\|")
-    return f"| {result['id']} | {result['what']} | {shown(result)} | {bar} | {result['verdict']} | {command} | {result['seconds']:.0f} |"
+    return f"| {result['id']} | {result['what']} | {shown(result)} | {bar} | {result['verdict']} | {command} | {result['seconds']:.0f} | {result['commit']} |"
+
+
+def when(report, ran):
+    """One run, or the last of several: then each row says at which commit it was measured."""
+    commits = {g["commit"] for g in ran}
+    if commits <= {report["commit"]}:
+        return f"Run {report['began']} at {report['commit']}, {report['seconds']} s in all, load {report['load']} at its begin."
+    whole = sum({g["command"]: g["seconds"] for g in ran}.values())
+    return (f"Measured in parts from {min(g['when'] for g in ran)} to {max(g['when'] for g in ran)}, {whole / 60:.0f} min in all; "
+            "the last column says at which commit.")
 
 
 def text(report):
@@ -23,11 +35,10 @@ def text(report):
     left = [g for g in report["gates"] if g["verdict"] not in ("PASS", "FAIL")]
     out = [f"# Gates, {report['tier']}", "",
            f"Written by `tools/gates {report['tier']}`: {WHAT[report['tier']]}. Every figure was read from the output of the command beside it.", "",
-           f"Run {report['began']} at {report['commit']}, {report['seconds']} s in all, load {report['load']} at its begin. "
-           f"Machine: {report['machine']}.",
-           f"**{passed} of {len(ran)} pass; {sum(g['verdict'] == 'not run' for g in left)} were left out of this run; "
+           f"{when(report, ran)} Machine: {report['machine']}.",
+           f"**{passed} of {len(ran)} pass; {sum(g['verdict'] == 'not run' for g in left)} were left out; "
            f"{sum(g['verdict'] == 'TODO' for g in left)} have nothing that measures them yet.**", "",
-           "| id | what | measured | bar | verdict | command | s |", "|---|---|---|---|---|---|---|"]
+           "| id | what | measured | bar | verdict | command | s | commit |", "|---|---|---|---|---|---|---|---|"]
     out += [row(g) for g in ran]
     if left:
         out += ["", "## Not measured here", "", "| id | what | bar | why |", "|---|---|---|---|"]
@@ -37,6 +48,10 @@ def text(report):
     return "\n".join(out) + "\n"
 
 
-def write(report, path):
-    with open(path, "w", encoding="utf-8") as f:
+def write(report, name):
+    """`name`.md for people, `name`.json for the next run of a part."""
+    with open(name + ".json", "w", encoding="utf-8") as f:
+        json.dump(report, f, indent=1)
+        f.write("\n")
+    with open(name + ".md", "w", encoding="utf-8") as f:
         f.write(text(report))

@@ -99,7 +99,7 @@ def line(result, gate):
     return f"GATE {result['id']} {number(result['measured'])} {gate.short_bar()} {result['verdict']}"
 
 
-def measure(rows, tier):
+def measure(rows, tier, commit):
     """Results in the rows' order; each line is printed as soon as it is known."""
     os.makedirs(os.path.join(OUT, "logs"), exist_ok=True)
     results, ran = [], {}
@@ -116,11 +116,25 @@ def measure(rows, tier):
             result = judge(gate, output, failed)
             result["seconds"] = round(seconds, 1)
             result["when"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+            result["commit"] = commit
             if result["verdict"] == "FAIL":
                 say(f"{gate.id} {result['why'] or 'misses its bar'}; its output: build/gates/logs/")
             results.append(result)
         print(line(results[-1], gate), flush=True)
     return results
+
+
+def kept(path, tier, measured):
+    """Of the rows that were not measured now: what an earlier run found, where the row still asks for the same; else why there is nothing."""
+    earlier = {}
+    if os.path.exists(path):
+        with open(path, encoding="utf-8") as f:
+            earlier = {(g["id"], g["tier"]): g for g in json.load(f)["gates"] if g["verdict"] in ("PASS", "FAIL")}
+    done = {(g["id"], g["tier"]) for g in measured}
+    for gate in table.chosen(table.load(), tier):
+        if (gate.id, gate.tier) not in done:
+            old = earlier.get((gate.id, gate.tier))
+            yield old if old and (old["command"], old["bar"]) == (gate.command, gate.bar) else todo(gate, tier)
 
 
 def about(tier):
@@ -151,18 +165,14 @@ def main(words):
         if built.returncode:
             return built.returncode
     report, began = about(tier), time.monotonic()
-    report["gates"] = measure(rows, tier)
+    report["gates"] = measured = measure(rows, tier, report["commit"])
     report["seconds"] = round(time.monotonic() - began)
-    name = "chosen" if ids else tier.lower()
-    with open(os.path.join(OUT, name + ".json"), "w", encoding="utf-8") as f:
-        json.dump(report, f, indent=1)
-    if ids and "--page" in options:  # the rest of the tier is told as not run
-        ran = {(g["id"], g["tier"]) for g in report["gates"]}
-        report["gates"] += [todo(g, tier) for g in table.chosen(table.load(), tier) if (g.id, g.tier) not in ran]
-        report["gates"].sort(key=lambda g: table.order(g["id"]))
     if not ids or "--page" in options:
-        page.write(report, os.path.join(ROOT, "docs", "gates.md" if tier == "T1" else "gates_t2.md"))
-    return 1 if any(g["verdict"] == "FAIL" for g in report["gates"]) else 0
+        name = os.path.join(ROOT, "docs", "gates" if tier == "T1" else "gates_t2")
+        if ids:
+            report["gates"] = sorted([*measured, *kept(name + ".json", tier, measured)], key=lambda g: table.order(g["id"]))
+        page.write(report, name)
+    return 1 if any(g["verdict"] == "FAIL" for g in measured) else 0
 
 
 if __name__ == "__main__":

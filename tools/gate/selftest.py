@@ -1,6 +1,8 @@
 """The gates can fail: a row whose figure misses its bar, is not printed, or comes from a run that ends badly."""
 
+import json
 import sys
+import tempfile
 
 import run
 import table
@@ -12,6 +14,16 @@ def gate(bar, reads=r"GATE X1 ([\d.,]+)", command="unused"):
 
 def verdict(bar, output, failed=None, reads=r"GATE X1 ([\d.,]+)"):
     return run.judge(gate(bar, reads), output, failed)["verdict"]
+
+
+def kept(**changed):
+    """The verdict that a page takes from an earlier run of R3, where that one asked for something else."""
+    row = next(g for g in table.load() if (g.id, g.tier) == ("R3", "T1"))
+    old = {"id": row.id, "tier": row.tier, "command": row.command, "bar": row.bar, "verdict": "PASS", **changed}
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump({"gates": [old]}, file)
+        file.flush()
+        return next(g for g in run.kept(file.name, "T1", []) if g["id"] == "R3")["verdict"]
 
 
 CASES = [
@@ -30,6 +42,9 @@ CASES = [
     ("a missing program", run.judge(gate(">= 1 x", command="build/none"), *run.run("build/none", 5)[:2])["verdict"], "FAIL"),
     ("its environment", run.split("A_1=x B=y/z build/p --q")[1] == ["build/p", "--q"], True),
     ("skipped", run.run("sh -c 'exit 77'", 5)[1] is None, False),
+    ("an earlier run's", kept(), "PASS"),
+    ("of another bar", kept(bar=">= 1 seeds"), "not run"),
+    ("of another command", kept(command="true"), "not run"),
     ("too late", run.run("sleep 5", 0.1)[1] is None, False),
 ]
 
