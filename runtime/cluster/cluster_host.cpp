@@ -13,6 +13,7 @@ namespace soma::runtime {
 namespace {
 
 constexpr std::int64_t kFirstPauseMs = 10, kLongestPauseMs = 200;
+constexpr std::int64_t kLookMs = 200;  // whether the owner that was asked still is it
 
 Error error_of(const v1::ClusterError& e) {
   return {code_from_name(e.code()), e.message(), e.field(), e.retry_after_ms()};
@@ -62,9 +63,11 @@ class ClusterHost::Errand : public std::enable_shared_from_this<ClusterHost::Err
       --core_->inside;
       return again();
     }
-    p.peers->call(owner->address, call_, [self = shared_from_this()](Peers::Reply reply) {
-      self->replied(std::move(reply));
+    const unsigned call = calls_.load();
+    p.peers->call(owner->address, call_, [self = shared_from_this(), call](Peers::Reply reply) {
+      if (self->ends(call)) self->replied(std::move(reply));
     });
+    look_later(call, *owner);
     --core_->inside;
   }
 
@@ -112,9 +115,30 @@ class ClusterHost::Errand : public std::enable_shared_from_this<ClusterHost::Err
     done(tl::unexpected(error));
   }
 
+  // Whoever says so first ends the call: the reply, or that another node has claimed meanwhile.
+  bool ends(unsigned call) { return calls_.compare_exchange_strong(call, call + 1); }
+
+  // A node that is frozen or cut off would be waited for in vain long after its partition is
+  // another's. What it may have recorded the new owner knows by the command's id.
+  void look_later(unsigned call, Directory::Owner asked) {
+    auto& clock = *core_->parts.clock;
+    clock.call_at(clock.now_ms() + kLookMs,
+                  [core = core_, weak = weak_from_this(), call, asked = std::move(asked)] {
+                    const auto self = weak.lock();
+                    if (!self || self->calls_ != call || !core->enter()) return;
+                    const auto owner = core->parts.directory->owner(self->partition_);
+                    --core->inside;
+                    if (owner && owner->epoch == asked.epoch) return self->look_later(call, asked);
+                    if (!self->ends(call)) return;
+                    self->maybe_done_ = true;
+                    self->again();
+                  });
+  }
+
   const std::shared_ptr<Core> core_;
   const PartitionId partition_;
   const v1::ClusterCall call_;
+  std::atomic<unsigned> calls_{0};  // that have ended
   const std::int64_t until_ms_;
   std::int64_t pause_ms_ = kFirstPauseMs;
   bool maybe_done_ = false;

@@ -1,8 +1,13 @@
 // Two nodes without a broker: one log, two hosts, and between them what nodes say to each other.
 #include "runtime/cluster/cluster.h"
 
+#include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
+#include <chrono>
 #include <future>
 #include <set>
 #include <tuple>
@@ -39,9 +44,10 @@ class ClusterOfTwo : public HostFixture {
     for (Member* m : {&a_, &b_}) m->local.reset();
     HostFixture::TearDown();
   }
-  void join(Member& m, const std::string& name, const std::string& secret) {
+  void join(Member& m, const std::string& name, const std::string& secret,
+            const std::string& advertised = {}) {
     auto cluster =
-        Cluster::start({name, "127.0.0.1:0", "", secret, 6000}, *log_, *catalog_, *clock_);
+        Cluster::start({name, "127.0.0.1:0", advertised, secret, 6000}, *log_, *catalog_, *clock_);
     ASSERT_TRUE(cluster) << cluster.error().message;
     m.cluster = std::move(*cluster);
     HostParts parts{log_.get(),
@@ -195,6 +201,52 @@ TEST_F(ClusterOfTwo, ARequestFollowsItsPartition) {
   const auto accepted = waiting.get();
   ASSERT_TRUE(accepted) << accepted.error().message;
   EXPECT_EQ(*value(*a_.host, "x"), 2);
+}
+
+// Accepts one connection and says nothing, as a frozen node does.
+class Silent {
+ public:
+  Silent() {
+    sockaddr_in here{};
+    here.sin_family = AF_INET;
+    here.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    EXPECT_EQ(::bind(listener_, reinterpret_cast<sockaddr*>(&here), sizeof here), 0);
+    EXPECT_EQ(::listen(listener_, 4), 0);
+  }
+  ~Silent() {
+    if (called_ >= 0) ::close(called_);
+    ::close(listener_);
+  }
+  std::string address() const {
+    sockaddr_in here{};
+    socklen_t size = sizeof here;
+    ::getsockname(listener_, reinterpret_cast<sockaddr*>(&here), &size);
+    return "127.0.0.1:" + std::to_string(ntohs(here.sin_port));
+  }
+  void wait_called() { called_ = ::accept(listener_, nullptr, nullptr); }
+
+ private:
+  const int listener_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  int called_ = -1;
+};
+
+// The call to the silent one ends after 2.5 s: who waited for that would be later.
+TEST_F(ClusterOfTwo, ANodeThatSaysNothingIsNotWaitedForOnceAnotherHasClaimed) {
+  Silent silent;
+  Member frozen;
+  join(frozen, "frozen", kSecret, silent.address());
+  open(frozen, "x");
+  ASSERT_TRUE(add(*frozen.host, "x", 1, "demo:1"));
+  auto waiting = std::async(std::launch::async, [&] { return add(*a_.host, "x", 1, "demo:2"); });
+  silent.wait_called();
+  const auto began = std::chrono::steady_clock::now();
+  open(b_, "x");
+  const auto accepted = waiting.get();
+  EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::milliseconds(1500));
+  ASSERT_TRUE(accepted) << accepted.error().message;
+  EXPECT_EQ(*value(*b_.host, "x"), 2);
+  frozen.cluster->close();
+  frozen.local.reset();
 }
 
 TEST_F(ClusterOfTwo, WithoutAnOwnerThereIsAnErrorThatSaysTryAgain) {
