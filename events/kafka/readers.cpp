@@ -9,6 +9,7 @@ namespace soma::events::kafka {
 namespace {
 using Clock = std::chrono::steady_clock;
 constexpr int kRetryMs = 20;
+constexpr int kFirstTryMs = 1000;
 
 struct MessageDeleter {
   void operator()(rd_kafka_message_t* m) const { rd_kafka_message_destroy(m); }
@@ -120,19 +121,26 @@ Status Readers::seek(Consumer& c, PartitionId partition, Offset from) {
   return {};
 }
 
+// What a client knows of leaders is up to half a minute old, and a request to a broker that is gone
+// waits for its return: so the first tries are short, and each is followed by a look at who leads.
 Result<Offset> Readers::end(PartitionId partition) {
   Lease lease(*this, partition, Offset{~0ULL});
   if (auto ok = open(*lease); !ok) return tl::unexpected(ok.error());
+  const Consumer& c = *lease;
   const auto deadline = Clock::now() + std::chrono::milliseconds(options_.read_timeout_ms);
+  const auto left_ms = [&] {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
+    return static_cast<int>(std::max<std::int64_t>(left.count(), 1));
+  };
   const Partitions asked(rd_kafka_topic_partition_list_new(1));
   auto& row = *rd_kafka_topic_partition_list_add(asked.get(), topic_name_.c_str(),
                                                  static_cast<std::int32_t>(partition.value));
-  for (;;) {
+  for (int try_ms = kFirstTryMs;; try_ms *= 2) {
     row.offset = RD_KAFKA_OFFSET_END;  // where a time is asked for, this means the end
     row.err = RD_KAFKA_RESP_ERR_NO_ERROR;
     // Not rd_kafka_query_watermark_offsets, which forgets its timeout when a leader is gone.
-    auto code = rd_kafka_offsets_for_times((*lease).client.get(), asked.get(),
-                                           static_cast<int>(options_.read_timeout_ms));
+    auto code =
+        rd_kafka_offsets_for_times(c.client.get(), asked.get(), std::min(try_ms, left_ms()));
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR) code = row.err;
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR && row.offset >= 0)
       return Offset{static_cast<std::uint64_t>(row.offset)};
@@ -141,7 +149,11 @@ Result<Offset> Readers::end(PartitionId partition) {
       return tl::unexpected(to_error(code, "the end of partition " +
                                                std::to_string(partition.value) + " of " +
                                                topic_name_ + " is not known"));
-    rd_kafka_poll((*lease).client.get(), kRetryMs);
+    rd_kafka_poll(c.client.get(), kRetryMs);
+    const struct rd_kafka_metadata* leaders = nullptr;
+    if (rd_kafka_metadata(c.client.get(), 0, c.topic.get(), &leaders,
+                          std::min(kFirstTryMs, left_ms())) == RD_KAFKA_RESP_ERR_NO_ERROR)
+      rd_kafka_metadata_destroy(leaders);
   }
 }
 

@@ -21,6 +21,7 @@ from workload import Workload
 CONVERGED_S = 10   # gate R16: after a fault
 REFUSED_S = 13     # a request that no broker takes: the append's 10 s, and a moment
 REQUESTS = 25      # acknowledged between faults
+PROBES = 8         # at once at each node, after a fault: sessions lie on any of eight partitions
 
 
 class Run:
@@ -33,17 +34,15 @@ class Run:
         began = time.monotonic()
         self.cluster.wait_served(40, but)
         urls = self.cluster.urls(but)
-        with ThreadPoolExecutor(len(urls)) as pool:
-            list(pool.map(self.probe, urls))
+        with ThreadPoolExecutor(len(urls) * PROBES) as pool:
+            list(pool.map(self.probe, urls * PROBES))
         took = time.monotonic() - began
         self.took.setdefault(kind, []).append(took)
         print(f"{time.strftime('%H:%M:%S')} {kind}: served after {took:.1f} s, {len(self.load.acked)} acknowledged", flush=True)
 
     def probe(self, url):
-        client = Client(url, timeout=20)
-        for n in range(8):
-            body, key = {"prompt": f"probe {n}"}, f"probe-{random.getrandbits(48):x}"
-            wait_until(f"a session starts at {url}", 40, lambda: self.accepted(client, body, key), 0.05)
+        client, body, key = Client(url, timeout=20), {"prompt": "probe"}, f"probe-{random.getrandbits(48):x}"
+        wait_until(f"a session starts at {url}", 40, lambda: self.accepted(client, body, key), 0.05)
 
     @staticmethod
     def accepted(client, body, key):
