@@ -150,15 +150,20 @@ Status Cluster::join_now(const Join& join) {
   return {};
 }
 
-// On the group's thread.
+// On the group's thread. What the group has lost sight of is served on: it may be its coordinator
+// that went away, not this node; and where another node is given the partition, its claim ends this
+// one's.
 void Cluster::changed(PartitionId p, Turn turn) {
-  log_info(turn == Turn::kGiven ? "partition given to this node" : "partition asked back",
+  log_info(turn == Turn::kGiven  ? "partition given to this node"
+           : turn == Turn::kLost ? "the group lost sight of this node; it serves on"
+                                 : "partition asked back",
            {{"partition", p.value}});
   if (turn == Turn::kGiven) {
     std::lock_guard lock(mutex_);
     fenced_ms_.erase(p);
     return local_->open(p);
   }
+  if (turn == Turn::kLost) return;
   local_->close(p, [this, p, was_here = local_->here(p), epoch = epoch_of(*local_, p)] {
     if (leaving_ && was_here) hand_over(p, epoch);
     std::lock_guard lock(mutex_);
