@@ -7,6 +7,7 @@
 #include <map>
 
 #include "events/embedded/embedded_log.h"
+#include "events/kafka/assignment.h"
 #include "events/kafka/kafka_log.h"
 #include "runtime/cluster/cluster.h"
 #include "runtime/node/node_id.h"
@@ -22,7 +23,7 @@ events::KafkaOptions kafka_options(const Config& c) {
   events::KafkaOptions o;
   o.brokers = c.kafka_brokers;
   o.topic_prefix = c.kafka_topic_prefix;
-  o.client_id = c.node_id.empty() ? "soma" : "soma-" + c.node_id;
+  o.client_id = c.node_id.empty() ? "soma" : events::kafka::client_of_node(c.node_id);
   o.partition_count = c.partition_count;
   o.min_replication = c.mode.starts_with("production") ? 3 : 1;
   o.manage_topics = c.kafka_manage_topics;

@@ -366,6 +366,7 @@ def main(test, seed=None):
     seed = int(os.environ.get("SEED", seed or time.time_ns() % 1_000_000))
     print(f"seed {seed} (repeat with SEED={seed})", flush=True)
     random.seed(seed)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing is left running
     try:
         test()
     except Failure as failure:
