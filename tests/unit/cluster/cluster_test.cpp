@@ -203,6 +203,40 @@ TEST_F(ClusterOfTwo, ARequestFollowsItsPartition) {
   EXPECT_EQ(*value(*a_.host, "x"), 2);
 }
 
+// A group that gives what the test says, and tells of it on the test's thread.
+struct ScriptedGroup final : events::Membership {
+  std::vector<PartitionId> given() const override { return {}; }
+  void released(PartitionId) override {}
+  void leave() override {}
+  bool left() const override { return true; }
+  Status health() const override { return {}; }
+};
+
+TEST_F(ClusterOfTwo, WhatTheGroupHasLostSightOfIsServedUntilAnotherClaimsIt) {
+  using Turn = events::Membership::Turn;
+  events::Membership::OnChange tell;
+  ASSERT_TRUE(a_.cluster->join(
+      [&](events::Membership::OnChange on_change) -> Result<std::unique_ptr<events::Membership>> {
+        tell = std::move(on_change);
+        return std::make_unique<ScriptedGroup>();
+      },
+      [] { return Result<events::GroupView>(events::GroupView{}); }));
+  tell(partition("x"), Turn::kGiven);
+  open(a_, "x");
+  const auto epoch = a_.local->status().front().epoch;
+  tell(partition("x"), Turn::kLost);
+  ASSERT_TRUE(add(*a_.host, "x", 1, "demo:1"));
+  EXPECT_TRUE(a_.local->here(partition("x")));
+  tell(partition("x"), Turn::kGiven);  // in the group again
+  ASSERT_TRUE(add(*a_.host, "x", 1, "demo:2"));
+  EXPECT_EQ(a_.local->status().front().epoch, epoch) << "it was claimed anew";
+  tell(partition("x"), Turn::kLost);
+  open(b_, "x");
+  // By its new owner; what met the claim on its way is told as unknown, and repeated.
+  while (!add(*a_.host, "x", 1, "demo:3")) std::this_thread::yield();
+  EXPECT_EQ(*value(*b_.host, "x"), 3);
+}
+
 // Accepts one connection and says nothing, as a frozen node does.
 class Silent {
  public:
