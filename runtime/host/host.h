@@ -209,6 +209,9 @@ struct HostParts {
     std::function<void(PartitionId source, PartitionId target, std::uint64_t number)> acknowledge;
   };
   std::optional<Shared> shared;
+  // Another process may claim what this one serves, and nothing else keeps them apart: memory is
+  // shown as if `shared`.
+  bool contested = false;
 };
 
 // Opens every partition of the log, unless it is shared: claims, recovers, serves while restoring.

@@ -126,8 +126,8 @@ void Partition::dispatch(Input input) {
         if (!target->loaded) {
           load_entity(*target, self->id_, *self->w_.parts.log, *self->w_.parts.store, tail,
                       &self->w_.metrics->restored_frames);
-          work->decided.restored = true;
-          if (!target->broken)
+          // Of one that could not be restored nobody knows what it wants: what runs, runs on.
+          if (work->decided.restored = !target->broken; work->decided.restored)
             work->decided.restored_effects = target->type().effects(target->key(), target->state());
         }
         attend(*target, *work, self->w_);
@@ -337,7 +337,7 @@ void Partition::try_again() {
 
 void Partition::complete_later(Completion completion) {
   if (!in_flight_.empty()) return in_flight_.back()->completions.push_back(std::move(completion));
-  if (!w_.parts.shared)
+  if (!w_.parts.shared && !w_.parts.contested)
     return completion.valid(Position{id_, Offset{next_offset_.value ? next_offset_.value - 1 : 0}});
   to_prove_.push_back(std::move(completion));
   start_proof();

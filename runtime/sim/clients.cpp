@@ -113,7 +113,7 @@ void Clients::read(std::size_t client) {
         if (!life->enter() || !view) return;
         ground_.note(life->name + " shows " + to_string(actor) + " at " +
                      std::to_string(view->sequence.value));
-        oracle_.showed(life->name, actor, *view, told);
+        oracle_.showed(actor, *view, told);
         told_[actor] = std::max(told_[actor], view->sequence);
       });
   think(client);

@@ -34,8 +34,7 @@ class Oracle {
   void refused(const std::string& process, const ActorKey& actor, const std::string& command_id,
                const Error& error);
   // `acked`: the actor's sequence that clients had been told when the read was sent.
-  void showed(const std::string& process, const ActorKey& actor, const runtime::StateView& view,
-              Sequence acked);
+  void showed(const ActorKey& actor, const runtime::StateView& view, Sequence acked);
   void began(const std::string& process, const ActorKey& actor, const actors::Effect& effect);
   // The frames that one process shows to its observers, in order.
   struct Cursor {

@@ -28,6 +28,7 @@ std::unique_ptr<Process> Process::start(const ProcessParts& parts) {
   host.store = p->store_.get();
   host.node_id = parts.name;
   host.limits = parts.limits;
+  host.contested = true;
   host.observers.push_back([raw = p.get()](const events::ValidFrame& frame) {
     if (!raw->life_->enter()) return;
     raw->life_->serving = true;

@@ -174,11 +174,11 @@ bool WireLog::pump() {
     return true;
   }
   life.alive = false;
-  std::deque<Waiting> all;
+  std::deque<OnReport> waiting;  // their records stay on the wire, and land below
   for (auto& [p, lane] : shared_->lanes)
     for (auto& w : lane.wire)
-      all.push_back({std::move(w.record), std::exchange(w.on_report, [](const AppendReport&) {})});
-  for (auto& w : all) w.on_report(refused("simulated: the process is dead"));
+      waiting.push_back(std::exchange(w.on_report, [](const AppendReport&) {}));
+  for (auto& told : waiting) told(refused("simulated: the process is dead"));
   // The waiter's own report may be on its way back already; nothing else can end its wait.
   while (life.ground.time.run_next_of(this)) {
   }

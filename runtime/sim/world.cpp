@@ -380,6 +380,35 @@ void World::liveness() {
   clients_->check_answered();
 }
 
+// Of every actor, the newest state. A partition that finds out only now that it was claimed from
+// under it claims it back, and is asked again.
+void World::read_all(Process& process) {
+  std::map<ActorKey, std::string> wanted;  // why it was not shown
+  for (const auto& [key, folded] : oracle_.journal().actors()) wanted[key];
+  for (int tries = 0; tries < 3 && !wanted.empty(); ++tries) {
+    std::size_t left = wanted.size();
+    for (const auto& [key, why] : std::exchange(wanted, {}))
+      process.host().read(key, [this, &wanted, &left, key = key](Result<runtime::StateView> view) {
+        --left;
+        if (!view)
+          wanted[key] = view.error().message;
+        else
+          oracle_.showed(key, *view, oracle_.journal().find(key)->sequence);
+      });
+    const std::int64_t began = ground_.time.now_us();
+    const auto waits = [&] {
+      const std::int64_t most = left > 0 ? kSettleUs : wanted.empty() ? 0 : kSecond;
+      return ground_.time.now_us() - began < most;
+    };
+    while (waits() && !failed() && step()) {
+    }
+    if (failed()) return;
+    if (left > 0) return oracle_.complain("I17", {}, std::to_string(left) + " reads got no answer");
+  }
+  for (const auto& [key, why] : wanted)
+    oracle_.complain("I3", {}, to_string(key) + " cannot be read: " + why);
+}
+
 // Every actor as the host shows it, from memory, snapshots and log, then from the log alone.
 void World::final_reads() {
   for (int round = 0; round < 2 && !failed(); ++round) {
@@ -397,21 +426,8 @@ void World::final_reads() {
     }
     Process* p = newest();
     if (!p) return oracle_.complain("I17", {}, "no process is left to read from");
-    std::size_t left = 0;
-    for (const auto& [key, folded] : oracle_.journal().actors()) {
-      ++left;
-      p->host().read(key, [this, p, key = key, &left,
-                           sequence = folded.sequence](Result<runtime::StateView> view) {
-        --left;
-        if (!view)
-          return oracle_.complain("I3", {},
-                                  to_string(key) + " cannot be read: " + view.error().message);
-        oracle_.showed(p->life().name, key, *view, sequence);
-      });
-    }
-    for (int i = 0; i < 2'000'000 && left > 0 && !failed(); ++i)
-      if (!step()) break;
-    if (left > 0) return oracle_.complain("I17", {}, std::to_string(left) + " reads got no answer");
+    read_all(*p);
+    if (failed()) return;
     const auto left_over = p->host().pending_effects().value();
     if (std::any_of(left_over.begin(), left_over.end(), [&](const auto& e) {
           return e.effect.unknown.empty() && !inherited_.contains(e.actor) &&

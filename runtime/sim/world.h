@@ -78,6 +78,7 @@ class World {
   bool settled() const;
   std::vector<std::string> waits() const;  // effects that must come to their end
   std::vector<ActorKey> parked() const;    // that must be redriven
+  void read_all(Process& process);
   void final_reads();
   bool failed() const { return !oracle_.findings().empty(); }
 
