@@ -9,7 +9,8 @@ namespace soma::events::kafka {
 namespace {
 using Clock = std::chrono::steady_clock;
 constexpr int kRetryMs = 20;
-constexpr int kFirstTryMs = 1000;
+constexpr int kTryMs = 700;
+constexpr int kShortTriesMs = 7000;  // then it is not the leader that is gone: the broker is slow
 
 struct MessageDeleter {
   void operator()(rd_kafka_message_t* m) const { rd_kafka_message_destroy(m); }
@@ -122,7 +123,7 @@ Status Readers::seek(Consumer& c, PartitionId partition, Offset from) {
 }
 
 // What a client knows of leaders is up to half a minute old, and a request to a broker that is gone
-// waits for its return: so the first tries are short, and each is followed by a look at who leads.
+// waits for its return: so tries are short at first, and each is followed by a look at who leads.
 Result<Offset> Readers::end(PartitionId partition) {
   Lease lease(*this, partition, Offset{~0ULL});
   if (auto ok = open(*lease); !ok) return tl::unexpected(ok.error());
@@ -135,12 +136,13 @@ Result<Offset> Readers::end(PartitionId partition) {
   const Partitions asked(rd_kafka_topic_partition_list_new(1));
   auto& row = *rd_kafka_topic_partition_list_add(asked.get(), topic_name_.c_str(),
                                                  static_cast<std::int32_t>(partition.value));
-  for (int try_ms = kFirstTryMs;; try_ms *= 2) {
+  const auto short_until = Clock::now() + std::chrono::milliseconds(kShortTriesMs);
+  for (;;) {
+    const int try_ms = Clock::now() < short_until ? std::min(kTryMs, left_ms()) : left_ms();
     row.offset = RD_KAFKA_OFFSET_END;  // where a time is asked for, this means the end
     row.err = RD_KAFKA_RESP_ERR_NO_ERROR;
     // Not rd_kafka_query_watermark_offsets, which forgets its timeout when a leader is gone.
-    auto code =
-        rd_kafka_offsets_for_times(c.client.get(), asked.get(), std::min(try_ms, left_ms()));
+    auto code = rd_kafka_offsets_for_times(c.client.get(), asked.get(), try_ms);
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR) code = row.err;
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR && row.offset >= 0)
       return Offset{static_cast<std::uint64_t>(row.offset)};
@@ -152,7 +154,7 @@ Result<Offset> Readers::end(PartitionId partition) {
     rd_kafka_poll(c.client.get(), kRetryMs);
     const struct rd_kafka_metadata* leaders = nullptr;
     if (rd_kafka_metadata(c.client.get(), 0, c.topic.get(), &leaders,
-                          std::min(kFirstTryMs, left_ms())) == RD_KAFKA_RESP_ERR_NO_ERROR)
+                          std::min(kTryMs, left_ms())) == RD_KAFKA_RESP_ERR_NO_ERROR)
       rd_kafka_metadata_destroy(leaders);
   }
 }

@@ -24,7 +24,7 @@ class Readers {
                                    std::size_t max_bytes);
 
  private:
-  static constexpr std::size_t kConsumers = 3;
+  static constexpr std::size_t kConsumers = 6;  // made when they are needed
   struct Consumer;
   class Lease;
   Consumer& acquire(PartitionId partition, Offset from);

@@ -1,5 +1,6 @@
 // All partitions of one log, and what they share.
 #include <algorithm>
+#include <array>
 #include <condition_variable>
 #include <future>
 #include <shared_mutex>
@@ -24,7 +25,7 @@ class HostImpl final : public PartitionHost {
     auto& w = *world_;
     w.parts = std::move(parts);
     if (!inline_background && w.parts.shared) {
-      prover_ = std::make_unique<Worker>("soma-prove");
+      for (auto& prover : provers_) prover = std::make_unique<Worker>("soma-prove");
       aside_ = std::make_unique<Worker>("soma-standby");
     }
     for (auto& observer : w.parts.observers) on_frame(std::move(observer));
@@ -37,8 +38,9 @@ class HostImpl final : public PartitionHost {
       if (shared && !here(source)) return shared->acknowledge(source, target, number);
       partitions_[source.value]->acknowledged(target, number);
     };
-    w.prove = [this](std::function<void()> task) {
-      prover_ ? prover_->post(std::move(task)) : task();
+    w.prove = [this](PartitionId p, std::function<void()> task) {
+      auto& prover = provers_[p.value % provers_.size()];
+      prover ? prover->post(std::move(task)) : task();
     };
     w.ask_resend = [this](PartitionId target) {
       for (auto& p : partitions_) p->resend_to(target);
@@ -69,7 +71,7 @@ class HostImpl final : public PartitionHost {
       for (auto& p : partitions_) p->forget();
     }
     background_.reset();
-    prover_.reset();
+    for (auto& prover : provers_) prover.reset();
     if (aside_) aside_->stop();  // what it runs may post to it
     partitions_.clear();
     executors_.reset();
@@ -334,9 +336,9 @@ class HostImpl final : public PartitionHost {
   HostMetrics metrics_;
   std::unique_ptr<ExecutorFactory> executors_;
   std::shared_ptr<PartitionWorld> world_;
-  std::unique_ptr<Worker> background_;  // store writes, off the commit path
-  std::unique_ptr<Worker> prover_;      // reads of the log for reads of states
-  std::unique_ptr<Worker> aside_;       // standbys
+  std::unique_ptr<Worker> background_;              // store writes, off the commit path
+  std::array<std::unique_ptr<Worker>, 4> provers_;  // reads of the log for reads of states
+  std::unique_ptr<Worker> aside_;                   // standbys
   std::vector<std::shared_ptr<Partition>> partitions_;
   std::shared_mutex observers_mutex_;
   std::vector<std::pair<std::uint64_t, std::shared_ptr<OnFrame>>> observers_;

@@ -9,7 +9,7 @@ void Partition::start_proof() {
   if (proving_ || to_prove_.empty()) return;
   proving_ = true;
   in_proof_ = std::exchange(to_prove_, {});
-  w_.prove([self = shared_from_this(), fence = fence_, next = next_offset_] {
+  w_.prove(id_, [self = shared_from_this(), fence = fence_, next = next_offset_] {
     events::FrameReader reader(*self->w_.parts.log, self->id_, fence, next);
     Status ours;
     while (ours) {

@@ -23,7 +23,9 @@ struct PartitionWorld {
   HostMetrics* metrics = nullptr;
   std::function<void(const events::ValidFrame&)> observe;
   std::function<void(PartitionId source, v1::OutboxItem item)> relay;  // to the item's partition
-  std::function<void(std::function<void()>)> prove;  // questions to the log; they may wait for it
+  // Questions to the log, which may wait for it; of partitions apart, so that one whose broker is
+  // gone does not hold up the others.
+  std::function<void(PartitionId, std::function<void()>)> prove;
   std::function<void(PartitionId source, PartitionId target, std::uint64_t number)> acknowledge;
   std::function<void(PartitionId target)> ask_resend;     // target serves again
   std::function<void(std::function<void()>)> background;  // store writes

@@ -67,7 +67,10 @@ class Cluster:
         return sets if sum(map(len, sets)) == PARTITIONS and set().union(*sets) == set(range(PARTITIONS)) else []
 
     def wait_served(self, seconds, but=None):
-        harness.wait_until("every partition has one owner", seconds, lambda: self.served(but), 0.1)
+        try:
+            harness.wait_until("every partition has one owner", seconds, lambda: self.served(but), 0.1)
+        except harness.Failure as failure:
+            raise harness.Failure(f"{failure}, but {self.owners(but)}") from failure
 
     def wait_spread(self, seconds=40, but=None):
         def spread():

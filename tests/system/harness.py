@@ -100,8 +100,9 @@ class Folder:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
-        if kind and self.nodes:
-            self.nodes[-1].show_log()
+        if kind:
+            for node in self.nodes[-4:]:
+                node.show_log()
         if kind and os.environ.get("KEEP"):
             print("kept:", self.path, file=sys.stderr)
             return
@@ -183,8 +184,9 @@ class Node:
             return f.read()
 
     def show_log(self, lines=40):
-        kept = [line for line in self.log().splitlines() if '"http_request"' not in line]
-        print("\n".join(kept[-lines:]), file=sys.stderr)
+        """The last lines of its log; a broker's absence is told in many of one kind, which say little."""
+        kept = [line for line in self.log().splitlines() if '"http_request"' not in line and '"event":"kafka"' not in line]
+        print("\n".join([f"{os.path.basename(self.log_path)}, process {self.pid}:", *kept[-lines:]]), file=sys.stderr)
 
 
 class Upstream:

@@ -15,11 +15,14 @@ class GatedStore final : public StateStore {
   // While one is held, whoever comes to it waits.
   std::mutex checkpoints, loads, writes;
   std::atomic<bool> writes_fail{false};
+  std::atomic<bool> loads_garbled{false};  // snapshots are read that do not parse
   std::atomic<int> waiting{0};  // came to a gate, and have not passed it
 
   std::optional<Snapshot> load(PartitionId p, const ActorKey& actor) const override {
     self().pass(self().loads);
-    return store_->load(p, actor);
+    auto snapshot = store_->load(p, actor);
+    if (snapshot && loads_garbled) snapshot->state = "\xff";
+    return snapshot;
   }
   std::optional<Checkpoint> checkpoint(PartitionId p) const override {
     self().pass(self().checkpoints);
