@@ -10,6 +10,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 constexpr int kRetryMs = 20;
 constexpr int kTryMs = 700;
+constexpr int kMostSilent = 3;       // looks at who leads that nobody answered
 constexpr int kShortTriesMs = 7000;  // then it is not the leader that is gone: the broker is slow
 
 struct MessageDeleter {
@@ -137,7 +138,7 @@ Result<Offset> Readers::end(PartitionId partition) {
   auto& row = *rd_kafka_topic_partition_list_add(asked.get(), topic_name_.c_str(),
                                                  static_cast<std::int32_t>(partition.value));
   const auto short_until = Clock::now() + std::chrono::milliseconds(kShortTriesMs);
-  for (;;) {
+  for (int silent = 0;;) {
     const int try_ms = Clock::now() < short_until ? std::min(kTryMs, left_ms()) : left_ms();
     row.offset = RD_KAFKA_OFFSET_END;  // where a time is asked for, this means the end
     row.err = RD_KAFKA_RESP_ERR_NO_ERROR;
@@ -147,15 +148,18 @@ Result<Offset> Readers::end(PartitionId partition) {
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR && row.offset >= 0)
       return Offset{static_cast<std::uint64_t>(row.offset)};
     // A new topic, or a leader that moves, is settled in a moment.
-    if (code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED || Clock::now() >= deadline)
+    if (code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED || Clock::now() >= deadline ||
+        silent >= kMostSilent)
       return tl::unexpected(to_error(code, "the end of partition " +
                                                std::to_string(partition.value) + " of " +
                                                topic_name_ + " is not known"));
     rd_kafka_poll(c.client.get(), kRetryMs);
     const struct rd_kafka_metadata* leaders = nullptr;
-    if (rd_kafka_metadata(c.client.get(), 0, c.topic.get(), &leaders,
-                          std::min(kTryMs, left_ms())) == RD_KAFKA_RESP_ERR_NO_ERROR)
-      rd_kafka_metadata_destroy(leaders);
+    const bool answered =
+        rd_kafka_metadata(c.client.get(), 0, c.topic.get(), &leaders,
+                          std::min(kTryMs, left_ms())) == RD_KAFKA_RESP_ERR_NO_ERROR;
+    if (answered) rd_kafka_metadata_destroy(leaders);
+    silent = answered ? 0 : silent + 1;
   }
 }
 

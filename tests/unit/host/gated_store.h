@@ -16,7 +16,7 @@ class GatedStore final : public StateStore {
   std::mutex checkpoints, loads, writes;
   std::atomic<bool> writes_fail{false};
   std::atomic<bool> loads_garbled{false};  // snapshots are read that do not parse
-  std::atomic<int> waiting{0};  // came to a gate, and have not passed it
+  std::atomic<int> waiting{0};             // came to a gate, and have not passed it
 
   std::optional<Snapshot> load(PartitionId p, const ActorKey& actor) const override {
     self().pass(self().loads);
