@@ -4,6 +4,7 @@ import json
 import sys
 import tempfile
 
+import beside
 import run
 import table
 
@@ -26,7 +27,15 @@ def kept(**changed):
         return next(g for g in run.kept(file.name, "T1", []) if g["id"] == "R3")["verdict"]
 
 
+def scheduled():
+    """Which of three parts a command goes to, by the units of its bars."""
+    rows = [gate(">= 60 hours", command="x sim run y"), gate(">= 30 kills", command="counts"), gate("<= 1 s", command="both"),
+            gate(">= 4 cycles", command="both"), gate(">= 0.8", command="a share"), gate("<= 2 times", command="a ratio")]
+    return beside.schedule(rows)
+
+
 CASES = [
+    ("what measures time has nothing beside it", scheduled(), (["x sim run y"], ["counts"], ["both", "a share", "a ratio"])),
     ("meets >=", verdict(">= 100 points", "GATE X1 100 points"), "PASS"),
     ("misses >=", verdict(">= 100 points", "GATE X1 8 points"), "FAIL"),
     ("meets <=", verdict("<= 0.1 s", "GATE X1 0.1"), "PASS"),
