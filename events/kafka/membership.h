@@ -33,7 +33,8 @@ class Membership {
   // Asks back all partitions; leaves the group when they are released. left() is true then.
   virtual void leave() = 0;
   virtual bool left() const = 0;
-  // kLocked: another process took this node's name, and with it its place, for good.
+  // kLocked: another process took this node's name, and with it its place, for good. kUnavailable:
+  // it is about to join anew.
   virtual Status health() const = 0;
 };
 Result<std::unique_ptr<Membership>> join_nodes(KafkaOptions kafka, MembershipOptions options,

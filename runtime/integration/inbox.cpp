@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <boost/json/parse.hpp>
+#include <condition_variable>
 #include <mutex>
 
 #include "runtime/telemetry/log.h"
@@ -19,6 +20,7 @@ constexpr auto kCommitEvery = std::chrono::milliseconds(100);
 constexpr auto kLongestPause = std::chrono::seconds(60);
 constexpr auto kNodePause = std::chrono::milliseconds(500);  // while the node is in trouble
 constexpr auto kCloseWait = std::chrono::seconds(2);
+constexpr auto kJoinAgain = std::chrono::seconds(1);
 constexpr auto kLongestWait = std::chrono::milliseconds(100);
 constexpr int kRecordsATurn = 1000;
 constexpr std::size_t kLetterBytes = 16 << 20;  // of letters in flight, or one
@@ -60,12 +62,18 @@ struct Inbox::Answers {
   std::vector<std::pair<ItemPtr, http::Response>> all;
   events::TopicReceiver* receiver = nullptr;  // to wake
   bool stopping = false;
+  std::condition_variable changed;
 
   template <typename Act>
   void change(const Act& act) {
     std::lock_guard lock(mutex);
     act();
     if (receiver) receiver->wake();
+    changed.notify_all();
+  }
+  bool stops_within(std::chrono::milliseconds time) {
+    std::unique_lock lock(mutex);
+    return changed.wait_for(lock, time, [this] { return stopping; });
   }
   void answer(ItemPtr item, http::Response response) {
     std::lock_guard lock(mutex);
@@ -369,24 +377,34 @@ Status Inbox::serve(const Gauge& up) {
 void Inbox::run() {
   const auto up = parts_.metrics->gauge(
       "soma_inbox_up", "1 while this node is a member of the group that reads commands");
-  up.set(0);
+  // Under librdkafka's locks: it raises a signal and no more.
+  parts_.sender->wake_with([answers = answers_] { answers->change([] {}); });
+  for (;;) {
+    const auto ok = serve_as_member(up);
+    up.set(0);
+    if (ok || answers_->stops_within(kJoinAgain)) return;
+    log_warn("commands are not taken; the group is joined anew", {{"reason", ok.error().message}});
+  }
+}
+
+// Until it is stopped, or the group takes it for replaced.
+Status Inbox::serve_as_member(const Gauge& up) {
   auto receiver = parts_.receiver([this](const std::vector<Place>& places) { revoked(places); });
-  if (!receiver) return log_error("commands are not taken", {{"reason", receiver.error().message}});
+  if (!receiver) return tl::unexpected(receiver.error());
   receiver_ = std::move(*receiver);
   const auto wake = [this](events::TopicReceiver* who) {
     answers_->change([&] { answers_->receiver = who; });
   };
   wake(receiver_.get());
-  // Under librdkafka's locks: it raises a signal and no more.
-  parts_.sender->wake_with([answers = answers_] { answers->change([] {}); });
-  if (auto ok = serve(up); !ok)
-    log_error("commands are not taken any more", {{"reason", ok.error().message}});
-  up.set(0);
+  auto ended = serve(up);
   wake(nullptr);
   may_start_.clear();
   later_.clear();
   for (auto line = lines_.begin(); line != lines_.end();) line = forget(line);
+  std::erase_if(refused_, [](const auto& item) { return !item->line; });
   receiver_.reset();
+  committing_ = false;  // nobody tells of it any more
+  return ended;
 }
 
 }  // namespace soma::runtime::integration

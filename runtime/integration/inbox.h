@@ -86,6 +86,7 @@ class Inbox {
   };
 
   void run();
+  Status serve_as_member(const Gauge& up);
   Status serve(const Gauge& up);  // until it is stopped, or is no member of the group any more
   void receive(std::chrono::milliseconds wait, bool stopping);
   void take(events::TopicRecord record);

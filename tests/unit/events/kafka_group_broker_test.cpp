@@ -9,6 +9,8 @@
 #include <map>
 #include <set>
 
+#include "events/kafka/client.h"
+#include "events/kafka/membership.h"
 #include "events/kafka/topic_clients.h"
 #include "tests/support/frame_load.h"
 #include "tests/support/real_cluster.h"
@@ -158,6 +160,64 @@ TEST_F(KafkaGroup, ASecondMemberOfOneNamePutsTheFirstOutWithAClearError) {
   EXPECT_TRUE(second->health());
   send(40);
   EXPECT_TRUE(covers_all({second.get()}));
+}
+
+constexpr std::int64_t kShortSessionMs = 12'000;  // a member hears of it at its next beat, a second
+
+struct NodesGroup : KafkaGroup {
+  NodesGroup() {
+    const auto log = open_kafka_log(options);
+    EXPECT_TRUE(log) << log.error().message;
+  }
+  std::unique_ptr<Membership> join_nodes_as_a() {
+    auto m = join_nodes(options, {"a", kShortSessionMs}, [](auto, auto) {});
+    EXPECT_TRUE(m) << m.error().message;
+    return std::move(*m);
+  }
+  static bool has_all(const Membership& m) { return m.health() && m.given().size() == kPartitions; }
+};
+
+// A late request to join, of a process that has given it up.
+TEST_F(NodesGroup, AMemberThatALateRequestReplacedJoinsAnew) {
+  const auto member = join_nodes_as_a();
+  ASSERT_TRUE(eventually([&] { return has_all(*member); }, kSoonS));
+  bool replaced = false, taken = false;
+  {
+    kafka::ClientEvents silent;
+    const auto request =
+        kafka::make_client(RD_KAFKA_CONSUMER, options,
+                           {{"group.id", options.topic_prefix + "soma.nodes"},
+                            {"group.instance.id", "a"},
+                            {"partition.assignment.strategy", "cooperative-sticky"},
+                            {"session.timeout.ms", std::to_string(kShortSessionMs)}},
+                           silent);
+    ASSERT_TRUE(request) << request.error().message;
+    rd_kafka_poll_set_consumer(request->get());
+    auto* topics = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(topics, kafka::journal_topic(options).c_str(), -1);
+    rd_kafka_subscribe(request->get(), topics);
+    rd_kafka_topic_partition_list_destroy(topics);
+    ASSERT_TRUE(eventually(
+        [&] {
+          if (auto* m = rd_kafka_consumer_poll(request->get(), 10)) rd_kafka_message_destroy(m);
+          const auto health = member->health();
+          replaced = replaced || !health || member->given().empty();
+          taken = taken || (!health && health.error().code == Code::kLocked);
+          return replaced;
+        },
+        kSoonS));
+  }
+  EXPECT_TRUE(eventually([&] { return has_all(*member); }, kSoonS));
+  EXPECT_FALSE(taken) << "its own request counted as another process";
+}
+
+TEST_F(NodesGroup, AMemberThatAnotherProcessReplacedIsOut) {
+  const auto first = join_nodes_as_a();
+  ASSERT_TRUE(eventually([&] { return has_all(*first); }, kSoonS));
+  const auto second = join_nodes_as_a();
+  ASSERT_TRUE(eventually(
+      [&] { return !first->health() && first->health().error().code == Code::kLocked; }, kSoonS));
+  EXPECT_TRUE(eventually([&] { return has_all(*second); }, kSoonS));
 }
 
 }  // namespace

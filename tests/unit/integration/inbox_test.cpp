@@ -293,10 +293,16 @@ TEST_F(InboxTest, WhatIsLostToAnotherMemberIsNotCommittedByThisOne) {
   EXPECT_EQ(topics.committed[0], 1u);
 }
 
-TEST_F(InboxTest, OneThatIsNoMemberAnyMoreTakesNothing) {
+TEST_F(InboxTest, OneThatIsNoMemberAnyMoreTakesNothingUntilItHasJoinedAnew) {
   put(0, "first");
   const auto inbox = start();
   ASSERT_TRUE(committed(1));
+  {
+    std::lock_guard lock(topics.mutex);
+    topics.commits_wait = true;  // one under way is never told of
+  }
+  put(1, "second");
+  ASSERT_TRUE(eventually([&] { return attempts().size() == 2; }));
   {
     std::lock_guard lock(topics.mutex);
     topics.health = fail(Code::kLocked, "another has its node_id");
@@ -306,6 +312,15 @@ TEST_F(InboxTest, OneThatIsNoMemberAnyMoreTakesNothing) {
     std::lock_guard lock(topics.mutex);
     return topics.gone;
   }));
+  {
+    std::lock_guard lock(topics.mutex);
+    topics.health = {};
+    topics.commits_wait = false;
+  }
+  put(1, "second");  // given again, as it was not committed
+  put(2, "third");
+  ASSERT_TRUE(committed(3));
+  EXPECT_EQ(attempts().back(), "third");
 }
 
 TEST_F(InboxTest, WhatIsRefusedBecomesADeadLetterAndTheRestGoesOn) {
