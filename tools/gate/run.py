@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tempfile
 import time
 
 import beside
@@ -68,17 +69,19 @@ def run(command, limit_s, niceness=0):
     env, words = split(command)
     if niceness:
         words = ["nice", "-n", str(niceness), *words]
-    began = time.monotonic()
-    try:
-        done = subprocess.run(words, cwd=ROOT, env={**os.environ, **env}, stdin=subprocess.DEVNULL, text=True,
-                              errors="replace", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=limit_s, check=False)
-        failed = {0: None, 77: "skipped: something it needs is missing"}.get(done.returncode, f"exit {done.returncode}")
-        output = done.stdout
-    except subprocess.TimeoutExpired as late:
-        output, failed = (late.stdout or b"").decode(errors="replace"), f"not done within {limit_s} s"
-    except OSError as error:
-        output, failed = "", str(error)
-    return output, failed, time.monotonic() - began
+    began, failed = time.monotonic(), None
+    with tempfile.NamedTemporaryFile("w+", errors="replace", prefix="running-", dir=os.path.join(OUT, "logs")) as output:  # to be looked at
+        try:
+            done = subprocess.run(words, cwd=ROOT, env={**os.environ, **env}, stdin=subprocess.DEVNULL, stdout=output,
+                                  stderr=subprocess.STDOUT, timeout=limit_s, check=False)
+            if done.returncode:
+                failed = "skipped: something it needs is missing" if done.returncode == 77 else f"exit {done.returncode}"
+        except subprocess.TimeoutExpired:
+            failed = f"not done within {limit_s} s"
+        except OSError as error:
+            failed = str(error)
+        output.seek(0)
+        return output.read(), failed, time.monotonic() - began
 
 
 def judge(gate, output, failed):

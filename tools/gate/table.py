@@ -86,7 +86,8 @@ def chosen(gates, tier, ids=()):
         unknown = [i for i in wanted if not any(matches(g, i) for g in gates)]
         if unknown:
             raise ValueError("no such gate: " + ", ".join(sorted(unknown)))
-        rows = [g for g in rows if any(matches(g, i) for i in wanted)]
+        read = {g.command for g in rows if g.command and any(matches(g, i) for i in wanted)}
+        rows = [g for g in rows if g.command in read or any(matches(g, i) for i in wanted)]  # with all that a run tells
     return sorted(rows, key=lambda g: order(g.id))
 
 
