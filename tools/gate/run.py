@@ -16,7 +16,7 @@ import page
 import table
 
 ROOT = table.ROOT
-OUT = os.path.join(ROOT, "build", "gates")
+LOGS = os.path.join(ROOT, "build", "gates", "logs")
 LIMIT_S = {"T1": 1800, "T2": 6 * 3600}
 # What the drivers under tests/ start.
 DRIVERS_NEED = ("soma", "soma-verify", "scripted_upstream", "journal_commands", "sync_recorder", "changed_soma")
@@ -69,8 +69,9 @@ def run(command, limit_s, niceness=0):
     env, words = split(command)
     if niceness:
         words = ["nice", "-n", str(niceness), *words]
+    os.makedirs(LOGS, exist_ok=True)
     began, failed = time.monotonic(), None
-    with tempfile.NamedTemporaryFile("w+", errors="replace", prefix="running-", dir=os.path.join(OUT, "logs")) as output:  # to be looked at
+    with tempfile.NamedTemporaryFile("w+", errors="replace", prefix="running-", dir=LOGS) as output:  # to be looked at
         try:
             done = subprocess.run(words, cwd=ROOT, env={**os.environ, **env}, stdin=subprocess.DEVNULL, stdout=output,
                                   stderr=subprocess.STDOUT, timeout=limit_s, check=False)
@@ -108,7 +109,6 @@ def line(result, gate):
 
 def measure(rows, tier, commit):
     """Results in the rows' order; each line is printed as soon as it is known."""
-    os.makedirs(os.path.join(OUT, "logs"), exist_ok=True)
     runs = [g for g in rows if g.command and (tier == "T2" or g.tier == "T1")]
     results = {id(g): todo(g, tier) for g in rows if g not in runs}
     for gate in rows:
@@ -118,7 +118,7 @@ def measure(rows, tier, commit):
     def take(command, outcome):
         output, failed, seconds = outcome
         gates = [g for g in runs if g.command == command]
-        with open(os.path.join(OUT, "logs", gates[0].id + ".log"), "w", encoding="utf-8") as f:
+        with open(os.path.join(LOGS, gates[0].id + ".log"), "w", encoding="utf-8") as f:
             f.write(output)
         for gate in gates:
             when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
