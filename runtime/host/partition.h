@@ -226,6 +226,9 @@ class Partition : public std::enable_shared_from_this<Partition> {
   std::atomic<std::size_t> standby_work_{0};  // frames on their way to it
   std::atomic<bool> look_queued_{false};
   std::optional<Epoch> only_after_;   // the claim waits for this epoch to be the highest
+  // Of the last claim, on one node of several: what was dropped is claimed again only where nobody
+  // else has claimed it meanwhile, until the group gives it anew.
+  std::optional<Epoch> own_epoch_;
   std::atomic<bool> reading_{false};  // recovers just now
   events::Fence fence_;               // as of the last valid frame
   Offset next_offset_;                // after it

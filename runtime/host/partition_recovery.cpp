@@ -27,6 +27,7 @@ void Partition::open(std::optional<Epoch> only_after) {
   post([this, only_after] {
     here_ = true;
     only_after_ = only_after;
+    if (phase_ != Phase::kServing && phase_ != Phase::kDraining) own_epoch_.reset();
     if (phase_ == Phase::kClosed || phase_ == Phase::kAway || phase_ == Phase::kFenced) recover();
   });
 }
@@ -162,7 +163,11 @@ Status Partition::claim_and_read() {
   PartitionFacts facts(w_.parts.log->partition_count());
   if (checkpoint)
     if (auto ok = facts.restore(checkpoint->extra); !ok) return ok;
+  bool taken = false;
   const auto read_tail = [&](const events::ValidFrame& frame) {
+    taken =
+        taken || (own_epoch_ && Epoch{frame.frame->epoch()} > *own_epoch_ &&
+                  frame.frame->has_claim() && frame.frame->claim().node_id() != w_.parts.node_id);
     observe(frame);
     add_to_tail(frame);
     facts.take(frame);
@@ -181,6 +186,7 @@ Status Partition::claim_and_read() {
   if (only_after_ && fence_.epoch() != *only_after_)
     return fail(Code::kFenced, "another node has claimed the partition since it was handed over");
   only_after_.reset();
+  if (taken) return fail(Code::kFenced, "another node has claimed the partition meanwhile");
   if (!able) {
     adopt(std::move(facts));
     return able;
@@ -200,6 +206,7 @@ Status Partition::claim_and_read() {
   }
   writer_ = std::move(*writer);
   fence_ = reader.fence();
+  if (w_.parts.shared) own_epoch_ = fence_.epoch();
   next_offset_ = reader.next_offset();
   last_offset_ = reader.bookmark().last;
   last_hash_ = reader.bookmark().last_hash;

@@ -41,14 +41,20 @@ class Run:
         print(f"{time.strftime('%H:%M:%S')} {kind}: served after {took:.1f} s, {len(self.load.acked)} acknowledged", flush=True)
 
     def probe(self, url):
-        client, body, key = Client(url, timeout=20), {"prompt": "probe"}, f"probe-{random.getrandbits(48):x}"
-        wait_until(f"a session starts at {url}", 40, lambda: self.accepted(client, body, key), 0.05)
+        client, body, key, said = Client(url, timeout=20), {"prompt": "probe"}, f"probe-{random.getrandbits(48):x}", []
+        try:
+            wait_until(f"a session starts at {url}", 40, lambda: self.accepted(client, body, key, said), 0.05)
+        except harness.Failure as failure:
+            raise harness.Failure(f"{failure}: {said[-1:]}, {self.cluster.owners()}") from failure
 
     @staticmethod
-    def accepted(client, body, key):
+    def accepted(client, body, key, said):
         try:
-            return client.call("POST", "/v1/sessions/start", body, key).status == 202
-        except harness.BROKEN:
+            answer = client.call("POST", "/v1/sessions/start", body, key)
+            said.append(f"{answer.status} {answer.body}")
+            return answer.status == 202
+        except harness.BROKEN as broken:
+            said.append(repr(broken))
             return False
 
     def kill_node(self):

@@ -15,6 +15,7 @@ class SharedHosts : public HostFixture {
     std::unique_ptr<StateStore> store = make_memory_store();
     std::unique_ptr<PartitionHost> host;
     std::atomic<int> fenced{0};
+    std::atomic<bool> may_claim{true};  // else its claims wait, as without brokers
   };
 
   void SetUp() override {
@@ -34,6 +35,10 @@ class SharedHosts : public HostFixture {
                       {}};
       parts.shared.emplace();
       parts.shared->on_fenced = [m](PartitionId) { ++m->fenced; };
+      parts.shared->before_claim = [m]() -> Status {
+        if (!m->may_claim) return fail(Code::kUnavailable, "no broker");
+        return {};
+      };
       parts.shared->relay = [this](PartitionId source, PartitionId target, v1::OutboxItem item) {
         if (lost()) return;
         for (Member* to : {&a_, &b_})

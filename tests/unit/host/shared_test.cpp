@@ -48,6 +48,31 @@ TEST_F(SharedHosts, AnOwnerThatWasOvertakenShowsNothingOld) {
   EXPECT_EQ(b_.fenced, 0);
 }
 
+// As when its network comes back: what it claims by itself must not take from the one that the
+// group has given the partition to.
+TEST_F(SharedHosts, AnOwnerThatDroppedItDoesNotClaimItBackFromAnother) {
+  const auto p = partition("x");
+  a_.host->open(p);
+  ASSERT_TRUE(add_at(*a_.host, "x", 1, "1"));
+  a_.may_claim = false;
+  ASSERT_TRUE(a_.store->drop_all());  // memory may lack what it held: the partition is dropped
+  EXPECT_FALSE(try_add(*a_.host, "x", 1, "2"));
+  b_.host->open(p);
+  ASSERT_TRUE(add_at(*b_.host, "x", 10, "3"));
+  a_.may_claim = true;
+  while (a_.host->here(p) && b_.fenced == 0) {
+    (void)try_add(*b_.host, "x", 0, "look " + std::to_string(a_.fenced));
+    std::this_thread::yield();
+  }
+  EXPECT_EQ(b_.fenced, 0);
+  EXPECT_EQ(a_.fenced, 1);
+  ASSERT_TRUE(add_at(*b_.host, "x", 100, "4"));
+  EXPECT_EQ(*value_at(*b_.host, "x"), 111);
+  a_.host->open(p);  // given anew
+  ASSERT_TRUE(add_at(*a_.host, "x", 1000, "5"));
+  EXPECT_EQ(*value_at(*a_.host, "x"), 1111);
+}
+
 TEST_F(SharedHosts, AnOwnerThatWasOvertakenRecordsNothing) {
   const auto p = partition("x");
   a_.host->open(p);
