@@ -225,7 +225,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
   bool standby_wanted_ = false, standby_coming_ = false;
   std::atomic<std::size_t> standby_work_{0};  // frames on their way to it
   std::atomic<bool> look_queued_{false};
-  std::optional<Epoch> only_after_;   // the claim waits for this epoch to be the highest
+  std::optional<Epoch> only_after_;  // the claim waits for this epoch to be the highest
   // Of the last claim, on one node of several: what was dropped is claimed again only where nobody
   // else has claimed it meanwhile, until the group gives it anew.
   std::optional<Epoch> own_epoch_;
