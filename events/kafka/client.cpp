@@ -181,7 +181,6 @@ Status member_health(rd_kafka_t* rk, const std::string& group, const std::string
 }
 
 void Complaints::hear(const rd_kafka_message_t& m, const OnLog& log) {
-  constexpr int kWarning = 4;  // as of syslog
   const std::string topic = m.rkt ? rd_kafka_topic_name(m.rkt) : "";
   if (!heard_.emplace(m.err, topic).second || !log) return;
   log(kWarning, (topic.empty() ? "" : "topic " + topic + ": ") + rd_kafka_message_errstr(&m));

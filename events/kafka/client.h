@@ -15,6 +15,8 @@
 
 namespace soma::events::kafka {
 
+constexpr int kWarning = 4;  // of on_log's severities
+
 using Properties = std::vector<std::pair<std::string, std::string>>;
 
 struct TopicDeleter {

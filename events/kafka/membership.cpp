@@ -20,7 +20,6 @@ using Clock = std::chrono::steady_clock;
 constexpr int kPollMs = 20;
 constexpr auto kComeBackEvery = std::chrono::milliseconds(500);
 constexpr std::chrono::milliseconds kRivalWithin{10'000};
-constexpr int kWarning = 4;  // as of syslog
 
 struct ListDeleter {
   void operator()(rd_kafka_topic_partition_list_t* l) const {
@@ -136,7 +135,8 @@ class Group final : public Membership {
         replaced_at_ = Clock::now();
         if (taken_) return tell(std::move(why));
       }
-      if (kafka_.on_log && !why) kafka_.on_log(kWarning, "joins anew: " + why.error().message);
+      if (kafka_.on_log && !why)
+        kafka_.on_log(kafka::kWarning, "joins anew: " + why.error().message);
       forget_client();
     }
     tell(join());
@@ -166,7 +166,10 @@ class Group final : public Membership {
 
   void unassign() {
     const List list = std::move(asked_back_);
-    if (auto* error = rd_kafka_incremental_unassign(client_.get(), list.get()))
+    unassign(list.get());
+  }
+  void unassign(const rd_kafka_topic_partition_list_t* list) {
+    if (auto* error = rd_kafka_incremental_unassign(client_.get(), list))
       rd_kafka_error_destroy(error);
   }
 
@@ -175,11 +178,7 @@ class Group final : public Membership {
   void rebalance(rd_kafka_resp_err_t code, rd_kafka_topic_partition_list_t* list) {
     const bool gives = code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
     complaints_.forget();
-    if (forgetting_) {
-      if (auto* error = rd_kafka_incremental_unassign(client_.get(), list))
-        rd_kafka_error_destroy(error);
-      return;
-    }
+    if (forgetting_) return unassign(list);
     const bool lost = !gives && rd_kafka_assignment_lost(client_.get()) != 0;
     {
       std::lock_guard lock(mutex_);
