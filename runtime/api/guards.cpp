@@ -65,6 +65,9 @@ void Guards::when_loaded(std::function<void()> what) {
 }
 
 Result<security::Identity> Guards::authenticate(std::optional<std::string_view> header) const {
+  if (!loaded_)
+    return fail(Code::kUnavailable,
+                "the node is starting and does not know yet who may do what; try again shortly");
   auto identity = authenticator->authenticate(header);
   if (!identity) return identity;
   const auto known = admission->known(*identity);

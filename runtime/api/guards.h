@@ -2,6 +2,7 @@
 // rules, mode, kill switch.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -35,7 +36,8 @@ class Guards {
   // Once load() has succeeded; at once if it has. Until then the guards know less than they must.
   void when_loaded(std::function<void()> what);
   // The header's caller; who is known not to be admitted is refused here, before anything else of
-  // the request is judged.
+  // the request is judged. kUnavailable until load() has succeeded: what is not known yet must not
+  // be answered with a refusal that is final.
   Result<security::Identity> authenticate(std::optional<std::string_view> header) const;
 
   KillSwitch kill_switch;
@@ -50,7 +52,7 @@ class Guards {
   void mode_changed(const std::string& mode);
 
   std::mutex loaded_mutex_;
-  bool loaded_ = false;
+  std::atomic<bool> loaded_{false};
   std::vector<std::function<void()>> waiting_;
 };
 

@@ -218,13 +218,6 @@ class Server final : public ScriptedUpstream {
     }
   }
 
-  Behaviour take_behaviour() {
-    if (script_.next.empty()) return script_.otherwise;
-    Behaviour b = std::move(script_.next.front());
-    script_.next.pop_front();
-    return b;
-  }
-
   void answer(Connection& c, Seen seen) {
     c.busy = true;
     c.step = 0;
@@ -235,7 +228,7 @@ class Server final : public ScriptedUpstream {
       Behaviour b;
       {
         std::lock_guard lock(mutex_);
-        b = take_behaviour();
+        b = script_.next.empty() ? script_.otherwise : script_.take(asked_model(seen.body));
         ++(chat ? stats_.chats : stats_.embeddings);
         seen_.push_back(seen);
         if (seen_.size() > kKeptRequests) seen_.pop_front();

@@ -51,6 +51,11 @@ std::string error_body(const std::string& text, int status) {
       json::object{{"error", {{"message", text}, {"type", "scripted"}, {"code", status}}}});
 }
 
+std::string model_of(const json::object& request) {
+  const auto* model = request.if_contains("model");
+  return model && model->is_string() ? std::string(model->get_string()) : std::string();
+}
+
 struct Asked {
   std::string model = "scripted", last_user, last_role;
   bool stream = false;
@@ -63,8 +68,7 @@ Asked read_chat(const std::string& body) {
   const json::value v = json::parse(body, bad);
   if (bad || !v.is_object()) return a;
   const auto& o = v.get_object();
-  if (const auto* m = o.if_contains("model"); m && m->is_string() && !m->get_string().empty())
-    a.model = std::string(m->get_string());
+  if (auto model = model_of(o); !model.empty()) a.model = std::move(model);
   if (const auto* s = o.if_contains("stream"); s && s->is_bool()) a.stream = s->get_bool();
   if (const auto* list = o.if_contains("messages"); list && list->is_array())
     for (const auto& m : list->get_array()) {
@@ -129,6 +133,12 @@ std::string plain_response(int status, const std::string& body, const char* type
                     "\r\nContent-Length: " + std::to_string(body.size()) + "\r\n";
   if (retry_after_s) out += "Retry-After: " + std::to_string(retry_after_s) + "\r\n";
   return out + "\r\n" + body;
+}
+
+std::string asked_model(const std::string& request_body) {
+  boost::system::error_code bad;
+  const json::value v = json::parse(request_body, bad);
+  return bad || !v.is_object() ? std::string() : model_of(v.get_object());
 }
 
 Plan chat_plan(const Behaviour& b, const std::string& request_body) {

@@ -19,6 +19,7 @@ struct Plan {
   End end = End::kKeepAlive;
 };
 
+std::string asked_model(const std::string& request_body);  // empty: none is named
 Plan chat_plan(const Behaviour& b, const std::string& request_body);
 Plan embeddings_plan(const Behaviour& b, const std::string& request_body);
 std::string plain_response(int status, const std::string& body,

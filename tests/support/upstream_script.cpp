@@ -1,6 +1,7 @@
 // Scripts from JSON, and vectors from hashes.
 #include "tests/support/upstream_script.h"
 
+#include <algorithm>
 #include <boost/json.hpp>
 #include <cctype>
 #include <cmath>
@@ -18,6 +19,7 @@ using Field = std::variant<int Behaviour::*, bool Behaviour::*, std::string Beha
 
 const std::map<std::string_view, Field>& fields() {
   static const std::map<std::string_view, Field> all{
+      {"model", &Behaviour::model},
       {"status", &Behaviour::status},
       {"retry_after_s", &Behaviour::retry_after_s},
       {"delay_ms", &Behaviour::delay_ms},
@@ -88,6 +90,15 @@ std::uint64_t mix(std::uint64_t x) {  // splitmix64
 }
 
 }  // namespace
+
+Behaviour Script::take(std::string_view model) {
+  const auto mine = std::ranges::find_if(
+      next, [&](const Behaviour& b) { return b.model.empty() || b.model == model; });
+  if (mine == next.end()) return otherwise;
+  Behaviour b = std::move(*mine);
+  next.erase(mine);
+  return b;
+}
 
 Result<Script> parse_script(std::string_view text) {
   boost::system::error_code bad;

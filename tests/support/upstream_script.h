@@ -13,6 +13,7 @@ namespace soma::test {
 
 // One way to answer. Counts are of content tokens; -1: never.
 struct Behaviour {
+  std::string model;       // of `next`: kept for the first request that asks for it; empty: any
   int status = 200;        // other: an error object with `text`, or nothing where it is empty
   int retry_after_s = 0;   // header, with any status
   int delay_ms = 0;        // before the first byte
@@ -37,10 +38,12 @@ struct Behaviour {
   int dimensions = 384;      // of embeddings
 };
 
-// The next requests take `next` in order, all others `otherwise`.
+// A request takes the first of `next` that is for its model, or `otherwise` where there is none.
 struct Script {
   std::deque<Behaviour> next;
   Behaviour otherwise;
+
+  Behaviour take(std::string_view model);
 };
 
 // {"next": [{…}], "otherwise": {…}} with the fields above; or one behaviour alone. Unknown fields

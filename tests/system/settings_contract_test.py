@@ -254,7 +254,7 @@ def fallbacks(w, tenant):
 @case
 def a_profile_chooses_the_model_and_who_answers_for_it(w):
     t = as_(w, tenant="pick")
-    down = {"status": 503, "text": "no"}
+    down = lambda model: {"next": [{"model": model, "status": 503, "text": "no"}], "otherwise": {}}
     w.ok("PUT", "/v1/tenants/pick/model-profiles", {"chat": {"primary": "big", "fallbacks": ["small"]},
                                                     "embedding": {"primary": "wide", "fallbacks": ["narrow"]}}, headers=t)
     w.script()
@@ -264,18 +264,18 @@ def a_profile_chooses_the_model_and_who_answers_for_it(w):
     equal(asked(w, 3), ["big", "mine", "big"], "the profile's unless one is named")
     equal(fallbacks(w, "pick"), [], "nobody stood in")
     # The first model is down: the next one answers, and that is told.
-    w.upstream.script({"next": [down], "otherwise": {}})
+    w.upstream.script(down("big"))
     w.ok("POST", "/v1/infer_sync", {"prompt": "y"}, headers=t)
     equal(asked(w, 2), ["big", "small"], "in turn")
-    w.upstream.script({"next": [down], "otherwise": {}})
+    w.upstream.script(down("big"))
     session = w.ok("POST", "/v1/sessions/start", {"prompt": "z"}, 202, headers=t).json["session_id"]
     equal(wait_until("it ends", 20, lambda: ended(w, session, t))["status"], "completed", "the session")
-    w.upstream.script({"next": [down], "otherwise": {}})
+    w.upstream.script(down("wide"))
     w.ok("POST", "/v1/embedding", {"text": "x"}, headers=t)
     equal(asked(w, 2), ["wide", "narrow"], "embedding")
     equal(sorted(fallbacks(w, "pick")), [("big", "small", "default")] * 2 + [("wide", "narrow", "default")], "told")
     # A model that is named has nobody to stand in for it.
-    w.upstream.script({"next": [{"status": 400, "text": "no such model"}], "otherwise": {}})
+    w.upstream.script({"next": [{"model": "mine", "status": 400, "text": "no such model"}], "otherwise": {}})
     check(w.call("POST", "/v1/infer_sync", {"prompt": "x", "model": "mine"}, headers=t).status != 200, "refused")
     # Another profile becomes the default by a setting.
     w.ok("PUT", "/v1/tenants/pick/model-profiles", {"name": "fast", "chat": "small"}, headers=t)

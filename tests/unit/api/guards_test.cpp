@@ -1,4 +1,6 @@
 // What a frame told is newer than the actor's state that was read before it.
+#include "runtime/api/guards.h"
+
 #include "actors/gateway/gateway.h"
 #include "actors/rules/rules.h"
 #include "runtime/api/deployment.h"
@@ -55,6 +57,29 @@ TEST_F(GuardsTest, AModeThatWasSwitchedWhileItWasReadStaysAsSwitched) {
   deployment.follow(frame(actors::gateway_key(), "mode.changed", 2, e));
   answer();
   EXPECT_EQ(deployment.mode(), "production");
+}
+
+TEST_F(GuardsTest, NobodyIsRefusedForGoodBeforeItIsKnownWhoMayDoWhat) {
+  gateway->set_mode("developer-light");
+  Guards guards("developer-light", false);
+  ASSERT_TRUE(guards.open({}, {}, {}));
+  const auto said = [&] {
+    const auto who = guards.authenticate(std::nullopt);
+    return who ? "in" : std::string(code_name(who.error().code));
+  };
+  EXPECT_EQ(said(), "unavailable") << "the mode may be one where no token is needed";
+  host.hold = false;
+  host.broken = Error{Code::kUnavailable, "no broker", {}};
+  EXPECT_FALSE(guards.load(host));
+  EXPECT_EQ(said(), "unavailable");
+  host.broken.reset();
+  EXPECT_TRUE(guards.load(host));
+  EXPECT_EQ(said(), "in");
+  gateway->set_mode("production");
+  Guards strict("developer-light", false);
+  ASSERT_TRUE(strict.open({}, {}, {}));
+  EXPECT_TRUE(strict.load(host));
+  EXPECT_EQ(strict.authenticate(std::nullopt).error().code, Code::kUnauthenticated);
 }
 
 TEST_F(GuardsTest, RulesThatChangedWhileTheyWereReadStayAsChanged) {
