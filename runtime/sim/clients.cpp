@@ -9,6 +9,8 @@ namespace {
 
 constexpr std::int64_t kPatienceUs = 5'000'000;        // then the client asks again
 constexpr std::int64_t kNoAnswerAtAllUs = 90'000'000;  // then the host has forgotten it
+constexpr std::int64_t kPace = 50;                     // commands a second, on the mean
+constexpr std::int64_t kBurstUs = 3'000'000;           // by so much they may be ahead of it
 
 v1::Principal principal_of(const Op& op) {
   v1::Principal p;
@@ -42,14 +44,23 @@ void Clients::start() {
 
 void Clients::think(std::size_t client) {
   if (!issuing_) return;
-  ground_.time.after(rng_.chance(700'000) ? rng_.between(10, 2'000) : rng_.between(1'000, 60'000),
-                     [this, client] {
-                       if (!issuing_) return;
-                       if (rng_.chance(120'000) && !all_.empty())
-                         read(client);
-                       else
-                         issue(client);
-                     });
+  const std::int64_t thought =
+      rng_.chance(700'000) ? rng_.between(10, 2'000) : rng_.between(1'000, 60'000);
+  ground_.time.after(rest() + thought, [this, client] {
+    if (!issuing_) return;
+    if (rng_.chance(120'000) && !all_.empty())
+      read(client);
+    else
+      issue(client);
+  });
+}
+
+// A burst, and then quiet until the mean is down to the pace: what is done faster is no more of a
+// test, and in the quiet actors leave memory, checkpoints are made and timers fire.
+std::int64_t Clients::rest() const {
+  const auto due_us = static_cast<std::int64_t>(oracle_.decided()) * 1'000'000 / kPace;
+  const std::int64_t ahead = due_us - ground_.time.now_us();
+  return ahead > kBurstUs ? ahead : 0;
 }
 
 void Clients::issue(std::size_t client) {

@@ -55,6 +55,7 @@ class Clients {
   };
 
   void think(std::size_t client);
+  std::int64_t rest() const;  // so many microseconds of quiet are due
   void issue(std::size_t client);
   void read(std::size_t client);
   void prepare(std::size_t client, const std::shared_ptr<Command>& command);

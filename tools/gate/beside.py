@@ -6,7 +6,7 @@ TIMED = re.compile(r"^(|[mu]?s|%|[KM]iB|bytes|times.*|of .*|.*/s)$")  # units of
 
 
 def is_long(command):
-    return " sim run " in command
+    return " sim run " in command or "ledger.py" in command
 
 
 def schedule(rows):

@@ -5,6 +5,7 @@ import sys
 import tempfile
 
 import beside
+import ledger
 import run
 import table
 
@@ -34,7 +35,16 @@ def scheduled():
     return beside.schedule(rows)
 
 
+def slices(*parts):
+    """What a ledger of slices counts, each (cluster-hours, failed seeds)."""
+    made = [{"cluster_hours": hours, "failed": failed, "seeds": 1, "commit": "c", "catalogue_50": 1, "faults": {"crash": 30}} for hours, failed in parts]
+    counts = ledger.totals(ledger.counted(made))
+    return counts["cluster_hours"], counts["kinds_50"]
+
+
 CASES = [
+    ("hours add up over slices", slices((2, 0), (3, 0)), (5, 1)),
+    ("a failed seed begins anew", slices((2, 0), (3, 1), (4, 0)), (4, 0)),
     ("what measures time has nothing beside it", scheduled(), (["x sim run y"], ["counts"], ["both", "a share", "a ratio"])),
     ("meets >=", verdict(">= 100 points", "GATE X1 100 points"), "PASS"),
     ("misses >=", verdict(">= 100 points", "GATE X1 8 points"), "FAIL"),
