@@ -1,17 +1,14 @@
-// This node as one of several: which partitions it opens and closes, and how it reaches the
-// others'.
+// This node as one of several: what it owns, and how it reaches what the others own.
 #pragma once
 
-#include <atomic>
 #include <functional>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
 
-#include "events/kafka/membership.h"
 #include "runtime/cluster/cluster_host.h"
+#include "runtime/cluster/ownership.h"
 #include "runtime/cluster/server.h"
 #include "runtime/memory/journal_follower.h"
 
@@ -27,19 +24,16 @@ struct ClusterOptions {
   std::uint64_t acceptable_lag = 10'000;  // records; a node with more takes no partitions yet
 };
 
-// Owned by the node; made before its host, closed before that goes. The group says what to open,
-// the journal who owns: a partition lost to a higher claim is given away at once, and claimed back
-// only when the group still says so after a session's time.
+// Owned by the node; made before its host, closed before that goes.
 class Cluster {
  public:
   static Result<std::unique_ptr<Cluster>> start(ClusterOptions options, events::Log& log,
                                                 const actors::Catalog& catalog, Clock& clock);
   ~Cluster();
-  const std::string& address() const { return address_; }  // for the host's claims
-  HostParts::Shared shared();                              // for the host
+  const std::string& address() const { return address_; }     // for the host's claims
+  HostParts::Shared shared() { return ownership_.shared(); }  // for the host
   // From now on other nodes are answered, and the journal is followed. The host for all routes.
-  using OnFrame = std::function<void(const events::ValidFrame&)>;  // what others committed
-  Host& serve(PartitionHost& local, TokenHub& tokens, OnFrame on_foreign);
+  Host& serve(PartitionHost& local, TokenHub& tokens);
   // What this node tells others of the heads that it keeps; before serve().
   void tells_heads(ClusterServer::Heads heads) { server_->tells_heads(std::move(heads)); }
   // What the other nodes that own partitions keep of a tenant's heads. Who does not answer within
@@ -54,48 +48,38 @@ class Cluster {
   std::vector<Standbys::Row> standbys() const { return standbys_->rows(); }
   // Each partition is served here or claimed by another node, as far as the journal says.
   bool settled() const;
-  std::set<std::string> owners() const { return directory_.nodes(); }  // as far as it says
-  Status health();  // kLocked: another process runs under this node's name, and has its place
+  std::set<std::string> owners() const {
+    return ownership_.directory().nodes();
+  }  // as far as it says
+  Status health() { return ownership_.health(); }
   bool leave(std::int64_t timeout_ms);  // gives all away; true when the group knows in time
   void close();
 
  private:
   Cluster(ClusterOptions options, events::Log& log, const actors::Catalog& catalog, Clock& clock);
   Status join_now(const Join& join);
-  void changed(PartitionId partition, events::Membership::Turn turn);
-  void hand_over(PartitionId partition, Epoch epoch);
-  void handed_over(const v1::ClusterHandover& handover);
-  void took(const events::ValidFrame& frame);
-  void reconcile();
   void reconcile_later();
-  void tell(PartitionId partition, v1::ClusterRelay item);
 
   const ClusterOptions options_;
   events::Log& log_;
   const actors::Catalog& catalog_;
   Clock& clock_;
   std::string address_;
-  Directory directory_;
-  std::unique_ptr<Peers> peers_;
+  std::unique_ptr<HttpPeers> peers_;
+  Ownership ownership_;
   std::unique_ptr<TokenRelay> tokens_;
   std::unique_ptr<Standbys> standbys_;
   Join join_;
   Look look_;
   std::unique_ptr<ClusterServer> server_;
   PartitionHost* local_ = nullptr;
-  OnFrame on_foreign_;
   std::unique_ptr<ClusterHost> host_;
-  std::unique_ptr<events::Membership> membership_;
   std::unique_ptr<JournalFollower> follower_;
   struct Life {
     std::mutex mutex;
     Cluster* cluster;
   };
   std::shared_ptr<Life> life_;  // for the clock
-  std::mutex mutex_;
-  std::map<PartitionId, std::int64_t> fenced_ms_;
-  bool closed_ = false;
-  std::atomic<bool> leaving_{false};
 };
 
 }  // namespace soma::runtime

@@ -321,28 +321,10 @@ Status ClusterHost::redrive(const ActorKey& actor) {
 }
 
 std::uint64_t ClusterHost::on_frame(OnFrame observer) {
-  auto shared = std::make_shared<OnFrame>(std::move(observer));
-  const std::uint64_t id =
-      core_->parts.local->on_frame([shared](const events::ValidFrame& frame) { (*shared)(frame); });
-  std::lock_guard lock(mutex_);
-  observers_[id] = std::move(shared);
-  return id;
+  return core_->parts.local->on_frame(std::move(observer));
 }
 
-void ClusterHost::remove_observer(std::uint64_t id) {
-  core_->parts.local->remove_observer(id);
-  std::lock_guard lock(mutex_);
-  observers_.erase(id);
-}
-
-void ClusterHost::foreign(const events::ValidFrame& frame) const {
-  std::vector<std::shared_ptr<OnFrame>> observers;
-  {
-    std::lock_guard lock(mutex_);
-    for (const auto& [id, o] : observers_) observers.push_back(o);
-  }
-  for (const auto& o : observers) (*o)(frame);
-}
+void ClusterHost::remove_observer(std::uint64_t id) { core_->parts.local->remove_observer(id); }
 
 std::vector<Host::PartitionStatus> ClusterHost::status() const {
   return core_->parts.local->status();

@@ -34,8 +34,6 @@ class ClusterHost final : public Host {
   ~ClusterHost() override;
 
   void close();  // nothing reaches the local host any more; who waits is told kUnavailable
-  // Frames that other nodes committed, for the observers.
-  void foreign(const events::ValidFrame& frame) const;
 
   void submit(Submission submission, OnAccepted done) override;
   void read(ActorKey actor, OnState done) override;
@@ -69,8 +67,6 @@ class ClusterHost final : public Host {
                                        const,
                                    std::vector<Item> (*there)(const v1::ClusterAnswer&)) const;
   std::shared_ptr<Core> core_;
-  mutable std::mutex mutex_;
-  std::map<std::uint64_t, std::shared_ptr<OnFrame>> observers_;
 };
 
 }  // namespace soma::runtime

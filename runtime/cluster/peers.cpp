@@ -26,12 +26,12 @@ std::string cluster_mac(const std::string& secret, std::string_view body) {
   return hex({reinterpret_cast<const char*>(mac), size});
 }
 
-Peers::Peers(std::string node_id, std::string secret, Clock& clock)
+HttpPeers::HttpPeers(std::string node_id, std::string secret, Clock& clock)
     : node_id_(std::move(node_id)), secret_(std::move(secret)), clock_(clock), loop_(kMaxWaiting) {}
 
-void Peers::stop() { loop_.stop(); }
+void HttpPeers::stop() { loop_.stop(); }
 
-void Peers::call(const std::string& address, v1::ClusterCall message, OnReply done) {
+void HttpPeers::call(const std::string& address, v1::ClusterCall message, OnReply done) {
   message.set_from_node(node_id_);
   message.set_sent_ms(clock_.now_ms());
   auto call = std::make_unique<HttpCall>();
@@ -58,7 +58,7 @@ void Peers::call(const std::string& address, v1::ClusterCall message, OnReply do
   loop_.start(std::move(call));
 }
 
-void Peers::relay(const std::string& address, v1::ClusterRelay item) {
+void HttpPeers::relay(const std::string& address, v1::ClusterRelay item) {
   {
     std::lock_guard lock(mutex_);
     Line& line = lines_[address];
@@ -69,7 +69,7 @@ void Peers::relay(const std::string& address, v1::ClusterRelay item) {
   send_relays(address);
 }
 
-void Peers::send_relays(const std::string& address) {
+void HttpPeers::send_relays(const std::string& address) {
   v1::ClusterCall call;
   {
     std::lock_guard lock(mutex_);

@@ -22,7 +22,7 @@ inline constexpr std::int64_t kClusterCallAgeMs = 60'000;  // clocks may differ 
 
 std::string cluster_mac(const std::string& secret, std::string_view body);
 
-// Thread-safe. Answers come on the loop's thread.
+// Thread-safe.
 class Peers {
  public:
   struct Reply {
@@ -36,10 +36,18 @@ class Peers {
   };
   using OnReply = std::function<void(Reply)>;
 
-  Peers(std::string node_id, std::string secret, Clock& clock);
-  void call(const std::string& address, v1::ClusterCall call, OnReply done);
+  virtual ~Peers() = default;
+  virtual void call(const std::string& address, v1::ClusterCall call, OnReply done) = 0;
+  virtual void relay(const std::string& address, v1::ClusterRelay item) = 0;  // may be lost
+};
+
+// One POST of a signed message each. Answers come on the loop's thread.
+class HttpPeers final : public Peers {
+ public:
+  HttpPeers(std::string node_id, std::string secret, Clock& clock);
+  void call(const std::string& address, v1::ClusterCall call, OnReply done) override;
   // In order, one batch under way at a time; what cannot be told is dropped.
-  void relay(const std::string& address, v1::ClusterRelay item);
+  void relay(const std::string& address, v1::ClusterRelay item) override;
   void stop();
 
  private:

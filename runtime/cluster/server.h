@@ -41,6 +41,7 @@ class ClusterServer {
   ClusterServer(std::string secret, Clock& clock, std::uint32_t partitions)
       : secret_(std::move(secret)), clock_(clock), partitions_(partitions) {}
   void handle(const std::shared_ptr<http::Request>& request, const http::Responder& responder);
+  void took(PartitionHost& host, v1::ClusterRelay& item);
 
   const std::string secret_;
   Clock& clock_;

@@ -160,8 +160,9 @@ class PartitionHost : public Host {
   // To keep the store warm for partitions of other nodes: a cache of what their owners record, by
   // which open() has little to read. Decides, publishes and starts nothing. These and no others.
   virtual void stand_by_for(const std::set<PartitionId>& partitions) = 0;
-  // Valid frames of all partitions, in order each, as the log is followed. One that is missed is
-  // read from the log.
+  // Every valid frame of all partitions, in order each, as the log is followed. Observers are told
+  // of those that another node wrote, before a partition is served here whose checkpoint holds
+  // them; a standby that misses one reads it from the log.
   virtual void followed(const events::ValidFrame& frame) = 0;
   struct StandbyStatus {
     PartitionId partition;

@@ -215,7 +215,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
   std::int64_t back_off_ms_ = 20;
 
   std::unique_ptr<events::FrameWriter> writer_;
-  Offset observed_;  // observers have seen what stands before it
+  std::atomic<std::uint64_t> observed_;  // observers have seen what stands before it
   bool draining_ = false;
   bool leaving_ = false;  // to another node, when all has ended
   std::atomic<bool> here_{false};

@@ -4,19 +4,21 @@
 namespace soma::runtime {
 
 // A node that was frozen may have lost the partition meanwhile, and memory be old: the log's end
-// tells. One question for all that was read since the last one.
+// tells. So may one that could claim nothing, as the log takes no appends from it: whatever is
+// written then is another's. One question for all that was read since the last one.
 void Partition::start_proof() {
   if (proving_ || to_prove_.empty()) return;
   proving_ = true;
   in_proof_ = std::exchange(to_prove_, {});
-  w_.prove(id_, [self = shared_from_this(), fence = fence_, next = next_offset_] {
+  w_.prove(id_, [self = shared_from_this(), fence = fence_, next = next_offset_,
+                 claimed = writer_ != nullptr] {
     events::FrameReader reader(*self->w_.parts.log, self->id_, fence, next);
     Status ours;
     while (ours) {
       auto frames = reader.next();
       if (!frames) ours = tl::unexpected(frames.error());
       if (!frames || frames->empty()) break;
-      if (Epoch{frames->back().frame->epoch()} > fence.epoch())
+      if (!claimed || Epoch{frames->back().frame->epoch()} > fence.epoch())
         ours = fail(Code::kFenced, "another node has claimed the partition");
     }
     self->post([self, ours, next] { self->proven(ours, next); });

@@ -155,6 +155,8 @@ Status Partition::claim_and_read() {
   if (!usable) return tl::unexpected(usable.error());
   const auto& checkpoint = *usable;
   const events::Bookmark from = checkpoint ? bookmark_of(*checkpoint) : events::Bookmark{};
+  if (!from.last_hash.empty() && from.last.value >= observed_ && !planted(Bug::kForeignUnseen))
+    return fail(Code::kUnavailable, "what other nodes wrote there is still being followed");
   {
     std::lock_guard lock(ledger_mutex_);
     ledger_.clear();
@@ -208,6 +210,7 @@ Status Partition::claim_and_read() {
   fence_ = reader.fence();
   if (w_.parts.shared) own_epoch_ = fence_.epoch();
   next_offset_ = reader.next_offset();
+  observed_ = std::max(observed_.load(), next_offset_.value);  // the claim itself tells nothing
   last_offset_ = reader.bookmark().last;
   last_hash_ = reader.bookmark().last_hash;
   adopt(std::move(facts));
@@ -244,8 +247,8 @@ void Partition::adopt(PartitionFacts facts) {
 // Also frames whose outcome nobody knew when they were written, and which the log turned out to
 // hold.
 void Partition::observe(const events::ValidFrame& frame) {
-  if (frame.position.offset < observed_) return;
-  observed_ = frame.position.offset.next();
+  if (frame.position.offset.value < observed_) return;
+  observed_ = frame.position.offset.next().value;
   if (planted(Bug::kObserverGap) && phase_ == Phase::kRecovering) return;
   w_.observe(frame);
 }

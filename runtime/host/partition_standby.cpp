@@ -67,7 +67,10 @@ void Partition::dismiss_standby() {
   });
 }
 
+// What other nodes write is told in its place among what this one does: before any of its own, as
+// recovery waits for it.
 void Partition::followed(const events::ValidFrame& frame) {
+  if (frame.position.offset.value >= observed_) post([this, frame] { observe(frame); });
   auto standby = standby_now();
   if (!standby) return;
   if (standby_work_.fetch_add(1) >= kMostWaiting) {

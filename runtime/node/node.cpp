@@ -255,8 +255,13 @@ class Node {
   Status open_host() {
     auto id = node_id_of(c_);
     if (!id) return tl::unexpected(id.error());
-    HostParts parts{
-        log_.get(), catalog_.get(), clock_.get(), runner_.get(), store_.get(), *id, {}, {}, 2, {}};
+    HostParts parts;
+    parts.log = log_.get();
+    parts.catalog = catalog_.get();
+    parts.clock = clock_.get();
+    parts.effects = runner_.get();
+    parts.store = store_.get();
+    parts.node_id = *id;
     if (clustered_) {
       auto cluster =
           Cluster::start({*id, c_.cluster_listen, c_.cluster_advertise, c_.cluster_secret,
@@ -286,8 +291,7 @@ class Node {
     if (cluster_) {
       cluster_->tells_heads(
           [this](const std::string& tenant) { return kept_heads(c_.data_dir, tenant); });
-      api_.host = &cluster_->serve(*host_, tokens_,
-                                   [this](const events::ValidFrame& frame) { follow(frame); });
+      api_.host = &cluster_->serve(*host_, tokens_);
     }
     frames_ = std::make_unique<FrameHub>(*api_.host);
     return {};

@@ -23,7 +23,7 @@ v1::Principal principal_of(const Op& op) {
 bool settles(const Error& error) { return code_disposition(error.code) == Disposition::kReply; }
 
 std::string outcome(const Result<runtime::Accepted>& r) {
-  if (!r) return std::string(code_name(r.error().code));
+  if (!r) return std::string(code_name(r.error().code)) + ": " + r.error().message;
   return (r->replayed ? "replayed " : "accepted ") + to_string(r->position);
 }
 
@@ -140,6 +140,7 @@ void Clients::send(std::size_t client, const std::shared_ptr<Command>& command, 
   attempt->echo = echo;
   attempts_.emplace_back(client, attempt);
   const int copies = ground_.faults.draw(Fault::kDoubleSubmit) ? 2 : 1;
+  command->doubled |= copies > 1;
   for (int i = 0; i < copies; ++i)
     process->host().submit(
         {command->op.actor,
@@ -256,7 +257,7 @@ void Clients::finish() {
     if (command->accepted && !oracle_.holds(command->id))
       oracle_.complain("I3", command->accepted->position,
                        command->id + " was acknowledged and is lost");
-    if (command->refused && !command->accepted && oracle_.holds(command->id))
+    if (command->refused && !command->accepted && !command->doubled && oracle_.holds(command->id))
       oracle_.complain("I5", {}, command->id + " was refused and is recorded");
     if (!command->accepted && !command->refused)
       oracle_.complain("I17", {}, command->id + " never got an answer");

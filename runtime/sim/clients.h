@@ -44,6 +44,7 @@ class Clients {
     std::optional<Error> refused;
     std::uint32_t tries = 0;
     Sequence floor;        // of its actor, as somebody had been told when it was first sent
+    bool doubled = false;  // sent twice at once: of two copies one may be refused, the other taken
     bool dropped = false;  // what it needed to read was not there: never sent
   };
   struct Attempt {

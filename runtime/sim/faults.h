@@ -49,6 +49,9 @@ namespace soma::sim {
   X(kExplode, "explode", 15'000, 27)                \
   X(kLostReply, "lost_reply", 40'000, 22)           \
   X(kDoubleSubmit, "double_submit", 60'000, 0)      \
+  X(kLostCall, "lost_call", 20'000, 22)             \
+  X(kLostRelay, "lost_relay", 60'000, 22)           \
+  X(kDoubleRelay, "double_relay", 60'000, 0)        \
   X(kQueueFull, "queue_full", 0, 28)                \
   X(kPassivation, "passivation", 0, 0)              \
   X(kForeignClaim, "foreign_claim", 0, 13)          \

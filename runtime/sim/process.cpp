@@ -1,6 +1,8 @@
 // Wiring a host, and tearing it down as a kill does.
 #include "runtime/sim/process.h"
 
+#include <algorithm>
+
 namespace soma::sim {
 
 Process::Process(ProcessParts parts)
@@ -28,12 +30,20 @@ std::unique_ptr<Process> Process::start(const ProcessParts& parts) {
   host.store = p->store_.get();
   host.node_id = parts.name;
   host.limits = parts.limits;
-  host.contested = true;
+  if (parts.group) {
+    p->member_ = std::make_unique<Member>(Member::Parts{
+        p->life_, p->log_.get(), p->clock_.get(), parts.catalog, parts.network, parts.group,
+        parts.stands_by,
+        [raw = p.get()](const events::ValidFrame& frame) { raw->memories_->take(frame); }});
+    host.address = parts.name;
+    host.shared = p->member_->shared();
+  }
+  host.contested = !parts.group;
   host.observers.push_back([raw = p.get()](const events::ValidFrame& frame) {
     if (!raw->life_->enter()) return;
     raw->life_->serving = true;
     raw->parts_.oracle->observed(raw->cursor_, frame);
-    raw->memories_->take(frame);
+    if (!raw->member_) raw->memories_->take(frame);
   });
   auto started = runtime::start_host_on(std::move(host), std::move(executors.factory));
   if (!started) {
@@ -42,6 +52,7 @@ std::unique_ptr<Process> Process::start(const ProcessParts& parts) {
     return nullptr;
   }
   p->host_ = std::move(*started);
+  if (p->member_) p->member_->serve(*p->host_);
   if (parts.views) {
     p->feed_ = std::make_shared<ViewFeed>(p->life_, *p->log_, *parts.views, *parts.oracle);
     p->feed_->start();
@@ -50,9 +61,24 @@ std::unique_ptr<Process> Process::start(const ProcessParts& parts) {
   return p;
 }
 
+bool Process::serves_all() const {
+  const auto open = host_->status();
+  return open.size() == parts_.log->partition_count() &&
+         std::all_of(open.begin(), open.end(), [](const auto& s) { return s.serving; });
+}
+
+void Process::stop() {
+  stopping = true;
+  if (member_)
+    member_->leave();
+  else
+    host_->drain(0);
+}
+
 Process::~Process() {
   life_->alive = false;
   feed_.reset();
+  if (member_) member_->close();
   log_->die();
   if (tasks_) tasks_->drop();
   host_.reset();

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "runtime/host/host.h"
+#include "runtime/sim/member.h"
 #include "runtime/sim/outside.h"
 #include "runtime/sim/sim_clock.h"
 #include "runtime/sim/sim_executors.h"
@@ -20,6 +21,9 @@ struct ProcessParts {
   Outside* outside = nullptr;
   SimStore* disk = nullptr;  // of the machine it runs on
   Views* views = nullptr;    // none: this world has no database
+  Group* group = nullptr;    // none: a life takes the whole log
+  Network* network = nullptr;
+  bool stands_by = false;  // for partitions that other lives have
   const actors::Catalog* catalog = nullptr;
   runtime::HostLimits limits;
   Order order = Order::kRandom;
@@ -35,7 +39,10 @@ class Process {
 
   Life& life() { return *life_; }
   const std::shared_ptr<Life>& shared_life() const { return life_; }
-  runtime::Host& host() { return *host_; }
+  runtime::Host& host() { return member_ ? member_->front() : *host_; }  // as its clients see it
+  runtime::PartitionHost& local() { return *host_; }
+  bool serves_all() const;
+  void stop();  // as SIGTERM does: what is under way may end
   Tasks& tasks() { return *tasks_; }
   SimClock& clock() { return *clock_; }
   SimStore& disk() { return *parts_.disk; }
@@ -54,7 +61,8 @@ class Process {
   std::unique_ptr<runtime::StateStore> store_;
   std::unique_ptr<runtime::EffectRunner> runner_;
   std::shared_ptr<Tasks> tasks_;
-  std::unique_ptr<runtime::Host> host_;
+  std::unique_ptr<Member> member_;  // outlives the host
+  std::unique_ptr<runtime::PartitionHost> host_;
   std::shared_ptr<ViewFeed> feed_;
 };
 

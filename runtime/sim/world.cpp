@@ -53,6 +53,7 @@ World::World(const Options& options)
                                            : partitions_of(options.seed)}),
       oracle_(ground_, log_, *catalog_),
       outside_(ground_, oracle_),
+      network_(ground_),
       standby_rng_(options.seed, "standbys"),
       standbys_(standby_rng_.chance(kStandbySeeds)) {
   for (const char* name : {"a", "b", "c"})
@@ -60,6 +61,7 @@ World::World(const Options& options)
   choose_views(options);
   if (options.from) begin_with(*options.from);
   choose_shape(options);
+  choose_cluster(options);
 }
 
 World::~World() = default;
@@ -121,16 +123,6 @@ Process* World::newest() {
   return nullptr;
 }
 
-// Clients mostly know the newest life; some still talk to an older one.
-Process* World::pick() {
-  Process* p = newest();
-  if (processes_.size() > 1 && rng_.chance(200'000)) p = processes_.front().get();
-  const auto takes = [](const Life& life) {
-    return life.alive && !life.paused() && !life.cut_off(life.unreachable_until_us);
-  };
-  return p && takes(p->life()) ? p : nullptr;
-}
-
 void World::start_on(std::size_t machine) {
   end_follower(machine);
   ProcessParts parts = shape_;
@@ -166,11 +158,11 @@ void World::reap() {
     processes_.erase(processes_.begin() + static_cast<std::ptrdiff_t>(i));
     disk.crash();
   }
-  if (newest() || starting_) return;
+  if (processes_.size() >= wanted_ || starting_) return;
   starting_ = true;
   ground_.time.after(rng_.between(1'000, 200'000), [this] {
     starting_ = false;
-    if (!newest()) start_on(static_cast<std::size_t>(rng_.below(machines_.size())));
+    if (processes_.size() < wanted_) start_on(free_machine());
   });
 }
 
@@ -229,8 +221,7 @@ void World::strike() {
     cut(Fault::kLogCut, life.log_cut_until_us);
     if (!victim->stopping && f.draw(Fault::kStop)) {
       ground_.note(life.name + " drains");
-      victim->stopping = true;
-      victim->host().drain(0);
+      victim->stop();
       ground_.time.after(rng_.between(1'000, kSecond), [this, life = victim->shared_life()] {
         for (auto& p : processes_)
           if (p->shared_life() == life) kill(*p, "stopped");
@@ -238,7 +229,9 @@ void World::strike() {
     }
   }
   if (f.draw(Fault::kTakeover)) {
-    if (processes_.size() >= kMaxLives)
+    if (group_)
+      group_->shuffle();
+    else if (processes_.size() >= kMaxLives)
       kill(*processes_.front(), "replaced");
     else if (!processes_.empty())
       start_on(free_machine());
@@ -298,7 +291,8 @@ void World::operate() {
 }
 
 void World::safety() {
-  start_on(0);
+  if (group_) group_->start();
+  for (std::size_t m = 0; m < wanted_; ++m) start_on(m);
   clients_->start();
   operate();
   while (steps_ < steps_wanted_ && !failed()) {
@@ -338,6 +332,7 @@ void World::liveness() {
   log_.set_full(false);
   show_heads();
   if (views_) views_->database().heal();
+  wanted_ = 1;
   while (processes_.size() > 1) {
     kill(*processes_.front(), "one is enough");
     reap();
@@ -416,19 +411,15 @@ void World::final_reads() {
       for (auto& m : machines_) m->disk.drop_all();
       if (!processes_.empty()) kill(*processes_.back(), "to read the log alone");
       for (int i = 0; i < 100'000 && (!newest() || ground_.time.next_us()); ++i) {
-        if (newest() && newest()->life().serving) break;
+        if (newest() && (newest()->serves_all() || (!group_ && newest()->life().serving))) break;
         if (!step()) break;
-        bool all = newest() != nullptr;
-        if (all)
-          for (const auto& s : newest()->host().status()) all = all && s.serving;
-        if (all) break;
       }
     }
     Process* p = newest();
     if (!p) return oracle_.complain("I17", {}, "no process is left to read from");
     read_all(*p);
     if (failed()) return;
-    const auto left_over = p->host().pending_effects().value();
+    const auto left_over = p->local().pending_effects().value();
     if (std::any_of(left_over.begin(), left_over.end(), [&](const auto& e) {
           return e.effect.unknown.empty() && !inherited_.contains(e.actor) &&
                  oracle_.owns(p->life().name, e.actor);
@@ -479,6 +470,7 @@ std::vector<std::string> workload_names() {
   std::vector<std::string> out;
   for (const auto& kind : kWorkloads) out.emplace_back(kind.name);
   out.emplace_back("views");
+  out.emplace_back("cluster");
   return out;
 }
 

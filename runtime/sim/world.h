@@ -59,6 +59,7 @@ class World {
   void choose_views(const Options& options);
   void begin_with(const Inherited& journal);
   void choose_shape(const Options& options);
+  void choose_cluster(const Options& options);
   bool step();    // false: nothing can happen any more
   void strike();  // faults that befall processes
   void start_on(std::size_t machine);
@@ -92,6 +93,9 @@ class World {
   events::SimLog log_;
   Oracle oracle_;
   Outside outside_;
+  Network network_;  // these two where lives share the partitions
+  std::unique_ptr<Group> group_;
+  std::size_t wanted_ = 1;        // lives
   std::unique_ptr<Views> views_;  // none: a world without PostgreSQL
   std::vector<std::unique_ptr<Machine>> machines_;
   std::vector<std::unique_ptr<Workload>> workloads_;

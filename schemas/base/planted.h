@@ -24,6 +24,8 @@ enum class Bug : unsigned char {
   kStoreErrorIgnored,    // I8: a checkpoint that could not be written counts as written
   kCursorBesideRows,     // I10: rows and their cursor are committed one after the other
   kCommitTrusted,        // I10: a COMMIT that failed counts as done
+  kForeignUnseen,        // I10: a partition is served before what another node wrote was told
+  kRelayOvertakes,       // I7: a send of another node's partition is taken before an earlier one
 };
 
 #ifdef SOMA_CANARY

@@ -30,7 +30,7 @@ class ClusterOfTwo : public HostFixture {
     std::unique_ptr<Cluster> cluster;
     std::unique_ptr<PartitionHost> local;
     Host* host = nullptr;
-    std::atomic<int> foreign{0};
+    std::atomic<int> seen{0};
   };
 
   void SetUp() override {
@@ -64,8 +64,8 @@ class ClusterOfTwo : public HostFixture {
     auto local = start_host(std::move(parts));
     ASSERT_TRUE(local) << local.error().message;
     m.local = std::move(*local);
-    m.host =
-        &m.cluster->serve(*m.local, m.tokens, [&m](const events::ValidFrame&) { ++m.foreign; });
+    m.host = &m.cluster->serve(*m.local, m.tokens);
+    m.host->on_frame([&m](const events::ValidFrame&) { ++m.seen; });
   }
   PartitionId partition(const std::string& id) const {
     return partition_of(counter(id), log_->partition_count());
@@ -129,7 +129,7 @@ TEST_F(ClusterOfTwo, EveryNodeAnswersForEveryActor) {
   ASSERT_TRUE(history) << history.error().message;
   ASSERT_EQ(history->size(), 1u);
   EXPECT_EQ(history->front().context.command_id(), "demo:1");
-  while (b_.foreign == 0) std::this_thread::yield();  // its streams hear of it
+  while (b_.seen == 0) std::this_thread::yield();  // its streams hear of it
 }
 
 // Nothing is kept to answer a repetition with, but where another node may hear of it twice.

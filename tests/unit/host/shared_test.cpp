@@ -96,6 +96,39 @@ TEST_F(SharedHosts, AClaimReadInTheLogEndsTheServiceAtOnce) {
   EXPECT_EQ(a_.fenced, 1);
 }
 
+// A warm standby may have read further than the node's observers were told.
+TEST_F(SharedHosts, WhatAnotherNodeWroteIsToldInItsPlaceBeforeThePartitionIsServed) {
+  const auto p = partition("x");
+  std::mutex mutex;
+  std::vector<std::string> told;
+  a_.host->on_frame([&](const events::ValidFrame& frame) {
+    std::lock_guard lock(mutex);
+    for (const auto& entry : frame.frame->entries()) told.push_back(entry.context().command_id());
+  });
+  b_.host->open(p);
+  for (const char* id : {"1", "2", "3"}) ASSERT_TRUE(add_at(*b_.host, "x", 1, id));
+  a_.host->stand_by_for({p});
+  while (a_.host->standbys().empty() || a_.host->standbys()[0].next < log_->end(p)) {
+    a_.host->look_all();
+    std::this_thread::yield();
+  }
+  a_.host->open(p);
+  for (int i = 0; i < 20; ++i)
+    EXPECT_EQ(try_add(*a_.host, "x", 1, "4").error().code, Code::kUnavailable);
+  events::FrameReader reader(*log_, p);
+  const auto follow = [&] {
+    const auto frames = reader.next();
+    ASSERT_TRUE(frames);
+    for (const auto& frame : *frames) a_.host->followed(frame);
+  };
+  follow();
+  ASSERT_TRUE(add_at(*a_.host, "x", 1, "4"));
+  follow();  // its own, once more
+  EXPECT_EQ(*value_at(*a_.host, "x"), 4);
+  std::lock_guard lock(mutex);
+  EXPECT_EQ(told, (std::vector<std::string>{"1", "2", "3", "4"}));
+}
+
 TEST_F(SharedHosts, SendsBetweenOwnersArriveOnceThoughHalfOfThemAreLost) {
   std::string there = "there";
   for (int i = 0; partition(there) == partition("here"); ++i) there = "there" + std::to_string(i);
