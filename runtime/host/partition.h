@@ -175,6 +175,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
   void recover();
   void recover_after(std::int64_t ms);
   Status claim_and_read();
+  void took_over(const events::FrameReader& reader, PartitionFacts facts);  // the log is ours
   void forget_states();
   void adopt(PartitionFacts facts);
   void serve_reads(const Error& why);

@@ -207,6 +207,11 @@ Status Partition::claim_and_read() {
     return ok;
   }
   writer_ = std::move(*writer);
+  took_over(reader, std::move(facts));
+  return {};
+}
+
+void Partition::took_over(const events::FrameReader& reader, PartitionFacts facts) {
   fence_ = reader.fence();
   if (w_.parts.shared) own_epoch_ = fence_.epoch();
   next_offset_ = reader.next_offset();
@@ -220,7 +225,6 @@ Status Partition::claim_and_read() {
       own_sends_.found(at.second, actors::to_key(item.send().to()),
                        at.second <= high_water_[id_.value]);
   w_.metrics->voids.fetch_add(reader.voided(), std::memory_order_relaxed);
-  return {};
 }
 
 void Partition::adopt(PartitionFacts facts) {

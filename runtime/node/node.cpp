@@ -247,21 +247,15 @@ class Node {
     return {};
   }
 
-  void follow(const events::ValidFrame& frame) {
-    guards_.follow(frame);
-    terms_.follow(frame);
-  }
-
   Status open_host() {
     auto id = node_id_of(c_);
     if (!id) return tl::unexpected(id.error());
-    HostParts parts;
-    parts.log = log_.get();
-    parts.catalog = catalog_.get();
-    parts.clock = clock_.get();
-    parts.effects = runner_.get();
-    parts.store = store_.get();
-    parts.node_id = *id;
+    HostParts parts{.log = log_.get(),
+                    .catalog = catalog_.get(),
+                    .clock = clock_.get(),
+                    .effects = runner_.get(),
+                    .store = store_.get(),
+                    .node_id = *id};
     if (clustered_) {
       auto cluster =
           Cluster::start({*id, c_.cluster_listen, c_.cluster_advertise, c_.cluster_secret,
@@ -282,7 +276,10 @@ class Node {
     if (!c_.kafka_brokers.empty()) parts.limits.frames_in_flight = 1;
     parts.limits.idle_actor_ms = static_cast<std::int64_t>(c_.idle_actor_s) * 1000;
     parts.observers.push_back([this](const events::ValidFrame& frame) { memory_.on_frame(frame); });
-    parts.observers.push_back([this](const events::ValidFrame& frame) { follow(frame); });
+    parts.observers.push_back([this](const events::ValidFrame& frame) {
+      guards_.follow(frame);
+      terms_.follow(frame);
+    });
     auto host = start_host(std::move(parts));
     if (!host) return tl::unexpected(host.error());
     host_ = std::move(*host);
