@@ -35,6 +35,9 @@ Result<std::unique_ptr<ClusterServer>> ClusterServer::start(const std::string& l
   o.listen = listen;
   o.service = "soma-cluster";
   o.idle_timeout = std::chrono::minutes(5);
+  // A caller that gave up asks anew, perhaps by another way, and tells its client what it hears
+  // then. What it asked first may have waited here, as while this process was stopped.
+  o.heeds_hang_ups = true;
   auto server = http::Server::start(std::move(o), out->router_, nullptr);
   if (!server) return tl::unexpected(server.error());
   out->server_ = std::move(*server);

@@ -1,8 +1,11 @@
 // The reading half of a connection: bytes to requests.
 #include "runtime/http/connection.h"
 
+#include <sys/socket.h>
+
 #include <boost/asio/post.hpp>
 #include <boost/asio/write.hpp>
+#include <cerrno>
 #include <charconv>
 
 #include "runtime/http/sink.h"
@@ -159,7 +162,14 @@ bool Connection::parse_body() {
   return true;
 }
 
+bool Connection::hung_up() {
+  char next = 0;
+  const auto n = ::recv(socket_.native_handle(), &next, 1, MSG_PEEK | MSG_DONTWAIT);
+  return n == 0 || (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK);
+}
+
 void Connection::dispatch() {
+  if (core_.options.heeds_hang_ups && hung_up()) return close();
   phase_ = Phase::kHandling;
   if (prepared_.early) return write(std::move(*prepared_.early));
   if (auto refused = take_body(policy(), prepared_, std::move(parser_->get().body())))

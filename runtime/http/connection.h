@@ -108,6 +108,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool parse_body();
   void on_header();
   void send_continue();
+  bool hung_up();  // the client waits for no answer
   void dispatch();
   void refuse_unreadable(const boost::system::error_code& error);
   void refuse_and_close(Response response);

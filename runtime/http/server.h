@@ -44,6 +44,7 @@ struct ServerOptions {
   Metrics* metrics = nullptr;    // outlives the server; null: no metrics
   TicketHook ticket;             // none: tickets are not taken
   GateHook gate;                 // none: handlers are called as they are
+  bool heeds_hang_ups = false;   // a request whose client has closed before is not handled
 };
 
 // Turns the Authorization header (nothing: absent) into a caller; kUnauthenticated answers 401.

@@ -74,7 +74,9 @@ void Network::call(std::shared_ptr<Life> from, const std::string& address, v1::C
   ground_.time.after(travel(), [this, call] { arrive(call); });
 }
 
+// What comes after its caller has given up, or died, is not looked at: the connection was closed.
 void Network::arrive(const std::shared_ptr<Call>& call) {
+  if (call->ended || !call->from->alive) return;
   Station* there = station(call->address);
   if (!there) {
     if (!rng_.chance(kSilentlyGone)) reply(call, {Reply::Kind::kNotDone, {}});

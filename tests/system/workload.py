@@ -31,14 +31,16 @@ class Request:
 class Workload:
     """`clients` threads; `on_ack` is called with each request just after it was acknowledged.
 
-    What has no end is tried again with its key, at the next node, for `patience_s`; then it stays open."""
+    What has no end is tried again with its key, at the next node, for `patience_s`; then it stays open. `fails`: a node
+    may answer 500. `keys` begins each key: of several workloads on one journal, each its own."""
 
-    def __init__(self, log_path, clients=8, kinds=KINDS, tenant="demo", on_ack=None, patience_s=0, timeout_s=20):
+    def __init__(self, log_path, clients=8, kinds=KINDS, tenant="demo", on_ack=None, patience_s=0, timeout_s=20, fails=False, keys=""):
         self.tenant, self.kinds, self.clients, self.on_ack = tenant, kinds, clients, on_ack
         self.patience_s, self.timeout_s, self.longest_s = patience_s, timeout_s, 0.0
         self.acked, self.open, self.refused = [], [], []
         self._log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._lock = threading.Lock()
+        self._fails, self._keys = fails, keys
         self._sessions, self._number = [], 0
         self._threads, self._stop = [], threading.Event()
         self.problems = []
@@ -48,7 +50,7 @@ class Workload:
             self._number += 1
             n = self._number
             session = rng.choice(self._sessions[-50:]) if self._sessions else None
-        kind, key = rng.choice(self.kinds), f"k{n}"
+        kind, key = rng.choice(self.kinds), f"{self._keys}k{n}"
         if kind == "message" and session:
             return Request(key, "POST", f"/v1/sessions/{session}/messages", {"content": f"again {n}"}, kind)
         if kind == "remember":
@@ -69,7 +71,7 @@ class Workload:
             request.last = repr(broken)
             return False
         request.last = f"{answer.status} {answer.body[:200]}"
-        check(answer.status != 500, f"{request.kind}: {answer.status} {answer.body}")
+        check(self._fails or answer.status != 500, f"{request.kind}: {answer.status} {answer.body}")
         if answer.status >= 500 or answer.status == 429:
             return False
         if answer.status >= 400:

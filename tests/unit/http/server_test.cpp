@@ -2,6 +2,7 @@
 #include <boost/json/parse.hpp>
 #include <chrono>
 #include <cstdio>
+#include <future>
 #include <thread>
 
 #include "fixture.h"
@@ -53,6 +54,46 @@ TEST_F(ServerTest, ASlowAnswerHoldsBackThoseBehindIt) {
   std::thread([this] { held[0].send(json_response(200, {{"first", true}})); }).join();
   EXPECT_TRUE(json(client.response()).as_object().contains("first"));
   EXPECT_EQ(text(client.response(), "query_n"), "2");
+}
+
+// As on a node that was stopped: what waited for it is read when nobody waits for the answer.
+TEST_F(ServerTest, WhoHasHungUpIsNotServedWhereThatIsWanted) {
+  for (const bool heeds : {true, false}) {
+    std::promise<void> go;
+    std::vector<int> busy, served;
+    Router with_work;
+    Route wait{.method = "GET", .pattern = "/wait", .capability = "public"};
+    with_work.add(wait, [&](std::shared_ptr<Request>, Responder responder) {
+      {
+        const std::lock_guard lock(mutex);
+        busy.push_back(1);
+      }
+      go.get_future().wait();  // the only io thread
+      responder.send(json_response(200, {}));
+    });
+    Route work{.method = "GET", .pattern = "/work", .capability = "public"};
+    with_work.add(work, [&](std::shared_ptr<Request>, Responder responder) {
+      const std::lock_guard lock(mutex);
+      served.push_back(1);
+      responder.send(json_response(200, {}));
+    });
+    options.heeds_hang_ups = heeds;
+    auto made = Server::start(options, with_work, nullptr);
+    ASSERT_TRUE(made);
+    RawClient first((*made)->port());
+    first.send(get("/wait"));
+    ASSERT_TRUE(wait_for(busy, 1));
+    {
+      RawClient gone((*made)->port());
+      gone.send(get("/work"));
+    }
+    RawClient stays((*made)->port());
+    stays.send(get("/work"));
+    go.set_value();
+    EXPECT_EQ(stays.response().status, 200);
+    const std::lock_guard lock(mutex);
+    EXPECT_EQ(served.size(), heeds ? 1U : 2U);
+  }
 }
 
 // What this process writes to stderr while it lives.
