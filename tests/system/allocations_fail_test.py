@@ -19,7 +19,7 @@ PRELOAD = os.path.join(harness.BUILD, "tests", "support", "libfailing_new.so")
 # Name, and the kinds of commands under way; none: the node only starts, or stops.
 SCENARIOS = (("start", ()), ("restart", ()), ("sessions", ("session",)), ("messages", ("session", "message")), ("memories", ("remember",)),
              ("settings", ("settings",)), ("model calls", ("infer",)), ("reads", ("session", "remember")), ("everything", None), ("drain", ()))
-STARTS, SERVES = 300_000, 20_000  # allocations among which the one that fails is drawn
+STARTS, SERVES = 60_000, 20_000  # allocations among which the one that fails is drawn
 CLEAN_ENDS = (-signal.SIGABRT, 1, 70, 86)
 HANGS_S = 10
 
@@ -105,14 +105,23 @@ class Life:
             pass  # so many are not made: the driver draws again
 
     def judge(self, node, name):
-        if node.process.poll() is None:
-            answer = Client(node.url, timeout=HANGS_S).call("GET", "/health/ready")
-            check(answer.status in (200, 503), f"{name}: /health/ready {answer.status} {answer.body}")
+        if node.process.poll() is None and self.answers(node, name):
             self.went_on += 1
             return
         code = node.process.poll()
         check(code in CLEAN_ENDS or (name == "drain" and code == 0), f"{name}: the node ended with {code}")
         self.ended += 1
+
+    @staticmethod
+    def answers(node, name):
+        """False where it is about to end."""
+        try:
+            answer = Client(node.url, timeout=HANGS_S).call("GET", "/health/ready")
+        except harness.BROKEN as broken:
+            harness.wait_until(f"{name}: a node that does not answer ends ({broken!r})", HANGS_S, lambda: node.process.poll() is not None)
+            return False
+        check(answer.status in (200, 503), f"{name}: /health/ready {answer.status} {answer.body}")
+        return True
 
     def check(self, load):
         node = self.folder.node(*self.flags).wait_ready()

@@ -20,7 +20,7 @@ LOGS = os.path.join(ROOT, "build", "gates", "logs")
 LIMIT_S = {"T1": 1800, "T2": 6 * 3600}
 BACKGROUND_LIMIT_S = {"T1": 2700, "T2": 12 * 3600}  # what runs beside others gets what they leave
 # What the drivers under tests/ start.
-DRIVERS_NEED = ("soma", "soma-verify", "scripted_upstream", "journal_commands", "sync_recorder", "changed_soma")
+DRIVERS_NEED = ("soma", "soma-verify", "scripted_upstream", "journal_commands", "sync_recorder", "changed_soma", "failing_new")
 ENVIRONMENT = {"SOMA_SIM_SEED_FILE": os.path.join(ROOT, "tests", "simulation", "seeds.txt"),
                "SOMA_BUILD": os.path.join(ROOT, "build", "release")}
 
