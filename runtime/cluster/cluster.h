@@ -48,9 +48,8 @@ class Cluster {
   std::vector<Standbys::Row> standbys() const { return standbys_->rows(); }
   // Each partition is served here or claimed by another node, as far as the journal says.
   bool settled() const;
-  std::set<std::string> owners() const {
-    return ownership_.directory().nodes();
-  }  // as far as it says
+  // As far as it says.
+  std::set<std::string> owners() const { return ownership_.directory().nodes(); }
   Status health() { return ownership_.health(); }
   bool leave(std::int64_t timeout_ms);  // gives all away; true when the group knows in time
   void close();
