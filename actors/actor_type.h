@@ -39,6 +39,8 @@ class ActorType {
                                         const Message& command,
                                         const v1::Context& context) const = 0;
   virtual void evolve(Message& state, const Message& event) const = 0;
+  // False: no state of the type calls for an effect.
+  virtual bool has_effects() const = 0;
   virtual std::vector<Effect> effects(const ActorKey& self, const Message& state) const = 0;
   // Public name of an event: "session.started".
   virtual std::string event_type(const Message& event) const = 0;

@@ -13,8 +13,8 @@ std::string schema_hash_of(std::string_view name, const google::protobuf::Descri
                            const google::protobuf::Descriptor* event);
 
 // D is a struct of static functions over its own State, Command, Event and Reply; see
-// counter/counter.h. Each of its switches over a oneof has no default, so that an unhandled case
-// does not compile.
+// counter/counter.h. Without `effects` no state of the type calls for any. Each of its switches
+// over a oneof has no default, so that an unhandled case does not compile.
 template <typename D>
 class TypedActor final : public ActorType {
  public:
@@ -50,8 +50,14 @@ class TypedActor final : public ActorType {
     D::evolve(static_cast<typename D::State&>(state), static_cast<const typename D::Event&>(event));
   }
 
+  bool has_effects() const override {
+    return requires(const typename D::State& state) { D::effects(ActorKey{}, state); };
+  }
+
   std::vector<Effect> effects(const ActorKey& self, const Message& state) const override {
-    return D::effects(self, static_cast<const typename D::State&>(state));
+    if constexpr (requires { D::effects(self, static_cast<const typename D::State&>(state)); })
+      return D::effects(self, static_cast<const typename D::State&>(state));
+    return {};
   }
 
   std::string event_type(const Message& event) const override {

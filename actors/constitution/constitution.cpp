@@ -146,8 +146,6 @@ void ConstitutionDecider::evolve(State& s, const Event& e) {
   }
 }
 
-std::vector<Effect> ConstitutionDecider::effects(const ActorKey&, const State&) { return {}; }
-
 std::string ConstitutionDecider::event_type(const Event& e) {
   switch (e.kind_case()) {
     case Event::kUpdated:

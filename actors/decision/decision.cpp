@@ -51,8 +51,6 @@ void DecisionDecider::evolve(State& s, const Event& e) {
   }
 }
 
-std::vector<Effect> DecisionDecider::effects(const ActorKey&, const State&) { return {}; }
-
 std::string DecisionDecider::event_type(const Event& e) {
   switch (e.kind_case()) {
     case Event::kPolicyEvaluated:

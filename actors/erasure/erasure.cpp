@@ -129,8 +129,6 @@ void ErasureDecider::evolve(State& s, const Event& e) {
   }
 }
 
-std::vector<Effect> ErasureDecider::effects(const ActorKey&, const State&) { return {}; }
-
 std::string ErasureDecider::event_type(const Event& e) {
   switch (e.kind_case()) {
     case Event::kRequested:

@@ -87,8 +87,6 @@ void IdempotencyDecider::evolve(State& s, const Event& e) {
   }
 }
 
-std::vector<Effect> IdempotencyDecider::effects(const ActorKey&, const State&) { return {}; }
-
 std::string IdempotencyDecider::event_type(const Event& e) {
   switch (e.kind_case()) {
     case Event::kKeyClaimed:

@@ -271,8 +271,6 @@ void IdentityDecider::evolve(State& s, const Event& e) {
   }
 }
 
-std::vector<Effect> IdentityDecider::effects(const ActorKey&, const State&) { return {}; }
-
 std::string IdentityDecider::event_type(const Event& e) {
   switch (e.kind_case()) {
     case Event::kUserChanged:

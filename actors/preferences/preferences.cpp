@@ -197,8 +197,6 @@ void PreferencesDecider::evolve(State& s, const Event& e) {
   }
 }
 
-std::vector<Effect> PreferencesDecider::effects(const ActorKey&, const State&) { return {}; }
-
 std::string PreferencesDecider::event_type(const Event& e) {
   switch (e.kind_case()) {
     case Event::kModelProfileUpdated:

@@ -136,8 +136,6 @@ void RulesDecider::evolve(State& s, const Event& e) {
   }
 }
 
-std::vector<Effect> RulesDecider::effects(const ActorKey&, const State&) { return {}; }
-
 std::string RulesDecider::event_type(const Event& e) {
   switch (e.kind_case()) {
     case Event::kUpdated:

@@ -340,8 +340,6 @@ void TenantDecider::evolve(State& s, const Event& e) {
   }
 }
 
-std::vector<Effect> TenantDecider::effects(const ActorKey&, const State&) { return {}; }
-
 std::string TenantDecider::event_type(const Event& e) {
   switch (e.kind_case()) {
     case Event::kSettingsChanged:

@@ -19,7 +19,6 @@ struct TenantDecider {
   static Result<Decided> decide(const ActorKey& self, const State& state, const Command& command,
                                 const v1::Context& context);
   static void evolve(State& state, const Event& event);
-  static std::vector<Effect> effects(const ActorKey& self, const State& state);
   static std::string event_type(const Event& event);
 };
 

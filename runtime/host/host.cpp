@@ -24,6 +24,7 @@ class HostImpl final : public PartitionHost {
     if (!inline_background) background_ = std::make_unique<Worker>("soma-store");
     auto& w = *world_;
     w.parts = std::move(parts);
+    w.entries = std::make_unique<const events::EntryReader>(*w.parts.log);
     if (!inline_background && w.parts.shared) {
       for (auto& prover : provers_) prover = std::make_unique<Worker>("soma-prove");
       aside_ = std::make_unique<Worker>("soma-standby");
@@ -156,13 +157,13 @@ class HostImpl final : public PartitionHost {
     std::optional<Offset> read;  // an actor may have several rows in one frame
     for (const auto& row : rows) {
       if (std::exchange(read, row.offset) == row.offset) continue;
-      auto frame = events::read_frame_at(*world_->parts.log, {id, row.offset});
-      if (!frame) return tl::unexpected(frame.error());
-      for (const auto& entry : frame->frame->entries()) {
-        if (!(actors::to_key(entry.actor()) == actor)) continue;
+      const Position at{id, row.offset};
+      auto entries = world_->entries->read(at, actor);
+      if (!entries) return tl::unexpected(entries.error());
+      for (const auto& entry : *entries) {
         for (const auto& event : entry.events()) {
           if (event.sequence() != last + 1) continue;
-          out.push_back({actor, event, entry.context(), frame->position});
+          out.push_back({actor, event, entry.context(), at});
           last = event.sequence();
           if (out.size() >= limit) return out;
         }

@@ -80,7 +80,7 @@ void Partition::write_checkpoint() {
     auto e = entity(key);
     if (!e) continue;  // of a newer build's type; its history leads there
     if (!e->loaded) {
-      load_entity(*e, id_, *w_.parts.log, *w_.parts.store, tail_history(key),
+      load_entity(*e, id_, *w_.entries, *w_.parts.store, tail_history(key),
                   &w_.metrics->restored_frames);
       if (!e->broken) update_effects(key, e->type().effects(key, e->state()), true);
     }

@@ -83,7 +83,9 @@ void Partition::recover() {
   if (store_lost()) return fail_partition({Code::kUnknownOutcome, kStoreLost, {}});
   {
     std::lock_guard lock(shared_mutex_);
-    for (const auto& [key, rows] : tail_) pending.insert(key);
+    for (const auto& [key, rows] : tail_)
+      if (const auto* type = w_.parts.catalog->find(key.type); !type || type->has_effects())
+        pending.insert(key);
   }
   if (!planted(Bug::kEffectNotRearmed)) restore_pending({pending.begin(), pending.end()});
   for (const auto& [key, item] : outbox_) w_.relay(id_, item);

@@ -124,7 +124,7 @@ void Partition::dispatch(Input input) {
       .post([self = shared_from_this(), target, work, tail = std::move(tail),
              generation = generation_] {
         if (!target->loaded) {
-          load_entity(*target, self->id_, *self->w_.parts.log, *self->w_.parts.store, tail,
+          load_entity(*target, self->id_, *self->w_.entries, *self->w_.parts.store, tail,
                       &self->w_.metrics->restored_frames);
           // Of one that could not be restored nobody knows what it wants: what runs, runs on.
           if (work->decided.restored = !target->broken; work->decided.restored)

@@ -27,8 +27,9 @@ void Partition::begin_standby() {
   standby_coming_ = false;
   if (!standby_wanted_ || !may_stand_by()) return;
   const auto& p = w_.parts;
-  auto standby = std::make_shared<Standby>(
-      id_, Standby::Parts{p.log, p.catalog, p.store, p.clock, &p.limits, &w_.arrivals});
+  auto standby =
+      std::make_shared<Standby>(id_, Standby::Parts{p.log, w_.entries.get(), p.catalog, p.store,
+                                                    p.clock, &p.limits, &w_.arrivals});
   {
     std::lock_guard lock(standby_mutex_);
     standby_ = std::move(standby);

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 
+#include "events/entry_reader.h"
 #include "runtime/host/host.h"
 #include "runtime/host/metrics.h"
 #include "runtime/host/standby.h"
@@ -19,6 +21,7 @@ inline constexpr char kStoreLost[] = "the snapshot store began anew";
 // All thread-safe.
 struct PartitionWorld {
   HostParts parts;
+  std::unique_ptr<const events::EntryReader> entries;  // of the log
   ExecutorFactory* executors = nullptr;
   HostMetrics* metrics = nullptr;
   std::function<void(const events::ValidFrame&)> observe;

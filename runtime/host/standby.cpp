@@ -154,7 +154,7 @@ Entity* Standby::entity(const ActorKey& key) {
   const auto* type = parts_.catalog->find(key.type);
   if (!type) return nullptr;  // of a newer build's type; its history leads there
   auto fresh = std::make_unique<Entity>(key, *type);
-  load_entity(*fresh, id_, *parts_.log, *parts_.store, {});
+  load_entity(*fresh, id_, *parts_.entries, *parts_.store, {});
   return touched_.emplace(key, std::move(fresh)).first->second.get();
 }
 

@@ -8,6 +8,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "events/entry_reader.h"
 #include "runtime/host/entity.h"
 #include "runtime/host/host.h"
 #include "runtime/host/partition_facts.h"
@@ -33,6 +34,7 @@ class Standby {
  public:
   struct Parts {
     const events::Log* log;
+    const events::EntryReader* entries;  // of the log
     const actors::Catalog* catalog;
     StateStore* store;
     const Clock* clock;

@@ -1,7 +1,6 @@
 // A snapshot is where folding begins, never the last word.
 #include "runtime/host/stored_state.h"
 
-#include "events/frames.h"
 #include "runtime/telemetry/log.h"
 #include "schemas/base/planted.h"
 
@@ -34,8 +33,8 @@ Result<std::optional<StateStore::Checkpoint>> usable_checkpoint(const events::Lo
   return checkpoint;
 }
 
-void load_entity(Entity& entity, PartitionId id, const events::Log& log, const StateStore& store,
-                 const std::vector<StateStore::HistoryRow>& tail,
+void load_entity(Entity& entity, PartitionId id, const events::EntryReader& reader,
+                 const StateStore& store, const std::vector<StateStore::HistoryRow>& tail,
                  std::atomic<std::uint64_t>* read) {
   entity.loaded = entity.asked = true;
   const auto& key = entity.key();
@@ -46,16 +45,19 @@ void load_entity(Entity& entity, PartitionId id, const events::Log& log, const S
       entity.problem = ok.error().message;
       return;
     }
-  auto fold = [&](Offset offset) -> Status {
-    auto frame = events::read_frame_at(log, Position{id, offset});
-    if (!frame) return tl::unexpected(frame.error());
+  std::optional<Offset> folded;  // an actor may have several rows in one frame
+  auto fold = [&](const StateStore::HistoryRow& row) -> Status {
+    if (std::exchange(folded, row.offset) == row.offset) return {};
+    const Position at{id, row.offset};
+    auto entries = reader.read(at, key);
+    if (!entries) return tl::unexpected(entries.error());
     if (read) read->fetch_add(1, std::memory_order_relaxed);
-    for (const auto& entry : frame->frame->entries()) {
-      if (!(actors::to_key(entry.actor()) == key)) continue;
+    for (const auto& entry : *entries)
       for (const auto& event : entry.events())
         if (auto ok = entity.apply(event); !ok) return ok;
-    }
-    return {};
+    if (entity.sequence() >= row.first) return {};
+    return fail(Code::kCorrupt, to_string(key) + ": event " + std::to_string(row.first.value) +
+                                    " is not at " + to_string(at));
   };
   Status status;
   for (bool more = true; more && status;) {
@@ -63,11 +65,11 @@ void load_entity(Entity& entity, PartitionId id, const events::Log& log, const S
     auto rows = store.history(id, key, entity.sequence(), kPage);
     const Sequence before = entity.sequence();
     for (const auto& row : rows)
-      if (status && row.first > before) status = fold(row.offset);
+      if (status && row.first > before) status = fold(row);
     more = rows.size() == kPage && entity.sequence() > before;
   }
   for (const auto& row : tail)
-    if (status && !planted(Bug::kStaleSnapshotWins)) status = fold(row.offset);
+    if (status && !planted(Bug::kStaleSnapshotWins)) status = fold(row);
   if (!status) {
     entity.broken = true;
     entity.problem = status.error().message;

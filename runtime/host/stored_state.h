@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "events/bookmark.h"
+#include "events/entry_reader.h"
 #include "runtime/host/entity.h"
 #include "runtime/host/ports.h"
 
@@ -22,8 +23,8 @@ Result<std::optional<StateStore::Checkpoint>> usable_checkpoint(const events::Lo
 
 // Snapshot, then what the store's history and `tail` name, folded from the log. An entity that
 // cannot be restored is `broken`. `read` counts the frames.
-void load_entity(Entity& entity, PartitionId id, const events::Log& log, const StateStore& store,
-                 const std::vector<StateStore::HistoryRow>& tail,
+void load_entity(Entity& entity, PartitionId id, const events::EntryReader& entries,
+                 const StateStore& store, const std::vector<StateStore::HistoryRow>& tail,
                  std::atomic<std::uint64_t>* read = nullptr);
 
 }  // namespace soma::runtime

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "runtime/privacy/wire.h"
+#include "schemas/base/wire.h"
 
 namespace soma::runtime::privacy {
 

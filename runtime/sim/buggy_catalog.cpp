@@ -28,6 +28,7 @@ class Decorated final : public ActorType {
     return (*twist_)(inner_, self, state, command, context);
   }
   void evolve(Message& state, const Message& event) const override { inner_.evolve(state, event); }
+  bool has_effects() const override { return inner_.has_effects(); }
   std::vector<actors::Effect> effects(const ActorKey& self, const Message& state) const override {
     return inner_.effects(self, state);
   }

@@ -14,14 +14,16 @@ Follower::Follower(const ProcessParts& parts)
       life_(std::make_shared<Life>(*parts.ground, parts.name)),
       log_(std::make_unique<WireLog>(life_, *parts.log,
                                      Rng(parts.ground->seed, "wire " + parts.name))),
+      entries_(std::make_unique<events::EntryReader>(*log_)),
       clock_(std::make_unique<SimClock>(life_)),
       store_(make_store_face(life_, *parts.disk)) {
   life_->serving = true;  // its death is no death in a recovery
   for (std::uint32_t p = 0; p < log_->partition_count(); ++p) {
     readers_.emplace_back(*log_, PartitionId{p});
     standbys_.push_back(std::make_unique<runtime::Standby>(
-        PartitionId{p}, runtime::Standby::Parts{log_.get(), parts_.catalog, store_.get(),
-                                                clock_.get(), &parts_.limits, &arrivals_}));
+        PartitionId{p},
+        runtime::Standby::Parts{log_.get(), entries_.get(), parts_.catalog, store_.get(),
+                                clock_.get(), &parts_.limits, &arrivals_}));
   }
   parts.ground->note(parts.name + " stands by");
 }

@@ -26,6 +26,7 @@ class Follower {
   Rng rng_;
   std::shared_ptr<Life> life_;
   std::unique_ptr<WireLog> log_;
+  std::unique_ptr<const events::EntryReader> entries_;
   std::unique_ptr<SimClock> clock_;
   std::unique_ptr<runtime::StateStore> store_;
   runtime::Arrivals arrivals_;

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """One allocation fails (gate R23): the node answers a typed error and goes on, or it ends at once; after a restart nothing acknowledged is missing.
 
-usage: allocations_fail_test.py [--failures N]. Each scenario in turn; where in it the allocation fails is drawn (repeat with SEED).
+usage: allocations_fail_test.py [--failures N] [--jobs N]. Each scenario in turn; where in it the allocation fails is drawn (repeat with SEED).
 """
 
 import argparse
+import collections
+import itertools
 import mmap
 import os
 import random
@@ -52,7 +54,7 @@ class Life:
         self.flags = (*upstream.flags, "--postgres", harness.NO_POSTGRES)
         self.countdown = Countdown(self.folder.path + "/countdown")
         self.env = {"LD_PRELOAD": PRELOAD, "SOMA_FAIL_NEW_FILE": self.countdown.path}
-        self.acked, self.ended, self.went_on, self.number = [], 0, 0, 0
+        self.acked, self.ended, self.went_on, self.number = 0, 0, 0, 0
 
     def __enter__(self):
         return self
@@ -85,7 +87,8 @@ class Life:
         if struck:
             self.judge(node, name)
         node.kill()
-        self.check(load)
+        load.check_restarted(self.folder, self.flags, "after a failed allocation")
+        self.acked += len(load.acked)
         return struck
 
     def watch(self, node, name):
@@ -123,32 +126,30 @@ class Life:
         check(answer.status in (200, 503), f"{name}: /health/ready {answer.status} {answer.body}")
         return True
 
-    def check(self, load):
-        node = self.folder.node(*self.flags).wait_ready()
-        load.retry_open(node.url, lambda: False)
-        load.check_ended("after a failed allocation")
-        load.check_replays(node.url, load.acked[-15:])
-        node.kill()
-        harness.verify_deep(self.folder.data)
-        self.acked += load.acked
-        load.check_journal(harness.journal(self.folder.data))
+
+def leg(upstream, failures):
+    """So many failures in one folder, a scenario after the other: (the life, times a scenario)."""
+    struck = collections.Counter()
+    with Life(upstream) as life:
+        for name, kinds in itertools.cycle(SCENARIOS):
+            if life.fail_once(name, kinds):
+                struck[name] += 1
+            if struck.total() == failures:
+                return life, struck
 
 
 def run():
     parser = argparse.ArgumentParser()
     parser.add_argument("--failures", type=int, default=10)
-    failures = parser.parse_args().failures
-    struck, acked, ended, went_on = {}, 0, 0, 0
+    parser.add_argument("--jobs", type=int, default=1, help="folders at a time")
+    options = parser.parse_args()
     with harness.Upstream() as upstream:
-        while sum(struck.values()) < failures:
-            with Life(upstream) as life:
-                for name, kinds in SCENARIOS:
-                    if sum(struck.values()) < failures and life.fail_once(name, kinds):
-                        struck[name] = struck.get(name, 0) + 1
-                acked, ended, went_on = acked + len(life.acked), ended + life.ended, went_on + life.went_on
+        legs = harness.each(harness.shares(options.failures, len(SCENARIOS)), lambda share: leg(upstream, share), options.jobs)
+    struck = sum((times for _, times in legs), collections.Counter())
+    acked, ended, went_on = (sum(getattr(life, name) for life, _ in legs) for name in ("acked", "ended", "went_on"))
     print("failed in:", ", ".join(f"{name} {times}" for name, times in struck.items()))
-    gate("R23", f"{sum(struck.values())} failures, {ended} ended the node, {went_on} it bore; {acked} acknowledged, 0 lost, 0 doubled",
-         f"{failures} failures", sum(struck.values()) >= failures)
+    gate("R23", f"{struck.total()} failures, {ended} ended the node, {went_on} it bore; {acked} acknowledged, 0 lost, 0 doubled",
+         f"{options.failures} failures", struck.total() >= options.failures)
 
 
 if __name__ == "__main__":

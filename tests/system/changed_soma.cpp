@@ -95,6 +95,7 @@ class Changed final : public ActorType {
     real_->evolve(state, event);
     if (how == "mistake") alter(state);
   }
+  bool has_effects() const override { return real_->has_effects(); }
   std::vector<Effect> effects(const ActorKey& self, const Message& state) const override {
     auto all = real_->effects(self, state);
     const std::string how = on("effects");

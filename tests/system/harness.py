@@ -3,10 +3,11 @@
 Programs are found by environment (set by CMake) or in build/release. Nothing here waits without a deadline.
 """
 
+import concurrent.futures
 import datetime
+import hashlib
 import http.client
 import json
-import hashlib
 import os
 import random
 import re
@@ -53,6 +54,24 @@ def wait_until(what, seconds, condition, step=0.02):
             return value
         check(time.monotonic() < end, f"not within {seconds} s: {what}")
         time.sleep(step)
+
+
+def each(items, work, jobs):
+    """What `work(item)` gave of every item, `jobs` at a time; nothing is begun after the first failure."""
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        futures = [pool.submit(work, item) for item in items]
+        try:
+            for future in concurrent.futures.as_completed(futures):
+                future.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+        return [future.result() for future in futures]
+
+
+def shares(total, most):
+    """`total` in shares of at most `most`."""
+    return [min(most, total - at) for at in range(0, total, most)]
 
 
 def children_of(folder, pid=None):

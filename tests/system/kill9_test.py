@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """kill -9 under load: what was acknowledged is there once, a retry gets the first answer, the log verifies.
 
-usage: kill9_test.py [--kills N] [--each N] [--without-views]. One kill in five strikes during the start itself.
+usage: kill9_test.py [--kills N] [--each N] [--jobs N] [--without-views]. One kill in five strikes during the start itself.
 """
 
 import argparse
@@ -64,13 +64,13 @@ def run():
     parser = argparse.ArgumentParser()
     parser.add_argument("--kills", type=int, default=15)
     parser.add_argument("--each", type=int, default=50, help="kills of one folder: each of them verifies its whole journal")
+    parser.add_argument("--jobs", type=int, default=1, help="folders at a time")
     parser.add_argument("--without-views", action="store_true", help="no PostgreSQL, whose own restarts take CPU")
     options = parser.parse_args()
     with harness.Upstream() as upstream:
         if options.without_views:
             upstream.flags += ("--postgres", harness.NO_POSTGRES)
-        legs = [min(options.each, options.kills - at) for at in range(0, options.kills, options.each)]
-        acked = sum(leg(upstream, kills) for kills in legs)
+        acked = sum(harness.each(harness.shares(options.kills, options.each), lambda kills: leg(upstream, kills), options.jobs))
     gate("kill9", f"{options.kills} kills, {acked} acknowledged, 0 lost, 0 doubled", "0 lost, 0 doubled", True)
 
 

@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """kill -9 at the boundary of a system call (strace injects it): nothing lost, torn or doubled, also in a first start.
 
-usage: syscall_kills_test.py [--points N]. Threads make the N-th call differ between runs; what is printed is where
-each kill struck. Exit 77 (skipped) where nothing may be traced.
+usage: syscall_kills_test.py [--points N] [--jobs N]. Threads make the N-th call differ between runs; what is printed is
+where each kill struck. Exit 77 (skipped) where nothing may be traced.
 """
 
 import argparse
 import random
 import subprocess
 import sys
+import threading
 import time
 
 import harness
@@ -29,7 +30,7 @@ class Life:
         self.folder = harness.Folder()
         self.flags = (*upstream.flags, "--segment-bytes", "1048576", "--postgres", harness.NO_POSTGRES)
         self.load = Workload(self.folder.path + "/acknowledged.log", clients=4)
-        self.kills, self.slowest_start = 0, 0.0
+        self.slowest_start = 0.0
 
     def __enter__(self):
         return self
@@ -53,42 +54,48 @@ class Life:
         when = "serving" if node.ready_line else "starting"
         node.kill()
         self.load.stop()
-        if struck:
-            self.kills += 1
-        self.check()
+        ready_s = self.load.check_restarted(self.folder, self.flags, "after a kill at a system call")
+        self.slowest_start = max(self.slowest_start, ready_s)
         return f"{call}:{number} {when}" if struck else None
 
-    def check(self):
-        node = self.folder.node(*self.flags).wait_ready()
-        self.slowest_start = max(self.slowest_start, node.ready_s)
-        deadline = time.monotonic() + 30
-        self.load.retry_open(node.url, lambda: time.monotonic() > deadline)
-        self.load.check_ended("after a kill at a system call")
-        self.load.check_replays(node.url, self.load.acked[-15:])
-        node.kill()
-        harness.verify_deep(self.folder.data)
-        self.load.check_journal(harness.journal(self.folder.data))
+
+class Calls:
+    """Every call in turn, each round in an order of its own."""
+
+    def __init__(self):
+        self._left, self._lock = [], threading.Lock()
+
+    def next(self):
+        with self._lock:
+            self._left = self._left or random.sample(sorted(CALLS), len(CALLS))
+            return self._left.pop()
+
+
+def leg(upstream, calls, points):
+    """So many kills of one folder: (where each struck, how much was acknowledged, the slowest start)."""
+    struck = []
+    with Life(upstream) as life:
+        while len(struck) < points:
+            place = life.one_kill(calls.next())
+            struck += [place] if place else []
+        return struck, len(life.load.acked), life.slowest_start
 
 
 def run():
     parser = argparse.ArgumentParser()
     parser.add_argument("--points", type=int, default=3)
-    points = parser.parse_args().points
+    parser.add_argument("--jobs", type=int, default=1, help="folders at a time")
+    options = parser.parse_args()
+    points = options.points
     traced = subprocess.run(["strace", "-qq", "-o", "/dev/null", "true"], capture_output=True, check=False)
     if traced.returncode != 0:
         print("skipped: strace is missing or may not trace")
         sys.exit(77)
-    struck, acked, slowest, calls = [], 0, 0.0, []
-    with harness.Upstream() as upstream:
-        while len(struck) < points:
-            with Life(upstream) as life:  # a new folder every few kills: the first start has boundaries of its own
-                for _ in range(min(6, points - len(struck))):
-                    if not calls:
-                        calls = random.sample(sorted(CALLS), len(CALLS))
-                    place = life.one_kill(calls.pop())
-                    struck += [place] if place else []
-                acked += len(life.load.acked)
-                slowest = max(slowest, life.slowest_start)
+    calls = Calls()
+    with harness.Upstream() as upstream:  # a new folder every few kills: the first start has boundaries of its own
+        legs = harness.each(harness.shares(points, 6), lambda share: leg(upstream, calls, share), options.jobs)
+    struck = [place for places, _, _ in legs for place in places]
+    acked, slowest = sum(acked for _, acked, _ in legs), max(slowest for _, _, slowest in legs)
     print("struck at:", ", ".join(struck))
     starting = sum("starting" in s for s in struck)
     gate("R7", f"{len(struck)} points ({starting} in starts), {acked} acknowledged: 0 lost, 0 torn, 0 doubled; slowest "

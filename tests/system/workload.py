@@ -9,7 +9,7 @@ import random
 import threading
 import time
 
-from harness import BROKEN, Client, check, wait_until
+from harness import BROKEN, Client, check, journal, verify_deep, wait_until
 
 KINDS = ("session", "message", "remember", "remember", "settings", "infer", "session")
 
@@ -161,6 +161,19 @@ class Workload:
         """Nothing is open: each request was acknowledged or refused for good."""
         told = [f"{r.method} {r.path} {r.key}: {r.attempts} attempts, the last: {r.last}" for r in self.open[:4]]
         check(not self.open, f"{what}: {len(self.open)} requests without an end; {'; '.join(told)}")
+
+    def check_restarted(self, folder, flags, what, seconds=30):
+        """A node on the folder again: what is open comes to an end, retries get first answers; killed, the log holds each command once.
+        How long it took to be ready, s."""
+        node = folder.node(*flags).wait_ready()
+        deadline = time.monotonic() + seconds
+        self.retry_open(node.url, lambda: time.monotonic() > deadline)
+        self.check_ended(what)
+        self.check_replays(node.url, self.acked[-15:])
+        node.kill()
+        verify_deep(folder.data)
+        self.check_journal(journal(folder.data))
+        return node.ready_s
 
     def check_replays(self, url, requests):
         """A retry of what was acknowledged gives the first answer again."""

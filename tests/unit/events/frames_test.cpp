@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "events/entry_reader.h"
 #include "events/sim/sim_log.h"
 #include "tests/unit/events/frame_builder.h"
 
@@ -69,6 +70,91 @@ TEST(FrameReader, NamesThePlaceOfARecordItCannotRead) {
   EXPECT_EQ(frames.error().code, Code::kCorrupt);
   EXPECT_NE(frames.error().message.find("partition 0 offset 1"), std::string::npos)
       << frames.error().message;
+}
+
+v1::Entry entry_of(const std::string& id, std::uint64_t sequence) {
+  v1::Entry e;
+  e.mutable_actor()->set_tenant("t");
+  e.mutable_actor()->set_type("counter");
+  e.mutable_actor()->set_id(id);
+  e.mutable_context()->set_command_id("c" + std::to_string(sequence));
+  e.add_events()->set_sequence(sequence);
+  return e;
+}
+
+void put(v1::Frame& frame, v1::Entry entry) {
+  *frame.add_touched()->mutable_actor() = entry.actor();
+  *frame.add_entries() = std::move(entry);
+}
+
+TEST(EntryReader, AreThoseOfOneActorInOrder) {
+  SimLog log;
+  const auto c = claim(1, kZeroHash);
+  auto f = frame(1, 1, c.hash).frame;
+  for (const auto& [id, sequence] : {std::pair{"a", 1}, {"ab", 1}, {"a", 2}, {"b", 7}, {"a", 3}})
+    put(f, entry_of(id, static_cast<std::uint64_t>(sequence)));
+  log.put_foreign(kP, c.bytes);
+  log.put_foreign(kP, encode_frame(f));
+  const Position at{kP, Offset{1}};
+  const EntryReader reader(log);
+  auto entries = reader.read(at, {"t", "counter", "a", ""});
+  ASSERT_TRUE(entries) << entries.error().message;
+  ASSERT_EQ(entries->size(), 3u);
+  for (std::size_t i = 0; i < 3; ++i)
+    EXPECT_EQ((*entries)[i].SerializeAsString(), entry_of("a", i + 1).SerializeAsString());
+  EXPECT_TRUE(reader.read(at, {"u", "counter", "a", ""})->empty());
+  EXPECT_TRUE(reader.read(at, {"t", "session", "a", ""})->empty());
+  EXPECT_EQ(reader.read({kP, Offset{2}}, {"t", "counter", "a", ""}).error().code, Code::kNotFound);
+}
+
+TEST(EntryReader, RefusesARecordThatIsNoFrame) {
+  SimLog log;
+  auto f = frame(1, 1, kZeroHash).frame;
+  put(f, entry_of("a", 1));
+  const std::string bytes = encode_frame(f);
+  log.put_foreign(kP, bytes.substr(0, bytes.size() - 1));
+  f.clear_touched();
+  log.put_foreign(kP, encode_frame(f));
+  const EntryReader reader(log);
+  for (std::uint64_t offset : {0u, 1u}) {
+    const Position at{kP, Offset{offset}};
+    auto entries = reader.read(at, {"t", "counter", "a", ""});
+    ASSERT_FALSE(entries) << offset;
+    EXPECT_EQ(entries.error().code, Code::kCorrupt);
+    EXPECT_NE(entries.error().message.find(to_string(at)), std::string::npos)
+        << entries.error().message;
+  }
+}
+
+// As a log whose tail was cut off and written anew.
+TEST(EntryReader, LooksAgainWhereAnotherRecordStandsThanBefore) {
+  SimLog before, after;
+  auto f = frame(1, 1, kZeroHash).frame;
+  put(f, entry_of("a", 1));
+  before.put_foreign(kP, encode_frame(f));
+  auto g = frame(1, 1, kZeroHash).frame;
+  for (const auto* id : {"longer than a", "b", "a"}) put(g, entry_of(id, 1));
+  class Switched final : public Log {
+   public:
+    const Log* now = nullptr;
+    std::uint32_t partition_count() const override { return now->partition_count(); }
+    void append(PartitionId, std::string, OnReport) override {}
+    Result<std::vector<Record>> read(PartitionId p, Offset from, std::size_t most) const override {
+      return now->read(p, from, most);
+    }
+    Offset end(PartitionId p) const override { return now->end(p); }
+    std::uint64_t follow(std::function<void(PartitionId)>) override { return 0; }
+    void unfollow(std::uint64_t) override {}
+    Status health() const override { return {}; }
+  } log;
+  log.now = &before;
+  const EntryReader reader(log);
+  const Position at{kP, Offset{0}};
+  ASSERT_EQ(reader.read(at, {"t", "counter", "a", ""})->size(), 1u);
+  after.put_foreign(kP, encode_frame(g));
+  log.now = &after;
+  EXPECT_EQ(reader.read(at, {"t", "counter", "b", ""})->size(), 1u);
+  EXPECT_EQ(reader.read(at, {"t", "counter", "a", ""})->size(), 1u);
 }
 
 TEST(FrameReader, RefusesAFrameOfAnotherPartition) {

@@ -2,6 +2,7 @@
 #include <thread>
 #include <vector>
 
+#include "actors/idempotency/idempotency.h"
 #include "fixture.h"
 
 namespace soma::runtime {
@@ -72,6 +73,34 @@ TEST_F(HostFixture, StateSurvivesRestartsWithAndWithoutSnapshots) {
   after = 0;
   for (int i = 0; i < 7; ++i) after += state("a" + std::to_string(i)).value();
   EXPECT_EQ(after, before);
+}
+
+// What the states of a type never call for need not be looked for: of thousands of keys none is
+// read at a start.
+TEST_F(HostFixture, AStartReadsBackOnlyActorsThatMayWaitForSomething) {
+  limits_.checkpoint_every_ms = 3'600'000;
+  restart();
+  const ActorKey key = actors::idempotency_key("demo", "k");
+  v1::IdempotencyCommand claim;
+  claim.mutable_claim_key()->set_request_hash("h");
+  const auto claimed = [&](const std::string& id) {
+    for (;;) {
+      std::promise<Result<Accepted>> promise;
+      host_->submit({key, claim.SerializeAsString(), id, {}, {}, {}, {}},
+                    [&](Result<Accepted> r) { promise.set_value(std::move(r)); });
+      auto result = promise.get_future().get();
+      if (result || result.error().code != Code::kUnavailable) return result.value();
+      std::this_thread::yield();
+    }
+  };
+  const auto first = claimed("claim-1");
+  ASSERT_TRUE(add("x", 1, "add-1"));
+  restart();
+  EXPECT_EQ(state("x").value(), 1);
+  EXPECT_EQ(host_->metrics().restored_frames, 1u);
+  const auto second = claimed("claim-2");
+  EXPECT_EQ(host_->metrics().restored_frames, 2u);
+  EXPECT_EQ(second.sequence, first.sequence);  // the key was found taken: nothing new happened
 }
 
 TEST_F(HostFixture, TransfersArriveOnceOverRestarts) {

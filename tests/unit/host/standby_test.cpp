@@ -364,7 +364,9 @@ TEST_F(Standbys, AProblemLastsWhenItComesAgainAndAgain) {
 TEST_F(Standbys, APassingProblemIsNotLasting) {
   Arrivals arrivals;
   GatedStore store;
-  Standby standby(p_, {log_.get(), catalog_.get(), &store, clock_.get(), &limits_, &arrivals});
+  const events::EntryReader entries(*log_);
+  Standby standby(
+      p_, {log_.get(), &entries, catalog_.get(), &store, clock_.get(), &limits_, &arrivals});
   fill(1, last_ = 60);
   store.writes_fail = true;
   standby.look();
@@ -383,7 +385,9 @@ TEST_F(Standbys, ADamagedLogLasts) {
   beyond.checkpoint.emplace();
   beyond.checkpoint->next = Offset{1'000'000};
   ASSERT_TRUE(store.write(p_, beyond));
-  Standby standby(p_, {log_.get(), catalog_.get(), &store, clock_.get(), &limits_, &arrivals});
+  const events::EntryReader entries(*log_);
+  Standby standby(
+      p_, {log_.get(), &entries, catalog_.get(), &store, clock_.get(), &limits_, &arrivals});
   standby.look();
   EXPECT_NE(standby.problem(), "");
   EXPECT_TRUE(standby.lasting());

@@ -24,6 +24,7 @@ class OffByOne final : public actors::ActorType {
     return real_.decide(self, state, changed, context);
   }
   void evolve(actors::Message& s, const actors::Message& e) const override { real_.evolve(s, e); }
+  bool has_effects() const override { return real_.has_effects(); }
   std::vector<actors::Effect> effects(const ActorKey& self,
                                       const actors::Message& s) const override {
     return real_.effects(self, s);

@@ -1,9 +1,9 @@
 // Tags, varints and lengths.
-#include "runtime/privacy/wire.h"
+#include "schemas/base/wire.h"
 
 #include <algorithm>
 
-namespace soma::runtime::privacy {
+namespace soma {
 
 namespace {
 
@@ -76,4 +76,4 @@ void put_delimited(std::string& out, std::uint32_t number, std::string_view valu
   out.append(value);
 }
 
-}  // namespace soma::runtime::privacy
+}  // namespace soma

@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-namespace soma::runtime::privacy {
+namespace soma {
 
 struct WireField {
   std::uint32_t number = 0;
@@ -34,4 +34,4 @@ class WireReader {
 
 void put_delimited(std::string& out, std::uint32_t number, std::string_view value);
 
-}  // namespace soma::runtime::privacy
+}  // namespace soma

@@ -1,0 +1,86 @@
+#!/usr/bin/env python3
+"""B5 on a real broker: kill -9 of a node with many actors; from the kill to the first durable answer of one of them.
+
+usage: kafka_restart.py [--actors 1000000] [--rounds 5]
+
+The actors are written to a folder and moved onto the broker (`soma log import`). A node reads them, makes its snapshots, and is killed and
+started again at once, some times over: each time a counter that nobody has asked for answers, with what it was left at and one more.
+One line of JSON a round, a GATE line of the slowest. Exit 77 where no broker can be started.
+"""
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "system"))
+import harness  # noqa: E402
+from harness import BROKEN, Client, check, gate, wait_until  # noqa: E402
+
+BENCH = os.path.join(harness.BUILD, "tests", "bench", "restart_bench")
+PARTITIONS = "8"
+READ_S = 600  # the first node reads and folds all that was moved
+
+
+def fill(folder, actors):
+    """A data folder with so many counters c0, c1, …; all but the first stand at 1."""
+    done = subprocess.run([BENCH, str(actors), "1", folder], capture_output=True, text=True, check=False)
+    check(done.returncode == 0, f"restart_bench: {done.stderr}")
+
+
+def metric(node, name):
+    text = Client(node.ready_line["metrics"]).call("GET", "/metrics").body
+    return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.split("{")[0].split(" ")[0] == name)
+
+
+def add(client, counter):
+    """The value it answers with; None while nobody serves it."""
+    try:
+        answer = client.call("POST", f"/v1/bench/counter/c{counter}/add", {"amount": 1}, f"restarted-{counter}")
+    except BROKEN:
+        return None
+    check(answer.status in (200, 503), f"counter {counter}: {answer.status} {answer.body}")
+    return answer.json["value"] if answer.status == 200 else None
+
+
+def kill_and_ask(folder, node, flags, counter):
+    """(the node started again, seconds from the kill to the answer)."""
+    node.kill()
+    began = time.monotonic()
+    again = folder.node(*flags)
+    client = Client("http://" + flags[flags.index("--listen") + 1], timeout=5)
+    value = wait_until("the first answer", 120, lambda: add(client, counter), 0.005)
+    seconds = time.monotonic() - began
+    check(value == 2, f"counter {counter} answers {value}, not 2")
+    return again.wait_ready(), seconds
+
+
+def run():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--actors", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    args = parser.parse_args()
+    with harness.Brokers() as brokers, harness.Folder() as folder:
+        filled = os.path.join(folder.path, "filled")
+        fill(filled, args.actors)
+        code, _, err = harness.soma("log", "import", "--from", filled, "--kafka", brokers.bootstrap, timeout=READ_S)
+        check(code == 0, f"soma log import: exit {code}\n{err}")
+        flags = ["--kafka", brokers.bootstrap, "--partition-count", PARTITIONS, "--postgres", harness.NO_POSTGRES, "--slm-local", "off",
+                 "--slm-embedding", "off", "--metrics-listen", "127.0.0.1:0", "--log-level", "warn"]
+        node = folder.node(*flags).wait_ready(READ_S)
+        flags += ["--listen", node.url.removeprefix("http://")]
+        wait_until("every actor has its snapshot", READ_S, lambda: metric(node, "soma_host_snapshots_total") >= args.actors, 0.5)
+        slowest = 0.0
+        for counter in random.sample(range(1, args.actors), args.rounds):
+            node, seconds = kill_and_ask(folder, node, flags, counter)
+            slowest = max(slowest, seconds)
+            print(json.dumps({"bench": "kafka_restart", "actors": args.actors, "first_answer_s": round(seconds, 3),
+                              "ready_s": round(node.ready_s, 3)}), flush=True)
+        gate("B5.kafka", f"{slowest:.2f} s", "<= 10 s", slowest <= 10)
+
+
+if __name__ == "__main__":
+    harness.main(run)
