@@ -20,8 +20,8 @@ Cluster::Cluster(ClusterOptions options, events::Log& log, const actors::Catalog
       catalog_(catalog),
       clock_(clock),
       peers_(std::make_unique<HttpPeers>(options_.node_id, options_.secret, clock)),
-      ownership_({options_.node_id, options_.session_timeout_ms, peers_.get(), &clock,
-                  [this](PartitionId p) { return standbys_->heir(p); }}),
+      ownership_({options_.node_id, log.partition_count(), options_.session_timeout_ms,
+                  peers_.get(), &clock, [this](PartitionId p) { return standbys_->heir(p); }}),
       life_(std::make_shared<Life>()) {
   life_->cluster = this;
 }
@@ -62,7 +62,7 @@ Host& Cluster::serve(PartitionHost& local, TokenHub& tokens) {
                  [this](const v1::ClusterHandover& handover) { ownership_.handed_over(handover); });
   follower_ = std::make_unique<JournalFollower>(
       log_, [this](const events::ValidFrame& frame) { ownership_.took(frame); },
-      JournalFollower::From::kLog);
+      JournalFollower::From::kLog, ownership_.begin());
   reconcile_later();
   return *host_;
 }

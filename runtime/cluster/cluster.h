@@ -48,6 +48,7 @@ class Cluster {
   std::vector<Standbys::Row> standbys() const { return standbys_->rows(); }
   // Each partition is served here or claimed by another node, as far as the journal says.
   bool settled() const;
+  std::uint64_t followed() const { return follower_ ? follower_->progress().taken : 0; }  // records
   // As far as it says.
   std::set<std::string> owners() const { return ownership_.directory().nodes(); }
   Status health() { return ownership_.health(); }

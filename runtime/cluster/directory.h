@@ -21,12 +21,14 @@ class Directory {
   };
   // Valid frames in the order of the log; true when it was a claim.
   bool take(const events::ValidFrame& frame) {
-    if (!frame.frame->has_claim()) return false;
-    const auto& claim = frame.frame->claim();
+    return frame.frame->has_claim() &&
+           take(frame.position.partition, frame.frame->claim(), Epoch{frame.frame->epoch()});
+  }
+  bool take(PartitionId partition, const v1::Claim& claim, Epoch epoch) {
     std::lock_guard lock(mutex_);
-    Owner& owner = owners_[frame.position.partition];
-    if (Epoch{frame.frame->epoch()} < owner.epoch) return false;
-    owner = {claim.node_id(), claim.address(), Epoch{frame.frame->epoch()}};
+    Owner& owner = owners_[partition];
+    if (epoch < owner.epoch) return false;
+    owner = {claim.node_id(), claim.address(), epoch};
     return true;
   }
   std::optional<Owner> owner(PartitionId partition) const {

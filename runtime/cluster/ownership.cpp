@@ -47,6 +47,16 @@ void Ownership::tell(PartitionId partition, v1::ClusterRelay item) {
   parts_.peers->relay(owner->address, std::move(item));
 }
 
+std::vector<events::Bookmark> Ownership::begin() {
+  std::vector<events::Bookmark> out;
+  for (PartitionId p{0}; p.value < parts_.partitions; p = p.next()) {
+    auto known = local_->known(p);
+    if (!known.claim.node_id().empty()) directory_.take(p, known.claim, known.until.fence.epoch());
+    out.push_back(std::move(known.until));
+  }
+  return out;
+}
+
 void Ownership::took(const events::ValidFrame& frame) {
   if (directory_.take(frame) && frame.frame->claim().node_id() != parts_.node_id)
     local_->claimed_elsewhere(frame.position.partition, Epoch{frame.frame->epoch()});

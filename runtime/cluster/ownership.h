@@ -22,6 +22,7 @@ class Ownership {
  public:
   struct Parts {
     std::string node_id;
+    std::uint32_t partitions = 0;
     std::int64_t session_timeout_ms = 6000;
     Peers* peers = nullptr;
     Clock* clock = nullptr;
@@ -34,7 +35,9 @@ class Ownership {
   void serve(PartitionHost& local) { local_ = &local; }      // before all that follows
   const Directory& directory() const { return directory_; }  // who owns what, as far as it says
 
-  // Every valid frame of the journal, in order per partition.
+  // Of each partition: where following the journal begins. Who owned it there is in the directory.
+  std::vector<events::Bookmark> begin();
+  // Every valid frame of the journal from there on, in order per partition.
   void took(const events::ValidFrame& frame);
   // What the group says; on its thread.
   void changed(PartitionId partition, events::Membership::Turn turn);

@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "runtime/host/partition.h"
+#include "runtime/host/stored_state.h"
 #include "runtime/host/worker.h"
 #include "runtime/telemetry/log.h"
 
@@ -101,6 +102,16 @@ class HostImpl final : public PartitionHost {
   }
   void look_all() override {
     for (auto& p : partitions_) p->look();
+  }
+  Known known(PartitionId partition) override {
+    auto checkpoint = usable_checkpoint(*world_->parts.log, *world_->parts.store, partition);
+    if (!checkpoint || !*checkpoint) return {};  // recovery tells what is wrong
+    PartitionFacts facts(static_cast<std::uint32_t>(partitions_.size()));
+    // An earlier build's does not name the claim: that is looked for from the start.
+    if (!facts.restore((*checkpoint)->extra) || facts.claim.node_id().empty()) return {};
+    for (const auto& [source, number] : facts.high_water)
+      world_->arrivals.reached(PartitionId{source}, partition, number);
+    return {bookmark_of(**checkpoint), std::move(facts.claim)};
   }
   void followed(const events::ValidFrame& frame) override {
     world_->arrivals.take(frame);

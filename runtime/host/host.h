@@ -160,7 +160,15 @@ class PartitionHost : public Host {
   // To keep the store warm for partitions of other nodes: a cache of what their owners record, by
   // which open() has little to read. Decides, publishes and starts nothing. These and no others.
   virtual void stand_by_for(const std::set<PartitionId>& partitions) = 0;
-  // Every valid frame of all partitions, in order each, as the log is followed. Observers are told
+  // Where following the log may begin: behind what the store has of the partition, and the claim
+  // that stood there. At the log's start where the store has nothing that the log bears out. Before
+  // anything is opened.
+  struct Known {
+    events::Bookmark until;
+    v1::Claim claim;  // none at the start
+  };
+  virtual Known known(PartitionId partition) = 0;
+  // Every valid frame of all partitions from there on, in order each. Observers are told
   // of those that another node wrote, before a partition is served here whose checkpoint holds
   // them; a standby that misses one reads it from the log.
   virtual void followed(const events::ValidFrame& frame) = 0;

@@ -175,6 +175,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
   void recover();
   void recover_after(std::int64_t ms);
   Status claim_and_read();
+  v1::Claim own_claim() const;
   void took_over(const events::FrameReader& reader, PartitionFacts facts);  // the log is ours
   void forget_states();
   void adopt(PartitionFacts facts);

@@ -52,6 +52,7 @@ void Partition::maybe_checkpoint() {
 
 v1::PartitionExtra Partition::extra() const {
   v1::PartitionExtra extra = extra_of(last_sent_, high_water_, outbox_);
+  *extra.mutable_claim() = own_claim();
   for (const auto& [actor, parked] : parked_)
     for (const auto& input : parked.inputs)
       add_parked(extra, actor, input.context, input.command,

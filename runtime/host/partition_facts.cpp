@@ -18,11 +18,13 @@ Status PartitionFacts::restore(const std::string& bytes) {
     outbox[{partition_of(actors::to_key(item.send().to()), partitions).value,
             item.send().number()}] = item;
   for (const auto& entry : extra.parked()) take_parked(entry);
+  claim = extra.claim();
   return {};
 }
 
 void PartitionFacts::take(const events::ValidFrame& valid) {
   const auto& frame = *valid.frame;
+  if (frame.has_claim()) claim = frame.claim();
   for (int i = 0; i < frame.entries_size(); ++i) {
     const auto& entry = frame.entries(i);
     if (entry.has_input())
@@ -77,6 +79,7 @@ void PartitionFacts::take_parked(const v1::Entry& entry) {
 
 v1::PartitionExtra PartitionFacts::extra() const {
   v1::PartitionExtra out = extra_of(last_sent, high_water, outbox);
+  if (!claim.node_id().empty()) *out.mutable_claim() = claim;
   for (const auto& [actor, waiting] : parked)
     for (const auto& entry : waiting.commands)
       add_parked(out, actor, entry.context(), entry.command(), waiting.reason);

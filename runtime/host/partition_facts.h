@@ -36,6 +36,7 @@ struct PartitionFacts {
   Outbox outbox;
   std::map<ActorKey, Parked> parked;
   std::unordered_map<std::string, StateStore::DedupeRow> recent;  // by command id
+  v1::Claim claim;                                                // the last one
 
  private:
   void take_parked(const v1::Entry& entry);

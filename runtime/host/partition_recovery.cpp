@@ -62,8 +62,9 @@ void Partition::recover() {
     problem_ = done.error().message;
     const bool final = done.error().code == Code::kCorrupt;
     if (final) phase_ = Phase::kFenced;
-    log_error("partition cannot be served",
-              {{"partition", std::to_string(id_.value)}, {"reason", problem_}});
+    const auto tell = done.error().code == Code::kUnavailable ? log_warn : log_error;  // it passes
+    tell("partition cannot be served",
+         {{"partition", std::to_string(id_.value)}, {"reason", problem_}});
     disk_full_ = false;
     refuse_all(not_serving());
     publish_status();
@@ -195,10 +196,7 @@ Status Partition::claim_and_read() {
     adopt(std::move(facts));
     return able;
   }
-  v1::Claim claim;
-  claim.set_node_id(w_.parts.node_id);
-  claim.set_address(w_.parts.address);
-  auto writer = events::FrameWriter::claim(*w_.parts.log, reader, std::move(claim),
+  auto writer = events::FrameWriter::claim(*w_.parts.log, reader, own_claim(),
                                            w_.parts.clock->now_ms(), read_tail);
   if (!writer) {
     adopt(std::move(facts));
@@ -211,6 +209,13 @@ Status Partition::claim_and_read() {
   writer_ = std::move(*writer);
   took_over(reader, std::move(facts));
   return {};
+}
+
+v1::Claim Partition::own_claim() const {
+  v1::Claim claim;
+  claim.set_node_id(w_.parts.node_id);
+  claim.set_address(w_.parts.address);
+  return claim;
 }
 
 void Partition::took_over(const events::FrameReader& reader, PartitionFacts facts) {

@@ -14,12 +14,16 @@ constexpr std::uint32_t kManyFailures = 3;  // in a row: more looks will hardly 
 }  // namespace
 
 void Arrivals::take(const events::ValidFrame& frame) {
-  for (const auto& entry : frame.frame->entries()) {
-    if (!entry.has_input()) continue;
-    std::lock_guard lock(mutex_);
-    auto& number = numbers_[{entry.input().source_partition(), frame.position.partition.value}];
-    number = std::max(number, static_cast<std::uint64_t>(entry.input().source_number()));
-  }
+  for (const auto& entry : frame.frame->entries())
+    if (entry.has_input())
+      reached(PartitionId{entry.input().source_partition()}, frame.position.partition,
+              entry.input().source_number());
+}
+
+void Arrivals::reached(PartitionId source, PartitionId target, std::uint64_t number) {
+  std::lock_guard lock(mutex_);
+  auto& known = numbers_[{source.value, target.value}];
+  known = std::max(known, number);
 }
 
 std::uint64_t Arrivals::number(PartitionId source, PartitionId target) const {

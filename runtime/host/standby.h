@@ -20,6 +20,7 @@ namespace soma::runtime {
 class Arrivals {
  public:
   void take(const events::ValidFrame& frame);
+  void reached(PartitionId source, PartitionId target, std::uint64_t number);
   std::uint64_t number(PartitionId source, PartitionId target) const;
 
  private:

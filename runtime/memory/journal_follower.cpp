@@ -8,11 +8,14 @@ namespace {
 constexpr auto kLook = std::chrono::milliseconds(200);
 }  // namespace
 
-JournalFollower::JournalFollower(const events::Log& log, Take take, From from)
+JournalFollower::JournalFollower(const events::Log& log, Take take, From from,
+                                 std::vector<events::Bookmark> marks)
     : log_(log), take_(std::move(take)), from_(from) {
+  marks.resize(log.partition_count());
   for (std::uint32_t p = 0; p < log.partition_count(); ++p) {
     at_start_[p] = log.end(PartitionId{p});
-    next_[p] = Offset{};
+    next_[p] = marks[p].next;
+    marks_[p] = std::move(marks[p]);
   }
   if (from_ == From::kLog)
     subscription_ = const_cast<events::Log&>(log_).follow([this](PartitionId p) {

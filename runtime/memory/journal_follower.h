@@ -9,6 +9,7 @@
 #include <mutex>
 #include <set>
 #include <thread>
+#include <vector>
 
 #include "events/frames.h"
 
@@ -24,7 +25,10 @@ class JournalFollower {
 
   // kLog: frames come from the log alone, as it grows; observed() does nothing.
   enum class From : std::uint8_t { kHostAndLog, kLog };
-  JournalFollower(const events::Log& log, Take take, From from = From::kHostAndLog);
+  // Of each partition it begins behind its mark, which must hold (events::holds); without marks at
+  // the log's start.
+  JournalFollower(const events::Log& log, Take take, From from = From::kHostAndLog,
+                  std::vector<events::Bookmark> marks = {});
   ~JournalFollower();
   JournalFollower(const JournalFollower&) = delete;
   JournalFollower& operator=(const JournalFollower&) = delete;

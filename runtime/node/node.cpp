@@ -7,7 +7,6 @@
 #include <boost/json.hpp>
 #include <chrono>
 #include <filesystem>
-#include <future>
 #include <optional>
 #include <thread>
 
@@ -30,6 +29,7 @@
 #include "runtime/node/local_endpoint.h"
 #include "runtime/node/node_id.h"
 #include "runtime/node/routes.h"
+#include "runtime/node/start_progress.h"
 #include "runtime/snapshots/rocks_store.h"
 #include "runtime/telemetry/log.h"
 #include "schemas/json/json_text.h"
@@ -41,7 +41,6 @@ namespace json = boost::json;
 using config::Config;
 
 namespace {
-
 constexpr std::size_t kMinSecretBytes = 32;
 constexpr int kDiskFailed = 86;  // a write or sync failed: only a restart knows what is on the disk
 constexpr int kFailedDrainMs = 500;  // then: answers to those who wait
@@ -367,20 +366,21 @@ class Node {
     return {};
   }
 
+  // As long as it comes on: a long journal takes its time where this disk has nothing of it.
   Status wait_until_serving() {
-    for (int i = 0; i < 6000; ++i) {
+    for (StartProgress progress;;) {
       bool all = !cluster_ || cluster_->settled();
       for (const auto& p : host_->status()) all &= p.serving;
-      if (all) {
-        if (auto ok = guards_.load(*api_.host); !ok) return ok;
-        api::warn_of_guardrails(api_);
-        return {};
-      }
+      if (all) break;
       if (stop_asked()) return fail(Code::kCancelled, "asked to stop while starting");
       if (auto failed = disk_failure()) return tl::unexpected(*failed);
+      const auto read = host_->metrics().recovered_frames + host_->metrics().restored_frames;
+      if (auto ok = progress.look(read + (cluster_ ? cluster_->followed() : 0)); !ok) return ok;
       std::this_thread::sleep_for(std::chrono::milliseconds(5));
     }
-    return fail(Code::kUnavailable, "the partitions did not come up within 30 s");
+    auto loaded = guards_.load(*api_.host);
+    if (loaded) api::warn_of_guardrails(api_);
+    return loaded;
   }
 
   const Config& c_;

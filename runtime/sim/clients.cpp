@@ -7,7 +7,9 @@ namespace soma::sim {
 
 namespace {
 
-constexpr std::int64_t kPatienceUs = 5'000'000;        // then the client asks again
+// Then the client asks again. Longer than a node tries to reach an owner (5 s, and a call of 2.5):
+// else what it asked first may be carried out after it was refused what it asked last.
+constexpr std::int64_t kPatienceUs = 8'000'000;
 constexpr std::int64_t kNoAnswerAtAllUs = 90'000'000;  // then the host has forgotten it
 constexpr std::int64_t kPace = 50;                     // commands a second, on the mean
 constexpr std::int64_t kBurstUs = 3'000'000;           // by so much they may be ahead of it

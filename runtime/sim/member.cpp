@@ -16,10 +16,10 @@ Member::Member(Parts parts)
     : parts_(std::move(parts)),
       rng_(parts_.life->ground.seed, "member " + parts_.life->name),
       peers_(make_peers(*parts_.network, parts_.life)),
-      ownership_({parts_.life->name, kSessionMs, peers_.get(), parts_.clock,
-                  [this](PartitionId) { return heir(); }}) {
+      ownership_({parts_.life->name, parts_.log->partition_count(), kSessionMs, peers_.get(),
+                  parts_.clock, [this](PartitionId) { return heir(); }}) {
   for (std::uint32_t p = 0; p < parts_.log->partition_count(); ++p)
-    readers_.emplace_back(*parts_.log, PartitionId{p});
+    whole_.emplace_back(*parts_.log, PartitionId{p});
 }
 
 void Member::serve(runtime::PartitionHost& local) {
@@ -39,6 +39,10 @@ void Member::serve(runtime::PartitionHost& local) {
                                     return ownership_.handed_over(item.handover());
                                   runtime::take_relay(*local_, item, partitions);
                                 }});
+  for (PartitionId p{0}; auto& mark : ownership_.begin()) {
+    readers_.emplace_back(*parts_.log, p, std::move(mark));
+    p = p.next();
+  }
   follow_later();
   reconcile_later();
   (void)ownership_.joined(parts_.group->join(
@@ -69,9 +73,12 @@ void Member::follow() {
     for (const auto& frame : *frames) {
       if (!parts_.life->alive) return;
       ownership_.took(frame);
-      parts_.on_frame(frame);
     }
   }
+  for (auto& reader : whole_)
+    if (auto frames = reader.next(kReadBytes))
+      for (const auto& frame : *frames)
+        if (parts_.life->alive) parts_.on_frame(frame);
   if (parts_.stands_by && rng_.chance(kChooses)) choose();
 }
 

@@ -26,7 +26,7 @@ class Member {
     Network* network = nullptr;
     Group* group = nullptr;
     bool stands_by = false;  // keeps itself warm for others' partitions, now these, now those
-    std::function<void(const events::ValidFrame&)> on_frame;  // as the journal is followed
+    std::function<void(const events::ValidFrame&)> on_frame;  // all of the journal
   };
   explicit Member(Parts parts);
   ~Member() { close(); }
@@ -48,7 +48,8 @@ class Member {
   Rng rng_;
   std::unique_ptr<runtime::Peers> peers_;
   runtime::Ownership ownership_;
-  std::vector<events::FrameReader> readers_;
+  std::vector<events::FrameReader> readers_;  // from where its store ends
+  std::vector<events::FrameReader> whole_;    // from the start, as the index of recall is made
   runtime::PartitionHost* local_ = nullptr;
   std::unique_ptr<runtime::ClusterHost> front_;
   std::shared_ptr<Member*> here_ = std::make_shared<Member*>(this);  // for the timeline

@@ -48,7 +48,7 @@ def targets(rows):
         if words[0] == sys.executable and words[2].startswith("tests/system/"):
             wanted.update(DRIVERS_NEED)
         elif words[0] == sys.executable and words[2].startswith(("tests/bench/", "tools/gate/")):
-            wanted.add("soma")
+            wanted.update(("soma", "restart_bench"))
         elif words[0] == "ctest":
             wanted.update(os.path.splitext(os.path.basename(f))[0] for f in glob.glob(os.path.join(ROOT, "tests/fuzz/*_fuzz.cpp")))
         elif words[0].startswith("build/release/"):

@@ -190,6 +190,27 @@ TEST_F(ClusterOfTwo, TokensReachStreamsAtEveryNode) {
   EXPECT_EQ(b_.tokens.calls(), 0u);
 }
 
+// It knows who owned what there; what came later it reads.
+TEST_F(ClusterOfTwo, ANodeThatComesBackFollowsTheJournalFromWhereItsStoreEnds) {
+  open(a_, "x");
+  for (int i = 0; i < 5; ++i) ASSERT_TRUE(add(*a_.host, "x", 1, "demo:" + std::to_string(i)));
+  EXPECT_EQ(a_.local->known(partition("x")).until.next, Offset{});  // no checkpoint yet
+  std::promise<void> closed;
+  a_.local->close(partition("x"), [&] { closed.set_value(); });
+  closed.get_future().get();
+  a_.cluster->close();
+  a_.local.reset();
+  open(b_, "x");
+  ASSERT_TRUE(add(*b_.host, "x", 1, "demo:b"));
+  join(a_, "a", kSecret);
+  const auto known = a_.local->known(partition("x"));
+  EXPECT_EQ(known.claim.node_id(), "a");
+  EXPECT_GE(known.until.next.value, 6u);  // the claim and five frames
+  Result<Accepted> passed_on;
+  while (!(passed_on = add(*a_.host, "x", 1, "demo:a"))) std::this_thread::yield();
+  EXPECT_EQ(*value(*b_.host, "x"), 7);
+}
+
 TEST_F(ClusterOfTwo, ARequestFollowsItsPartition) {
   open(a_, "x");
   ASSERT_TRUE(add(*b_.host, "x", 1, "demo:1"));
