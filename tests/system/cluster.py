@@ -29,8 +29,9 @@ class Cluster:
 
     def start(self, name):
         data = os.path.join(self.folder.path, name)
-        if name != "a" and not os.path.exists(data):  # one cluster: the same keys everywhere
-            shutil.copytree(os.path.join(self.folder.path, "a", "keys"), os.path.join(data, "keys"))
+        if self.nodes and not os.path.exists(data):  # one cluster: the same keys everywhere
+            other = next(n for n in self.nodes if n != name)
+            shutil.copytree(os.path.join(self.folder.path, other, "keys"), os.path.join(data, "keys"))
         self.nodes[name] = self.folder.node("--listen", self.listen[name], *self.flags, "--kafka", self.kafka[name],
                                             "--node-id", name, command="node", data=data, env=self.env)
         return self.nodes[name]

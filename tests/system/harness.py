@@ -205,7 +205,7 @@ class Node:
     def show_log(self, lines=40):
         """The last lines of its log; a broker's absence is told in many of one kind, which say little."""
         kept = [line for line in self.log().splitlines() if '"http_request"' not in line and '"event":"kafka"' not in line]
-        print("\n".join([f"{os.path.basename(self.log_path)}, process {self.pid}:", *kept[-lines:]]), file=sys.stderr)
+        print("\n".join([f"{os.path.basename(self.log_path)}, process {self.process.pid}:", *kept[-lines:]]), file=sys.stderr)
 
 
 class Upstream:
