@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import random
-import subprocess
 import sys
 import time
 
@@ -20,15 +19,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import harness  # noqa: E402
 from harness import BROKEN, Client, check, gate, wait_until  # noqa: E402
 
-BENCH = os.path.join(harness.BUILD, "tests", "bench", "restart_bench")
 PARTITIONS = "8"
 READ_S = 600  # the first node reads and folds all that was moved
-
-
-def fill(folder, actors):
-    """A data folder with so many counters c0, c1, …; all but the first stand at 1."""
-    done = subprocess.run([BENCH, str(actors), "1", folder], capture_output=True, text=True, check=False)
-    check(done.returncode == 0, f"restart_bench: {done.stderr}")
 
 
 def add(client, counter):
@@ -43,8 +35,8 @@ def add(client, counter):
 
 def kill_and_ask(folder, node, flags, counter):
     """(the node started again, seconds from the kill to the answer)."""
-    node.kill()
     began = time.monotonic()
+    node.kill()
     again = folder.node(*flags)
     client = Client("http://" + flags[flags.index("--listen") + 1], timeout=5)
     value = wait_until("the first answer", 120, lambda: add(client, counter), 0.005)
@@ -60,7 +52,7 @@ def run():
     args = parser.parse_args()
     with harness.Brokers() as brokers, harness.Folder() as folder:
         filled = os.path.join(folder.path, "filled")
-        fill(filled, args.actors)
+        harness.write_history(filled, args.actors, 1)
         code, _, err = harness.soma("log", "import", "--from", filled, "--kafka", brokers.bootstrap, timeout=READ_S)
         check(code == 0, f"soma log import: exit {code}\n{err}")
         flags = ["--kafka", brokers.bootstrap, "--partition-count", PARTITIONS, "--postgres", harness.NO_POSTGRES, "--slm-local", "off",

@@ -25,6 +25,7 @@ BUILD = os.environ.get("SOMA_BUILD", os.path.join(ROOT, "build", "release"))
 SOMA = os.path.join(BUILD, "tools", "soma")
 UPSTREAM = os.path.join(BUILD, "tests", "support", "scripted_upstream")
 JOURNAL = os.path.join(BUILD, "tests", "system", "journal_commands")
+HISTORY = os.path.join(BUILD, "tests", "bench", "restart_bench")
 SHIM = os.path.join(BUILD, "tests", "system", "libsync_recorder.so")
 # Whatever else this machine has in its PATH: a node must not live on it.
 BARE_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
@@ -311,6 +312,12 @@ def verify_deep(data):
     code, out, err = soma("verify", "--deep", data=data)
     check(code == 0, f"soma verify --deep: exit {code}\n{out}{err}")
     return json.loads(out)
+
+
+def write_history(data, actors, each):
+    """A data folder with so many counters c0, c1, … of so many events, written by the host; each event adds one."""
+    done = subprocess.run([HISTORY, str(actors), str(each), data], capture_output=True, text=True, timeout=900, check=False)
+    check(done.returncode == 0 and os.path.isdir(data + "/log"), f"{HISTORY}: exit {done.returncode}\n{done.stderr}")
 
 
 def journal(data):

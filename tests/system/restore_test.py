@@ -11,21 +11,11 @@ usage: restore_test.py [--actors N] [--each N]
 import argparse
 import os
 import shutil
-import subprocess
 import time
 
 import harness
 from harness import Client, check, gate, soma_lines
 from workload import Workload
-
-HISTORY = os.path.join(harness.BUILD, "tests", "bench", "restart_bench")
-
-
-def write_history(folder, actors, each):
-    """A folder with so many actors of so many events, written by the host."""
-    done = subprocess.run([HISTORY, str(actors), str(each), folder.data], capture_output=True, text=True, timeout=900,
-                          check=False)
-    check(os.path.isdir(folder.data + "/log"), f"{HISTORY}: exit {done.returncode}\n{done.stderr}")
 
 
 def heads(data):
@@ -77,7 +67,7 @@ def run():
     parser.add_argument("--each", type=int, default=10)
     options = parser.parse_args()
     with harness.Upstream() as upstream, harness.Folder() as folder:
-        write_history(folder, options.actors, options.each)
+        harness.write_history(folder.data, options.actors, options.each)
         load = Workload(folder.path + "/acknowledged.log")
         node = folder.node(*upstream.flags).wait_ready(300)
         load.start(node.url)
