@@ -94,7 +94,8 @@ class Projections {
   // Ends waits and verifications, and makes later ones fail; the projector stops.
   virtual void shut_down() = 0;
 
-  // Until reads work; false when it takes longer.
+  // Until reads work; false when it takes longer, or as soon as it is known that another's server,
+  // never yet reached, is not there.
   virtual bool wait_ready(std::int64_t timeout_ms) = 0;
   // Newest first. `status` and `cursor` may be empty. kInvalidArgument for a cursor not given by
   // this list.

@@ -135,6 +135,7 @@ Status Projector::connect_and_follow() {
   const auto db = std::move(*opened);
   {
     std::lock_guard lock(mutex_);
+    found_ = true;
     if (stopping_ || over_wanted_) return {};
     writing_ = db.get();
   }

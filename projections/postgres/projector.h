@@ -70,6 +70,7 @@ class Projector final : public Projections {
   mutable std::mutex mutex_;
   std::condition_variable changed_, moved_;
   bool work_ = false, shown_ = false, passive_ = false, verifying_ = false;
+  bool found_ = false;       // the database, at least once
   std::size_t waiting_ = 0;  // readers that wait for a position: no lingering then
   bool stopping_ = false;
   std::string problem_ = "PostgreSQL is being started";

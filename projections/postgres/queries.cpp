@@ -50,9 +50,11 @@ Result<bool> Projector::start_over(std::int64_t timeout_ms) {
 
 bool Projector::wait_ready(std::int64_t timeout_ms) {
   std::unique_lock lock(mutex_);
-  return moved_.wait_for(lock, std::chrono::milliseconds(timeout_ms), [&] {
-    return (shown_ && problem_.empty()) || stopping_;
-  }) && !stopping_;
+  const auto ready = [this] { return shown_ && problem_.empty(); };
+  const auto absent = [this] { return !found_ && failures_ > 0 && !options_.postgres_url.empty(); };
+  moved_.wait_for(lock, std::chrono::milliseconds(timeout_ms),
+                  [&] { return ready() || absent() || stopping_; });
+  return ready() && !stopping_;
 }
 
 Result<SessionPage> Projector::list_sessions(const std::string& tenant, const std::string& status,

@@ -16,7 +16,7 @@ import harness
 from harness import gate
 from workload import Workload
 
-# How far into the calls of a thread the kill may strike: about what a thread makes of them in one run.
+# How far into the calls of a thread the kill may strike: about what a thread makes of them in one run at most.
 CALLS = {"pwrite64": 200, "fdatasync": 110, "write": 25, "sendto": 150, "recvfrom": 120, "futex": 300, "openat": 70,
          "close": 60, "fallocate": 2, "fsync": 3, "rename": 3, "mkdir": 3, "ftruncate": 1, "unlink": 1, "clone3": 8,
          "epoll_ctl": 40}
@@ -38,9 +38,9 @@ class Life:
     def __exit__(self, *error):
         self.folder.__exit__(*error)
 
-    def one_kill(self, call):
-        number = random.randint(1, max(1, CALLS[call] // 3)) if random.random() < 0.5 else random.randint(1, 6)
-        wrap = ("strace", "-f", "--seccomp-bpf", "-qq", "-o", "/dev/null", "-e", f"trace={call}",
+    def one_kill(self, call, number):
+        """Where it struck; none if the node made fewer such calls. What was acknowledged then is looked for after the next."""
+        wrap = ("strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}",
                 "-e", f"inject={call}:signal=KILL:when={number}")
         node = self.folder.node(*self.flags, wrap=wrap)
         harness.wait_until("ready, or killed", 30, lambda: node.ready_line or node.process.poll() is not None)
@@ -54,30 +54,46 @@ class Life:
         when = "serving" if node.ready_line else "starting"
         node.kill()
         self.load.stop()
+        if not struck:
+            return None
         ready_s = self.load.check_restarted(self.folder, self.flags, "after a kill at a system call")
         self.slowest_start = max(self.slowest_start, ready_s)
-        return f"{call}:{number} {when}" if struck else None
+        return f"{call}:{number} {when}"
 
 
 class Calls:
-    """Every call in turn, each round in an order of its own."""
+    """Every call in turn, each round in an order of its own; how far into a call a kill may strike follows what struck."""
 
     def __init__(self):
-        self._left, self._lock = [], threading.Lock()
+        self._left, self._reach, self._lock = [], dict(CALLS), threading.Lock()
 
     def next(self):
         with self._lock:
             self._left = self._left or random.sample(sorted(CALLS), len(CALLS))
-            return self._left.pop()
+            call = self._left.pop()
+            return call, random.randint(1, self._reach[call] if random.random() < 0.7 else min(6, self._reach[call]))
+
+    def told(self, call, number, struck):
+        with self._lock:
+            reach = self._reach[call]
+            self._reach[call] = min(CALLS[call], max(reach, 2 * number)) if struck else max(min(4, reach), reach * 3 // 4)
 
 
 def leg(upstream, calls, points):
     """So many kills of one folder: (where each struck, how much was acknowledged, the slowest start)."""
     struck = []
     with Life(upstream) as life:
+        never = set()  # a folder that has been served on sees no first start again
         while len(struck) < points:
-            place = life.one_kill(calls.next())
-            struck += [place] if place else []
+            call, number = calls.next()
+            if call in never:
+                continue
+            place = life.one_kill(call, number)
+            calls.told(call, number, place)
+            if place:
+                struck.append(place)
+            elif number == 1:
+                never.add(call)
         return struck, len(life.load.acked), life.slowest_start
 
 

@@ -20,7 +20,8 @@ LOGS = os.path.join(ROOT, "build", "gates", "logs")
 LIMIT_S = {"T1": 1800, "T2": 6 * 3600}
 BACKGROUND_LIMIT_S = {"T1": 2700, "T2": 12 * 3600}  # what runs beside others gets what they leave
 # What the drivers under tests/ start.
-DRIVERS_NEED = ("soma", "soma-verify", "scripted_upstream", "journal_commands", "sync_recorder", "changed_soma", "failing_new")
+DRIVERS_NEED = ("soma", "soma-verify", "scripted_upstream", "journal_commands", "sync_recorder", "changed_soma", "failing_new",
+                "judge_images")
 ENVIRONMENT = {"SOMA_SIM_SEED_FILE": os.path.join(ROOT, "tests", "simulation", "seeds.txt"),
                "SOMA_BUILD": os.path.join(ROOT, "build", "release")}
 
@@ -65,11 +66,11 @@ def ninja_targets():
     return {line.rpartition(":")[0] for line in out.splitlines()}
 
 
-def run(command, limit_s, niceness=0):
-    """(output of both streams, None or why it counts as failed, seconds)."""
+def run(command, limit_s, idle=False):
+    """(output of both streams, None or why it counts as failed, seconds). `idle`: with what others leave of the processors."""
     env, words = split(command)
-    if niceness:
-        words = ["nice", "-n", str(niceness), *words]
+    if idle:  # not nice: what another wakes for must not wait for a time slice of this
+        words = ["chrt", "--idle", "0", *words]
     os.makedirs(LOGS, exist_ok=True)
     began, failed = time.monotonic(), None
     with tempfile.NamedTemporaryFile("w+", errors="replace", prefix="running-", dir=LOGS) as output:  # to be looked at
@@ -130,7 +131,7 @@ def measure(rows, tier, commit):
 
     background, counted, timed = beside.schedule(runs)
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        long = {command: pool.submit(run, command, BACKGROUND_LIMIT_S[tier], 19) for command in background}
+        long = {command: pool.submit(run, command, BACKGROUND_LIMIT_S[tier], idle=True) for command in background}
         for command in counted:
             say(command)
             take(command, run(command, LIMIT_S[tier]))

@@ -263,6 +263,16 @@ TEST_F(ProjectorTest, TablesOfAnotherBuildAreReplaced) {
   EXPECT_EQ(views_->report().rebuild.reason, "tables of another build");
 }
 
+TEST_F(ProjectorTest, NobodyWaitsForAServerThatIsNotThere) {
+  const auto views =
+      Projections::start(journal_->log(), {"postgresql://nobody@127.0.0.1:1/none", {}, {}});
+  ASSERT_TRUE(views);
+  const auto began = std::chrono::steady_clock::now();
+  EXPECT_FALSE((*views)->wait_ready(60'000));
+  EXPECT_LT(std::chrono::steady_clock::now() - began, 30s);
+  EXPECT_EQ((*views)->health().error().code, Code::kUnavailable);
+}
+
 TEST_F(ProjectorTest, OnlyOneFeedsADatabaseAndTheOtherTakesOver) {
   start();
   journal_->sessions("a", 10);
