@@ -12,6 +12,8 @@ constexpr std::size_t kRoundBytes = 1 << 20;  // of each partition
 constexpr auto kLinger = 20ms;
 constexpr std::uint64_t kFarBehind = 500;  // records; then it does not linger
 constexpr std::chrono::milliseconds kIdle = 500ms, kMaxBackOff = 5000ms;
+// Nothing was written for so long: a word, so that a server that is gone is missed without a write.
+constexpr std::chrono::milliseconds kSilence = 2000ms;
 // Of the one connection that feeds the views of this database: SOMA in ASCII.
 constexpr char kWriterLock[] = "SELECT pg_try_advisory_lock(1397706049)";
 
@@ -97,7 +99,8 @@ void Projector::run() {
     set_problem(problem);
     if (problem != told) notice(true, "projections_interrupted", problem);
     told = problem;
-    if (Clock::now() - began > 5s) back_off = 100ms;  // it worked for a while
+    if (std::exchange(advanced_, false) || Clock::now() - began > 5s)
+      back_off = 100ms;  // it worked
     std::unique_lock lock(mutex_);
     changed_.wait_for(lock, back_off, [&] { return stopping_ || over_wanted_; });
     if (stopping_) break;
@@ -218,7 +221,7 @@ Status Projector::follow(Db& db) {
   if (usable) publish(feeder.cursors());
   moved_.notify_all();
   if (usable) notice(false, "projections_following", "lag " + std::to_string(lag()));
-  for (;;) {
+  for (auto spoken = Clock::now();;) {
     if (auto ok = tend_rebuild(db, feeder); !ok) return ok;
     bool more = false;
     if (shown_) {  // only this thread writes it
@@ -229,6 +232,12 @@ Status Projector::follow(Db& db) {
       }
       more = *round;
       if (more) publish(feeder.cursors());
+      advanced_ |= more;
+    }
+    if (more || Clock::now() - spoken > kSilence) {
+      if (!more)
+        if (auto there = db.query("SELECT 1", {}); !there) return tl::unexpected(there.error());
+      spoken = Clock::now();
     }
     const bool behind = more && lag() > kFarBehind;
     if (!idle(more ? 0ms : kIdle, !behind)) return {};

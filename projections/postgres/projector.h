@@ -83,6 +83,7 @@ class Projector final : public Projections {
   Clock::time_point rebuild_began_;
   std::unique_ptr<Rebuild> rebuild_;
   Db* writing_ = nullptr;  // to interrupt when stopping
+  bool advanced_ = false;  // rows were written since the last failure; the thread's
   std::thread thread_;
 };
 

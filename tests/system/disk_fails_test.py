@@ -16,7 +16,7 @@ import time
 import harness
 import power_loss
 from harness import check, gate
-from power_loss_test import Recorded, lost_in
+from power_loss_test import Judge, Recorded
 
 
 FAULTS = {"e": "sync", "w": "write", "t": "torn write"}
@@ -44,8 +44,9 @@ def one(upstream, fault):
         check(failed, f"no {FAULTS[fault]} was failed")
         image = folder.path + "/image"
         disk.image(image + "/log", 0.0)
-        lost = lost_in(image, 1 << 62, recorded.load)
-        check(not lost, f"{len(lost)} acknowledged after a failed {FAULTS[fault]}, first {lost[:1] and lost[0].answer}")
+        with Judge(recorded) as judge:
+            lost = judge.lost_in(image, 1 << 62)
+        check(lost == 0, f"{lost} acknowledged after a failed {FAULTS[fault]}")
         shutil.rmtree(image)
         harness.verify_deep(folder.data)
         os.remove(recorded.control)

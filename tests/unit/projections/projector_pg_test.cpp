@@ -273,6 +273,18 @@ TEST_F(ProjectorTest, NobodyWaitsForAServerThatIsNotThere) {
   EXPECT_EQ((*views)->health().error().code, Code::kUnavailable);
 }
 
+TEST_F(ProjectorTest, WhoHasNothingToWriteMissesAServerThatIsGone) {
+  start();
+  journal_->sessions("a", 3);
+  catch_up();
+  ASSERT_TRUE(eventually([&] { return views_->lag() == 0; }));
+  const auto before = views_->report().failures;
+  ASSERT_TRUE(admin().run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname='" +
+                          name_ + "'"));
+  EXPECT_TRUE(eventually([&] { return views_->report().failures > before; }));
+  ASSERT_TRUE(views_->wait_ready(20'000));
+}
+
 TEST_F(ProjectorTest, OnlyOneFeedsADatabaseAndTheOtherTakesOver) {
   start();
   journal_->sessions("a", 10);
