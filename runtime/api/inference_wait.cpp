@@ -28,7 +28,7 @@ class Wait : public std::enable_shared_from_this<Wait> {
   void begin(Submission submission) {
     auto self = shared_from_this();
     late_ = node_.deadlines->set(
-        node_.clock->now_ms() + node_.model_wait_ms + kGraceMs, [weak = weak_from_this()] {
+        node_.clock->steady_ms() + node_.model_wait_ms + kGraceMs, [weak = weak_from_this()] {
           if (auto alive = weak.lock())
             alive->finish(
                 fail(Code::kDeadlineExceeded,

@@ -209,7 +209,7 @@ void Keys::handle(const http::Route& route, const std::shared_ptr<http::Request>
       }
       const std::uint64_t number = table_->next_waiter++;
       it->second.waiting.push_back({number, responder});
-      node_.clock->call_at(node_.clock->now_ms() + kMaxWaitMs, [table = table_, name, number] {
+      node_.clock->call_in(kMaxWaitMs, [table = table_, name, number] {
         if (auto waiter = table->take(name, number)) waiter->responder.send(busy());
       });
       return;

@@ -67,9 +67,10 @@ class GuardedStream final : public http::EventStream,
   void look_later() {
     const std::lock_guard lock(mutex_);
     if (cut_) return;
-    next_ = node_.deadlines->set(node_.clock->now_ms() + kGuardEveryMs, [weak = weak_from_this()] {
-      if (const auto self = weak.lock()) self->look();
-    });
+    next_ =
+        node_.deadlines->set(node_.clock->steady_ms() + kGuardEveryMs, [weak = weak_from_this()] {
+          if (const auto self = weak.lock()) self->look();
+        });
   }
 
  private:

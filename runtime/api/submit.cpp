@@ -117,17 +117,16 @@ struct PositionWait {
   http::Responder responder;
   View view;
   Position position;
-  std::int64_t until_ms;
+  std::int64_t until_ms;  // steady
   std::function<void()> next;
 };
 
 void look(const std::shared_ptr<PositionWait>& wait) {
   if (reached(wait->node, wait->view, wait->position)) return wait->node.worker->post(wait->next);
-  const std::int64_t now = wait->node.clock->now_ms();
-  if (now >= wait->until_ms)
+  if (wait->node.clock->steady_ms() >= wait->until_ms)
     return wait->responder.send(http::problem_retry(
         {Code::kUnavailable, "the view has not reached the position yet", {}}, 1));
-  wait->node.clock->call_at(now + kLookAgainMs, [wait] { look(wait); });
+  wait->node.clock->call_in(kLookAgainMs, [wait] { look(wait); });
 }
 
 }  // namespace
@@ -145,7 +144,7 @@ void after_position(const Node& node, const RequestPtr& request, const http::Res
     return responder.send(http::field_error(
         {"header", "Soma-Position"}, "must be a position that an answer carried", "position"));
   look(std::make_shared<PositionWait>(PositionWait{node, responder, view, *position,
-                                                   node.clock->now_ms() + node.position_wait_ms,
+                                                   node.clock->steady_ms() + node.position_wait_ms,
                                                    std::move(next)}));
 }
 

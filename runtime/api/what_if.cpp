@@ -39,7 +39,7 @@ Result<SessionRecord> record_of(const Node& node, const ActorKey& key) {
   if (!first) return tl::unexpected(first.error());
   if (first->empty()) return fail(Code::kNotFound, "Session not found");
   SessionRecord out{key, {}};
-  const std::int64_t until = node.clock->now_ms() + kMostMs;
+  const std::int64_t until = node.clock->steady_ms() + kMostMs;
   const PartitionId partition = first->front().position.partition;
   const Offset end = node.log->end(partition);  // as it stands now
   std::size_t bytes = 0;
@@ -62,7 +62,7 @@ Result<SessionRecord> record_of(const Node& node, const ActorKey& key) {
     if (out.entries.size() > kMostEntries)
       return tl::unexpected(too_large("has over 20000 commands"));
     if (bytes > kMostBytes) return tl::unexpected(too_large("takes over 32 MiB of the journal"));
-    if (node.clock->now_ms() > until)
+    if (node.clock->steady_ms() > until)
       return tl::unexpected(too_large("could not be read within 10 s"));
     if (next <= at) break;
     at = next;

@@ -103,7 +103,7 @@ Status Cluster::join_now(const Join& join) {
 }
 
 void Cluster::reconcile_later() {
-  clock_.call_at(clock_.now_ms() + kReconcileMs, [life = life_] {
+  clock_.call_in(kReconcileMs, [life = life_] {
     std::lock_guard lock(life->mutex);
     if (!life->cluster) return;
     life->cluster->ownership_.reconcile();
@@ -125,11 +125,11 @@ bool Cluster::settled() const {
 }
 
 bool Cluster::leave(std::int64_t timeout_ms) {
-  const std::int64_t until = clock_.now_ms() + timeout_ms;
+  const std::int64_t until = clock_.steady_ms() + timeout_ms;
   if (standbys_) standbys_->ask_stop();  // it joins nothing any more
   ownership_.leave();
   const auto done = [&] { return ownership_.left() && (!standbys_ || standbys_->stopped()); };
-  while (!done() && clock_.now_ms() < until)
+  while (!done() && clock_.steady_ms() < until)
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   return ownership_.left();
 }

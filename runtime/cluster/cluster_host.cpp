@@ -45,7 +45,7 @@ class ClusterHost::Errand : public std::enable_shared_from_this<ClusterHost::Err
       : core_(std::move(core)),
         partition_(partition),
         call_(std::move(call)),
-        until_ms_(core_->parts.clock->now_ms() + kPatienceMs) {}
+        until_ms_(core_->parts.clock->steady_ms() + kPatienceMs) {}
 
   std::function<void()> local;
   std::function<void(Answer)> done;  // of another node, or that there was none
@@ -64,16 +64,17 @@ class ClusterHost::Errand : public std::enable_shared_from_this<ClusterHost::Err
       return again();
     }
     const unsigned call = calls_.load();
-    p.peers->call(owner->address, call_, [self = shared_from_this(), call](Peers::Reply reply) {
-      if (self->ends(call)) self->replied(std::move(reply));
-    });
-    look_later(call, *owner);
+    auto give_up =
+        p.peers->call(owner->address, call_, [self = shared_from_this(), call](Peers::Reply reply) {
+          if (self->ends(call)) self->replied(std::move(reply));
+        });
+    look_later({call, *owner, std::move(give_up)});
     --core_->inside;
   }
 
   void again() {
     auto& clock = *core_->parts.clock;
-    if (clock.now_ms() + pause_ms_ > until_ms_) return give_up();
+    if (clock.steady_ms() + pause_ms_ > until_ms_) return give_up();
     {
       std::unique_lock lock(core_->mutex);
       if (core_->closed) {
@@ -82,7 +83,7 @@ class ClusterHost::Errand : public std::enable_shared_from_this<ClusterHost::Err
       }
       core_->waiting[this] = shared_from_this();
     }
-    clock.call_at(clock.now_ms() + pause_ms_, [core = core_, weak = weak_from_this()] {
+    clock.call_in(pause_ms_, [core = core_, weak = weak_from_this()] {
       auto self = weak.lock();
       if (!self) return;
       {
@@ -118,21 +119,29 @@ class ClusterHost::Errand : public std::enable_shared_from_this<ClusterHost::Err
   // Whoever says so first ends the call: the reply, or that another node has claimed meanwhile.
   bool ends(unsigned call) { return calls_.compare_exchange_strong(call, call + 1); }
 
+  struct Asked {
+    unsigned call;
+    Directory::Owner owner;
+    Peers::GiveUp give_up;
+  };
   // A node that is frozen or cut off would be waited for in vain long after its partition is
-  // another's. What it may have recorded the new owner knows by the command's id.
-  void look_later(unsigned call, Directory::Owner asked) {
-    auto& clock = *core_->parts.clock;
-    clock.call_at(clock.now_ms() + kLookMs,
-                  [core = core_, weak = weak_from_this(), call, asked = std::move(asked)] {
-                    const auto self = weak.lock();
-                    if (!self || self->calls_ != call || !core->enter()) return;
-                    const auto owner = core->parts.directory->owner(self->partition_);
-                    --core->inside;
-                    if (owner && owner->epoch == asked.epoch) return self->look_later(call, asked);
-                    if (!self->ends(call)) return;
-                    self->maybe_done_ = true;
-                    self->again();
-                  });
+  // another's. What it may have recorded the new owner knows by the command's id; what it has not
+  // begun with it must not begin: the client may have been refused by then.
+  void look_later(Asked asked) {
+    core_->parts.clock->call_in(kLookMs,
+                                [core = core_, weak = weak_from_this(), asked = std::move(asked)] {
+                                  const auto self = weak.lock();
+                                  if (!self || self->calls_ != asked.call || !core->enter()) return;
+                                  const auto owner = core->parts.directory->owner(self->partition_);
+                                  const bool another = !owner || owner->epoch != asked.owner.epoch;
+                                  const bool ended = another && self->ends(asked.call);
+                                  if (ended) asked.give_up();
+                                  --core->inside;
+                                  if (!another) return self->look_later(asked);
+                                  if (!ended) return;
+                                  self->maybe_done_ = true;
+                                  self->again();
+                                });
   }
 
   const std::shared_ptr<Core> core_;

@@ -22,7 +22,7 @@ HostParts::Shared Ownership::shared() {
   out.on_fenced = [this](PartitionId p) {
     log_warn("another node has claimed a partition that was ours", {{"partition", p.value}});
     std::lock_guard lock(mutex_);
-    fenced_ms_[p] = parts_.clock->now_ms();
+    fenced_ms_[p] = parts_.clock->steady_ms();
   };
   out.relay = [this](PartitionId source, PartitionId target, v1::OutboxItem send) {
     v1::ClusterRelay item;
@@ -110,7 +110,7 @@ void Ownership::handed_over(const v1::ClusterHandover& handover) {
 void Ownership::reconcile() {
   std::lock_guard lock(mutex_);
   if (!membership_ || closed_) return;
-  const std::int64_t now = parts_.clock->now_ms();
+  const std::int64_t now = parts_.clock->steady_ms();
   for (const PartitionId p : membership_->given()) {
     if (local_->here(p)) continue;
     if (auto it = fenced_ms_.find(p); it != fenced_ms_.end()) {

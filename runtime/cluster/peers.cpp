@@ -31,10 +31,11 @@ HttpPeers::HttpPeers(std::string node_id, std::string secret, Clock& clock)
 
 void HttpPeers::stop() { loop_.stop(); }
 
-void HttpPeers::call(const std::string& address, v1::ClusterCall message, OnReply done) {
+Peers::GiveUp HttpPeers::call(const std::string& address, v1::ClusterCall message, OnReply done) {
   message.set_from_node(node_id_);
   message.set_sent_ms(clock_.now_ms());
   auto call = std::make_unique<HttpCall>();
+  call->id = std::to_string(++calls_);
   call->lane = address;
   call->url = "http://" + address + kClusterPath;
   call->direct = true;
@@ -55,7 +56,9 @@ void HttpPeers::call(const std::string& address, v1::ClusterCall message, OnRepl
     }
     done(std::move(reply));
   };
+  auto give_up = [this, id = call->id] { loop_.cancel(id); };
   loop_.start(std::move(call));
+  return give_up;
 }
 
 void HttpPeers::relay(const std::string& address, v1::ClusterRelay item) {

@@ -1,6 +1,8 @@
 // Calls to other nodes of the cluster.
 #pragma once
 
+#include <atomic>
+#include <cstdint>
 #include <deque>
 #include <functional>
 #include <map>
@@ -35,9 +37,12 @@ class Peers {
     v1::ClusterAnswer answer;
   };
   using OnReply = std::function<void(Reply)>;
+  // Ends a call that is under way, whose reply is then kUnknown: a node that has not begun with it
+  // does not. Not to be kept longer than the Peers.
+  using GiveUp = std::function<void()>;
 
   virtual ~Peers() = default;
-  virtual void call(const std::string& address, v1::ClusterCall call, OnReply done) = 0;
+  virtual GiveUp call(const std::string& address, v1::ClusterCall call, OnReply done) = 0;
   virtual void relay(const std::string& address, v1::ClusterRelay item) = 0;  // may be lost
 };
 
@@ -45,7 +50,7 @@ class Peers {
 class HttpPeers final : public Peers {
  public:
   HttpPeers(std::string node_id, std::string secret, Clock& clock);
-  void call(const std::string& address, v1::ClusterCall call, OnReply done) override;
+  GiveUp call(const std::string& address, v1::ClusterCall call, OnReply done) override;
   // In order, one batch under way at a time; what cannot be told is dropped.
   void relay(const std::string& address, v1::ClusterRelay item) override;
   void stop();
@@ -59,6 +64,7 @@ class HttpPeers final : public Peers {
 
   const std::string node_id_, secret_;
   Clock& clock_;
+  std::atomic<std::uint64_t> calls_{0};
   std::mutex mutex_;
   std::map<std::string, Line> lines_;
   HttpLoop loop_;  // ends first

@@ -104,7 +104,7 @@ void Standbys::step() {
                {{"reason", ok.error().message}});
     } else {
       log_info("warm: this node takes its share of the partitions");
-      const std::int64_t now = parts_.clock->now_ms();
+      const std::int64_t now = parts_.clock->steady_ms();
       for (const auto& p : all_of(*parts_.log)) chosen_ms_[p] = now;
       std::lock_guard lock(mutex_);
       joined_ = true;
@@ -124,7 +124,7 @@ bool Standbys::warm() const {
 }
 
 void Standbys::choose(const events::GroupView& group) {
-  const std::int64_t now = parts_.clock->now_ms();
+  const std::int64_t now = parts_.clock->steady_ms();
   auto found = heirs(group, parts_.wanted);
   for (const auto& [p, nodes] : found)
     if (std::find(nodes.begin(), nodes.end(), parts_.node_id) != nodes.end()) chosen_ms_[p] = now;
@@ -169,7 +169,7 @@ void Standbys::report() {
 void Standbys::took(const v1::ClusterStandby& standby) {
   if (standby.node_id() == parts_.node_id) return;
   std::lock_guard lock(mutex_);
-  const std::int64_t now = parts_.clock->now_ms();
+  const std::int64_t now = parts_.clock->steady_ms();
   std::erase_if(others_, [&](const auto& o) { return now - o.second.heard_ms > kForgetMs; });
   auto& other = others_[standby.node_id()];
   other = {standby.address(), {}, now};
@@ -184,7 +184,7 @@ std::vector<Standbys::Row> Standbys::rows() const {
     out.push_back({s.partition, parts_.node_id, lag_of(*parts_.log, s.partition, s.next), true});
   {
     std::lock_guard lock(mutex_);
-    const std::int64_t now = parts_.clock->now_ms();
+    const std::int64_t now = parts_.clock->steady_ms();
     for (const auto& [id, other] : others_)
       if (now - other.heard_ms <= kForgetMs)
         for (const auto& [p, next] : other.places)

@@ -59,7 +59,7 @@ void TokenRelay::took(const v1::ClusterWatch& watch) {
       std::lock_guard lock(mutex_);
       const auto it = watches_.find(key);
       if (it == watches_.end() && watches_.size() >= kMaxWatches) continue;
-      watches_[key].until_ms = clock_.now_ms() + kForgetMs;
+      watches_[key].until_ms = clock_.steady_ms() + kForgetMs;
       if (it != watches_.end()) continue;
     }
     // Not under the lock: what has come so far is told at once.
@@ -83,7 +83,7 @@ void TokenRelay::took(const v1::ClusterToken& token) {
 }
 
 void TokenRelay::tick() {
-  const std::int64_t now = clock_.now_ms();
+  const std::int64_t now = clock_.steady_ms();
   std::vector<TokenHub::Subscription> forgotten;  // ended without the lock
   {
     std::lock_guard lock(mutex_);

@@ -31,7 +31,7 @@ struct Deadlines::Table : std::enable_shared_from_this<Table> {
   }
 
   void watch() {
-    clock.call_at(clock.now_ms() + kGrainMs, [weak = weak_from_this()] {
+    clock.call_in(kGrainMs, [weak = weak_from_this()] {
       if (auto self = weak.lock()) self->look();
     });
   }
@@ -40,7 +40,7 @@ struct Deadlines::Table : std::enable_shared_from_this<Table> {
     std::vector<std::function<void()>> late;
     {
       std::lock_guard lock(mutex);
-      const auto now = clock.now_ms();
+      const auto now = clock.steady_ms();
       while (!waiting.empty() && waiting.begin()->first.first <= now) {
         late.push_back(std::move(waiting.begin()->second));
         waiting.erase(waiting.begin());

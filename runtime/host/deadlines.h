@@ -15,7 +15,8 @@ class Deadlines {
   static constexpr std::int64_t kGrainMs = 250;
   explicit Deadlines(Clock& clock);
 
-  // Calls `late` once, on a clock thread, unless the token has gone before; it must not block.
+  // `at_ms` by the steady clock. Calls `late` once, on a clock thread, unless the token has gone
+  // before; it must not block.
   using Token = std::shared_ptr<void>;
   [[nodiscard]] Token set(std::int64_t at_ms, std::function<void()> late);
 

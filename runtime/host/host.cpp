@@ -319,7 +319,7 @@ class HostImpl final : public PartitionHost {
   }
   void schedule_resend() {
     auto& clock = *world_->parts.clock;
-    clock.call_at(clock.now_ms() + kResendEveryMs, [ticks = ticks_] {
+    clock.call_in(kResendEveryMs, [ticks = ticks_] {
       std::lock_guard lock(ticks->mutex);
       if (!ticks->host) return;
       for (auto& p : ticks->host->partitions_) p->resend_stale();
@@ -331,7 +331,7 @@ class HostImpl final : public PartitionHost {
     auto& clock = *world_->parts.clock;
     const auto count = static_cast<std::int64_t>(partitions_.size());
     const std::int64_t apart = (world_->parts.limits.checkpoint_every_ms + count - 1) / count;
-    clock.call_at(clock.now_ms() + apart, [ticks = ticks_] {
+    clock.call_in(apart, [ticks = ticks_] {
       std::lock_guard lock(ticks->mutex);
       if (!ticks->host) return;
       auto& host = *ticks->host;

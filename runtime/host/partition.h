@@ -87,7 +87,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
   };
   using WorkPtr = std::shared_ptr<Work>;
   struct PendingFrame {
-    std::vector<Completion> completions;
+    std::vector<Completion> completions, to_prove;  // of the latter, memory alone is proved by it
     std::vector<std::pair<ActorKey, std::vector<actors::Effect>>> effects;
     std::vector<v1::OutboxItem> outbox;
     std::vector<Answer> answers;
@@ -97,7 +97,8 @@ class Partition : public std::enable_shared_from_this<Partition> {
 
     void fail(const Error& error) {
       for (auto& a : answers) a.done(tl::unexpected(error));
-      for (auto& c : completions) c.failed(error);
+      for (auto* all : {&completions, &to_prove})
+        for (auto& c : *all) c.failed(error);
     }
   };
   enum class Phase : std::uint8_t {
@@ -152,7 +153,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
   void append_frame(std::shared_ptr<PendingFrame> pending, v1::Frame frame);
   void frame_done(const std::shared_ptr<PendingFrame>& pending,
                   const events::FrameWriter::Outcome& outcome);
-  void complete_later(Completion completion);
+  void complete_later(Completion completion, bool appended);
   void start_proof();
   void proven(const Status& ours, Offset up_to);
   std::shared_ptr<Entity> entity(const ActorKey& key);
@@ -288,7 +289,6 @@ class Partition : public std::enable_shared_from_this<Partition> {
   Host::PartitionStatus status_;
   std::vector<Host::ParkedActor> parked_shown_;
   void publish_status();
-
   bool checkpointing_ = false;
   bool want_checkpoint_ = false;
   std::shared_ptr<const std::unordered_map<std::string, StateStore::DedupeRow>> writing_;  // soon

@@ -11,7 +11,7 @@ namespace soma::runtime {
 
 void Partition::tick() {
   post([this] {
-    tick_ms_ = w_.parts.clock->now_ms();
+    tick_ms_ = w_.parts.clock->steady_ms();
     const std::uint64_t open = round_ ? rounds_ : 0;
     if (open == 0 || open != beat_round_) beats_.fetch_add(1, std::memory_order_relaxed);
     beat_round_ = open;
@@ -45,7 +45,8 @@ void Partition::maybe_checkpoint() {
   if (phase_ != Phase::kServing) return;
   if (store_lost() && !round_) return fail_partition({Code::kUnknownOutcome, kStoreLost, {}});
   if (events_since_checkpoint_ == 0) return;
-  if (w_.parts.clock->now_ms() - last_checkpoint_ms_ < w_.parts.limits.checkpoint_every_ms) return;
+  if (w_.parts.clock->steady_ms() - last_checkpoint_ms_ < w_.parts.limits.checkpoint_every_ms)
+    return;
   want_checkpoint_ = true;
   pump();
 }
@@ -67,7 +68,7 @@ void Partition::write_checkpoint() {
   want_checkpoint_ = false;
   checkpointing_ = true;
   events_since_checkpoint_ = 0;
-  last_checkpoint_ms_ = w_.parts.clock->now_ms();
+  last_checkpoint_ms_ = w_.parts.clock->steady_ms();
   auto batch = std::make_shared<StateStore::Batch>();
   decltype(tail_) tail;
   {

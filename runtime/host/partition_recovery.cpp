@@ -33,7 +33,7 @@ void Partition::open(std::optional<Epoch> only_after) {
 }
 
 void Partition::recover_after(std::int64_t ms) {
-  w_.parts.clock->call_at(w_.parts.clock->now_ms() + ms, [self = weak_from_this()] {
+  w_.parts.clock->call_in(ms, [self = weak_from_this()] {
     auto alive = self.lock();
     if (!alive) return;
     alive->post([p = alive.get()] {
@@ -78,7 +78,7 @@ void Partition::recover() {
   disk_full_ = false;
   phase_ = draining_ ? Phase::kDraining : Phase::kServing;
   want_checkpoint_ = draining_;
-  last_checkpoint_ms_ = w_.parts.clock->now_ms();
+  last_checkpoint_ms_ = w_.parts.clock->steady_ms();
   std::set<ActorKey> pending;
   for (auto& key : w_.parts.store->with_pending(id_)) pending.insert(std::move(key));
   if (store_lost()) return fail_partition({Code::kUnknownOutcome, kStoreLost, {}});
@@ -111,7 +111,7 @@ void Partition::serve_reads(const Error& why) {
 }
 
 void Partition::wait_for_space() {
-  w_.parts.clock->call_at(w_.parts.clock->now_ms() + kSpaceCheckMs, [self = weak_from_this()] {
+  w_.parts.clock->call_in(kSpaceCheckMs, [self = weak_from_this()] {
     auto alive = self.lock();
     if (!alive) return;
     alive->post([p = alive.get()] {
@@ -276,7 +276,7 @@ void Partition::restore_pending(std::vector<ActorKey> actors) {
 
 // Its effects wait for it: a read that failed once is no reason to forget them.
 void Partition::restore_later(const ActorKey& actor) {
-  w_.parts.clock->call_at(w_.parts.clock->now_ms() + kRestoreAgainMs,
+  w_.parts.clock->call_in(kRestoreAgainMs,
                           [self = weak_from_this(), actor, generation = generation_] {
                             auto alive = self.lock();
                             if (!alive) return;

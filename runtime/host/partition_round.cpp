@@ -335,9 +335,17 @@ void Partition::try_again() {
   if (had_no_room) w_.ask_resend(id_);
 }
 
-void Partition::complete_later(Completion completion) {
-  if (!in_flight_.empty()) return in_flight_.back()->completions.push_back(std::move(completion));
-  if (!w_.parts.shared && !w_.parts.contested)
+// `appended`: the newest frame in flight was, after what the completion tells of was read. Then its
+// validity proves both that memory is what the log holds and that nobody had taken the partition by
+// then. An earlier frame proves only the first: another may have claimed behind it since.
+void Partition::complete_later(Completion completion, bool appended) {
+  const bool alone = !w_.parts.shared && !w_.parts.contested;
+  if (!in_flight_.empty()) {
+    auto& newest = *in_flight_.back();
+    return (appended || alone ? newest.completions : newest.to_prove)
+        .push_back(std::move(completion));
+  }
+  if (alone)
     return completion.valid(Position{id_, Offset{next_offset_.value ? next_offset_.value - 1 : 0}});
   to_prove_.push_back(std::move(completion));
   start_proof();
@@ -372,7 +380,7 @@ void Partition::close_round() {
     put_entry(*work, frame, *pending);
   }
   if (pending) append_frame(std::move(pending), std::move(frame));
-  for (auto& completion : aside) complete_later(std::move(completion));
+  for (auto& completion : aside) complete_later(std::move(completion), !entries.empty());
   pump();
 }
 
@@ -463,6 +471,7 @@ void Partition::frame_done(const std::shared_ptr<PendingFrame>& pending,
     recent_[row.command_id] = std::move(row);
   }
   for (auto& completion : pending->completions) completion.valid(valid.position);
+  for (auto& completion : pending->to_prove) complete_later(std::move(completion), true);
   for (auto& [actor, effects] : pending->effects) update_effects(actor, std::move(effects), false);
   for (auto& item : pending->outbox) {
     w_.relay(id_, item);

@@ -20,9 +20,14 @@ namespace soma::runtime {
 class Clock {
  public:
   virtual ~Clock() = default;
-  virtual std::int64_t now_ms() const = 0;  // Unix time
-  // Runs `wake` once, not before `at_ms`, on a clock thread; must not block.
+  virtual std::int64_t now_ms() const = 0;  // Unix time: for what is recorded or told; may be set
+  // Since some moment, by a clock that nobody sets: for patience, back-off and what is done every
+  // so often. By the other all of that would stand still for as long as that one is set back.
+  virtual std::int64_t steady_ms() const = 0;
+  // Run `wake` once, on a clock thread; it must not block. Not before the time is `at_ms`;
   virtual void call_at(std::int64_t at_ms, std::function<void()> wake) = 0;
+  // not before `delay_ms` have passed by the steady clock.
+  virtual void call_in(std::int64_t delay_ms, std::function<void()> wake) = 0;
 };
 
 // Does the outside work of effects; decides nothing. Thread-safe; `run` must return at once.

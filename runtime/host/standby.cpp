@@ -61,7 +61,7 @@ void Standby::begin() {
   }
   begun_ = true;
   next_ = mark_.next.value;
-  written_ms_ = parts_.clock->now_ms();
+  written_ms_ = parts_.clock->steady_ms();
 }
 
 // It is tried again from the last checkpoint at the next look.
@@ -186,7 +186,7 @@ void Standby::write_if_due() {
   if (frames_ == 0) return;
   const auto& limits = *parts_.limits;
   if (events_ >= limits.checkpoint_every_events || frames_ >= limits.checkpoint_every_events ||
-      parts_.clock->now_ms() - written_ms_ >= limits.checkpoint_every_ms)
+      parts_.clock->steady_ms() - written_ms_ >= limits.checkpoint_every_ms)
     write();
 }
 
@@ -215,7 +215,7 @@ void Standby::write() {
                                             actors::deterministic_bytes(facts_.extra()),
                                             mark_.last,
                                             mark_.last_hash};
-  written_ms_ = now;
+  written_ms_ = parts_.clock->steady_ms();
   if (auto ok = parts_.store->write(id_, batch); !ok) return stop_at(ok.error());
   touched_.clear();
   history_.clear();

@@ -91,7 +91,7 @@ void Member::choose() {
 }
 
 void Member::reconcile_later() {
-  parts_.clock->call_at(parts_.clock->now_ms() + kReconcileMs, [here = here_] {
+  parts_.clock->call_in(kReconcileMs, [here = here_] {
     if (!*here) return;
     (*here)->ownership_.reconcile();
     (*here)->reconcile_later();

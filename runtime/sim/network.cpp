@@ -17,8 +17,9 @@ constexpr std::int64_t kFastUs = 20, kSlowUs = 800;  // one way
 class Wire final : public runtime::Peers {
  public:
   Wire(Network& network, std::shared_ptr<Life> life) : network_(network), life_(std::move(life)) {}
-  void call(const std::string& address, v1::ClusterCall call, OnReply done) override {
-    if (life_->enter()) network_.call(life_, address, std::move(call), std::move(done));
+  GiveUp call(const std::string& address, v1::ClusterCall call, OnReply done) override {
+    if (!life_->enter()) return [] {};
+    return network_.call(life_, address, std::move(call), std::move(done));
   }
   void relay(const std::string& address, v1::ClusterRelay item) override {
     if (life_->enter()) network_.relay(life_, address, std::move(item));
@@ -64,14 +65,16 @@ std::int64_t Network::travel() {
   return rng_.between(kFastUs, kSlowUs);
 }
 
-void Network::call(std::shared_ptr<Life> from, const std::string& address, v1::ClusterCall message,
-                   runtime::Peers::OnReply done) {
+runtime::Peers::GiveUp Network::call(std::shared_ptr<Life> from, const std::string& address,
+                                     v1::ClusterCall message, runtime::Peers::OnReply done) {
   const auto call =
       std::make_shared<Call>(Call{std::move(from), address, std::move(message), std::move(done)});
   ground_.time.after(kCallUs, [this, call] { reply(call, {}); });
-  if (call->from->cut_off(call->from->unheard_until_us)) return;
-  if (ground_.faults.draw(Fault::kLostCall)) return;
+  auto give_up = [call] { call->ended = true; };
+  if (call->from->cut_off(call->from->unheard_until_us)) return give_up;
+  if (ground_.faults.draw(Fault::kLostCall)) return give_up;
   ground_.time.after(travel(), [this, call] { arrive(call); });
+  return give_up;
 }
 
 // What comes after its caller has given up, or died, is not looked at: the connection was closed.

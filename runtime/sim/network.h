@@ -28,8 +28,8 @@ class Network {
   void detach(const std::string& address) { stations_.erase(address); }
   std::vector<std::string> addresses_but(const std::string& own) const;
 
-  void call(std::shared_ptr<Life> from, const std::string& address, v1::ClusterCall call,
-            runtime::Peers::OnReply done);
+  runtime::Peers::GiveUp call(std::shared_ptr<Life> from, const std::string& address,
+                              v1::ClusterCall call, runtime::Peers::OnReply done);
   // Each by itself: one may overtake another, as on a connection that is opened anew.
   void relay(const std::shared_ptr<Life>& from, const std::string& address, v1::ClusterRelay item);
 

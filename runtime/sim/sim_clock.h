@@ -16,7 +16,9 @@ class SimClock final : public runtime::Clock {
   ~SimClock() override { *here_ = nullptr; }
 
   std::int64_t now_ms() const override { return life_->ground.wall_ms(); }
+  std::int64_t steady_ms() const override { return life_->ground.time.now_us() / 1000; }
   void call_at(std::int64_t at_ms, std::function<void()> wake) override;
+  void call_in(std::int64_t delay_ms, std::function<void()> wake) override;
   void jumped() { arm(); }  // the wall clock was set
 
  private:
@@ -24,7 +26,8 @@ class SimClock final : public runtime::Clock {
   void ring();
 
   std::shared_ptr<Life> life_;
-  std::multimap<std::int64_t, std::function<void()>> alarms_;
+  using Alarms = std::multimap<std::int64_t, std::function<void()>>;
+  Alarms by_wall_, by_steady_;
   std::int64_t armed_us_ = -1;  // of the earliest event on the timeline; -1: none
   std::shared_ptr<SimClock*> here_ = std::make_shared<SimClock*>(this);
 };

@@ -341,6 +341,10 @@ void World::liveness() {
     p->life().paused_until_us = 0;
     p->life().unreachable_until_us = p->life().unheard_until_us = p->life().log_cut_until_us = 0;
     if (p->stopping) kill(*p, "was stopping");
+    // Without a group nobody tells it; whoever begins anew claims all.
+    for (std::uint32_t i = 0; !group_ && i < log_.partition_count(); ++i)
+      if (p->life().alive && !oracle_.owns(p->life().name, PartitionId{i}))
+        kill(*p, "another had claimed behind it");
   }
   ground_.drift(0);
   max_offset_ms_ = std::max(max_offset_ms_, ground_.wall_offset_ms);

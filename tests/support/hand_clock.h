@@ -11,6 +11,10 @@ namespace soma::runtime {
 
 struct HandClock final : Clock {
   std::int64_t now_ms() const override { return now; }
+  std::int64_t steady_ms() const override { return now; }
+  void call_in(std::int64_t delay_ms, std::function<void()> wake) override {
+    call_at(now + delay_ms, std::move(wake));
+  }
   void call_at(std::int64_t at_ms, std::function<void()> wake) override {
     alarms.emplace(at_ms, std::move(wake));
   }

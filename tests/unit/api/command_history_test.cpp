@@ -27,6 +27,10 @@ struct Heard final : http::Responder::Sink {
 struct LaterClock final : Clock {
   explicit LaterClock(Clock& c) : clock(c) {}
   std::int64_t now_ms() const override { return clock.now_ms() + hours * kHourMs; }
+  std::int64_t steady_ms() const override { return clock.steady_ms(); }
+  void call_in(std::int64_t delay_ms, std::function<void()> wake) override {
+    clock.call_in(delay_ms, std::move(wake));
+  }
   void call_at(std::int64_t at_ms, std::function<void()> wake) override {
     clock.call_at(at_ms - hours * kHourMs, std::move(wake));
   }

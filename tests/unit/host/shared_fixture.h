@@ -8,6 +8,57 @@
 
 namespace soma::runtime {
 
+// The log, whose reports of appends may wait.
+class HeldReports final : public events::Log {
+ public:
+  explicit HeldReports(events::Log& log) : log_(log) {}
+  std::uint32_t partition_count() const override { return log_.partition_count(); }
+  void append(PartitionId p, std::string record, OnReport done) override {
+    log_.append(p, std::move(record), [this, done](const events::AppendReport& report) {
+      {
+        std::lock_guard lock(mutex_);
+        if (held_) {
+          waiting_.emplace_back([done, report] { done(report); });
+          return;
+        }
+      }
+      done(report);
+    });
+  }
+  Result<std::vector<events::Record>> read(PartitionId p, Offset from,
+                                           std::size_t max) const override {
+    return log_.read(p, from, max);
+  }
+  Offset end(PartitionId p) const override { return log_.end(p); }
+  std::uint64_t follow(std::function<void(PartitionId)> on_grow) override {
+    return log_.follow(std::move(on_grow));
+  }
+  void unfollow(std::uint64_t subscription) override { log_.unfollow(subscription); }
+  void run_apart(std::function<void()> work) override { log_.run_apart(std::move(work)); }
+  bool pump() override { return log_.pump(); }
+  Status health() const override { return log_.health(); }
+
+  void hold() {
+    std::lock_guard lock(mutex_);
+    held_ = true;
+  }
+  void release() {
+    std::vector<std::function<void()>> waiting;
+    {
+      std::lock_guard lock(mutex_);
+      held_ = false;
+      waiting.swap(waiting_);
+    }
+    for (const auto& report : waiting) report();
+  }
+
+ private:
+  events::Log& log_;
+  std::mutex mutex_;
+  bool held_ = false;
+  std::vector<std::function<void()>> waiting_;
+};
+
 class SharedHosts : public HostFixture {
  protected:
   struct Member {
@@ -21,8 +72,9 @@ class SharedHosts : public HostFixture {
   void SetUp() override {
     HostFixture::SetUp();
     host_.reset();  // the fixture's own owns everything; its log serves both
+    reports_of_a_ = std::make_unique<HeldReports>(*log_);
     for (Member* m : {&a_, &b_}) {
-      HostParts parts{log_.get(),
+      HostParts parts{m == &a_ ? reports_of_a_.get() : log_.get(),
                       catalog_.get(),
                       clock_.get(),
                       &m->runner,
@@ -99,6 +151,7 @@ class SharedHosts : public HostFixture {
   // About every second one, in no order that a resend could fall into step with.
   bool lost() { return lose_ && ((++told_ * 2654435761u) >> 13) % 2 == 1; }
 
+  std::unique_ptr<HeldReports> reports_of_a_;
   Member a_, b_;
   std::atomic<bool> lose_{false};
   std::atomic<std::uint32_t> told_{0};

@@ -48,6 +48,33 @@ TEST_F(SharedHosts, AnOwnerThatWasOvertakenShowsNothingOld) {
   EXPECT_EQ(b_.fenced, 0);
 }
 
+// What is in flight when it is read proves memory, and not that nobody has claimed behind it.
+TEST_F(SharedHosts, AnOwnerWhoseFrameIsInFlightShowsNothingOld) {
+  const auto p = partition("x");
+  a_.host->open(p);
+  ASSERT_TRUE(add_at(*a_.host, "x", 1, "1"));
+  const auto send = [&](const char* command_id) {
+    v1::CounterCommand c;
+    c.mutable_add()->set_amount(1);
+    const Offset before = log_->end(p);
+    a_.host->submit({counter("x"), c.SerializeAsString(), command_id, {}, {}, {}, {}},
+                    [](const Result<Accepted>&) {});
+    while (log_->end(p) == before) std::this_thread::yield();
+  };
+  reports_of_a_->hold();
+  send("2");
+  b_.host->open(p);
+  ASSERT_TRUE(add_at(*b_.host, "x", 1, "3"));
+  std::promise<Result<StateView>> shown;
+  a_.host->read(counter("x"), [&](Result<StateView> r) { shown.set_value(std::move(r)); });
+  send("4");  // by the time it is in the log, the read has been attended to
+  reports_of_a_->release();
+  const auto view = shown.get_future().get();
+  EXPECT_FALSE(view) << "shows " << static_cast<const v1::CounterState&>(*view->state).value()
+                     << " after another owner had told 3";
+  EXPECT_EQ(*value_at(*b_.host, "x"), 3);
+}
+
 // As when its network comes back: what it claims by itself must not take from the one that the
 // group has given the partition to.
 TEST_F(SharedHosts, AnOwnerThatDroppedItDoesNotClaimItBackFromAnother) {
