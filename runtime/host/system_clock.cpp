@@ -74,7 +74,7 @@ class SystemClock final : public Clock {
             lock, std::chrono::milliseconds(std::min<std::int64_t>({wall, steady, kLookAgainMs})));
         continue;
       }
-      Alarms& due = steady <= 0 ? by_steady_ : by_wall_;
+      Alarms& due = steady <= wall ? by_steady_ : by_wall_;  // the one that is later than the other
       auto wake = std::move(due.begin()->second);
       due.erase(due.begin());
       lock.unlock();

@@ -221,6 +221,13 @@ def streams(client, node, key):
     def resident():
         with open(f"/proc/{node.pid}/status", encoding="ascii") as f:
             return next(int(line.split()[1]) for line in f if line.startswith("VmRSS")) // 1024
+    used = [-1.0]
+
+    def idle():  # it has read behind its start what it reads then
+        used.append(harness.cpu_seconds(node.pid))
+        return used[-1] - used[-2] < 0.03
+
+    harness.wait_until("the node does nothing else", 60, idle, 0.5)
     connection = http.client.HTTPConnection(*node.url.removeprefix("http://").split(":"), timeout=120)
     before = resident()
     connection.request("POST", "/v1/audit/export")
