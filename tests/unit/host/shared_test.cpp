@@ -48,8 +48,17 @@ TEST_F(SharedHosts, AnOwnerThatWasOvertakenShowsNothingOld) {
   EXPECT_EQ(b_.fenced, 0);
 }
 
+// Each command and each read has a round to itself.
+class SharedHostsByOne : public SharedHosts {
+ protected:
+  void SetUp() override {
+    limits_.frame_max_entries = 1;
+    SharedHosts::SetUp();
+  }
+};
+
 // What is in flight when it is read proves memory, and not that nobody has claimed behind it.
-TEST_F(SharedHosts, AnOwnerWhoseFrameIsInFlightShowsNothingOld) {
+TEST_F(SharedHostsByOne, AnOwnerWhoseFrameIsInFlightShowsNothingOld) {
   const auto p = partition("x");
   a_.host->open(p);
   ASSERT_TRUE(add_at(*a_.host, "x", 1, "1"));
