@@ -234,9 +234,10 @@ Status Projector::follow(Db& db) {
       if (more) publish(feeder.cursors());
       advanced_ |= more;
     }
-    if (more || Clock::now() - spoken > kSilence) {
-      if (!more)
-        if (auto there = db.query("SELECT 1", {}); !there) return tl::unexpected(there.error());
+    if (more) {
+      spoken = Clock::now();
+    } else if (Clock::now() - spoken > kSilence) {
+      if (auto there = db.query("SELECT 1", {}); !there) return tl::unexpected(there.error());
       spoken = Clock::now();
     }
     const bool behind = more && lag() > kFarBehind;

@@ -54,10 +54,7 @@ def as_(w, person="ana", tenant="acme", capabilities="*"):
     """Headers with a token of the node's own authority."""
     key = (person, tenant, capabilities)
     if key not in w.tokens:
-        code, out, err = harness.soma("auth", "token", "--tenant", tenant, "--sub", person, "--cap", capabilities,
-                                      data=w.node.data)
-        check(code == 0, f"soma auth token: {code} {err}")
-        w.tokens[key] = {"Authorization": "Bearer " + out.strip()}
+        w.tokens[key] = {"Authorization": "Bearer " + harness.token(w.node.data, tenant, person, capabilities)}
     return w.tokens[key]
 
 

@@ -10,7 +10,6 @@ import http.client
 import json
 import os
 import random
-import re
 import shutil
 import signal
 import subprocess
@@ -295,17 +294,33 @@ def soma_error(data, code, *args):
     return json.loads(err.splitlines()[-1])["error"]
 
 
+def postmaster(data):
+    """The lines of the postmaster.pid of a node's private PostgreSQL; none while it is not there."""
+    try:
+        with open(os.path.join(data, "run", "postgres.home"), encoding="utf-8") as f:
+            home = f.read().strip()
+        with open(os.path.join(home, "cluster", "postmaster.pid"), encoding="utf-8") as f:
+            return f.read().splitlines()
+    except FileNotFoundError:
+        return []
+
+
 def psql(data, sql):
     """A statement in the views of a node's private PostgreSQL, over its socket: the rows, fields separated by `|`."""
-    with open(os.path.join(data, "run", "postgres.home"), encoding="utf-8") as f:
-        home = f.read().strip()
-    with open(os.path.join(home, "cluster", "postmaster.pid"), encoding="utf-8") as f:
-        socket = f.read().splitlines()[4]
-    done = subprocess.run(["psql", "-X", "-h", socket, "-U", "soma", "-d", "postgres", "-v", "ON_ERROR_STOP=1", "-Atc", sql],
+    about = postmaster(data)
+    check(len(about) > 4, f"no PostgreSQL runs for {data}")
+    done = subprocess.run(["psql", "-X", "-h", about[4], "-U", "soma", "-d", "postgres", "-v", "ON_ERROR_STOP=1", "-Atc", sql],
                           env={**os.environ, "PGOPTIONS": "-c search_path=soma"}, capture_output=True, text=True, timeout=60,
                           check=False)
     check(done.returncode == 0, f"psql {sql}: {done.stderr}")
     return done.stdout.splitlines()
+
+
+def token(data, tenant, person, capabilities="*"):
+    """Of the authority of a node's folder."""
+    code, out, err = soma("auth", "token", "--tenant", tenant, "--sub", person, "--cap", capabilities, data=data)
+    check(code == 0, f"soma auth token: {code} {err}")
+    return out.strip()
 
 
 def verify_deep(data):
@@ -325,17 +340,13 @@ def journal(data):
     return read_journal(os.path.join(data, "log"))
 
 
-# A key whose first use was refused runs again as TENANT/ROUND:KEY; to its client it is one command.
-FURTHER_ROUND = re.compile(r"^([^/:]+)/\d+:")
-
-
 def read_journal(*where):
     done = subprocess.run([JOURNAL, *where], capture_output=True, text=True, check=False)
     check(done.returncode == 0, f"journal_commands: {done.stderr}")
     commands = {}
     for line in done.stdout.splitlines():
         position, actor, command_id = line.split("\t")
-        commands.setdefault(FURTHER_ROUND.sub(r"\1:", command_id), []).append((position, actor))
+        commands.setdefault(command_id, []).append((position, actor))
     return commands
 
 

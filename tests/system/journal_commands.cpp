@@ -2,10 +2,9 @@
 // oracle of the system tests, so it reads the log itself and asks no running node.
 #include <iostream>
 
-#include "actors/actor_type.h"
 #include "events/embedded/embedded_log.h"
-#include "events/frames.h"
 #include "events/kafka/kafka_log.h"
+#include "tests/system/client_commands.h"
 
 namespace {
 
@@ -27,13 +26,10 @@ int main(int argc, char** argv) {
     return std::cerr << "usage: journal_commands LOG_FOLDER | --kafka BROKERS\n", 2;
   auto log = open(argc, argv);
   if (!log) return std::cerr << log.error().message << "\n", 9;
-  const auto ok = events::each_frame(**log, [](const events::ValidFrame& frame) {
-    for (const auto& entry : frame.frame->entries())
-      if (entry.context().causation_id().empty())
-        std::cout << to_string(frame.position) << "\t" << to_string(actors::to_key(entry.actor()))
-                  << "\t" << entry.context().command_id() << "\n";
-    return true;
-  });
+  const auto ok =
+      test::each_client_command(**log, [](Position at, const ActorKey& actor, const auto& id) {
+        std::cout << to_string(at) << "\t" << to_string(actor) << "\t" << id << "\n";
+      });
   if (!ok) return std::cerr << ok.error().message << "\n", 9;
   return 0;
 }

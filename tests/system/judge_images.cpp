@@ -10,14 +10,12 @@
 #include <fstream>
 #include <iostream>
 #include <map>
-#include <regex>
 #include <sstream>
 #include <vector>
 
-#include "actors/actor_type.h"
 #include "events/embedded/embedded_log.h"
-#include "events/frames.h"
 #include "schemas/json/json_text.h"
+#include "tests/system/client_commands.h"
 #include "tools/offline/folder.h"
 #include "tools/offline/verify_folder.h"
 
@@ -37,26 +35,15 @@ std::vector<std::string> fields(const std::string& line) {
   return out;
 }
 
-// A key whose first use was refused runs again as TENANT/ROUND:KEY; to its client it is one
-// command.
-std::string of_client(const std::string& command_id) {
-  static const std::regex further_round("^([^/:]+)/[0-9]+:");
-  return std::regex_replace(command_id, further_round, "$1:");
-}
-
 using Commands = std::map<std::string, std::string>;  // of clients: where each stands
 
 Result<Commands> commands_in(const events::Log& log) {
   Commands out;
   std::string twice;
-  const auto read = events::each_frame(log, [&](const events::ValidFrame& frame) {
-    for (const auto& entry : frame.frame->entries()) {
-      if (!entry.context().causation_id().empty()) continue;
-      const std::string id = of_client(entry.context().command_id());
-      if (!out.emplace(id, to_string(frame.position)).second) twice = id;
-    }
-    return true;
-  });
+  const auto read =
+      test::each_client_command(log, [&](Position at, const ActorKey&, const std::string& id) {
+        if (!out.emplace(id, to_string(at)).second) twice = id;
+      });
   if (!read) return tl::unexpected(read.error());
   if (!twice.empty()) return fail(Code::kCorrupt, "recorded twice: " + twice);
   return out;

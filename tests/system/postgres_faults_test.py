@@ -6,100 +6,37 @@ usage: postgres_faults_test.py [--restarts N] [--terminations N] [--resets N]
 """
 
 import argparse
-import asyncio
-import os
 import random
-import signal
-import socket
-import threading
 import time
 
 import harness
 from harness import Client, check, gate, wait_until
+from postgres_server import Server
+from sick_gate import SickGate
 from workload import Workload
 
 COMMITTED = b"C\0\0\0\x0bCOMMIT\0"  # CommandComplete of the protocol: type, length, tag
 SOON_S = 5
 
 
-class CommitGate:
-    """A way to PostgreSQL, by TCP. Once armed, the connection whose commit is answered next is reset without the answer."""
+class CommitGate(SickGate):
+    """A way to PostgreSQL. Once armed, the connection whose commit is answered next is reset without the answer."""
 
     def __init__(self, path):
-        self._path, self.resets, self._armed = path, 0, False
-        self._loop, self._connections = asyncio.new_event_loop(), set()
-        with socket.create_server(("127.0.0.1", 0)) as s:
-            self.port = s.getsockname()[1]
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-        asyncio.run_coroutine_threadsafe(asyncio.start_server(self._serve, "127.0.0.1", self.port), self._loop).result(10)
+        self.resets, self._armed = 0, False
+        super().__init__(path)
 
     def arm(self):
         self._armed = True
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
-
-    async def _serve(self, reader, writer):
-        far = None
-        try:
-            far_reader, far = await asyncio.open_unix_connection(self._path)
-            ways = [asyncio.ensure_future(self._pump(reader, far, False)), asyncio.ensure_future(self._pump(far_reader, writer, True))]
-            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-            for way in ways:
-                way.cancel()
-        except OSError:
-            pass
-        finally:
-            for end in (writer, far):
-                if end:
-                    end.transport.abort()
-
-    async def _pump(self, source, sink, replies):
-        while data := await source.read(65536):
-            if replies and self._armed and COMMITTED in data:
+    async def _reply(self, far_reader, writer):
+        while data := await far_reader.read(65536):
+            if self._armed and COMMITTED in data:
                 self._armed = False
                 self.resets += 1
+                writer.transport.abort()
                 return
-            sink.write(data)
-            await sink.drain()
-
-
-class Server:
-    """A PostgreSQL that another node owns, which starts it again whenever it ends."""
-
-    def __init__(self, folder, upstream):
-        self.data = os.path.join(folder.path, "owner")
-        folder.node(*upstream.flags, data=self.data).wait_ready()
-        wait_until("its PostgreSQL", 60, lambda: os.path.exists(os.path.join(self.data, "run", "postgres.home")))
-        harness.psql(self.data, "CREATE DATABASE sick")
-        with open(os.path.join(self.data, "run", "postgres.home"), encoding="utf-8") as f:
-            self._home = f.read().strip()
-
-    def _lines(self):
-        try:
-            with open(os.path.join(self._home, "cluster", "postmaster.pid"), encoding="utf-8") as f:
-                return f.read().splitlines()
-        except FileNotFoundError:
-            return []
-
-    def socket(self):
-        lines = self._lines()
-        return f"{lines[4]}/.s.PGSQL.{lines[3]}"
-
-    def restart(self):
-        """At once, and then until it answers."""
-        before = int(self._lines()[0])
-        os.kill(before, signal.SIGQUIT)
-        wait_until("PostgreSQL ended and is up again", 60, lambda: len(l := self._lines()) > 7 and int(l[0]) != before and "ready" in l[7])
-
-    def terminate(self):
-        """Every connection to the views."""
-        return len(harness.psql(self.data, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'sick'")) - 1
+            await self._write(writer, data)
 
 
 def caught_up(client, position):
@@ -143,7 +80,7 @@ def run():
     with harness.Upstream() as upstream, harness.Folder() as folder:
         server = Server(folder, upstream)
         with CommitGate(server.socket()) as way:
-            node = folder.node(*upstream.flags, "--postgres", f"postgresql://soma@127.0.0.1:{way.port}/sick").wait_ready()
+            node = folder.node(*upstream.flags, "--postgres", server.url(way.port)).wait_ready()
             client, load, slowest = Client(node.url), Workload(folder.path + "/acknowledged.log", clients=2), {}
             load.start(node.url)
             load.advance(20)

@@ -19,9 +19,7 @@ ENV = {"SOMAGENT_DEPLOYMENT_MODE": "production"}
 
 def token(w, tenant, capabilities, person="ana"):
     os.environ.update(ENV)
-    code, out, err = soma("auth", "token", "--tenant", tenant, "--sub", person, "--cap", capabilities, data=w.node.data)
-    check(code == 0, f"soma auth token: {code} {err}")
-    return out.strip()
+    return harness.token(w.node.data, tenant, person, capabilities)
 
 
 def bearer(w, tenant="acme", capabilities="session:*,policy:*,memory:*,slm:*,tenant:*,audit:*,token:*"):

@@ -13,15 +13,9 @@ import threading
 import time
 
 import harness
-from harness import Client, check, gate, soma
+from harness import Client, check, gate, token
 
 WINDOW_S, LIMIT = 2, 100
-
-
-def token(data, tenant, person):
-    code, out, err = soma("auth", "token", "--tenant", tenant, "--sub", person, "--cap", "*", data=data)
-    check(code == 0, f"soma auth token: {code} {err}")
-    return out.strip()
 
 
 def flood(url, who, seconds, pace_s, counted):

@@ -10,12 +10,12 @@ import argparse
 import contextlib
 import itertools
 import json
-import os
 import threading
 import time
 
 import harness
 from harness import BROKEN, Client, check, gate, wait_until
+from postgres_server import Server
 from sick_gate import CONDITIONS, SickGate
 
 MODEL_WAIT_MS = 6000
@@ -175,16 +175,9 @@ class Bed:
 @contextlib.contextmanager
 def postgres_by_tcp(folder, upstream):
     """A way to an empty database of a PostgreSQL that another node owns: (gate, URL)."""
-    folder.node(*upstream.flags, data=os.path.join(folder.path, "owner")).wait_ready()
-    data = os.path.join(folder.path, "owner")
-    wait_until("its PostgreSQL", 60, lambda: os.path.exists(os.path.join(data, "run", "postgres.home")))
-    harness.psql(data, "CREATE DATABASE sick")
-    with open(os.path.join(data, "run", "postgres.home"), encoding="utf-8") as f:
-        home = f.read().strip()
-    with open(os.path.join(home, "cluster", "postmaster.pid"), encoding="utf-8") as f:
-        lines = f.read().splitlines()
-    with SickGate(f"{lines[4]}/.s.PGSQL.{lines[3]}") as way:
-        yield way, f"postgresql://soma@127.0.0.1:{way.port}/sick"
+    server = Server(folder, upstream)
+    with SickGate(server.socket()) as way:
+        yield way, server.url(way.port)
 
 
 def own_log(peers, conditions, options):

@@ -10,15 +10,13 @@ import subprocess
 
 import contract
 import harness
-from harness import check, soma, wait_until
+from harness import check, wait_until
 
 SECRET = "plover"
 
 
 def client_of(node, tenant, person):
-    code, out, err = soma("auth", "token", "--tenant", tenant, "--sub", person, "--cap", "*", data=node.data)
-    check(code == 0, err)
-    return harness.Client(node.url, out.strip())
+    return harness.Client(node.url, harness.token(node.data, tenant, person))
 
 
 def talk(client):
