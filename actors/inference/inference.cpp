@@ -330,7 +330,8 @@ void restarted(v1::InferenceState& s, const v1::InferenceRestarted& e) {
   if (s.primary().empty())
     s.set_primary(s.request().model().empty() ? "default" : s.request().model());
   s.mutable_request()->set_model(e.model());
-  s.mutable_request()->mutable_fallbacks()->DeleteSubrange(0, 1);
+  auto& left = *s.mutable_request()->mutable_fallbacks();
+  if (!left.empty()) left.DeleteSubrange(0, 1);
 }
 
 }  // namespace

@@ -345,7 +345,8 @@ void take_slot(v1::ModelState& s, const v1::CallStarted& e) {
     if (call.primary().empty())
       call.set_primary(request->model().empty() ? "default" : request->model());
     request->set_model(e.model());
-    request->mutable_fallbacks()->DeleteSubrange(0, 1);
+    auto& left = *request->mutable_fallbacks();
+    if (!left.empty()) left.DeleteSubrange(0, 1);
   }
   it->second.set_attempt(e.attempt());
   it->second.set_not_before_ms(e.not_before_ms());

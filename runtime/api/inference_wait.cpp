@@ -12,6 +12,7 @@
 #include "runtime/api/kill_switch.h"
 #include "runtime/api/session_tools.h"
 #include "runtime/api/views.h"
+#include "schemas/json/json_read.h"
 #include "schemas/json/json_text.h"
 
 namespace soma::runtime::api {
@@ -192,7 +193,7 @@ http::Response budget_response(const v1::InferenceState& state, const Error& err
   if (const auto ms = state.error().retry_after_ms(); ms > 0)
     response.header("Retry-After", std::to_string((ms + 999) / 1000));
   if (!state.has_shortage()) return response;
-  auto body = boost::json::parse(response.body).get_object();
+  auto body = read_json_object(response.body).value();
   body["limit"] = shortage.limit();
   body["remaining"] = shortage.remaining();
   body["resets_at"] = shortage.resets_ms()

@@ -14,6 +14,7 @@
 #include "runtime/audit/keeper.h"
 #include "runtime/erasure/erasures.h"
 #include "schemas/base/sha256.h"
+#include "schemas/json/json_read.h"
 #include "schemas/json/json_text.h"
 #include "schemas/json/json_view.h"
 
@@ -74,10 +75,10 @@ Result<Lines> lines_of(std::string_view text) {
   for (std::size_t at = 0; at < text.size();) {
     const auto end = text.find('\n', at);
     if (end == text.npos) return bad(out.all.size() + 1, "it has no end; the file was cut");
-    boost::system::error_code e;
     out.signed_bytes = text.substr(0, at);
-    out.all.push_back(json::parse(text.substr(at, end - at), e));
-    if (e) return bad(out.all.size(), "it is not JSON");
+    auto line = read_json(text.substr(at, end - at));
+    if (!line) return bad(out.all.size() + 1, "it is " + line.error().message);
+    out.all.push_back(std::move(*line));
     at = end + 1;
   }
   if (out.all.size() < 3)

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "actors/policy/policy.h"
+#include "schemas/json/json_read.h"
 #include "schemas/json/json_view.h"
 
 namespace soma::runtime::views {
@@ -210,10 +211,8 @@ json::object recall(const std::string& tenant, const std::string& trace_id,
                     const v1::RecallResult& result) {
   json::array results, memory;
   for (const auto& m : result.memories()) {
-    boost::system::error_code bad;
-    json::value payload =
-        m.payload_json().empty() ? json::value() : json::parse(m.payload_json(), bad);
-    if (bad || payload.is_null()) payload = json::object{{"text", m.text()}};
+    json::value payload = read_json(m.payload_json()).value_or(nullptr);
+    if (payload.is_null()) payload = json::object{{"text", m.text()}};
     results.push_back({{"memory_id", m.memory_id()},
                        {"score", m.score()},
                        {"payload", payload},

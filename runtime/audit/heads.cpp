@@ -15,6 +15,7 @@
 #include "runtime/security/jwt.h"
 #include "runtime/security/key_file.h"
 #include "schemas/base/sha256.h"
+#include "schemas/json/json_read.h"
 
 namespace soma::runtime::audit {
 
@@ -59,10 +60,8 @@ Result<json::object> open_document(std::string_view jws, const std::string& type
                                    const std::vector<security::Key>& keys, std::string& key_id) {
   const auto object_in = [](std::string_view part) -> std::optional<json::object> {
     const auto text = security::base64url_decode(part);
-    boost::system::error_code bad;
-    json::value v = text ? json::parse(*text, bad) : json::value();
-    if (bad || !v.is_object()) return {};
-    return std::move(v.get_object());
+    auto o = read_json_object(text.value_or(""));
+    return o ? std::optional(std::move(*o)) : std::nullopt;
   };
   const auto first = jws.find('.'), second = jws.rfind('.');
   const auto header =
@@ -123,15 +122,13 @@ std::vector<json::object> HeadFile::of(const std::string& tenant) const {
   std::ifstream in(data_dir_ + "/audit/heads.ndjson");
   std::vector<json::object> out;
   for (std::string line; std::getline(in, line);) {
-    boost::system::error_code bad;
-    json::value v = json::parse(line, bad);
-    if (bad || !v.is_object()) continue;
-    auto& o = v.get_object();
-    const auto* name = o.if_contains("tenant");
-    const auto* head = o.if_contains("head");
+    auto o = read_json_object(line);
+    if (!o) continue;
+    const auto* name = o->if_contains("tenant");
+    const auto* head = o->if_contains("head");
     if (!name || !name->is_string() || name->get_string() != tenant || !head || !head->is_string())
       continue;
-    out.push_back(std::move(o));
+    out.push_back(std::move(*o));
   }
   if (out.size() > kMost) out.erase(out.begin(), out.end() - static_cast<long>(kMost));
   return out;

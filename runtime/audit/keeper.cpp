@@ -11,6 +11,7 @@
 #include "runtime/security/key_file.h"
 #include "runtime/telemetry/log.h"
 #include "schemas/base/thread_name.h"
+#include "schemas/json/json_read.h"
 
 namespace soma::runtime::audit {
 
@@ -108,15 +109,12 @@ std::vector<boost::json::object> Keeper::all_heads(const std::string& tenant) co
   std::set<std::string> known;
   for (const auto& o : out) known.insert(text(o, "head"));
   for (const auto& line : elsewhere_(tenant)) {
-    boost::system::error_code bad;
-    auto v = boost::json::parse(line, bad);
-    if (bad || !v.is_object()) continue;
-    auto& o = v.get_object();
-    const auto* time = o.if_contains("time_ms");
-    if (text(o, "tenant") != tenant || !time || !time->is_number() || text(o, "head").empty() ||
-        !known.insert(text(o, "head")).second)
+    auto o = read_json_object(line);
+    const auto* time = o ? o->if_contains("time_ms") : nullptr;
+    if (!time || !time->is_number() || text(*o, "tenant") != tenant || text(*o, "head").empty() ||
+        !known.insert(text(*o, "head")).second)
       continue;
-    out.push_back(std::move(o));
+    out.push_back(std::move(*o));
   }
   std::stable_sort(out.begin(), out.end(), [](const auto& a, const auto& b) {
     return a.at("time_ms").template to_number<std::int64_t>() <

@@ -5,6 +5,7 @@
 
 #include "runtime/security/base64url.h"
 #include "schemas/base/sha256.h"
+#include "schemas/json/json_read.h"
 
 namespace soma::runtime::audit {
 
@@ -87,12 +88,15 @@ Result<json::object> prove_event(const events::Log& log, const security::Key& ke
   json::array path;
   for (const auto& h : all->trees[found->position.partition.value].path(found->index))
     path.emplace_back(hex(h));
-  return json::object{
-      {"soma_audit_proof", 1},   {"tenant", tenant},
-      {"event_id", event_id},    {"position", to_string(found->position)},
-      {"at", found->at},         {"entry", security::base64url_encode(found->bytes)},
-      {"path", std::move(path)}, {"head", *head},
-      {"key", json::parse(*jwk)}};
+  return json::object{{"soma_audit_proof", 1},
+                      {"tenant", tenant},
+                      {"event_id", event_id},
+                      {"position", to_string(found->position)},
+                      {"at", found->at},
+                      {"entry", security::base64url_encode(found->bytes)},
+                      {"path", std::move(path)},
+                      {"head", *head},
+                      {"key", read_json(*jwk).value()}};
 }
 
 }  // namespace soma::runtime::audit

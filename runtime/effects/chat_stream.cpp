@@ -5,6 +5,7 @@
 
 #include "runtime/effects/json_reading.h"
 #include "runtime/effects/tool_calls.h"
+#include "schemas/json/json_read.h"
 #include "schemas/json/json_text.h"
 
 namespace soma::runtime {
@@ -52,9 +53,7 @@ std::string chat_body(const v1::ModelRequest& request, const std::string& model)
                     {"stream_options", {{"include_usage", true}}}};
   if (request.tools_size() > 0) {
     body["tools"] = tools_json(request);
-    boost::system::error_code bad;
-    json::value choice = json::parse(request.tool_choice(), bad);
-    if (!bad) body["tool_choice"] = std::move(choice);
+    if (auto choice = read_json(request.tool_choice())) body["tool_choice"] = std::move(*choice);
     if (request.has_parallel_tool_calls())
       body["parallel_tool_calls"] = request.parallel_tool_calls();
   }

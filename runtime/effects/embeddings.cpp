@@ -75,7 +75,7 @@ std::vector<std::string> cut_in_pieces(std::string_view text, std::size_t max_by
   std::vector<std::string> out;
   while (max_bytes != 0 && text.size() > max_bytes) {
     std::size_t at = text.rfind(' ', max_bytes);
-    if (at == std::string_view::npos || at < max_bytes / 2) {
+    if (at == std::string_view::npos || at == 0 || at < max_bytes / 2) {
       at = max_bytes;
       while (at > 1 && (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80) --at;
     }

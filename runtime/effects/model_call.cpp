@@ -29,7 +29,7 @@ Error failure(const HttpEnd& end) {
     case Kind::kCancelled:
       return {Code::kCancelled, "the call was cancelled", {}, 0};
     case Kind::kStopping:
-      return {Code::kUnavailable, "the node is stopping", {}, 0};
+      return {Code::kUnavailable, "the node is stopping", kStopping, 0};
     case Kind::kComplete:
     case Kind::kRefused:
       break;

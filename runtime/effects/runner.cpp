@@ -64,7 +64,12 @@ class Runner final : public EffectRunner {
     Job job;
     OnOutcome done;
     std::chrono::steady_clock::time_point began = std::chrono::steady_clock::now();
-    void end(Result<std::string> result) const { finish(job, done, std::move(result)); }
+    // What this node's stopping cut off has no outcome: its next life, or the partition's next
+    // owner, begins it again.
+    void end(Result<std::string> result) const {
+      if (!result && result.error().field == kStopping) return;
+      finish(job, done, std::move(result));
+    }
     void end_as(v1::EffectOutcome outcome) const {
       outcome.set_effect_id(job.effect.effect_id);
       outcome.set_attempt(job.effect.attempt);

@@ -112,7 +112,7 @@ class CurlClient final : public SlmClient {
       if (endpoint || stopping || left_ms <= 0) return done(std::move(endpoint));
       wait_ready(resolve, done, left_ms - kReadyPollMs);
     });
-    if (!accepted) done(fail(Code::kUnavailable, "the node is stopping"));
+    if (!accepted) done(fail(Code::kUnavailable, "the node is stopping", kStopping));
   }
 
   HttpLoop loop_;

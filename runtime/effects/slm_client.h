@@ -30,6 +30,8 @@ struct SlmEndpoint {
 
 // Error::field of an endpoint that is off by the settings: waiting for it is of no use.
 inline constexpr char kNoModel[] = "slm.off";
+// Error::field of a call that ended, sent or not, because this node stops: no fault of the model.
+inline constexpr char kStopping[] = "node.stopping";
 
 // Owns one thread; callbacks run on it, exactly once for each call, and must not block.
 // Thread-safe. A stream counts as an answer only when it ended properly: finish_reason seen and

@@ -4,6 +4,7 @@
 #include <boost/json.hpp>
 
 #include "runtime/effects/json_reading.h"
+#include "schemas/json/json_read.h"
 
 namespace soma::runtime {
 
@@ -62,9 +63,8 @@ json::array tools_json(const v1::ModelRequest& request) {
   for (const auto& t : request.tools()) {
     json::object function{{"name", t.name()}};
     if (!t.description().empty()) function["description"] = t.description();
-    boost::system::error_code bad;
-    json::value parameters = json::parse(t.parameters_json(), bad);
-    if (!bad && parameters.is_object()) function["parameters"] = std::move(parameters);
+    if (auto parameters = read_json_object(t.parameters_json()))
+      function["parameters"] = std::move(*parameters);
     out.push_back({{"type", "function"}, {"function", std::move(function)}});
   }
   return out;

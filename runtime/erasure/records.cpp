@@ -12,6 +12,7 @@
 
 #include "runtime/security/private_file.h"
 #include "schemas/base/sha256.h"
+#include "schemas/json/json_read.h"
 #include "schemas/json/json_text.h"
 
 namespace soma::runtime::erasure {
@@ -26,9 +27,8 @@ constexpr char kPending[] = ".pending.json", kDone[] = ".json";
 std::optional<json::object> read(const fs::path& path) {
   std::ifstream in(path);
   const std::string text{std::istreambuf_iterator<char>(in), {}};
-  boost::system::error_code bad;
-  const json::value v = json::parse(text, bad);
-  return bad || !v.is_object() ? std::nullopt : std::optional(v.get_object());
+  auto o = read_json_object(text);
+  return o ? std::optional(std::move(*o)) : std::nullopt;
 }
 
 void overwrite(const std::string& path) {

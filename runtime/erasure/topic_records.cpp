@@ -3,6 +3,7 @@
 
 #include <boost/json.hpp>
 
+#include "schemas/json/json_read.h"
 #include "schemas/json/json_text.h"
 
 namespace soma::runtime::erasure {
@@ -14,10 +15,9 @@ namespace {
 constexpr char kErasure[] = "erasure/", kFolder[] = "folder/", kDropped[] = "dropped/";
 
 Result<json::object> parsed(const std::string& text) {
-  boost::system::error_code bad;
-  json::value v = json::parse(text, bad);
-  if (bad || !v.is_object()) return fail(Code::kCorrupt, "a note of an erasure is not JSON");
-  return std::move(v.get_object());
+  auto o = read_json_object(text);
+  if (!o) return fail(Code::kCorrupt, "a note of an erasure is " + o.error().message);
+  return o;
 }
 
 bool certified(const json::object& o) { return o.contains("soma_erasure"); }

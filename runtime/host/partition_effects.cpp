@@ -5,6 +5,10 @@
 
 namespace soma::runtime {
 
+namespace {
+constexpr std::string_view kTimer = "timer";
+}
+
 void Partition::update_effects(const ActorKey& actor, std::vector<actors::Effect> effects,
                                bool recovered) {
   EffectLedger::Change change;
@@ -39,16 +43,20 @@ void Partition::schedule(const ActorKey& actor, const actors::Effect& effect, bo
   wait_for(actor, effect);
 }
 
+// A timer is for a moment. A back-off is a while too: it is over when either has come, so that a
+// clock that is set back, or was when this node began, makes nobody wait for hours.
 void Partition::wait_for(const ActorKey& actor, const actors::Effect& effect) {
-  w_.parts.clock->call_at(effect.not_before_ms,
-                          [self = weak_from_this(), actor, id = effect.effect_id,
-                           attempt = effect.attempt, generation = generation_] {
-                            auto alive = self.lock();
-                            if (!alive) return;
-                            alive->post([p = alive.get(), actor, id, attempt, generation] {
-                              if (generation == p->generation_) p->run_effect(actor, id, attempt);
-                            });
-                          });
+  auto wake = [self = weak_from_this(), actor, id = effect.effect_id, attempt = effect.attempt,
+               generation = generation_] {
+    auto alive = self.lock();
+    if (!alive) return;
+    alive->post([p = alive.get(), actor, id, attempt, generation] {
+      if (generation == p->generation_) p->run_effect(actor, id, attempt);
+    });
+  };
+  auto& clock = *w_.parts.clock;
+  if (effect.kind != kTimer) clock.call_in(effect.not_before_ms - clock.now_ms(), wake);
+  clock.call_at(effect.not_before_ms, std::move(wake));
 }
 
 void Partition::run_effect(const ActorKey& actor, const std::string& effect_id,
@@ -60,9 +68,9 @@ void Partition::run_effect(const ActorKey& actor, const std::string& effect_id,
   outcome.set_effect_id(effect_id);
   outcome.set_attempt(attempt);
   const std::int64_t now = w_.parts.clock->now_ms();
-  if (now < effect.not_before_ms && !planted(Bug::kTimerEarly))
-    return wait_for(actor, effect);  // the clock was set back
-  if (effect.kind == "timer") {
+  if (effect.kind == kTimer) {
+    if (now < effect.not_before_ms && !planted(Bug::kTimerEarly))
+      return wait_for(actor, effect);  // the clock was set back
     outcome.set_result("");
     outcome.set_finished_ms(now);
     return report(actor, std::move(outcome));

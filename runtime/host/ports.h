@@ -40,7 +40,8 @@ class EffectRunner {
     std::string traceparent;
     std::string correlation_id;
   };
-  using OnOutcome = std::function<void(v1::EffectOutcome)>;  // exactly once per run
+  // Exactly once per run; never where the runner is stopped meanwhile.
+  using OnOutcome = std::function<void(v1::EffectOutcome)>;
   virtual ~EffectRunner() = default;
   virtual void run(Job job, OnOutcome done) = 0;
   virtual void cancel(

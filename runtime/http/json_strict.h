@@ -1,23 +1,14 @@
-// Strict JSON for bytes from outside: one reading, or an error with its byte offset.
+// JSON bodies of requests: read strictly, within limits.
 #pragma once
 
-#include <boost/json/value.hpp>
-#include <cstddef>
-#include <string_view>
-
-#include "schemas/base/errors.h"
+#include "schemas/json/json_read.h"
 
 namespace soma::runtime::http {
 
-struct JsonLimits {
-  std::size_t max_bytes = 32 * 1024 * 1024;
-  std::size_t max_depth = 64;
-  std::size_t max_members = 10'000;  // of one object
-};
+inline constexpr JsonLimits kBodyLimits{.max_bytes = 32 * 1024 * 1024, .max_members = 10'000};
 
-// RFC 8259 and no more: refused are duplicate keys (after unescaping), invalid UTF-8 and lone
-// surrogates, integers that fit neither int64 nor uint64, numbers that are not finite, deeper
-// nesting, more members, trailing bytes. kMalformed, or kTooLarge for max_bytes.
-Result<boost::json::value> parse_json_strict(std::string_view text, const JsonLimits& limits = {});
+// As read_json(); the error's field is `body`.
+Result<boost::json::value> parse_json_strict(std::string_view text,
+                                             const JsonLimits& limits = kBodyLimits);
 
 }  // namespace soma::runtime::http

@@ -9,6 +9,7 @@
 
 #include "runtime/telemetry/log.h"
 #include "schemas/base/thread_name.h"
+#include "schemas/json/json_read.h"
 
 namespace soma::runtime::integration {
 
@@ -33,11 +34,9 @@ std::size_t weight(const events::TopicRecord& record) {
 
 // Code and sentence of a problem answer.
 std::pair<std::string, std::string> problem_in(const http::Response& response) {
-  boost::system::error_code bad;
-  const auto parsed = json::parse(response.body, bad);
-  const auto* o = bad ? nullptr : parsed.if_object();
+  const auto parsed = read_json_object(response.body);
   const auto text = [&](const char* name) {
-    const auto* v = o ? o->if_contains(name) : nullptr;
+    const auto* v = parsed ? parsed->if_contains(name) : nullptr;
     return v && v->is_string() ? std::string(v->get_string()) : std::string();
   };
   std::string code = text("code");

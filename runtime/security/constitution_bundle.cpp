@@ -11,6 +11,7 @@
 #include "runtime/security/base64url.h"
 #include "runtime/security/canonical_json.h"
 #include "schemas/base/sha256.h"
+#include "schemas/json/json_read.h"
 
 namespace soma::runtime::security {
 
@@ -71,17 +72,15 @@ class Check {
   explicit Check(CheckedBundle& out) : out_(out), c_(out.constitution) {}
 
   void rules_only(const std::string& document) {
-    boost::system::error_code bad;
-    const json::value parsed = json::parse(document, bad);
-    if (bad || !parsed.is_object()) return issue("the document must be a JSON object");
-    rules(json::object{{"document", parsed}});
+    auto parsed = read_json_object(document);
+    if (!parsed) return issue("the document is " + parsed.error().message);
+    rules(json::object{{"document", std::move(*parsed)}});
   }
 
   void run(const std::string& text, const TrustedKeys& trusted) {
-    boost::system::error_code bad;
-    const json::value parsed = json::parse(text, bad);
-    if (bad || !parsed.is_object()) return issue("the bundle must be a JSON object");
-    const auto& bundle = parsed.get_object();
+    const auto parsed = read_json_object(text);
+    if (!parsed) return issue("the bundle is " + parsed.error().message);
+    const auto& bundle = *parsed;
     names(bundle);
     auto document = canonical_document(text);
     if (!document) return issue(document.error().message);

@@ -8,6 +8,7 @@
 #include "events/frames.h"
 #include "runtime/verify/whole_step.h"
 #include "schemas/base/sha256.h"
+#include "schemas/json/json_read.h"
 
 namespace soma::runtime {
 
@@ -166,9 +167,8 @@ std::string to_line(const Step& s) {
 }
 
 std::optional<Step> step_of(std::string_view line) {
-  boost::system::error_code bad;
-  const json::value v = json::parse(line, bad);
-  const auto* a = bad ? nullptr : v.if_array();
+  const auto v = read_json(line);
+  const auto* a = v ? v->if_array() : nullptr;
   if (!a || a->size() != 10) return {};
   for (std::size_t i = 0; i < a->size(); ++i)
     if ((i == 1 || i == 5) != (*a)[i].is_int64()) return {};

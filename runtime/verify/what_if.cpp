@@ -9,6 +9,7 @@
 #include "actors/actor_type.h"
 #include "actors/policy/rules.h"
 #include "schemas/base/sha256.h"
+#include "schemas/json/json_read.h"
 #include "soma/v1/model.pb.h"
 
 namespace soma::runtime {
@@ -51,11 +52,10 @@ Status Otherwise::set_policy(Source source, json::object fields) {
 Status Otherwise::set_policy(Source source, std::string_view text) {
   const auto first = text.find_first_not_of(" \t\r\n");
   if (first != text.npos && text[first] == '{') {
-    boost::system::error_code bad;
-    json::value v = json::parse(text, bad);
-    if (bad || !v.is_object())
-      return fail(Code::kInvalidArgument, source.name + " is not a JSON object", source.field);
-    return set_policy(std::move(source), std::move(v.get_object()));
+    auto o = read_json_object(text);
+    if (!o)
+      return fail(Code::kInvalidArgument, source.name + " is " + o.error().message, source.field);
+    return set_policy(std::move(source), std::move(*o));
   }
   if (const auto issues = actors::check_rules(std::string(text)); !issues.empty())
     return fail(Code::kInvalidArgument, source.name + ": " + to_string(issues.front()),

@@ -96,7 +96,7 @@ def run():
             worst = max(worst, off)
         gate("S5", f"{worst:.1f} % off over {seconds} s, per tenant and per user", "5 %", worst <= 5)
         other = folder.node(*flags, data=folder.data + "-other").wait_ready()
-        abusers = [(n.url, limited(n, "user", ("ana",))[0]) for n in (node, other)]
+        abusers = [(n.url, limited(n, "user", ("eve",))[0]) for n in (node, other)]
         ratio, shown = beside_an_abuser(node.url, token(node.data, "calm", "cy"), *abusers, max(3, seconds // 6))
         print("GATE S5.neighbour " + json.dumps({"ratio": round(ratio, 3), "p99_ms": {("with" if k else "without"): round(v, 2)
                                                                                       for k, v in shown.items()}}), flush=True)

@@ -10,6 +10,7 @@
 #include <iostream>
 #include <thread>
 
+#include "schemas/json/json_read.h"
 #include "tools/cli/line_editor.h"
 #include "tools/cli/turn_view.h"
 #include "tools/term/text.h"
@@ -168,9 +169,7 @@ class Chat {
     const auto ok = c_.follow(
         "/v1/sessions/" + url_encoded(session_) + "/stream",
         [&](std::string_view name, std::string_view data) {
-          boost::system::error_code bad;
-          const json::value event = json::parse(data, bad);
-          if (!bad) view.take(name, event, turn);
+          if (const auto event = read_json(data)) view.take(name, *event, turn);
           return interrupts < 2;
         },
         [] { return interrupts < 2; },

@@ -3,6 +3,7 @@
 #include <cctype>
 
 #include "runtime/effects/http_client.h"
+#include "schemas/json/json_read.h"
 #include "schemas/json/json_text.h"
 #include "tools/cli/commands.h"
 #include "tools/cli/discovery.h"
@@ -77,15 +78,14 @@ std::string url_encoded(std::string_view text) {
 
 Error Context::error_of(long status, const std::string& body, const std::string& trace_id,
                         const std::string& retry_after) const {
-  boost::system::error_code bad;
-  const json::value v = json::parse(body, bad);
+  const json::value v = read_json(body).value_or(nullptr);
   Error e;
-  std::string code = bad ? "" : text_of(v, "code");
+  std::string code = text_of(v, "code");
   e.code = code.empty() ? code_of_status(status) : code_from_name(code);
   if (e.code == Code::kInternal && !code.empty() && code != "internal")
     e.code = code_of_status(status);  // a code that this build does not know
-  e.message = bad ? "" : text_of(v, "detail");
-  if (e.message.empty() && !bad) e.message = text_of(v, "title");
+  e.message = text_of(v, "detail");
+  if (e.message.empty()) e.message = text_of(v, "title");
   if (e.message.empty()) e.message = "the server answered " + std::to_string(status);
   if (!retry_after.empty())
     e.retry_after_ms = 1000 * std::strtoll(retry_after.c_str(), nullptr, 10);
@@ -154,9 +154,8 @@ Result<json::value> Context::call(const std::string& method, const std::string& 
     return json::object{{"dry_run", true}, {"method", method}, {"path", path}, {"body", body}};
   auto answer = fetch(method, path, body, if_match);
   if (!answer) return tl::unexpected(answer.error());
-  boost::system::error_code bad;
-  json::value v = json::parse(*answer, bad);
-  if (bad)
+  auto v = read_json(*answer);
+  if (!v)
     return soma::fail(Code::kInternal,
                       path + " answered something that is not JSON; is it a soma node?");
   return v;

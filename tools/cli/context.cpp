@@ -10,6 +10,7 @@
 #include <iterator>
 
 #include "events/embedded/folder_lock.h"
+#include "schemas/json/json_read.h"
 #include "tools/cli/commands.h"
 #include "tools/cli/discovery.h"
 
@@ -20,12 +21,10 @@ namespace fs = std::filesystem;
 
 namespace {
 
-json::value read_json(const std::string& path) {
+json::value json_file(const std::string& path) {
   std::ifstream in(path);
   const std::string text((std::istreambuf_iterator<char>(in)), {});
-  boost::system::error_code bad;
-  json::value v = json::parse(text, bad);
-  return bad ? json::value(nullptr) : v;
+  return read_json(text).value_or(nullptr);
 }
 
 }  // namespace
@@ -61,7 +60,7 @@ Result<Profile> profile_of(const Context& c) {
   std::string name = c.profile.empty() ? environment("SOMA_CONTEXT") : c.profile;
   const std::string file = contexts_file();
   if (name.empty() && !fs::exists(file)) return Profile{};
-  const json::value all = read_json(file);
+  const json::value all = json_file(file);
   if (name.empty()) name = text_of(all, "current");
   if (name.empty()) return Profile{};
   const auto* found = member(all, "contexts");
@@ -72,7 +71,7 @@ Result<Profile> profile_of(const Context& c) {
 }
 
 std::optional<Endpoints> endpoints_of(const std::string& folder) {
-  const json::value v = read_json(folder + "/run/endpoints.json");
+  const json::value v = json_file(folder + "/run/endpoints.json");
   if (text_of(v, "http").empty()) return {};
   Endpoints e{text_of(v, "http"), 0, false};
   if (const auto* pid = v.get_object().if_contains("pid"); pid && pid->is_int64())

@@ -12,6 +12,7 @@
 #include <iostream>
 #include <thread>
 
+#include "schemas/json/json_read.h"
 #include "tools/cli/turn_view.h"
 #include "tools/offline/verify_folder.h"
 #include "tools/term/text.h"
@@ -54,12 +55,11 @@ class Child {
     char c;
     while (::read(out[0], &c, 1) == 1 && c != '\n') line.push_back(c);
     ::close(out[0]);
-    boost::system::error_code bad;
-    const json::value ready = json::parse(line, bad);
-    if (bad)
+    const auto ready = read_json(line);
+    if (!ready)
       return tl::unexpected(
           Error{Code::kUnavailable, "the node did not start; see " + folder + "/node.log", {}});
-    return text_of(ready, "http");
+    return text_of(*ready, "http");
   }
   bool stop() {
     if (pid_ <= 0) return true;
@@ -149,7 +149,7 @@ int run_demo(const Context& outer, const std::string& prompt) {
   TurnView view(&tell, c.look());
   auto followed =
       c.follow("/v1/sessions/" + id + "/stream", [&](std::string_view name, std::string_view data) {
-        view.take(name, json::parse(data), 0);
+        if (const auto event = read_json(data)) view.take(name, *event, 0);
         return true;
       });
   if (!followed) return c.fail(followed.error());

@@ -8,6 +8,7 @@
 
 #include "runtime/security/constitution_bundle.h"
 #include "schemas/base/sha256.h"
+#include "schemas/json/json_read.h"
 #include "tools/cli/verbs.h"
 
 namespace soma::cli {
@@ -27,9 +28,8 @@ using FlagsPtr = std::shared_ptr<Flags>;
 Result<json::value> json_file(const std::string& path) {
   auto text = text_file(path);
   if (!text) return tl::unexpected(text.error());
-  boost::system::error_code bad;
-  json::value v = json::parse(*text, bad);
-  if (bad) return soma::fail(Code::kMalformed, path + " is no JSON: " + bad.message(), path);
+  auto v = read_json(*text);
+  if (!v) return soma::fail(Code::kMalformed, path + " is " + v.error().message, path);
   return v;
 }
 
@@ -203,9 +203,8 @@ Status assign(json::object& body, const std::string& text) {
   const auto equals = text.find('=');
   if (equals == std::string::npos || equals == 0)
     return soma::fail(Code::kInvalidArgument, "`" + text + "` is not NAME=VALUE", "VALUES");
-  boost::system::error_code bad;
-  json::value value = json::parse(text.substr(equals + 1), bad);
-  if (bad) value = json::value(text.substr(equals + 1));
+  const std::string given = text.substr(equals + 1);
+  json::value value = read_json(given).value_or(json::value(given));
   json::object* at = &body;
   std::string name = text.substr(0, equals);
   for (auto dot = name.find('.'); dot != name.npos; dot = name.find('.')) {

@@ -17,6 +17,7 @@
 #include "runtime/node/journal.h"
 #include "schemas/base/base64.h"
 #include "schemas/base/sha256.h"
+#include "schemas/json/json_read.h"
 #include "tools/cli/filter.h"
 #include "tools/cli/verbs.h"
 
@@ -42,9 +43,8 @@ Result<events::KafkaOptions> cluster(const Context& c) {
   if (config->kafka_brokers.empty()) {
     std::ifstream in(c.folder() + "/run/endpoints.json");
     const std::string text{std::istreambuf_iterator<char>(in), {}};
-    boost::system::error_code bad;
-    const auto endpoints = json::parse(text, bad);
-    if (!bad) config->kafka_brokers = text_of(endpoints, "kafka");
+    if (const auto endpoints = read_json(text))
+      config->kafka_brokers = text_of(*endpoints, "kafka");
   }
   if (config->kafka_brokers.empty())
     return soma::fail(Code::kInvalidArgument,
@@ -143,9 +143,8 @@ json::value decoded(const events::TopicRecord& record, bool journal) {
     return runtime::views::frame(
         *catalog, {{record.partition, record.offset}, *frame, sha256(record.value)}, nullptr);
   }
-  boost::system::error_code bad;
-  json::value value = json::parse(record.value, bad);
-  return bad ? bytes_shown(record.value) : value;
+  auto value = read_json(record.value);
+  return value ? std::move(*value) : bytes_shown(record.value);
 }
 
 json::object record_view(const events::TopicRecord& record, bool decode, bool journal) {

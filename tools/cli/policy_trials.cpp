@@ -10,6 +10,7 @@
 #include "runtime/config/yaml_json.h"
 #include "runtime/security/constitution_bundle.h"
 #include "schemas/base/sha256.h"
+#include "schemas/json/json_read.h"
 #include "tools/cli/verbs.h"
 
 namespace soma::cli {
@@ -96,11 +97,11 @@ Result<v1::ConstitutionInForce> constitution_from(const json::value& document) {
 Result<json::value> document_file(const std::string& path) {
   auto text = text_file(path);
   if (!text) return tl::unexpected(text.error());
-  boost::system::error_code bad;
-  json::value document = json::parse(*text, bad);
-  if (bad) return soma::fail(Code::kMalformed, path + " is no JSON", path);
+  auto document = read_json(*text);
+  if (!document)
+    return soma::fail(Code::kMalformed, path + " is " + document.error().message, path);
   const auto* inner =
-      document.is_object() ? document.get_object().if_contains("document") : nullptr;
+      document->is_object() ? document->get_object().if_contains("document") : nullptr;
   if (inner) return json::value(*inner);
   return document;
 }

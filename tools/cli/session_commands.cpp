@@ -3,6 +3,7 @@
 #include <boost/json.hpp>
 #include <iostream>
 
+#include "schemas/json/json_read.h"
 #include "tools/cli/chat.h"
 #include "tools/cli/history.h"
 #include "tools/cli/trace.h"
@@ -47,15 +48,14 @@ int tail(const Context& c, const std::string& id, bool follow) {
   const std::string path = route(id) + "/stream" + (follow ? "?follow=true" : "");
   TurnView view(&std::cout, c.look());
   auto ok = c.follow(path, [&](std::string_view name, std::string_view data) {
-    boost::system::error_code bad;
-    const json::value event = json::parse(data, bad);
-    if (bad) return true;
+    const auto event = read_json(data);
+    if (!event) return true;
     if (c.table())
-      view.take(name, event, 0);
+      view.take(name, *event, 0);
     else if (name == "token" || name == "restarted")
-      c.print(json::object{{"type", name}, {"data", event}});
+      c.print(json::object{{"type", name}, {"data", *event}});
     else
-      c.print(event);
+      c.print(*event);
     return true;
   });
   return ok ? 0 : c.fail(ok.error());
@@ -66,9 +66,8 @@ Result<json::value> read_tools(const std::string& file) {
   if (file.empty()) return json::value();
   auto text = text_file(file);
   if (!text) return fail(Code::kInvalidArgument, text.error().message, "--tools");
-  boost::system::error_code bad;
-  json::value tools = json::parse(*text, bad);
-  if (bad || !tools.is_array())
+  auto tools = read_json(*text);
+  if (!tools || !tools->is_array())
     return fail(Code::kInvalidArgument, file + " is not a JSON list of tools", "--tools");
   return tools;
 }
@@ -102,10 +101,9 @@ int start(const Context& c, const Flags& f) {
     if (equals == pair.npos || equals == 0)
       return c.fail(
           {Code::kInvalidArgument, "--meta takes NAME=VALUE, not `" + pair + "`", "--meta"});
-    boost::system::error_code bad;
-    const json::value parsed = json::parse(pair.substr(equals + 1), bad);
+    const std::string given = pair.substr(equals + 1);
     metadata[pair.substr(0, equals)] =
-        bad ? json::value(pair.substr(equals + 1)) : parsed;  // numbers and yes/no as such
+        read_json(given).value_or(json::value(given));  // numbers and yes/no as such
   }
   if (!metadata.empty()) body["metadata"] = std::move(metadata);
   auto started = c.call("POST", "/v1/sessions/start", body);
@@ -113,7 +111,7 @@ int start(const Context& c, const Flags& f) {
   const std::string id = text_of(*started, "session_id");
   TurnView view(c.table() ? &std::cout : nullptr, c.look());
   auto ok = c.follow(route(id) + "/stream", [&](std::string_view name, std::string_view data) {
-    view.take(name, json::parse(data), 0);
+    if (const auto event = read_json(data)) view.take(name, *event, 0);
     return !view.waits_for_results;
   });
   if (!ok) return c.fail(ok.error());

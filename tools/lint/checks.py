@@ -111,6 +111,16 @@ def check_sleeps(tree):
                 yield "no-sleep", name, line, f"{match[0].strip()} in a test"
 
 
+def check_json_reading(tree):
+    pattern = re.compile(r"\bjson::(?:parse\s*\(|(?:stream_)?parser\b)")
+    for name in tree.named(*CPP):
+        if name.startswith(rules.BOOST_PARSER):
+            continue
+        for line, code in enumerate(without_comments(tree.text(name)).splitlines(), 1):
+            if pattern.search(code):
+                yield "json-reading", name, line, "reads JSON by Boost's own parser"
+
+
 def check_rooms(tree):
     rooms = {room_of(name) for name in tree.files if name.endswith((*CPP, ".py", ".sh", ".proto", ".sql"))}
     for room in sorted(r for r in rooms if "/" in r and layer_of(r) in rules.LAYERS):
@@ -162,7 +172,7 @@ def check_settings(tree):
 
 
 ALL = (check_layers, check_third_party, check_heavy_headers, check_pure_actors, check_sizes,
-       check_first_lines, check_sleeps, check_rooms, check_names, check_scripts,
+       check_first_lines, check_sleeps, check_json_reading, check_rooms, check_names, check_scripts,
        check_settings)
 
 

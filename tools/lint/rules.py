@@ -55,6 +55,10 @@ IMPURE_CALLS = (
     r"|\bLOG\s*\("
 )
 
+# Who may read JSON by Boost's own parser: what foreign servers stream in large amounts (nothing is proved by its numbers),
+# programs that stand alone, and the reader itself. Deciders ask json_check.h only, whose answers are recorded.
+BOOST_PARSER = ("runtime/effects/", "events/kafka/", "tools/auditor/", "tools/bench/", "tools/sim/", "schemas/json/", "tests/")
+
 HEADER_LINES = 300
 SOURCE_LINES = 500
 FUNCTION_LINES = 80
@@ -90,6 +94,10 @@ RULES = {
     "no-sleep": (
         "a sleep makes a test slow on good days and wrong on bad ones",
         "wait for a state (condition variable, poll with a deadline), or use the virtual clock"),
+    "json-reading": (
+        "Boost.JSON 1.81 reads some numbers a bit off the nearest double and takes a key twice: a policy score that was read "
+        "back was another one",
+        "use read_json() or read_json_object() of schemas/json/json_read.h"),
     "room-readme": (
         "a reader finds purpose, entry points and invariants before the code",
         "write README.md in the folder, at most 40 lines; an actor of one header and one source needs none"),

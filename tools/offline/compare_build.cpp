@@ -13,6 +13,7 @@
 #include <iostream>
 
 #include "runtime/verify/steps.h"
+#include "schemas/json/json_read.h"
 #include "tools/cli/progress.h"
 #include "tools/offline/folder.h"
 #include "tools/term/diff.h"
@@ -134,10 +135,8 @@ Wholes told_in_full(const Context& c, const std::string& build,
   Wholes out;
   if (!other.start(c, build, ends, places)) return out;
   for (auto text = other.line(); !text.empty(); text = other.line()) {
-    boost::system::error_code bad;
-    const json::value v = json::parse(text, bad);
-    if (!bad && v.is_object() && v.get_object().contains("whole"))
-      out[text_of(v, "at")] = v.at("whole");
+    const json::value v = read_json(text).value_or(nullptr);
+    if (v.is_object() && v.get_object().contains("whole")) out[text_of(v, "at")] = v.at("whole");
   }
   return out;
 }

@@ -7,6 +7,7 @@
 #include <iterator>
 
 #include "schemas/base/sha256.h"
+#include "schemas/json/json_read.h"
 #include "schemas/json/json_text.h"
 
 namespace soma::cli {
@@ -95,7 +96,7 @@ Result<std::vector<ReplayedPartition>> read_checkpoint(const std::string& file,
   std::ifstream in(file, std::ios::binary);
   if (!in) return fail(Code::kNotFound, "there is no checkpoint " + file, "--resume");
   try {
-    const json::value v = json::parse(std::string((std::istreambuf_iterator<char>(in)), {}));
+    const auto v = read_json(std::string((std::istreambuf_iterator<char>(in)), {})).value();
     if (v.at("format").to_number<int>() != kFormat) throw std::invalid_argument("format");
     if (v.at("build").as_string() != identity.build)
       return fail(Code::kConflict, "the checkpoint was made by another build", "--resume");

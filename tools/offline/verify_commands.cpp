@@ -3,6 +3,7 @@
 #include <boost/json.hpp>
 #include <iostream>
 
+#include "schemas/json/json_read.h"
 #include "schemas/json/json_text.h"
 #include "tools/cli/discovery.h"
 #include "tools/cli/progress.h"
@@ -27,7 +28,8 @@ Result<json::object> verify_remote(const Context& c, bool deep) {
   json::object report;
   auto followed = c.follow(std::string("/v1/admin/verify") + (deep ? "?deep=true" : ""),
                            [&](std::string_view name, std::string_view data) {
-                             const json::value v = json::parse(data);
+                             const json::value v = read_json(data).value_or(nullptr);
+                             if (!v.is_object()) return true;
                              if (name == "report") report = v.get_object();
                              if (name == "progress")
                                progress.at(v.at("done").to_number<std::uint64_t>(),

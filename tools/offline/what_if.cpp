@@ -10,6 +10,7 @@
 #include "actors/actor_type.h"
 #include "events/frames.h"
 #include "runtime/api/what_if.h"
+#include "schemas/json/json_read.h"
 #include "schemas/json/json_view.h"
 #include "soma/v1/session.pb.h"
 #include "tools/offline/export.h"
@@ -36,11 +37,9 @@ Result<std::string> file_text(const std::string& path, const char* flag) {
 Result<json::object> file_object(const std::string& path, const char* flag) {
   auto text = file_text(path, flag);
   if (!text) return tl::unexpected(text.error());
-  boost::system::error_code bad;
-  json::value v = json::parse(*text, bad);
-  if (bad || !v.is_object())
-    return soma::fail(Code::kInvalidArgument, path + " is not a JSON object", flag);
-  return std::move(v.get_object());
+  auto o = read_json_object(*text);
+  if (!o) return soma::fail(Code::kInvalidArgument, path + " is " + o.error().message, flag);
+  return o;
 }
 
 // kNotFound, kInvalidArgument: with the flag.

@@ -108,6 +108,27 @@ TEST_F(RunnerTest, ACancelledCallSaysSo) {
     std::this_thread::yield();  // forgotten just after the report; ends by the time limit
 }
 
+// Not a failure of the model, by which its breaker would open after each restart, nor of a call
+// that was not sent.
+TEST_F(RunnerTest, WhatOurStoppingCutsOffHasNoOutcome) {
+  Behaviour b;
+  b.stall_after = 1;
+  upstream->otherwise(b);
+  std::atomic<int> outcomes = 0, begun = 0;
+  auto s = tokens.subscribe("e-1", [&](const TokenHub::Token&) { ++begun; });
+  EffectRunner::Job job;
+  job.actor = {"acme", "model", "m", ""};
+  job.tenant = "acme";
+  job.effect = {"e-1", "slm.chat", actors::EffectClass::kIdempotent,  1,
+                0,     0,          request("e-1").SerializeAsString()};
+  runner->run(job, [&](auto) { ++outcomes; });
+  while (begun == 0) std::this_thread::yield();  // ends by the time limit
+  client->stop();
+  EXPECT_EQ(outcomes, 0) << "of a call that was under way";
+  runner->run(job, [&](auto) { ++outcomes; });
+  EXPECT_EQ(outcomes, 0) << "of a call that was not sent";
+}
+
 // Whether its terms still hold is asked when a call is about to be sent, and nothing is sent
 // before.
 TEST_F(RunnerTest, WhatItWasAllowedUnderIsLookedAtFirst) {
