@@ -27,13 +27,14 @@ class Cluster:
         for s in sockets:
             s.close()
 
-    def start(self, name):
+    def start(self, name, program=harness.SOMA):
         data = os.path.join(self.folder.path, name)
         if self.nodes and not os.path.exists(data):  # one cluster: the same keys everywhere
             other = next(n for n in self.nodes if n != name)
             shutil.copytree(os.path.join(self.folder.path, other, "keys"), os.path.join(data, "keys"))
         self.nodes[name] = self.folder.node("--listen", self.listen[name], *self.flags, "--kafka", self.kafka[name],
-                                            "--node-id", name, command="node", data=data, env=self.env)
+                                            "--node-id", name, command="node", data=data, env=self.env,
+                                            program=program)
         return self.nodes[name]
 
     def urls(self, but=None):

@@ -136,15 +136,15 @@ class Folder:
 
 
 class Node:
-    """One run of `soma dev`. `wrap` goes before it (strace, …)."""
+    """One run of `soma dev`. `wrap` goes before it (strace, …); `program`: of another build."""
 
-    def __init__(self, folder, flags, wrap=(), env=None, data=None, command="dev"):
+    def __init__(self, folder, flags, wrap=(), env=None, data=None, command="dev", program=SOMA):
         self.folder, self.data = folder, data or folder.data
         self.log_path = os.path.join(folder.path, f"node-{len(folder.nodes)}.log")
         self.began = time.monotonic()
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(
-                [*wrap, SOMA, command, "--data-dir", self.data,
+                [*wrap, program, command, "--data-dir", self.data,
                  *(() if "--listen" in flags else ("--listen", "127.0.0.1:0")),
                  *(() if "--memory-listen" in flags else ("--memory-listen", "off")), *flags],
                 stdout=subprocess.PIPE, stderr=log, env={**os.environ, "PATH": BARE_PATH, **(env or {})})
@@ -273,9 +273,9 @@ class Client:
 BROKEN = (OSError, http.client.HTTPException)
 
 
-def soma(*args, data=None, timeout=120, env=None):
+def soma(*args, data=None, timeout=120, env=None, program=SOMA):
     """Runs the command on a stopped folder: (exit code, stdout, stderr)."""
-    done = subprocess.run([SOMA, *(("--data-dir", data) if data else ()), *args], capture_output=True, text=True,
+    done = subprocess.run([program, *(("--data-dir", data) if data else ()), *args], capture_output=True, text=True,
                           timeout=timeout, check=False, env={**os.environ, **env} if env else None)
     return done.returncode, done.stdout, done.stderr
 
@@ -323,8 +323,8 @@ def token(data, tenant, person, capabilities="*"):
     return out.strip()
 
 
-def verify_deep(data):
-    code, out, err = soma("verify", "--deep", data=data)
+def verify_deep(data, program=SOMA):
+    code, out, err = soma("verify", "--deep", data=data, program=program)
     check(code == 0, f"soma verify --deep: exit {code}\n{out}{err}")
     return json.loads(out)
 
