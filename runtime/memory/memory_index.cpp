@@ -221,6 +221,8 @@ void MemoryIndex::stop() {
   if (impl_->waiter) impl_->waiter->stop();
 }
 
+bool MemoryIndex::stopped() const { return impl_->stopped; }
+
 void MemoryIndex::when_settled(std::optional<Position> at_least,
                                std::function<void(bool)> done) const {
   const auto* follower = impl_->follower.get();

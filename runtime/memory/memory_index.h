@@ -45,6 +45,7 @@ class MemoryIndex {
   // `shared`: other nodes write to it too; then frames come from the log alone.
   void follow(const events::Log& log, bool shared = false);
   void stop();  // no waits and no following any more; before what recalls call back into goes
+  bool stopped() const;
   // Forgets all and follows the log from its start; true when it has caught up in time. Meanwhile
   // recalls find less. Only when following.
   bool start_over(std::int64_t timeout_ms);
@@ -72,7 +73,8 @@ class MemoryIndex {
 };
 
 // Recall with the query's vector from the embedding server; without one by words alone, marked
-// degraded.
+// degraded. What a stop cuts off is an error whose field is kStopping: a session would go on for
+// good without what it remembers.
 RecallFunction make_recall(MemoryIndex& index, SlmClient& client,
                            SlmClient::Resolve embedding_endpoint);
 

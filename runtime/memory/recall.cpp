@@ -26,18 +26,22 @@ RecallFunction make_recall(MemoryIndex& index, SlmClient& client,
       if (!without_vector.empty()) degrade(result, without_vector);
       done(std::move(result));
     };
-    const auto embed = [&index, &client, embedding_endpoint, query, search](bool settled) {
+    const auto embed = [&index, &client, embedding_endpoint, query, search, done](bool settled) {
+      if (!settled && index.stopped())
+        return done(fail(Code::kUnavailable, "the node is stopping", kStopping));
       if (index.size(query.tenant) == 0) return search(settled, {}, {});  // nothing to compare with
       const auto by_words = [settled, search](const Error& why) {
         search(settled, {}, "embeddings are unavailable: " + why.message);
       };
       auto endpoint = embedding_endpoint();
       if (!endpoint) return by_words(endpoint.error());
-      client.embed(*endpoint, {query.text}, [settled, search, by_words](Result<v1::EmbedResult> r) {
-        if (!r) return by_words(r.error());
-        const auto& values = r->embeddings(0).values();
-        search(settled, {values.begin(), values.end()}, {});
-      });
+      client.embed(*endpoint, {query.text},
+                   [settled, search, by_words, done](Result<v1::EmbedResult> r) {
+                     if (!r && r.error().field == kStopping) return done(tl::unexpected(r.error()));
+                     if (!r) return by_words(r.error());
+                     const auto& values = r->embeddings(0).values();
+                     search(settled, {values.begin(), values.end()}, {});
+                   });
     };
     index.when_settled(parse_position(request.at_least()), embed);
   };

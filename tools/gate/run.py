@@ -109,8 +109,8 @@ def line(result, gate):
     return f"GATE {result['id']} {number(result['measured'])} {gate.short_bar()} {result['verdict']}"
 
 
-def measure(rows, tier, commit):
-    """Results in the rows' order; each line is printed as soon as it is known."""
+def measure(rows, tier, commit, tell=lambda results: None):
+    """Results in the rows' order; each line is printed as soon as it is known, and all there are so far are told then."""
     runs = [g for g in rows if g.command and (tier == "T2" or g.tier == "T1")]
     results = {id(g): todo(g, tier) for g in rows if g not in runs}
     for gate in rows:
@@ -128,6 +128,7 @@ def measure(rows, tier, commit):
             if results[id(gate)]["verdict"] == "FAIL":
                 say(f"{gate.id} {results[id(gate)]['why'] or 'misses its bar'}; its output: build/gates/logs/")
             print(line(results[id(gate)], gate), flush=True)
+        tell([results[id(g)] for g in rows if id(g) in results and results[id(g)]["verdict"] in ("PASS", "FAIL")])
 
     background, counted, timed = beside.schedule(runs)
     with concurrent.futures.ThreadPoolExecutor() as pool:
@@ -185,13 +186,18 @@ def main(words):
         if built.returncode:
             return built.returncode
     report, began = about(tier), time.monotonic()
-    report["gates"] = measured = measure(rows, tier, report["commit"])
-    report["seconds"] = round(time.monotonic() - began)
-    if not ids or "--page" in options:
-        name = os.path.join(ROOT, "docs", "gates" if tier == "T1" else "gates_t2")
-        if ids:
-            report["gates"] = sorted([*measured, *kept(name + ".json", tier, measured)], key=lambda g: table.order(g["id"]))
+    name = os.path.join(ROOT, "docs", "gates" if tier == "T1" else "gates_t2")
+
+    def write(measured, others):
+        """After each command: a run that is broken off leaves what it has found."""
+        if ids and "--page" not in options:
+            return
+        report["seconds"] = round(time.monotonic() - began)
+        report["gates"] = sorted([*measured, *(kept(name + ".json", tier, measured) if others else ())], key=lambda g: table.order(g["id"]))
         page.write(report, name)
+
+    measured = measure(rows, tier, report["commit"], lambda found: write(found, others=True))
+    write(measured, others=bool(ids))
     return 1 if any(g["verdict"] == "FAIL" for g in measured) else 0
 
 
