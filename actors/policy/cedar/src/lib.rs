@@ -85,12 +85,12 @@ fn guarded(act: impl FnOnce() -> Option<Answer>) -> Text {
 /// As `Text`.
 #[no_mangle]
 pub unsafe extern "C" fn soma_rules_check(text: Text) -> Text {
-    let Ok(text) = std::str::from_utf8(text.bytes()) else {
-        return Answer::one("1").with("1").with("the rules are not UTF-8").give();
-    };
     let checked = catch_unwind(|| {
+        let Some(set) = memo::compiled(text.bytes()) else {
+            return Answer::one("1").with("1").with("the rules are not UTF-8");
+        };
         let mut answer = Answer::default();
-        if let Err(issues) = &*memo::compiled(text) {
+        if let Err(issues) = &*set {
             for i in issues {
                 answer = answer.with(&i.line.to_string()).with(&i.column.to_string()).with(&i.message);
             }
@@ -110,8 +110,8 @@ pub unsafe extern "C" fn soma_rules_check(text: Text) -> Text {
 #[no_mangle]
 pub unsafe extern "C" fn soma_rules_slice(text: Text, action: Text) -> Text {
     guarded(|| {
-        let (text, action) = (text.str()?, action.str()?);
-        let set = memo::compiled(text);
+        let action = action.str()?;
+        let set = memo::compiled(text.bytes())?;
         let rules = &set.as_ref().as_ref().ok()?.rules;
         let fitting: Vec<&str> =
             rules.iter().filter(|r| r.fits(action)).map(|r| r.text.as_str()).collect();
@@ -149,7 +149,7 @@ pub unsafe extern "C" fn soma_rules_judge(text: Text, request: *const Request) -
             budget_remaining: r.has_budget_remaining.then_some(r.budget_remaining),
             requires_human: r.requires_human,
         };
-        let set = memo::compiled(text.str()?);
+        let set = memo::compiled(text.bytes())?;
         let mut answer = Answer::one("ok");
         for spoken in evaluate::evaluate(set.as_ref().as_ref().ok()?, &asked)? {
             let (kind, rule) = match spoken {

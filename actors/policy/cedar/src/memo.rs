@@ -30,8 +30,7 @@ fn with_memo<T>(act: impl FnOnce(&mut Memo) -> T) -> T {
 }
 
 // Of some words of the text: it only says where to look; the whole text is compared.
-fn sample(text: &str) -> u64 {
-    let bytes = text.as_bytes();
+fn sample(bytes: &[u8]) -> u64 {
     let step = (bytes.len() / 64).max(1);
     let mut hash = 0xcbf2_9ce4_8422_2325u64;
     for i in (0..bytes.len()).step_by(step) {
@@ -67,17 +66,19 @@ impl Memo {
     }
 }
 
-/// The set of `text`, compiled at most once while it is remembered.
-pub fn compiled(text: &str) -> Arc<Set> {
-    let key = (text.len(), sample(text));
+/// The set of a text, compiled at most once while it is remembered; nothing when it is not UTF-8
+/// (what is remembered is, so that one pass over a text, the comparison, is enough).
+pub fn compiled(bytes: &[u8]) -> Option<Arc<Set>> {
+    let key = (bytes.len(), sample(bytes));
     if let Some(kept) = with_memo(|memo| memo.find(key)) {
-        if *kept.text == *text {
-            return kept.set.clone();
+        if kept.text.as_bytes() == bytes {
+            return Some(kept.set.clone());
         }
     }
+    let text = std::str::from_utf8(bytes).ok()?;
     let set = Arc::new(compile(text));
     if text.len() <= MAX_BYTES {
         with_memo(|memo| memo.keep(key, text, set.clone()));
     }
-    set
+    Some(set)
 }
