@@ -108,11 +108,16 @@ class CurlClient final : public SlmClient {
   void wait_ready(Resolve resolve, std::function<void(Result<SlmEndpoint>)> done,
                   std::int64_t left_ms) {
     const bool accepted = loop_.after(kReadyPollMs, [this, resolve, done, left_ms](bool stopping) {
+      if (stopping) return done(stopped());
       auto endpoint = resolve();
-      if (endpoint || stopping || left_ms <= 0) return done(std::move(endpoint));
+      if (endpoint || left_ms <= 0) return done(std::move(endpoint));
       wait_ready(resolve, done, left_ms - kReadyPollMs);
     });
-    if (!accepted) done(fail(Code::kUnavailable, "the node is stopping", kStopping));
+    if (!accepted) done(stopped());
+  }
+
+  static tl::unexpected<Error> stopped() {
+    return fail(Code::kUnavailable, "the node is stopping", kStopping);
   }
 
   HttpLoop loop_;

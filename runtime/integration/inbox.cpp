@@ -3,7 +3,6 @@
 #include "runtime/integration/inbox.h"
 
 #include <algorithm>
-#include <boost/json/parse.hpp>
 #include <condition_variable>
 #include <mutex>
 

@@ -1,7 +1,6 @@
 // Every issue of a bundle is found and named; only a bundle without any is ever loaded.
 #include "runtime/security/constitution_bundle.h"
 
-#include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 #include <cstdio>
 #include <ctime>

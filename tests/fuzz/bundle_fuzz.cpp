@@ -2,22 +2,19 @@
 // is found as soon as it says anything else.
 #include <boost/json.hpp>
 #include <cstdint>
-#include <cstdlib>
 #include <fstream>
 #include <iterator>
 #include <sstream>
 #include <string>
 #include <vector>
 
+#include "tests/fuzz/check.h"
 #include "tools/auditor/check.h"
 
 using namespace soma;
+using soma::fuzz::check;
 
 namespace {
-
-void check(bool holds) {
-  if (!holds) std::abort();
-}
 
 using Lines = std::vector<std::string>;
 

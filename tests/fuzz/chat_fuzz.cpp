@@ -1,22 +1,19 @@
 // Fuzzes the stream of a model server: how its bytes are cut changes nothing; what is given out is
 // what the answer holds; and a stream that ends before [DONE] is never an answer.
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <vector>
 
 #include "runtime/effects/chat_stream.h"
+#include "tests/fuzz/check.h"
 
 using namespace soma;
 using namespace soma::runtime;
+using soma::fuzz::check;
 
 namespace {
 
 constexpr std::size_t kMostBytes = 512;  // of an answer: small, so that the limit is met
-
-void check(bool holds) {
-  if (!holds) std::abort();
-}
 
 struct Outcome {
   std::string tokens;

@@ -1,18 +1,15 @@
 // Fuzzes constitutions: none is valid that no trusted key has signed; what is signed over a
 // document's canonical form is valid however the document is written; that form is its own.
 #include <cstdint>
-#include <cstdlib>
 
 #include "runtime/security/constitution_bundle.h"
+#include "tests/fuzz/check.h"
 
 using namespace soma;
 using namespace soma::runtime::security;
+using soma::fuzz::check;
 
 namespace {
-
-void check(bool holds) {
-  if (!holds) std::abort();
-}
 
 // Made anew in each process, so that no input can hold a valid signature.
 const Key& key() {

@@ -3,7 +3,6 @@
 // decider never throws on what parses, is a function of its arguments, and goes on equally from a
 // stored state; counters and budgets agree with models that know nothing of how they are built.
 #include <algorithm>
-#include <cstdlib>
 #include <map>
 #include <set>
 
@@ -11,17 +10,15 @@
 #include "soma/v1/counter.pb.h"
 #include "soma/v1/effect.pb.h"
 #include "soma/v1/tenant.pb.h"
+#include "tests/fuzz/check.h"
 #include "tests/fuzz/filler.h"
 
 using namespace soma;
 using namespace soma::actors;
 using soma::fuzz::Bytes;
+using soma::fuzz::check;
 
 namespace {
-
-void check(bool holds) {
-  if (!holds) std::abort();
-}
 
 // The sum of what was added, less what was sent away.
 class CounterModel {
@@ -77,12 +74,6 @@ struct Run {
   CounterModel counter;
   BudgetModel budget;
 
-  std::unique_ptr<Message> copy(const Message& m) const {
-    auto out = std::unique_ptr<Message>(m.New());
-    check(out->ParseFromString(deterministic_bytes(m)));
-    return out;
-  }
-
   static std::string bytes_of(const Result<ErasedDecision>& d) {
     if (!d) return "refused " + std::string(code_name(d.error().code)) + d.error().message;
     std::string out = d->reply;
@@ -93,7 +84,7 @@ struct Run {
 
   void take(const Message& command, const v1::Context& context) {
     const auto decided = type.decide(self, *state, command, context);
-    const auto stored = copy(*state);
+    const auto stored = fuzz::stored_copy(*state);
     check(bytes_of(decided) == bytes_of(type.decide(self, *stored, command, context)));
     if (const auto* c = dynamic_cast<const v1::CounterCommand*>(&command))
       counter.saw(*c, decided.has_value());
@@ -101,7 +92,7 @@ struct Run {
     for (const auto& event : decided->events) {
       check(!type.event_type(*event).empty());
       type.evolve(*state, *event);
-      type.evolve(*stored, *copy(*event));
+      type.evolve(*stored, *fuzz::stored_copy(*event));
       if (const auto* e = dynamic_cast<const v1::TenantEvent*>(event.get())) budget.saw(*e);
     }
     check(deterministic_bytes(*state) == deterministic_bytes(*stored));

@@ -2,19 +2,16 @@
 // cutting of texts that are too long, which loses nothing but spaces and no part of a character.
 #include <cmath>
 #include <cstdint>
-#include <cstdlib>
 
 #include "runtime/effects/embeddings.h"
 #include "runtime/http/text.h"
+#include "tests/fuzz/check.h"
 
 using namespace soma;
 using namespace soma::runtime;
+using soma::fuzz::check;
 
 namespace {
-
-void check(bool holds) {
-  if (!holds) std::abort();
-}
 
 void unit(const v1::Embedding& vector) {
   double norm = 0;

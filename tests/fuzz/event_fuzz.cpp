@@ -1,32 +1,23 @@
 // Fuzzes recorded events of every actor type, as bytes and as messages of the right shape: what
 // parses folds without a throw, equally from a stored state, and has a public name and a view.
 #include <cstdint>
-#include <cstdlib>
 
 #include "actors/actor_type.h"
 #include "runtime/api/views.h"
+#include "tests/fuzz/check.h"
 #include "tests/fuzz/filler.h"
 
 using namespace soma;
 using namespace soma::actors;
 using soma::fuzz::Bytes;
+using soma::fuzz::check;
 
 namespace {
 
-void check(bool holds) {
-  if (!holds) std::abort();
-}
-
-std::unique_ptr<Message> copy(const Message& m) {
-  auto out = std::unique_ptr<Message>(m.New());
-  check(out->ParseFromString(deterministic_bytes(m)));
-  return out;
-}
-
 void fold(const ActorType& type, Message& state, const Message& event) {
-  const auto stored = copy(state);
+  const auto stored = fuzz::stored_copy(state);
   type.evolve(state, event);
-  type.evolve(*stored, *copy(event));
+  type.evolve(*stored, *fuzz::stored_copy(event));
   check(deterministic_bytes(state) == deterministic_bytes(*stored));
   (void)type.effects({"acme", std::string(type.name()), "a", {}}, state);
 }

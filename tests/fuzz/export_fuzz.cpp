@@ -2,25 +2,22 @@
 // and true exports of sessions made from commands, whole and edited.
 #include <boost/json.hpp>
 #include <cstdint>
-#include <cstdlib>
 
 #include "actors/actor_type.h"
 #include "runtime/api/session_transfer.h"
 #include "runtime/api/views.h"
 #include "schemas/json/json_text.h"
+#include "tests/fuzz/check.h"
 #include "tests/fuzz/filler.h"
 
 using namespace soma;
 using namespace soma::runtime;
 using soma::fuzz::Bytes;
+using soma::fuzz::check;
 
 namespace {
 
 namespace json = boost::json;
-
-void check(bool holds) {
-  if (!holds) std::abort();
-}
 
 // Made anew in each process, so that no input can hold a valid signature.
 const std::vector<security::Key>& keys() {

@@ -3,6 +3,9 @@
 
 #include <google/protobuf/descriptor.h>
 
+#include "actors/actor_type.h"
+#include "tests/fuzz/check.h"
+
 namespace soma::fuzz {
 
 using google::protobuf::FieldDescriptor;
@@ -49,6 +52,12 @@ void set(Message& m, const FieldDescriptor* f, Bytes& b, int depth) {
 }
 
 }  // namespace
+
+std::unique_ptr<Message> stored_copy(const Message& message) {
+  auto out = std::unique_ptr<Message>(message.New());
+  check(out->ParseFromString(actors::deterministic_bytes(message)));
+  return out;
+}
 
 void fill(Message& message, Bytes& bytes, int depth) {
   const auto* type = message.GetDescriptor();

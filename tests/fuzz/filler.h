@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <iterator>
 #include <limits>
+#include <memory>
 #include <string>
 
 namespace soma::fuzz {
@@ -80,6 +81,9 @@ class Bytes {
   const std::size_t size_;
   std::size_t at_ = 0;
 };
+
+// As it would be stored and read again.
+std::unique_ptr<google::protobuf::Message> stored_copy(const google::protobuf::Message& message);
 
 // Sets some of the fields, deeper ones more seldom; of a oneof one.
 void fill(google::protobuf::Message& message, Bytes& bytes, int depth = 0);

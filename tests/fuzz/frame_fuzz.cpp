@@ -4,22 +4,19 @@
 #include <google/protobuf/stubs/logging.h>
 
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "events/frames.h"
 #include "schemas/base/sha256.h"
+#include "tests/fuzz/check.h"
 
 using namespace soma;
 using namespace soma::events;
+using soma::fuzz::check;
 
 namespace {
-
-void check(bool holds) {
-  if (!holds) std::abort();
-}
 
 struct Stored {
   v1::Frame frame;

@@ -3,20 +3,17 @@
 #include <openssl/evp.h>
 
 #include <cstdint>
-#include <cstdlib>
 #include <set>
 #include <string_view>
 
 #include "runtime/security/keys.h"
+#include "tests/fuzz/check.h"
 
 using namespace soma;
 using namespace soma::runtime::security;
+using soma::fuzz::check;
 
 namespace {
-
-void check(bool holds) {
-  if (!holds) std::abort();
-}
 
 void sound(const Key& key) {
   if (key.algorithm == Algorithm::kHs256) {

@@ -4,23 +4,20 @@
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/string_body.hpp>
 #include <cstdint>
-#include <cstdlib>
 #include <optional>
 #include <string>
 #include <string_view>
 
 #include "runtime/http/exchange.h"
 #include "runtime/http/text.h"
+#include "tests/fuzz/check.h"
 
 using namespace soma;
 using namespace soma::runtime;
+using soma::fuzz::check;
 namespace beast = boost::beast;
 
 namespace {
-
-void check(bool holds) {
-  if (!holds) std::abort();
-}
 
 const http::Router& router() {
   static const auto made = [] {

@@ -2,14 +2,15 @@
 // Whatever is reported as a record must be one that was written, in order; a change behind which
 // synced rounds stand must be called damage.
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "events/embedded/scan.h"
+#include "tests/fuzz/check.h"
 
 using namespace soma::events;
+using soma::fuzz::check;
 
 namespace {
 
@@ -42,10 +43,6 @@ const Good& good() {
     return g;
   }();
   return instance;
-}
-
-void check(bool holds) {
-  if (!holds) std::abort();
 }
 
 void any_bytes(std::string_view input) {

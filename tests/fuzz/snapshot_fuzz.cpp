@@ -1,19 +1,16 @@
 // Fuzzes the rows of the state store: rows without a right digest read as absent; behind one, what
 // reads is the same when it is written and read again; no flipped bit reads.
 #include <cstdint>
-#include <cstdlib>
 
 #include "runtime/snapshots/codec.h"
 #include "schemas/base/sha256.h"
+#include "tests/fuzz/check.h"
 
 using namespace soma;
 using namespace soma::runtime;
+using soma::fuzz::check;
 
 namespace {
-
-void check(bool holds) {
-  if (!holds) std::abort();
-}
 
 template <typename Decode, typename Encode>
 void row(const std::string& bytes, std::uint8_t flip, Decode decode, Encode encode) {

@@ -2,13 +2,14 @@
 // to the same.
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
 #include <string>
 
 #include "runtime/http/router.h"
 #include "runtime/http/text.h"
+#include "tests/fuzz/check.h"
 
 using namespace soma::runtime;
+using soma::fuzz::check;
 
 namespace {
 
@@ -20,10 +21,6 @@ std::string encoded(const std::string& text) {
     out += hex;
   }
   return out;
-}
-
-void check(bool holds) {
-  if (!holds) std::abort();
 }
 
 const http::Router& router() {

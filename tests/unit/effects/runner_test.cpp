@@ -123,8 +123,14 @@ TEST_F(RunnerTest, WhatOurStoppingCutsOffHasNoOutcome) {
                 0,     0,          request("e-1").SerializeAsString()};
   runner->run(job, [&](auto) { ++outcomes; });
   while (begun == 0) std::this_thread::yield();  // ends by the time limit
+  std::atomic<int> waiting_outcomes = 0;
+  parts->chat_endpoint = [] {
+    return Result<SlmEndpoint>(tl::unexpected(Error{Code::kModelUnavailable, "starting", {}, 500}));
+  };
+  runner->run(job, [&](auto) { ++waiting_outcomes; });
   client->stop();
   EXPECT_EQ(outcomes, 0) << "of a call that was under way";
+  EXPECT_EQ(waiting_outcomes, 0) << "of one that waited for a model to start";
   runner->run(job, [&](auto) { ++outcomes; });
   EXPECT_EQ(outcomes, 0) << "of a call that was not sent";
 }
