@@ -1,7 +1,6 @@
 // The way in: idempotency, bounds, the queue.
 #include "runtime/host/partition.h"
 
-#include <iterator>
 #include <limits>
 
 #include "runtime/telemetry/log.h"
@@ -23,6 +22,7 @@ Partition::Partition(PartitionId id, std::shared_ptr<const PartitionWorld> world
       world_(std::move(world)),
       w_(*world_),
       executor_(w_.executors->make()),
+      admission_(w_.parts.limits),
       observed_(w_.parts.log->end(id).value) {
   status_.partition = id;
 }
@@ -34,33 +34,22 @@ void Partition::post(std::function<void()> task) {
 }
 
 void Partition::submit(Submission submission, Host::OnAccepted done) {
-  // One with a key may have its answer already.
-  if (submission.once && is_full(submission.actor)) return overloaded(done, kActorFull);
-  if (queued_.fetch_add(1, std::memory_order_relaxed) >= w_.parts.limits.queue_per_partition) {
-    queued_.fetch_sub(1, std::memory_order_relaxed);
-    return overloaded(done, "the partition's queue is full");
+  switch (admission_.enter(submission, done)) {
+    case Admission::Entered::kActorFull:
+      return overloaded(done, kActorFull);
+    case Admission::Entered::kPartitionFull:
+      return overloaded(done, "the partition's queue is full");
+    case Admission::Entered::kFirst:
+      return post([this] { take_arrivals(kArrivalsAtOnce); });
+    case Admission::Entered::kBehindOthers:
+      return;
   }
-  bool first = false;
-  {
-    std::lock_guard lock(arrivals_mutex_);
-    first = arrivals_.empty();
-    arrivals_.emplace_back(std::move(submission), std::move(done));
-  }
-  if (first) post([this] { take_arrivals(kArrivalsAtOnce); });
 }
 
 void Partition::take_arrivals(std::size_t most) {
-  decltype(arrivals_) taken;
-  bool more = false;
-  {
-    std::lock_guard lock(arrivals_mutex_);
-    more = arrivals_.size() > most;
-    const auto end = more ? arrivals_.begin() + static_cast<std::ptrdiff_t>(most) : arrivals_.end();
-    std::move(arrivals_.begin(), end, std::back_inserter(taken));
-    arrivals_.erase(arrivals_.begin(), end);
-  }
-  for (auto& [submission, done] : taken) accept(std::move(submission), std::move(done));
-  if (more) post([this] { take_arrivals(kArrivalsAtOnce); });
+  auto taken = admission_.take(most);
+  for (auto& arrival : taken.arrivals) accept(std::move(arrival));
+  if (taken.more) post([this] { take_arrivals(kArrivalsAtOnce); });
 }
 
 void Partition::overloaded(const Host::OnAccepted& done, const std::string& why) {
@@ -74,26 +63,7 @@ void Partition::overloaded(const Host::OnAccepted& done, const std::string& why)
 void Partition::waits_no_more(Input& input) {
   if (auto it = redriven_.find(input.actor); input.recorded && it != redriven_.end())
     if (--it->second == 0) redriven_.erase(it);
-  if (!std::exchange(input.counted, false)) return;
-  queued_.fetch_sub(1, std::memory_order_relaxed);
-  const auto waiting = waiting_.find(input.actor);
-  if (waiting->second-- == w_.parts.limits.waiting_per_actor) set_full(input.actor, false);
-  if (waiting->second == 0) waiting_.erase(waiting);
-}
-
-bool Partition::is_full(const ActorKey& actor) const {
-  if (full_count_.load(std::memory_order_relaxed) == 0) return false;
-  std::lock_guard lock(full_mutex_);
-  return full_.contains(actor);
-}
-
-void Partition::set_full(const ActorKey& actor, bool full) {
-  std::lock_guard lock(full_mutex_);
-  if (full)
-    full_.insert(actor);
-  else
-    full_.erase(actor);
-  full_count_.store(full_.size(), std::memory_order_relaxed);
+  if (std::exchange(input.counted, false)) admission_.leave(input.actor, true);
 }
 
 void Partition::read(ActorKey actor, Host::OnState done) {
@@ -111,20 +81,19 @@ void Partition::read(ActorKey actor, Host::OnState done) {
   });
 }
 
-void Partition::accept(Submission s, Host::OnAccepted done) {
+void Partition::accept(Admission::Arrival arrival) {
+  auto& [s, done, counted] = arrival;
   const bool known =
       (phase_ == Phase::kServing || phase_ == Phase::kReadOnly) && !s.once && answer_known(s, done);
   if (known || phase_ != Phase::kServing) {
-    queued_.fetch_sub(1, std::memory_order_relaxed);
+    admission_.leave(s.actor, counted);
     if (!known) done(tl::unexpected(not_serving()));
     return;
   }
-  const auto waiting = waiting_.try_emplace(s.actor, 0).first;
-  if (waiting->second >= w_.parts.limits.waiting_per_actor) {
-    queued_.fetch_sub(1, std::memory_order_relaxed);
+  if (!counted && !admission_.count(s.actor)) {
+    admission_.leave(s.actor, false);
     return overloaded(done, kActorFull);
   }
-  if (++waiting->second >= w_.parts.limits.waiting_per_actor) set_full(s.actor, true);
   if (!s.once) deciding_[s.command_id].request_hash = s.request_hash;
   Input input;
   input.once = s.once;

@@ -9,6 +9,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "runtime/host/admission.h"
 #include "runtime/host/effect_ledger.h"
 #include "runtime/host/entity.h"
 #include "runtime/host/host.h"
@@ -76,7 +77,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
     bool once = false;           // its id cannot come again
     bool retried = false;
     bool recorded = false;    // as parked, in the log: only has to run
-    bool counted = false;     // stands in queued_
+    bool counted = false;     // has a place in admission_
     std::uint32_t depth = 0;  // of a cascade inside the round
     std::uint64_t order = 0;  // of dispatch: the order of entries in the frame
   };
@@ -122,7 +123,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
 
   // partition.cpp: the way in.
   void take_arrivals(std::size_t most);
-  void accept(Submission submission, Host::OnAccepted done);
+  void accept(Admission::Arrival arrival);
   bool answer_known(const Submission& submission, const Host::OnAccepted& done);
   void answer_recorded(const StateStore::DedupeRow& row, const std::string& hash,
                        const Host::OnAccepted& done);
@@ -146,8 +147,6 @@ class Partition : public std::enable_shared_from_this<Partition> {
   void abandon(Input& input, const Error& error);
   void overloaded(const Host::OnAccepted& done, const std::string& why);
   void waits_no_more(Input& input);
-  bool is_full(const ActorKey& actor) const;
-  void set_full(const ActorKey& actor, bool full);
   void close_round();
   void put_entry(Work& work, v1::Frame& frame, PendingFrame& pending);
   void append_frame(std::shared_ptr<PendingFrame> pending, v1::Frame frame);
@@ -201,15 +200,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
   const std::shared_ptr<const PartitionWorld> world_;
   const PartitionWorld& w_;
   std::shared_ptr<Executor> executor_;
-  std::mutex arrivals_mutex_;
-  std::deque<std::pair<Submission, Host::OnAccepted>> arrivals_;  // one task takes many
-  std::atomic<std::size_t> queued_{0};                 // accepted from outside, not yet begun
-  std::unordered_map<ActorKey, std::size_t> waiting_;  // the same, by actor
-  // Those of them at their limit. Asked on the callers' threads, so that what comes for a busy
-  // actor is refused before it waits for this executor.
-  mutable std::mutex full_mutex_;
-  std::unordered_set<ActorKey> full_;
-  std::atomic<std::size_t> full_count_{0};
+  Admission admission_;
   std::uint64_t generation_ = 0;  // raised when memory is dropped; older tasks do nothing
   Phase phase_ = Phase::kClosed;
   std::string problem_;

@@ -18,6 +18,7 @@
 
 #include "runtime/http/exchange.h"
 #include "runtime/http/stream_buffer.h"
+#include "runtime/http/turned_away.h"
 #include "runtime/http/web_socket.h"
 
 namespace soma::runtime::http {
@@ -48,6 +49,7 @@ struct Worker : std::enable_shared_from_this<Worker> {
   asio::io_context io{1};
   asio::steady_timer timer{io};
   std::unordered_set<std::shared_ptr<Connection>> connections;
+  TurnedAway turned_away;
   Clock::time_point now = Clock::now();  // of the last tick; timeouts need no better
   std::string date;
   struct RouteMetrics {

@@ -34,6 +34,7 @@ void Worker::tick() {
   // check_deadline may close, which erases from the set.
   const std::vector<std::shared_ptr<Connection>> all(connections.begin(), connections.end());
   for (const auto& connection : all) connection->check_deadline(now);
+  turned_away.close_old(now);
   timer.expires_after(kTick);
   timer.async_wait([this](const error_code& error) {
     if (!error) tick();
@@ -49,6 +50,7 @@ void Worker::close_all() {
   timer.cancel();
   const std::vector<std::shared_ptr<Connection>> all(connections.begin(), connections.end());
   for (const auto& connection : all) connection->close();
+  turned_away.close_all();
 }
 
 // Under overload a line for each refusal would cost more than the refusal, and fill the disk.
@@ -117,15 +119,13 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
 
 // The connection is made on the thread that will own it.
 void Server::Impl::take(Worker& worker, tcp::socket socket) {
-  if (core->connections.load() >= core->options.max_connections || core->draining.load()) {
+  const bool draining = core->draining.load();
+  if (draining || core->connections.load() >= core->options.max_connections) {
     core->refused_connections.add();
-    static constexpr std::string_view kBusy =
-        "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n"
-        "Connection: close\r\n\r\n";
-    error_code error;
-    socket.non_blocking(true, error);
-    socket.send(asio::buffer(kBusy.data(), kBusy.size()), 0, error);
-    return;
+    const Error why = draining
+                          ? Error{Code::kUnavailable, "the node is stopping", {}}
+                          : Error{Code::kOverloaded, "too many connections; try again shortly", {}};
+    return worker.turned_away.add(std::move(socket), why, Clock::now());
   }
   core->connections.fetch_add(1);
   core->connection_gauge.add(1);

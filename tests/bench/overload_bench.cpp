@@ -23,12 +23,15 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr std::size_t kPeakClients = 128, kOverloadClients = 2000;
+constexpr std::size_t kPeakClients = 128, kOverloadClients = 512;
 constexpr double kTimes = 5;                    // of the peak
 constexpr double kCalmRate = 50;                // operations a second of a calm client
 constexpr std::uint32_t kPartitions = 8;        // the setting partition_count
 constexpr double kBackOps = 0.8, kBackP99 = 2;  // of the peak's: recovered
 constexpr int kPatienceS = 15;                  // for the recovery
+// Of the server: an actor holds three times as many commands at most, one third waiting and two in
+// frames. With the default of 1,024 the connections would not be more than one actor takes.
+constexpr char kMailboxLimit[] = "128";
 constexpr char kTenant[] = "demo";              // of a developer without a token
 
 int wrong(const std::string& what) {
@@ -278,6 +281,7 @@ class Bench {
 int run(double seconds) {
   Options options;
   options.soma = std::filesystem::canonical("/proc/self/exe").parent_path() / "../../tools/soma";
+  ::setenv("SOMA_MAILBOX_LIMIT", kMailboxLimit, 1);
   pin(false);
   auto server = SomaServer::start(options, "");
   pin(true);
