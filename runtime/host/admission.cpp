@@ -1,3 +1,4 @@
+// What clients have submitted to a partition: counted, bounded, taken in their order.
 #include "runtime/host/admission.h"
 
 #include <iterator>

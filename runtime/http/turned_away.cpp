@@ -1,3 +1,4 @@
+// Connections that get one answer and an end: the answer, and the second after it.
 #include "runtime/http/turned_away.h"
 
 #include <array>

@@ -32,7 +32,7 @@ constexpr int kPatienceS = 15;                  // for the recovery
 // Of the server: an actor holds three times as many commands at most, one third waiting and two in
 // frames. With the default of 1,024 the connections would not be more than one actor takes.
 constexpr char kMailboxLimit[] = "128";
-constexpr char kTenant[] = "demo";              // of a developer without a token
+constexpr char kTenant[] = "demo";  // of a developer without a token
 
 int wrong(const std::string& what) {
   std::fprintf(stderr, "overload_bench: %s\n", what.c_str());

@@ -113,13 +113,21 @@ class Tenant:
                 self.seen.append(self.sessions[-1])
                 self.ended(self.sessions[-1])
 
+    def audited(self):
+        """All of its events; a page ends where so much of the log has been read, whoever wrote it."""
+        told, cursor = [], ""
+        while cursor is not None:
+            page = self.client.call("GET", f"/v1/audit/events?limit=200{cursor and '&cursor=' + cursor}").json
+            told, cursor = told + page["items"], page["next_cursor"]
+        return told
+
     def run(self, seed):
         rng = random.Random(seed)
         for n in range(REQUESTS):
             self.step(rng, n)
         for session in self.sessions:
             self.ask("GET", f"/v1/sessions/{session}/events")
-        told = self.client.call("GET", "/v1/audit/events?limit=200").json["items"]  # of several actors, in the order of the log
+        told = self.audited()  # of several actors, in the order of the log
         self.out.append(("events", sorted((e["topic"], e["type"], e["tenant_id"], e["principal"]) for e in told)))
 
 
@@ -166,12 +174,14 @@ def first_difference(a, b, where=""):
     """Where two outputs differ first, and how."""
     if isinstance(a, dict) and isinstance(b, dict):
         keys = [k for k in {**a, **b} if a.get(k) != b.get(k)]
-        return first_difference(a.get(keys[0]), b.get(keys[0]), f"{where}.{keys[0]}")
+        also = "".join(f"; {k}: {a.get(k)!r}, {b.get(k)!r}"[:200] for k in keys[1:])
+        return first_difference(a.get(keys[0]), b.get(keys[0]), f"{where}.{keys[0]}") + also
     if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
         n = next((i for i, (x, y) in enumerate(zip(a, b)) if x != y), min(len(a), len(b)))
-        if n < min(len(a), len(b)):
+        if n < min(len(a), len(b)) and len(a) == len(b):
             return first_difference(a[n], b[n], f"{where}[{n}]")
-        return f"{where}: {len(a)} alone, {len(b)} beside another"
+        more, fewer = ([x for x in one if x not in other] or one[n:] for one, other in ((a, b), (b, a)))
+        return f"{where}: {len(a)} alone, {len(b)} beside another; only alone {more[:3]}, only beside {fewer[:3]}"
     return f"{where}: {a!r} alone, {b!r} beside another"
 
 

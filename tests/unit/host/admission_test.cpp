@@ -1,3 +1,4 @@
+// The bounds of what waits in front of a partition, alone and in a host.
 #include "runtime/host/admission.h"
 
 #include <gtest/gtest.h>
