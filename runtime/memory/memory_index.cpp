@@ -229,7 +229,8 @@ void MemoryIndex::when_settled(std::optional<Position> at_least,
   const auto within = [this, follower, at_least](std::int64_t ms) {
     return (!at_least || wait_for(*at_least, ms)) && (!follower || follower->settle(ms));
   };
-  if (!follower || impl_->stopped || within(0)) return done(within(0));
+  const bool settled = within(0);  // asked once: a moment later more may have come
+  if (settled || !follower || impl_->stopped) return done(settled);
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(kSettleMs);
   impl_->waiter->post([within, deadline, done = std::move(done)] {
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(

@@ -3,8 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cmath>
 #include <future>
+#include <thread>
 
 #include "soma/v1/memory.pb.h"
 #include "tests/unit/projections/journal.h"
@@ -105,6 +107,29 @@ TEST_F(MemoryTest, AWriteIsFoundByTheNextRecall) {
     ASSERT_TRUE(settled(index));  // no position given
     EXPECT_EQ(recall(index, "acme", word).memories(0).memory_id(), "m" + std::to_string(i));
   }
+}
+
+// It is asked what has come until now, however much goes on coming.
+TEST_F(MemoryTest, WhatComesMeanwhileDegradesNoAnswer) {
+  MemoryIndex index;
+  std::vector<events::ValidFrame> frames;
+  for (int i = 0; i < 300; ++i)
+    frames.push_back(*events::read_frame_at(
+        journal.log(), remember("acme", "m" + std::to_string(i), "number " + std::to_string(i))));
+  index.follow(journal.log());
+  ASSERT_TRUE(settled(index));
+  std::atomic<bool> enough{false};
+  std::thread others([&] {
+    for (std::size_t i = 0; !enough; ++i) {
+      index.on_frame(frames[i % frames.size()]);
+      settled(index);  // so that it is so, now and then
+    }
+  });
+  int late = 0;
+  for (int i = 0; i < 200'000; ++i) late += !settled(index);
+  enough = true;
+  others.join();
+  EXPECT_EQ(late, 0);
 }
 
 TEST_F(MemoryTest, APositionThatNeverComesIsNotWaitedForForEver) {
