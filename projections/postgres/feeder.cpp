@@ -2,6 +2,8 @@
 #include "projections/postgres/feeder.h"
 
 #include <chrono>
+#include <future>
+#include <optional>
 
 #include "schemas/base/planted.h"
 
@@ -9,8 +11,49 @@ namespace soma::projections {
 
 namespace {
 
-constexpr std::size_t kFillBytes = 8 << 20;    // of the log, a batch of a rebuild
+constexpr std::size_t kFillBytes = 2 << 20;    // of the log, a batch of a rebuild
 constexpr std::int64_t kCursorEveryMs = 1000;  // when no row went with it
+
+struct Piece {
+  std::uint32_t partition = 0;
+  std::vector<events::ValidFrame> frames;
+  Batch batch;  // their rows
+  events::Bookmark reached;
+  std::uint64_t events = 0;
+};
+
+// The log from `from` up to `ends`, a partition after the other. Used by one thread at a time.
+class Pieces {
+ public:
+  Pieces(const events::Log& log, Cursors from, std::map<std::uint32_t, Offset> ends)
+      : log_(log), from_(std::move(from)), ends_(std::move(ends)), at_(ends_.begin()) {}
+
+  Result<std::optional<Piece>> next() {
+    for (; at_ != ends_.end(); ++at_, reader_.reset()) {
+      const auto [p, end] = *at_;
+      if (!reader_) reader_.emplace(log_, PartitionId{p}, from_[p]);
+      const Offset before = reader_->next_offset();
+      if (before >= end) continue;
+      auto frames = reader_->next(kFillBytes);
+      if (!frames) return tl::unexpected(frames.error());
+      if (frames->empty() && reader_->next_offset() == before) continue;
+      Piece piece{p, std::move(*frames), {}, reader_->bookmark(), 0};
+      for (const auto& frame : piece.frames) {
+        rows_of(frame, piece.batch);
+        piece.events += events_in(*frame.frame);
+      }
+      return piece;
+    }
+    return std::nullopt;
+  }
+
+ private:
+  const events::Log& log_;
+  Cursors from_;
+  const std::map<std::uint32_t, Offset> ends_;
+  std::map<std::uint32_t, Offset>::const_iterator at_;
+  std::optional<events::FrameReader> reader_;
+};
 
 }  // namespace
 
@@ -83,27 +126,27 @@ Result<bool> Feeder::round(std::size_t max_bytes) {
   return !moved.empty();
 }
 
+// The next piece is read and folded while PostgreSQL takes the one before.
 Status Feeder::fill(const std::map<std::uint32_t, Offset>& ends,
                     const std::function<bool()>& stop) {
-  for (const auto& [p, end] : ends) {
-    events::FrameReader reader(log_, PartitionId{p}, cursors_[p]);
-    while (reader.next_offset() < end) {
-      if (stop()) return fail(Code::kCancelled, "the rebuild was stopped");
-      auto frames = reader.next(kFillBytes);
-      if (!frames) return tl::unexpected(frames.error());
-      if (frames->empty() && reader.next_offset() == cursors_[p].next) break;
-      batch_.clear();
-      for (const auto& frame : *frames) {
-        rows_of(frame, batch_);
-        counts_.events.fetch_add(events_in(*frame.frame), std::memory_order_relaxed);
-      }
-      if (auto ok = write(*frames); !ok) return ok;
-      counts_.frames.fetch_add(frames->size(), std::memory_order_relaxed);
-      cursors_[p] = reader.bookmark();
-      if (auto ok = store({{p, cursors_[p]}}); !ok) return ok;
-    }
+  Pieces pieces(log_, cursors_, ends);
+  const auto ahead = [&pieces] {
+    return std::async(std::launch::async, [&pieces] { return pieces.next(); });
+  };
+  for (auto coming = ahead();;) {
+    auto piece = coming.get();
+    if (!piece) return tl::unexpected(piece.error());
+    if (!*piece) return {};
+    if (stop()) return fail(Code::kCancelled, "the rebuild was stopped");
+    coming = ahead();
+    auto& [partition, frames, batch, reached, events] = **piece;
+    batch_ = std::move(batch);
+    if (auto ok = write(frames); !ok) return ok;
+    counts_.events.fetch_add(events, std::memory_order_relaxed);
+    counts_.frames.fetch_add(frames.size(), std::memory_order_relaxed);
+    cursors_[partition] = std::move(reached);
+    if (auto ok = store({{partition, cursors_[partition]}}); !ok) return ok;
   }
-  return {};
 }
 
 // `batch_` holds the frames' rows.

@@ -74,7 +74,8 @@ Status Rebuild::fill() {
   if (auto ok = use_schema(*db_, kFilling); !ok) return ok;
   if (auto ok = feeder.fill(ends, stop); !ok) return ok;
   if (auto ok = create_indexes(*db_, kFilling); !ok) return ok;
-  if (auto ok = db_->run("COMMIT; ANALYZE"); !ok) return ok;
+  if (auto ok = db_->run("COMMIT"); !ok) return ok;
+  if (auto ok = analyze(*db_, kFilling); !ok) return ok;
   // What came in meanwhile.
   for (bool more = true; more && !stopping_;) {
     auto round = feeder.round(4 << 20);

@@ -2,6 +2,7 @@
 #include "projections/postgres/schema.h"
 
 #include "projections/sql/statements.h"
+#include "projections/views/tables.h"
 #include "schemas/base/sha256.h"
 #include "schemas/base/unhex.h"
 
@@ -38,6 +39,12 @@ Status create_schema(Db& db, const std::string& name) {
 
 Status create_indexes(Db& db, const std::string& name) {
   return db.run("SET LOCAL search_path = " + name + "; " + kIndexesSql);
+}
+
+Status analyze(Db& db, const std::string& name) {
+  std::string all = "ANALYZE " + name + ".sessions, " + name + ".actor_digests";
+  for (const auto& table : kTables) all += ", " + name + "." + std::string(table.name);
+  return db.run(all);
 }
 
 Status switch_schemas(Db& db) {

@@ -19,6 +19,8 @@ Result<Shown> shown_schema(Db& db);
 // Tables without indexes, and the version mark. Replaces a schema of that name.
 Status create_schema(Db& db, const std::string& name);
 Status create_indexes(Db& db, const std::string& name);
+// Of its tables, and not of those that are shown beside it.
+Status analyze(Db& db, const std::string& name);
 // In one transaction: what was shown goes, what was filled is shown.
 Status switch_schemas(Db& db);
 // For the rest of the connection's life.
