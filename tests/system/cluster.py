@@ -83,8 +83,7 @@ class Cluster:
 
 def settle(load, cluster, but=None):
     load.stop()
-    deadline = time.monotonic() + 40
-    load.retry_open(cluster.urls(but)[0], lambda: time.monotonic() > deadline)
+    load.retry_open(cluster.urls(but)[0], 40)
     load.check_ended("within 40 s")
     odd = [(r.kind, r.refused) for r in load.refused if (r.kind, r.refused) != ("message", 409)]  # a turn was running
     check(not odd, f"refused: {odd[:3]}")

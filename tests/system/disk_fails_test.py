@@ -51,8 +51,7 @@ def one(upstream, fault):
         harness.verify_deep(folder.data)
         os.remove(recorded.control)
         again = folder.node(*recorded.flags).wait_ready()
-        deadline = time.monotonic() + 20
-        recorded.load.retry_open(again.url, lambda: time.monotonic() > deadline)
+        recorded.load.retry_open(again.url, 20)
         recorded.load.check_ended(f"after a failed {FAULTS[fault]}")
         code, _ = again.terminate()
         check(code == 0, f"exit {code} after a clean restart")

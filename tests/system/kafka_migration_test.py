@@ -37,7 +37,7 @@ def serve(folder, load, requests, *flags, **options):
     load.start(node.url)
     load.advance(requests)
     load.stop()
-    load.retry_open(node.url, lambda: False)
+    load.retry_open(node.url)
     code, _ = node.terminate()
     check(code == 0, f"SIGTERM gave exit {code}")
 
@@ -86,7 +86,7 @@ def run():
         move("export", "--data-dir", folder.data, "--to", backup)  # of a running node: as it stood
         harness.verify_deep(backup)
         load.stop()
-        load.retry_open(node.url, lambda: False)
+        load.retry_open(node.url)
         node.terminate()
 
         first = move("import", "--from", folder.data, *kafka)

@@ -86,7 +86,7 @@ def run():
         whole = folder.path + "/whole"
         node, seconds, verified = restore(folder, folder.data, whole, upstream.flags)
         everything = list(load.acked)
-        load.retry_open(node.url, lambda: False)  # what had no answer gets one now
+        load.retry_open(node.url)  # what had no answer gets one now
         serves(node, load, everything, whole)
 
         # The log is lost too: what the backup holds, to the last record that it holds.

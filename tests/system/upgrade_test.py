@@ -12,7 +12,6 @@ import os
 import random
 import subprocess
 import sys
-import time
 
 import harness
 from cluster import NAMES, Cluster, settle
@@ -45,8 +44,7 @@ def on_a_folder(upstream, other, cycles):
         for n in range(2 * cycles):
             program, next_one = (other, harness.SOMA) if n % 2 == 0 else (harness.SOMA, other)
             node = folder.node(*upstream.flags, program=program).wait_ready()
-            deadline = time.monotonic() + 20
-            load.retry_open(node.url, lambda d=deadline: time.monotonic() > d)
+            load.retry_open(node.url, 20)
             load.check_ended("after a change of builds")
             load.check_replays(node.url, load.acked[-20:])
             load.start(node.url)
@@ -59,8 +57,7 @@ def on_a_folder(upstream, other, cycles):
             load.stop()
             harness.verify_deep(folder.data, program=next_one)
         node = folder.node(*upstream.flags).wait_ready()
-        deadline = time.monotonic() + 20
-        load.retry_open(node.url, lambda: time.monotonic() > deadline)
+        load.retry_open(node.url, 20)
         check(node.terminate()[0] == 0, "exit code")
         load.check_journal(harness.journal(folder.data))
         return len(load.acked)

@@ -132,9 +132,9 @@ class Workload:
             check(not thread.is_alive(), "a client hangs")
         check(not self.problems, f"a client failed: {self.problems[:1]}")
 
-    def retry_open(self, url, deadline):
-        """Every unacknowledged request again, with its key, until each has an end."""
-        requests, self.open = self.open, []
+    def retry_open(self, url, seconds=50):
+        """Every unacknowledged request again, with its key, until each has an end or the time is over."""
+        requests, self.open, until = self.open, [], time.monotonic() + seconds
         position, lock = iter(requests), threading.Lock()
 
         def run():
@@ -145,7 +145,7 @@ class Workload:
                 if request is None:
                     return
                 while not self.attempt(request, client):
-                    if deadline():
+                    if time.monotonic() > until:
                         with self._lock:
                             self.open.append(request)
                         break
@@ -166,8 +166,7 @@ class Workload:
         """A node on the folder again: what is open comes to an end, retries get first answers; killed, the log holds each command once.
         How long it took to be ready, s."""
         node = folder.node(*flags).wait_ready()
-        deadline = time.monotonic() + seconds
-        self.retry_open(node.url, lambda: time.monotonic() > deadline)
+        self.retry_open(node.url, seconds)
         self.check_ended(what)
         self.check_replays(node.url, self.acked[-15:])
         node.kill()

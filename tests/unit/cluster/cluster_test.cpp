@@ -279,6 +279,14 @@ class Silent {
     return "127.0.0.1:" + std::to_string(ntohs(here.sin_port));
   }
   void wait_called() { called_ = ::accept(listener_, nullptr, nullptr); }
+  // Whether the caller has ended its connection, at the latest within 2 s.
+  bool left() const {
+    const timeval patience{2, 0};
+    ::setsockopt(called_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    char bytes[4096];
+    for (;;)
+      if (const ssize_t n = ::recv(called_, bytes, sizeof bytes, 0); n <= 0) return n == 0;
+  }
 
  private:
   const int listener_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -297,6 +305,8 @@ TEST_F(ClusterOfTwo, ANodeThatSaysNothingIsNotWaitedForOnceAnotherHasClaimed) {
   const auto began = std::chrono::steady_clock::now();
   open(b_, "x");
   const auto accepted = waiting.get();
+  // Should it wake up, it finds the connection closed and does not begin.
+  EXPECT_TRUE(silent.left());
   EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::milliseconds(1500));
   ASSERT_TRUE(accepted) << accepted.error().message;
   EXPECT_EQ(*value(*b_.host, "x"), 2);
