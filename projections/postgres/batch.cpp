@@ -2,6 +2,7 @@
 #include "projections/postgres/batch.h"
 
 #include <bit>
+#include <span>
 
 namespace soma::projections {
 
@@ -11,11 +12,13 @@ namespace {
 template <std::size_t N>
 class Columns {
  public:
-  void add(std::size_t column, const Field& field) {
-    std::string& c = columns_[column];
-    c.push_back(c.empty() ? '{' : ',');
-    array_element(c, field);
+  void add(const Field (&fields)[N]) {
+    for (std::size_t i = 0; i < N; ++i) {
+      columns_[i].push_back(columns_[i].empty() ? '{' : ',');
+      array_element(columns_[i], fields[i]);
+    }
   }
+  bool empty() const { return columns_[0].empty(); }
   Record take() {
     Record out;
     for (auto& c : columns_) {
@@ -28,6 +31,23 @@ class Columns {
  private:
   std::array<std::string, N> columns_;
 };
+
+void copy_line(std::string& lines, std::span<const Field> fields) {
+  for (std::size_t i = 0; i < fields.size(); ++i) {
+    if (i) lines.push_back('\t');
+    if (fields[i])
+      copy_escape(lines, *fields[i]);
+    else
+      lines += "\\N";
+  }
+  lines.push_back('\n');
+}
+
+Status copy(Db& db, std::string_view table, std::string_view columns, const std::string& lines) {
+  if (lines.empty()) return {};
+  return db.copy_in("COPY " + std::string(table) + " (" + std::string(columns) + ") FROM STDIN",
+                    lines);
+}
 
 Field text(const std::optional<std::int64_t>& n) {
   return n ? Field(std::to_string(*n)) : std::nullopt;
@@ -49,7 +69,11 @@ void Batch::row(const RowRef& row) {
     copy_escape(lines, row.fields[i]);
   }
   lines.push_back('\n');
-  auto& taken = taken_[row.actor];
+  if (!last_ || last_->first != row.actor) {  // rows come by the actor
+    last_ = &*taken_.try_emplace(row.actor).first;
+    if (last_->second.rows == 0) last_->second.from_the_first = row.sequence == 1;
+  }
+  auto& taken = last_->second;
   ++taken.rows;
   taken.last_sequence = row.sequence;
   taken.digest ^= digest_of(row.table, row.fields);
@@ -71,23 +95,26 @@ void Batch::clear() {
   for (auto& lines : lines_) lines.clear();
   sessions_.clear();
   taken_.clear();
+  last_ = nullptr;
   rows_ = 0;
 }
 
+// Whose first event is among the frames has no row yet: what is said of it can be copied, too.
+bool Batch::is_new(const ActorName& actor) const {
+  const auto it = taken_.find(actor);
+  return it != taken_.end() && it->second.from_the_first;
+}
+
 Status Batch::write(Db& db) const {
-  for (std::size_t i = 0; i < kTableCount; ++i) {
-    if (lines_[i].empty()) continue;
-    const std::string sql = "COPY " + std::string(kTables[i].name) + " (" +
-                            std::string(kTables[i].columns) + ") FROM STDIN";
-    if (auto ok = db.copy_in(sql, lines_[i]); !ok) return ok;
-  }
+  for (std::size_t i = 0; i < kTableCount; ++i)
+    if (auto ok = copy(db, kTables[i].name, kTables[i].columns, lines_[i]); !ok) return ok;
   if (auto ok = write_sessions(db); !ok) return ok;
   return write_digests(db);
 }
 
 Status Batch::write_sessions(Db& db) const {
-  if (sessions_.empty()) return {};
-  Columns<12> columns;
+  Columns<12> changed;
+  std::string added;
   for (const auto& [name, c] : sessions_) {
     const Field fields[] = {name.tenant,
                             name.id,
@@ -101,8 +128,12 @@ Status Batch::write_sessions(Db& db) const {
                             c.error_message,
                             text(c.prompt_tokens),
                             text(c.completion_tokens)};
-    for (std::size_t i = 0; i < 12; ++i) columns.add(i, fields[i]);
+    if (is_new(name))
+      copy_line(added, fields);
+    else
+      changed.add(fields);
   }
+  if (auto ok = copy(db, "sessions", kSessionColumns, added); !ok || changed.empty()) return ok;
   return done(db.query(
       "INSERT INTO sessions AS s SELECT * FROM unnest($1::text[],$2::text[],$3::text[],$4::text[],"
       "$5::text[],$6::bigint[],$7::bigint[],$8::bigint[],$9::text[],$10::text[],$11::bigint[],"
@@ -114,12 +145,12 @@ Status Batch::write_sessions(Db& db) const {
       "coalesce(excluded.error_message, s.error_message), prompt_tokens = s.prompt_tokens + "
       "excluded.prompt_tokens, completion_tokens = s.completion_tokens + "
       "excluded.completion_tokens",
-      columns.take()));
+      changed.take()));
 }
 
 Status Batch::write_digests(Db& db) const {
-  if (taken_.empty()) return {};
-  Columns<7> columns;
+  Columns<7> changed;
+  std::string added;
   for (const auto& [name, t] : taken_) {
     const Field fields[] = {name.tenant,
                             name.type,
@@ -128,14 +159,18 @@ Status Batch::write_digests(Db& db) const {
                             std::to_string(t.last_sequence),
                             signed_text(t.digest.high),
                             signed_text(t.digest.low)};
-    for (std::size_t i = 0; i < 7; ++i) columns.add(i, fields[i]);
+    if (t.from_the_first)
+      copy_line(added, fields);
+    else
+      changed.add(fields);
   }
+  if (auto ok = copy(db, "actor_digests", kDigestColumns, added); !ok || changed.empty()) return ok;
   return done(db.query(
       "INSERT INTO actor_digests AS d SELECT * FROM unnest($1::text[],$2::text[],$3::text[],"
       "$4::bigint[],$5::bigint[],$6::bigint[],$7::bigint[]) ON CONFLICT (tenant_id, actor_type, "
       "actor_id) DO UPDATE SET rows = d.rows + excluded.rows, last_sequence = "
       "excluded.last_sequence, high = d.high # excluded.high, low = d.low # excluded.low",
-      columns.take()));
+      changed.take()));
 }
 
 void Rejecting::row(const RowRef& row) {

@@ -16,8 +16,8 @@ class Batch final : public RowSink {
   void row(const RowRef& row) override;
   void session(const ActorName& session, SessionChange change) override;
 
-  // Into the schema in use, in the transaction that is open. COPY where rows are only ever added,
-  // one statement for all that is changed.
+  // Into the schema in use, in the transaction that is open. COPY for what is added, one statement
+  // for all that is changed.
   Status write(Db& db) const;
   std::uint64_t rows() const { return rows_; }
   std::size_t bytes() const;
@@ -27,14 +27,17 @@ class Batch final : public RowSink {
  private:
   struct Taken {
     std::uint64_t rows = 0, last_sequence = 0;
+    bool from_the_first = false;  // event of the actor
     Digest digest;
   };
+  bool is_new(const ActorName& actor) const;
   Status write_sessions(Db& db) const;
   Status write_digests(Db& db) const;
 
   std::array<std::string, kTableCount> lines_;
   std::map<ActorName, SessionChange> sessions_;
   std::map<ActorName, Taken> taken_;
+  std::map<ActorName, Taken>::value_type* last_ = nullptr;  // whose row came last
   std::uint64_t rows_ = 0;
 };
 

@@ -11,7 +11,7 @@ namespace soma::projections {
 
 namespace {
 
-constexpr std::size_t kFillBytes = 2 << 20;    // of the log, a batch of a rebuild
+constexpr std::size_t kFillBytes = 1 << 20;    // of the log, a batch of a rebuild
 constexpr std::int64_t kCursorEveryMs = 1000;  // when no row went with it
 
 struct Piece {

@@ -39,5 +39,7 @@ inline constexpr const Table& table_of(TableId id) { return kTables[static_cast<
 inline constexpr std::string_view kSessionColumns =
     "tenant_id,session_id,user_id,status,model,created_ms,updated_ms,turns,error_code,"
     "error_message,prompt_tokens,completion_tokens";
+inline constexpr std::string_view kDigestColumns =
+    "tenant_id,actor_type,actor_id,rows,last_sequence,high,low";
 
 }  // namespace soma::projections

@@ -34,7 +34,8 @@ Record fields_of(std::string_view line) {
   Record out;
   for (;;) {
     const auto tab = line.find('\t');
-    out.emplace_back(unescaped(line.substr(0, tab)));
+    const auto field = line.substr(0, tab);
+    out.push_back(field == "\\N" ? Field() : unescaped(field));
     if (tab == std::string_view::npos) return out;
     line.remove_prefix(tab + 1);
   }
@@ -64,6 +65,10 @@ std::string key_of(const Record& row, std::size_t fields) {
   std::string out;
   for (std::size_t i = 0; i < fields; ++i) out += row[i].value_or("") + '\0';
   return out;
+}
+
+std::size_t key_columns(const std::string& table) {
+  return table == "sessions" ? 2 : table == "actor_digests" ? 3 : 4;
 }
 
 void add(Field& to, const Field& n) { to = std::to_string(std::stoll(*to) + std::stoll(*n)); }
@@ -130,9 +135,9 @@ class SimSql::Connection final : public projections::Db {
     if (statement.starts_with("INSERT INTO cursor "))
       put("cursor", key_of(given, 1), given);
     else if (statement.starts_with("INSERT INTO sessions "))
-      merge("sessions", 2, given, merge_session);
+      merge("sessions", given, merge_session);
     else if (statement.starts_with("INSERT INTO actor_digests "))
-      merge("actor_digests", 3, given, merge_digest);
+      merge("actor_digests", given, merge_digest);
     else
       return tl::unexpected(not_known(statement).error());
     return std::vector<Record>{};
@@ -147,7 +152,7 @@ class SimSql::Connection final : public projections::Db {
       const auto line = text.substr(0, text.find('\n'));
       text.remove_prefix(line.size() + 1);
       Record row = fields_of(line);
-      const std::string key = key_of(row, 4);
+      const std::string key = key_of(row, key_columns(table));
       if (sql_.tables_[table].contains(key)) {
         failed_ = true;
         return fail(Code::kInvalidArgument, "simulated: duplicate key in " + table);
@@ -228,14 +233,13 @@ class SimSql::Connection final : public projections::Db {
     t[key] = std::move(row);
   }
 
-  void merge(const std::string& table, std::size_t key_fields, const Record& arrays,
-             void (*onto)(Record&, const Record&)) {
+  void merge(const std::string& table, const Record& arrays, void (*onto)(Record&, const Record&)) {
     std::vector<std::vector<Field>> columns;
     for (const auto& a : arrays) columns.push_back(elements(*a));
     for (std::size_t i = 0; i < columns.front().size(); ++i) {
       Record excluded;
       for (const auto& c : columns) excluded.push_back(c[i]);
-      const std::string key = key_of(excluded, key_fields);
+      const std::string key = key_of(excluded, key_columns(table));
       Table& t = sql_.tables_[table];
       auto it = t.find(key);
       Row row = it == t.end() ? excluded : it->second;

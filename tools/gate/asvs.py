@@ -19,6 +19,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 TESTS = os.path.join(ROOT, "tests")
@@ -87,7 +88,11 @@ def whole(rows):
 
 
 def tests_of(build):
-    done = subprocess.run(["ctest", "--test-dir", build, "-N"], capture_output=True, text=True, check=False)
+    """Asked from a folder beside it: ctest -N writes a log where it looks, over that of a run that is under way."""
+    with tempfile.TemporaryDirectory() as folder:
+        with open(os.path.join(folder, "CTestTestfile.cmake"), "w", encoding="utf-8") as f:
+            f.write(f'subdirs("{os.path.abspath(build)}")\n')
+        done = subprocess.run(["ctest", "--test-dir", folder, "-N"], capture_output=True, text=True, check=False)
     names = set(re.findall(r"^ *Test +#\d+: (\S+)$", done.stdout, re.MULTILINE))
     if done.returncode or not names:
         sys.exit(f"asvs: ctest knows no tests in {build}: {done.stderr.strip() or 'configure it first'}")
