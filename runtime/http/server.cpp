@@ -18,6 +18,8 @@ namespace soma::runtime::http {
 using asio::ip::tcp;
 using boost::system::error_code;
 
+constexpr std::size_t kAcceptedAtOnce = 256;
+
 void Worker::tick() {
   now = Clock::now();
   if (now - refusals_since >= std::chrono::seconds(1)) {
@@ -134,23 +136,33 @@ void Server::Impl::take(Worker& worker, tcp::socket socket) {
   connection->start();
 }
 
+// All that have come, not one a turn: between two turns those that are connected are served, and a
+// crowd of newcomers would wait for them over and over.
 void Server::Impl::accept() {
-  Worker& worker = *workers[next++ % workers.size()];
-  acceptor->async_accept(worker.io, [this, &worker](const error_code& error, tcp::socket socket) {
-    if (error == asio::error::operation_aborted || !acceptor->is_open()) return;
-    if (error) {
-      // Out of descriptors, most likely: trying again at once would spin.
-      retry->expires_after(kTick);
-      retry->async_wait([this](const error_code& e) {
-        if (!e && acceptor->is_open()) accept();
-      });
-      return;
-    }
-    if (&worker == workers[0].get()) {
-      take(worker, std::move(socket));
-    } else {
-      asio::post(worker.io,
-                 [this, &worker, s = std::move(socket)]() mutable { take(worker, std::move(s)); });
+  acceptor->async_wait(tcp::acceptor::wait_read, [this](const error_code& waited) {
+    if (waited == asio::error::operation_aborted || !acceptor->is_open()) return;
+    for (std::size_t n = 0; n < kAcceptedAtOnce; ++n) {
+      Worker& worker = *workers[next % workers.size()];
+      error_code error;
+      tcp::socket socket = acceptor->accept(worker.io, error);
+      if (error == asio::error::would_block) break;
+      if (error == asio::error::connection_aborted) continue;
+      if (error) {
+        // Out of descriptors, most likely: trying again at once would spin.
+        retry->expires_after(kTick);
+        retry->async_wait([this](const error_code& e) {
+          if (!e && acceptor->is_open()) accept();
+        });
+        return;
+      }
+      ++next;
+      if (&worker == workers[0].get()) {
+        take(worker, std::move(socket));
+      } else {
+        asio::post(worker.io, [this, &worker, s = std::move(socket)]() mutable {
+          take(worker, std::move(s));
+        });
+      }
     }
     accept();
   });
@@ -180,6 +192,7 @@ Status Server::Impl::listen(const std::string& address) {
   acceptor->open(endpoint.protocol(), error);
   if (!error) acceptor->set_option(tcp::acceptor::reuse_address(true), error);
   if (!error) acceptor->bind(endpoint, error);
+  if (!error) acceptor->non_blocking(true, error);
   if (!error) acceptor->listen(asio::socket_base::max_listen_connections, error);
   if (error) return bad(error.message());
   port = acceptor->local_endpoint(error).port();

@@ -1,4 +1,5 @@
 // Routing, callers, limits and life cycle of the server, over real sockets.
+#include <algorithm>
 #include <boost/json/parse.hpp>
 #include <chrono>
 #include <cstdio>
@@ -94,6 +95,52 @@ TEST_F(ServerTest, WhoHasHungUpIsNotServedWhereThatIsWanted) {
     const std::lock_guard lock(mutex);
     EXPECT_EQ(served.size(), heeds ? 1U : 2U);
   }
+}
+
+// A crowd of newcomers beside connections that always have another request ready.
+TEST_F(ServerTest, NewcomersDoNotWaitForTheOthersOneByOne) {
+  constexpr int kBusy = 16, kNewcomers = 16, kAhead = 300;
+  std::promise<void> go;
+  std::vector<int> waits, order;  // of the latter: 0 for each request of the others
+  Router with_work;
+  with_work.add({.method = "GET", .pattern = "/wait", .capability = "public"},
+                [&](std::shared_ptr<Request>, Responder responder) {
+                  {
+                    const std::lock_guard lock(mutex);
+                    waits.push_back(1);
+                  }
+                  go.get_future().wait();  // the only io thread
+                  responder.send(json_response(200, {}));
+                });
+  for (const int newcomer : {0, 1})
+    with_work.add({.method = "GET", .pattern = newcomer ? "/new" : "/busy", .capability = "public"},
+                  [&order, newcomer](std::shared_ptr<Request>, Responder responder) {
+                    order.push_back(newcomer);
+                    responder.send(json_response(200, {}));
+                  });
+  auto made = Server::start(options, with_work, nullptr);
+  ASSERT_TRUE(made);
+  std::vector<std::unique_ptr<RawClient>> clients;
+  for (int i = 0; i < kBusy; ++i) {
+    clients.push_back(std::make_unique<RawClient>((*made)->port()));
+    EXPECT_EQ(clients.back()->ask(get("/busy")).status, 200);
+  }
+  RawClient holder((*made)->port());
+  holder.send(get("/wait"));
+  ASSERT_TRUE(wait_for(waits, 1));
+  order.clear();
+  std::string ahead;
+  for (int i = 0; i < kAhead; ++i) ahead += get("/busy");
+  for (auto& busy : clients) busy->send(ahead);
+  for (int i = 0; i < kNewcomers; ++i) {
+    clients.push_back(std::make_unique<RawClient>((*made)->port()));
+    clients.back()->send(get("/new"));
+  }
+  go.set_value();
+  for (auto& client : clients) EXPECT_EQ(client->response().status, 200);
+  (*made)->stop(0);
+  const auto last = std::find(order.rbegin(), order.rend(), 1);
+  EXPECT_LT(std::count(order.begin(), last.base(), 0), 8 * kBusy) << "of " << order.size();
 }
 
 // What this process writes to stderr while it lives.
