@@ -130,6 +130,19 @@ Result<security::Identity> identify(const Policy& policy, const Prepared& prepar
   return policy.auth(authorization);
 }
 
+// Of a page that is neither this server's nor named in the settings.
+bool foreign_origin(const Policy& policy, const Request& request) {
+  const auto origin = request.headers.get("Origin");
+  if (!origin || std::ranges::count(policy.options.cors_origins, *origin)) return false;
+  const auto scheme = origin->find("://");
+  return scheme == origin->npos ||
+         !equal_without_case(origin->substr(scheme + 3), request.headers.get_or("Host", ""));
+}
+
+bool only_reads(const std::string& method) {
+  return method == "GET" || method == "HEAD" || method == "OPTIONS";
+}
+
 std::optional<Response> check_caller(const Policy& policy, const Prepared& prepared,
                                      const std::string& raw_query) {
   if (prepared.route->capability == "public") return {};
@@ -137,6 +150,10 @@ std::optional<Response> check_caller(const Policy& policy, const Prepared& prepa
   if (!policy.auth) return refuse(Code::kUnauthenticated, "Missing bearer token");
   auto identity = identify(policy, prepared, raw_query);
   if (!identity) return problem(identity.error());
+  // Any page may send requests to any host, and here nothing else says who sent them.
+  if (identity->anonymous && !only_reads(request.method) && foreign_origin(policy, request))
+    return refuse(Code::kForbidden,
+                  "without a token a page acts only if its origin is one of http.cors_origins");
   if (const auto tenant = request.headers.get("X-Tenant-ID");
       tenant && *tenant != identity->principal.tenant())
     return refuse(Code::kForbidden, "X-Tenant-ID is not the tenant of the token");
@@ -168,16 +185,6 @@ std::optional<Response> check_query(const Policy& policy, const std::string& raw
   return {};
 }
 
-// Any page may open a socket to any host, so a foreign origin is refused: where no token is needed
-// nothing else would stop it.
-bool foreign_origin(const Policy& policy, const Request& request) {
-  const auto origin = request.headers.get("Origin");
-  if (!origin || std::ranges::count(policy.options.cors_origins, *origin)) return false;
-  const auto scheme = origin->find("://");
-  return scheme == origin->npos ||
-         !equal_without_case(origin->substr(scheme + 3), request.headers.get_or("Host", ""));
-}
-
 std::optional<Response> check_upgrade(const Policy& policy, const Prepared& out) {
   if (!out.route->websocket) return {};
   const Request& request = *out.request;
@@ -192,6 +199,7 @@ std::optional<Response> check_upgrade(const Policy& policy, const Prepared& out)
   }
   if (request.headers.get_or("Sec-WebSocket-Key", "").size() != 24)
     return refuse(Code::kMalformed, "Sec-WebSocket-Key must be 16 bytes in base64");
+  // Any page may open a socket to any host: where no token is needed nothing else would stop it.
   if (foreign_origin(policy, request))
     return refuse(Code::kForbidden, "the page's origin is not one of http.cors_origins");
   return {};

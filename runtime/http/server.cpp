@@ -60,8 +60,9 @@ bool Worker::logs(int status) {
   using Log = ServerOptions::AccessLog;
   const Log log = core->options.access_log;
   if (log == Log::kAll) return true;
-  if (log == Log::kOff || status < 500) return false;
-  if (status != 503 && status != 507) return true;
+  const bool kept_out = status == 401 || status == 403;
+  if (log == Log::kOff || (status < 500 && !kept_out)) return false;
+  if (status != 503 && status != 507 && !kept_out) return true;
   if (refusals_logged < kRefusalLines) return ++refusals_logged > 0;
   ++refusals_not_logged;
   return false;

@@ -35,6 +35,8 @@ TEST_F(ServerTest, AnswersAndKeepsTheConnection) {
     EXPECT_EQ(json(r).at("query_name"), "a b c");
     EXPECT_EQ(r.headers.at("content-type"), "application/json");
     EXPECT_TRUE(r.headers.contains("date"));
+    EXPECT_EQ(r.headers.at("x-content-type-options"), "nosniff");
+    EXPECT_EQ(r.headers.at("cache-control"), "no-store");
     EXPECT_EQ(r.headers.at("x-request-id").size(), 32u);
   }
   EXPECT_EQ(server->connections(), 1u);
@@ -196,6 +198,21 @@ TEST_F(ServerTest, RefusalsDoNotFillTheLog) {
   EXPECT_EQ(count(log.text(), "/throw"), 60) << "errors are all logged, by the access log too";
 }
 
+TEST_F(ServerTest, WhoIsKeptOutIsLogged) {
+  options.access_log = ServerOptions::AccessLog::kErrors;
+  const StderrFile log;
+  RawClient client(start());
+  EXPECT_EQ(client.ask(get("/items/1")).status, 401);
+  EXPECT_EQ(client.ask(get("/items/2", "Authorization: Bearer acme other:read\r\n")).status, 403);
+  EXPECT_EQ(client.ask(get("/items/3", "Authorization: Bearer acme item:read\r\n")).status, 200);
+  EXPECT_EQ(client.ask(get("/nothing")).status, 404);
+  server.reset();
+  const std::string text = log.text();
+  EXPECT_NE(text.find("\"status\":401"), text.npos) << text;
+  EXPECT_NE(text.find("\"status\":403"), text.npos) << text;
+  EXPECT_EQ(text.find("\"status\":404"), text.npos) << text;
+}
+
 TEST_F(ServerTest, ResponderCompletesOnce) {
   RawClient client(start());
   client.send(get("/hold"));
@@ -340,6 +357,36 @@ TEST_F(ServerTest, CorsOnlyForConfiguredOrigins) {
   EXPECT_TRUE(r.headers.contains("access-control-allow-headers"));
   r = client.ask(get("/echo", "Origin: https://evil.example\r\n"));
   EXPECT_FALSE(r.headers.contains("access-control-allow-origin"));
+}
+
+// Where whoever brings no token is let in, a page that the person at the browser merely looks at
+// must not act in their place.
+TEST_F(ServerTest, PagesOfOtherOriginsDoNotActWithoutAToken) {
+  add("POST", "/items", "item:write", echo);
+  options.cors_origins = {"https://app.example"};
+  auto made = Server::start(
+      options, router, [](std::optional<std::string_view> header) -> Result<security::Identity> {
+        if (header) return toy_auth(header);
+        security::Identity anybody;
+        anybody.anonymous = true;
+        anybody.principal.set_tenant("demo");
+        anybody.principal.add_capabilities("*");
+        return anybody;
+      });
+  ASSERT_TRUE(made);
+  RawClient client((*made)->port());
+  const auto evil = std::string("Origin: https://evil.example\r\n");
+  for (const std::string origin :
+       {"https://evil.example", "null", "http://x.example", "http://x:1"})
+    EXPECT_EQ(client.ask(post("/items", "{}", "Origin: " + origin + "\r\n")).status, 403) << origin;
+  EXPECT_EQ(client.ask(post("/items", "{}", "")).status, 200) << "no page";
+  EXPECT_EQ(client.ask(post("/items", "{}", "Origin: http://x\r\n")).status, 200) << "its own";
+  EXPECT_EQ(client.ask(post("/items", "{}", "Origin: https://app.example\r\n")).status, 200);
+  EXPECT_EQ(client.ask(get("/items/1", evil)).status, 200) << "nothing is changed";
+  EXPECT_EQ(
+      client.ask(post("/items", "{}", evil + "Authorization: Bearer acme item:write\r\n")).status,
+      200)
+      << "no page has that token by itself";
 }
 
 TEST_F(ServerTest, ConnectionsBeyondTheLimitAreToldSo) {
