@@ -191,7 +191,7 @@ std::vector<Setting> limits() {
              1, 100000),
       list(row("http.cors_origins", "", "Origins that browsers may call from", "URL,…"),
            &Config::http_cors_origins),
-      choice(row("http.access_log", "errors", "Which requests are logged"),
+      choice(row("http.access_log", "errors", "Requests logged: none, 401, 403 and 5xx, all"),
              &Config::http_access_log, {"off", "errors", "all"}),
       number(row("drain_timeout_ms", "10000", "Longest wait for running work at SIGTERM"),
              &Config::drain_timeout_ms, 0, 600000),
