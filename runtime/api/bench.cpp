@@ -1,6 +1,7 @@
 // A route for benchmarks alone, in developer modes: a durable counter with nothing around it.
 #include "runtime/api/deployment.h"
 #include "runtime/api/submit.h"
+#include "runtime/security/authenticator.h"
 #include "soma/v1/counter.pb.h"
 
 namespace soma::runtime::api {
@@ -12,6 +13,9 @@ namespace {
 constexpr std::int64_t kMaxAmount = 1'000'000;
 
 void add(const Node& node, const RequestPtr& r, const http::Responder& responder) {
+  // The mode may have become another since the start.
+  if (!security::is_developer_mode(node.deployment->mode()))
+    return responder.fail({Code::kNotFound, "this route is served in developer modes only", {}});
   v1::CounterCommand command;
   const auto* amount = r->json.get_object().if_contains("amount");
   command.mutable_add()->set_amount(amount ? amount->to_number<std::int64_t>() : 1);
@@ -28,7 +32,7 @@ void add(const Node& node, const RequestPtr& r, const http::Responder& responder
 }  // namespace
 
 void register_bench(http::Router& router, const Node& node) {
-  if (!node.deployment->setting().starts_with("developer")) return;
+  if (!security::is_developer_mode(node.deployment->setting())) return;
   const auto body = http::make_schema(
       "BenchAdd",
       {{.name = "amount", .type = http::FieldType::kInt, .min = -kMaxAmount, .max = kMaxAmount}});

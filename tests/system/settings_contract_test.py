@@ -452,10 +452,13 @@ def a_mode_is_switched_behind_guardrails_and_outlives_restarts(w):
     equal([e["type"] for e in refused["errors"]], ["constitution_signed", "training_closed"], "every one that fails")
     w.ok("POST", "/v1/training/stop", {"tenant_id": "acme", "requested_by": "ana"}, headers=ana)
     w.ok("GET", "/v1/whoami")  # nobody, in a developer mode
+    bench = "POST", "/v1/bench/counter/c/add", {"amount": 1}
+    w.ok(*bench, headers=ana)
     switched = w.ok("POST", "/v1/settings/mode", {"mode": "test"}, headers=ana).json
     equal((switched["mode"], switched["changed"]), ("test", True), "switched")
     equal(w.ok("POST", "/v1/settings/mode", {"mode": "test"}, headers=ana).json["changed"], False, "the same again")
     problem(w.call("GET", "/v1/whoami"), 401, detail="Missing bearer token")
+    problem(w.call(*bench, headers=ana), 404)
     problem(w.call("POST", "/v1/sessions/start", {"prompt": "x"}, headers=ana), 403, "constitution_missing")
     events = w.ok("GET", "/v1/audit/events?type=mode.changed", headers=ana).json["items"]
     equal([(e["topic"], e["data"]["previous"], e["data"]["mode"]) for e in events],

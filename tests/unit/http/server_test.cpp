@@ -244,6 +244,7 @@ TEST_F(ServerTest, UnknownRouteAndWrongMethod) {
   r = client.ask("DELETE /echo HTTP/1.1\r\nHost: x\r\n\r\n");
   EXPECT_EQ(r.status, 405);
   EXPECT_EQ(r.headers.at("allow"), "GET, HEAD, POST, OPTIONS");
+  EXPECT_EQ(client.ask("TRACE /echo HTTP/1.1\r\nHost: x\r\n\r\n").status, 405);
   r = client.ask("OPTIONS /echo HTTP/1.1\r\nHost: x\r\n\r\n");
   EXPECT_EQ(r.status, 204);
   EXPECT_EQ(r.headers.at("allow"), "GET, HEAD, POST, OPTIONS");
