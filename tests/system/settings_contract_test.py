@@ -452,8 +452,7 @@ def a_mode_is_switched_behind_guardrails_and_outlives_restarts(w):
     equal([e["type"] for e in refused["errors"]], ["constitution_signed", "training_closed"], "every one that fails")
     w.ok("POST", "/v1/training/stop", {"tenant_id": "acme", "requested_by": "ana"}, headers=ana)
     w.ok("GET", "/v1/whoami")  # nobody, in a developer mode
-    bench = "POST", "/v1/bench/counter/c/add", {"amount": 1}
-    w.ok(*bench, headers=ana)
+    w.ok(*(bench := ("POST", "/v1/bench/counter/c/add", {"amount": 1})), headers=ana)
     switched = w.ok("POST", "/v1/settings/mode", {"mode": "test"}, headers=ana).json
     equal((switched["mode"], switched["changed"]), ("test", True), "switched")
     equal(w.ok("POST", "/v1/settings/mode", {"mode": "test"}, headers=ana).json["changed"], False, "the same again")
