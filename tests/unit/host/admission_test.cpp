@@ -104,19 +104,13 @@ TEST_F(AdmissionOfAHost, AFloodForOneActorLeavesRoomForOthers) {
   std::atomic<int> taken{0}, refused{0}, calm_taken{0}, answered{0};
   int sent = 0;
   const auto send = [&](const std::string& actor, std::atomic<int>& counted, auto&& also) {
-    v1::CounterCommand c;
-    c.mutable_add()->set_amount(1);
-    Submission s;
-    s.actor = counter(actor);
-    s.command = c.SerializeAsString();
-    s.command_id = "n" + std::to_string(++sent);
-    s.once = true;
-    host_->submit(std::move(s), [&counted, &refused, &answered, also](const Result<Accepted>& r) {
-      counted += r.has_value();
-      refused += !r && r.error().code == Code::kOverloaded;
-      also();
-      ++answered;
-    });
+    host_->submit(one_more(actor, "n" + std::to_string(++sent), true),
+                  [&counted, &refused, &answered, also](const Result<Accepted>& r) {
+                    counted += r.has_value();
+                    refused += !r && r.error().code == Code::kOverloaded;
+                    also();
+                    ++answered;
+                  });
   };
   std::atomic<bool> busy{false}, released{false};
   send("busy", taken, [&] {  // on the partition's thread

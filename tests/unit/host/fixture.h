@@ -117,6 +117,12 @@ class HostFixture : public ::testing::Test {
     c.mutable_add()->set_amount(amount);
     return submit(counter(id), c, command_id, std::to_string(amount));
   }
+  // One more, for a test that submits by itself.
+  static Submission one_more(const std::string& id, const std::string& command_id, bool once) {
+    v1::CounterCommand c;
+    c.mutable_add()->set_amount(1);
+    return {counter(id), c.SerializeAsString(), command_id, {}, {}, {}, {}, once};
+  }
   v1::CounterState state(const std::string& id) {
     for (;;) {
       std::promise<Result<StateView>> promise;
