@@ -22,7 +22,7 @@ Partition::Partition(PartitionId id, std::shared_ptr<const PartitionWorld> world
       world_(std::move(world)),
       w_(*world_),
       executor_(w_.executors->make()),
-      admission_(w_.parts.limits),
+      intake_(w_.parts.limits),
       observed_(w_.parts.log->end(id).value) {
   status_.partition = id;
 }
@@ -34,20 +34,20 @@ void Partition::post(std::function<void()> task) {
 }
 
 void Partition::submit(Submission submission, Host::OnAccepted done) {
-  switch (admission_.enter(submission, done)) {
-    case Admission::Entered::kActorFull:
+  switch (intake_.enter(submission, done)) {
+    case Intake::Entered::kActorFull:
       return overloaded(done, kActorFull);
-    case Admission::Entered::kPartitionFull:
+    case Intake::Entered::kPartitionFull:
       return overloaded(done, "the partition's queue is full");
-    case Admission::Entered::kFirst:
+    case Intake::Entered::kFirst:
       return post([this] { take_arrivals(kArrivalsAtOnce); });
-    case Admission::Entered::kBehindOthers:
+    case Intake::Entered::kBehindOthers:
       return;
   }
 }
 
 void Partition::take_arrivals(std::size_t most) {
-  auto taken = admission_.take(most);
+  auto taken = intake_.take(most);
   for (auto& arrival : taken.arrivals) accept(std::move(arrival));
   if (taken.more) post([this] { take_arrivals(kArrivalsAtOnce); });
 }
@@ -63,7 +63,7 @@ void Partition::overloaded(const Host::OnAccepted& done, const std::string& why)
 void Partition::waits_no_more(Input& input) {
   if (auto it = redriven_.find(input.actor); input.recorded && it != redriven_.end())
     if (--it->second == 0) redriven_.erase(it);
-  if (std::exchange(input.counted, false)) admission_.leave(input.actor, true);
+  if (std::exchange(input.counted, false)) intake_.leave(input.actor, true);
 }
 
 void Partition::read(ActorKey actor, Host::OnState done) {
@@ -81,17 +81,17 @@ void Partition::read(ActorKey actor, Host::OnState done) {
   });
 }
 
-void Partition::accept(Admission::Arrival arrival) {
+void Partition::accept(Intake::Arrival arrival) {
   auto& [s, done, counted] = arrival;
   const bool known =
       (phase_ == Phase::kServing || phase_ == Phase::kReadOnly) && !s.once && answer_known(s, done);
   if (known || phase_ != Phase::kServing) {
-    admission_.leave(s.actor, counted);
+    intake_.leave(s.actor, counted);
     if (!known) done(tl::unexpected(not_serving()));
     return;
   }
-  if (!counted && !admission_.count(s.actor)) {
-    admission_.leave(s.actor, false);
+  if (!counted && !intake_.count(s.actor)) {
+    intake_.leave(s.actor, false);
     return overloaded(done, kActorFull);
   }
   if (!s.once) deciding_[s.command_id].request_hash = s.request_hash;

@@ -9,10 +9,10 @@
 #include <unordered_map>
 #include <unordered_set>
 
-#include "runtime/host/admission.h"
 #include "runtime/host/effect_ledger.h"
 #include "runtime/host/entity.h"
 #include "runtime/host/host.h"
+#include "runtime/host/intake.h"
 #include "runtime/host/own_sends.h"
 #include "runtime/host/partition_facts.h"
 #include "runtime/host/partition_waits.h"
@@ -77,7 +77,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
     bool once = false;           // its id cannot come again
     bool retried = false;
     bool recorded = false;    // as parked, in the log: only has to run
-    bool counted = false;     // has a place in admission_
+    bool counted = false;     // has a place in intake_
     std::uint32_t depth = 0;  // of a cascade inside the round
     std::uint64_t order = 0;  // of dispatch: the order of entries in the frame
   };
@@ -123,7 +123,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
 
   // partition.cpp: the way in.
   void take_arrivals(std::size_t most);
-  void accept(Admission::Arrival arrival);
+  void accept(Intake::Arrival arrival);
   bool answer_known(const Submission& submission, const Host::OnAccepted& done);
   void answer_recorded(const StateStore::DedupeRow& row, const std::string& hash,
                        const Host::OnAccepted& done);
@@ -200,7 +200,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
   const std::shared_ptr<const PartitionWorld> world_;
   const PartitionWorld& w_;
   std::shared_ptr<Executor> executor_;
-  Admission admission_;
+  Intake intake_;
   std::uint64_t generation_ = 0;  // raised when memory is dropped; older tasks do nothing
   Phase phase_ = Phase::kClosed;
   std::string problem_;

@@ -60,9 +60,9 @@ bool Worker::logs(int status) {
   using Log = ServerOptions::AccessLog;
   const Log log = core->options.access_log;
   if (log == Log::kAll) return true;
-  const bool kept_out = status == 401 || status == 403;
-  if (log == Log::kOff || (status < 500 && !kept_out)) return false;
-  if (status != 503 && status != 507 && !kept_out) return true;
+  const bool refusal = status == 401 || status == 403 || status == 503 || status == 507;
+  if (log == Log::kOff || (status < 500 && !refusal)) return false;
+  if (!refusal) return true;
   if (refusals_logged < kRefusalLines) return ++refusals_logged > 0;
   ++refusals_not_logged;
   return false;
@@ -116,6 +116,7 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   bool stopped = false;
 
   void accept();
+  void accept_later();
   void take(Worker& worker, tcp::socket socket);
   Status listen(const std::string& address);
 };
@@ -148,14 +149,7 @@ void Server::Impl::accept() {
       tcp::socket socket = acceptor->accept(worker.io, error);
       if (error == asio::error::would_block) break;
       if (error == asio::error::connection_aborted) continue;
-      if (error) {
-        // Out of descriptors, most likely: trying again at once would spin.
-        retry->expires_after(kTick);
-        retry->async_wait([this](const error_code& e) {
-          if (!e && acceptor->is_open()) accept();
-        });
-        return;
-      }
+      if (error) return accept_later();
       ++next;
       if (&worker == workers[0].get()) {
         take(worker, std::move(socket));
@@ -166,6 +160,14 @@ void Server::Impl::accept() {
       }
     }
     accept();
+  });
+}
+
+// Out of descriptors, most likely: trying again at once would spin.
+void Server::Impl::accept_later() {
+  retry->expires_after(kTick);
+  retry->async_wait([this](const error_code& error) {
+    if (!error && acceptor->is_open()) accept();
   });
 }
 

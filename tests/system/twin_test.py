@@ -178,7 +178,7 @@ def first_difference(a, b, where=""):
         return first_difference(a.get(keys[0]), b.get(keys[0]), f"{where}.{keys[0]}") + also
     if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
         n = next((i for i, (x, y) in enumerate(zip(a, b)) if x != y), min(len(a), len(b)))
-        if n < min(len(a), len(b)) and len(a) == len(b):
+        if len(a) == len(b):
             return first_difference(a[n], b[n], f"{where}[{n}]")
         more, fewer = ([x for x in one if x not in other] or one[n:] for one, other in ((a, b), (b, a)))
         return f"{where}: {len(a)} alone, {len(b)} beside another; only alone {more[:3]}, only beside {fewer[:3]}"

@@ -1,9 +1,8 @@
 #!/usr/bin/env python3
 """What answers OWASP's ASVS 5.0.0, levels 1 and 2, and its top tens for models and for agents, row by row: checks docs/asvs.tsv.
 
-usage: tools/gate/asvs.py [--table FILE] [--build DIR | --names FILE] [--no-bars]
+usage: tools/gate/asvs.py [--table FILE] [--build DIR] [--no-bars]
   --build DIR    the build whose ctest names a proof may be (default: build/release)
-  --names FILE   those names from a file, one a line, instead of asking ctest
   --no-bars      a missed bar is no failure: tools/gates compares by itself
 
 A proof is TEST or TEST/CASE: a name that ctest knows, and a case, suite or function of that test's own sources.
@@ -162,16 +161,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--table", default=os.path.join(ROOT, "docs", "asvs.tsv"))
     parser.add_argument("--build", default=os.path.join(ROOT, "build", "release"))
-    parser.add_argument("--names")
     parser.add_argument("--no-bars", action="store_true")
     options = parser.parse_args()
     rows, wrong = load(options.table)
-    if options.names:
-        with open(options.names, encoding="utf-8") as f:
-            names = set(f.read().split())
-    else:
-        names = tests_of(options.build)
-    wrong += unknown(rows, names)
+    wrong += unknown(rows, tests_of(options.build))
     for what in wrong:
         print("asvs:", what)
     met = judged(rows)

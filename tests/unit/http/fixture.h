@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <boost/json/object.hpp>
+#include <future>
 #include <mutex>
 #include <vector>
 
@@ -44,6 +45,19 @@ struct ServerTest : testing::Test {
     r.body_limit = body_limit;
     r.query = {{.name = "limit", .type = FieldType::kInt, .min = 1.0, .max = 200.0}};
     router.add(std::move(r), std::move(handler));
+  }
+
+  // GET /wait keeps the only io thread until `go`; `waiting` grows when it does.
+  void add_wait(Router& to, std::promise<void>& go, std::vector<int>& waiting) {
+    to.add({.method = "GET", .pattern = "/wait", .capability = "public"},
+           [&](std::shared_ptr<Request>, Responder responder) {
+             {
+               const std::lock_guard lock(mutex);
+               waiting.push_back(1);
+             }
+             go.get_future().wait();
+             responder.send(json_response(200, {}));
+           });
   }
 
   static void echo(std::shared_ptr<Request> request, Responder responder) {

@@ -65,15 +65,7 @@ TEST_F(ServerTest, WhoHasHungUpIsNotServedWhereThatIsWanted) {
     std::promise<void> go;
     std::vector<int> busy, served;
     Router with_work;
-    Route wait{.method = "GET", .pattern = "/wait", .capability = "public"};
-    with_work.add(wait, [&](std::shared_ptr<Request>, Responder responder) {
-      {
-        const std::lock_guard lock(mutex);
-        busy.push_back(1);
-      }
-      go.get_future().wait();  // the only io thread
-      responder.send(json_response(200, {}));
-    });
+    add_wait(with_work, go, busy);
     Route work{.method = "GET", .pattern = "/work", .capability = "public"};
     with_work.add(work, [&](std::shared_ptr<Request>, Responder responder) {
       const std::lock_guard lock(mutex);
@@ -105,15 +97,7 @@ TEST_F(ServerTest, NewcomersDoNotWaitForTheOthersOneByOne) {
   std::promise<void> go;
   std::vector<int> waits, order;  // of the latter: 0 for each request of the others
   Router with_work;
-  with_work.add({.method = "GET", .pattern = "/wait", .capability = "public"},
-                [&](std::shared_ptr<Request>, Responder responder) {
-                  {
-                    const std::lock_guard lock(mutex);
-                    waits.push_back(1);
-                  }
-                  go.get_future().wait();  // the only io thread
-                  responder.send(json_response(200, {}));
-                });
+  add_wait(with_work, go, waits);
   for (const int newcomer : {0, 1})
     with_work.add({.method = "GET", .pattern = newcomer ? "/new" : "/busy", .capability = "public"},
                   [&order, newcomer](std::shared_ptr<Request>, Responder responder) {

@@ -1,5 +1,5 @@
 // The bounds of what waits in front of a partition, alone and in a host.
-#include "runtime/host/admission.h"
+#include "runtime/host/intake.h"
 
 #include <gtest/gtest.h>
 
@@ -11,12 +11,12 @@
 namespace soma::runtime {
 namespace {
 
-using Entered = Admission::Entered;
+using Entered = Intake::Entered;
 
-class AdmissionTest : public ::testing::Test {
+class IntakeTest : public ::testing::Test {
  protected:
-  AdmissionTest()
-      : admission_([] {
+  IntakeTest()
+      : intake_([] {
           HostLimits limits;
           limits.queue_per_partition = 10;
           limits.waiting_per_actor = 3;
@@ -30,71 +30,71 @@ class AdmissionTest : public ::testing::Test {
     s.actor = counter(actor);
     s.once = once;
     Host::OnAccepted done = [this](const Result<Accepted>&) { ++answered_; };
-    const auto entered = admission_.enter(s, done);
+    const auto entered = intake_.enter(s, done);
     const bool refused = entered == Entered::kActorFull || entered == Entered::kPartitionFull;
     EXPECT_EQ(static_cast<bool>(done), refused) << "who is refused is told so by the caller";
     return entered;
   }
 
-  Admission admission_;
+  Intake intake_;
   int answered_ = 0;
 };
 
-TEST_F(AdmissionTest, AnActorHasItsPlacesAndNoneOfOthers) {
+TEST_F(IntakeTest, AnActorHasItsPlacesAndNoneOfOthers) {
   EXPECT_EQ(enter("busy"), Entered::kFirst);
   EXPECT_EQ(enter("busy"), Entered::kBehindOthers);
   EXPECT_EQ(enter("busy"), Entered::kBehindOthers);
   EXPECT_EQ(enter("busy"), Entered::kActorFull);
   EXPECT_EQ(enter("calm"), Entered::kBehindOthers);
   // Taken is not begun: the places stay taken.
-  EXPECT_EQ(admission_.take(100).arrivals.size(), 4U);
+  EXPECT_EQ(intake_.take(100).arrivals.size(), 4U);
   EXPECT_EQ(enter("busy"), Entered::kActorFull);
-  admission_.leave(counter("busy"), true);
+  intake_.leave(counter("busy"), true);
   EXPECT_EQ(enter("busy"), Entered::kFirst);
   EXPECT_EQ(enter("busy"), Entered::kActorFull);
 }
 
-TEST_F(AdmissionTest, WhoHasAKeyWaitsForAPlaceUntilItIsKnownToBeNew) {
+TEST_F(IntakeTest, WhoHasAKeyWaitsForAPlaceUntilItIsKnownToBeNew) {
   for (int i = 0; i < 3; ++i) enter("busy");
   EXPECT_EQ(enter("busy", false), Entered::kBehindOthers);
-  const auto taken = admission_.take(100).arrivals;
+  const auto taken = intake_.take(100).arrivals;
   ASSERT_EQ(taken.size(), 4U);
   EXPECT_TRUE(taken[2].counted);
   EXPECT_FALSE(taken[3].counted);
-  EXPECT_FALSE(admission_.count(counter("busy")));
-  admission_.leave(counter("busy"), true);
-  EXPECT_TRUE(admission_.count(counter("busy")));
+  EXPECT_FALSE(intake_.count(counter("busy")));
+  intake_.leave(counter("busy"), true);
+  EXPECT_TRUE(intake_.count(counter("busy")));
   EXPECT_EQ(enter("busy"), Entered::kActorFull);
 }
 
-TEST_F(AdmissionTest, APartitionHasItsBoundForAllTogether) {
+TEST_F(IntakeTest, APartitionHasItsBoundForAllTogether) {
   for (int i = 0; i < 10; ++i) EXPECT_NE(enter("a" + std::to_string(i)), Entered::kPartitionFull);
   EXPECT_EQ(enter("other"), Entered::kPartitionFull);
   EXPECT_EQ(enter("other", false), Entered::kPartitionFull);
-  admission_.take(100);
-  admission_.leave(counter("a0"), true);
+  intake_.take(100);
+  intake_.leave(counter("a0"), true);
   EXPECT_EQ(enter("other"), Entered::kFirst);
 }
 
-TEST_F(AdmissionTest, TheLongestWaitingAreTakenFirst) {
+TEST_F(IntakeTest, TheLongestWaitingAreTakenFirst) {
   for (const char* actor : {"a", "b", "c", "d", "e"}) enter(actor);
-  const auto first = admission_.take(2);
+  const auto first = intake_.take(2);
   ASSERT_EQ(first.arrivals.size(), 2U);
   EXPECT_EQ(first.arrivals[0].submission.actor.id, "a");
   EXPECT_EQ(first.arrivals[1].submission.actor.id, "b");
   EXPECT_TRUE(first.more);
   EXPECT_EQ(enter("f"), Entered::kBehindOthers);
-  const auto rest = admission_.take(4);
+  const auto rest = intake_.take(4);
   ASSERT_EQ(rest.arrivals.size(), 4U);
   EXPECT_EQ(rest.arrivals[3].submission.actor.id, "f");
   EXPECT_FALSE(rest.more);
 }
 
-using AdmissionOfAHost = HostFixture;
+using IntakeOfAHost = HostFixture;
 
 // What the partition has not yet got to counts: of a flood for one actor all beyond its places are
 // refused at once, while the partition does something else.
-TEST_F(AdmissionOfAHost, AFloodForOneActorLeavesRoomForOthers) {
+TEST_F(IntakeOfAHost, AFloodForOneActorLeavesRoomForOthers) {
   crash();
   limits_.waiting_per_actor = 600;
   limits_.queue_per_partition = 1000;

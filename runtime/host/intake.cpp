@@ -1,12 +1,12 @@
 // What clients have submitted to a partition: counted, bounded, taken in their order.
-#include "runtime/host/admission.h"
+#include "runtime/host/intake.h"
 
 #include <iterator>
 #include <utility>
 
 namespace soma::runtime {
 
-Admission::Entered Admission::enter(Submission& submission, Host::OnAccepted& done) {
+Intake::Entered Intake::enter(Submission& submission, Host::OnAccepted& done) {
   std::lock_guard lock(mutex_);
   if (all_ >= most_) return Entered::kPartitionFull;
   const bool counted = place(submission.actor);
@@ -17,7 +17,7 @@ Admission::Entered Admission::enter(Submission& submission, Host::OnAccepted& do
   return first ? Entered::kFirst : Entered::kBehindOthers;
 }
 
-Admission::Taken Admission::take(std::size_t most) {
+Intake::Taken Intake::take(std::size_t most) {
   Taken taken;
   std::lock_guard lock(mutex_);
   if (arrivals_.size() <= most) {
@@ -31,12 +31,12 @@ Admission::Taken Admission::take(std::size_t most) {
   return taken;
 }
 
-bool Admission::count(const ActorKey& actor) {
+bool Intake::count(const ActorKey& actor) {
   std::lock_guard lock(mutex_);
   return place(actor);
 }
 
-void Admission::leave(const ActorKey& actor, bool counted) {
+void Intake::leave(const ActorKey& actor, bool counted) {
   std::lock_guard lock(mutex_);
   --all_;
   if (!counted) return;
@@ -44,7 +44,7 @@ void Admission::leave(const ActorKey& actor, bool counted) {
   if (--of->second == 0) places_.erase(of);
 }
 
-bool Admission::place(const ActorKey& actor) {
+bool Intake::place(const ActorKey& actor) {
   auto& taken = places_[actor];
   if (taken >= most_of_actor_) return false;
   ++taken;

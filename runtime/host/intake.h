@@ -13,7 +13,7 @@ namespace soma::runtime {
 
 // Thread-safe. Callers enter on their own threads and are refused there, so that what comes for a
 // busy actor, or a busy partition, costs the partition nothing.
-class Admission {
+class Intake {
  public:
   struct Arrival {
     Submission submission;
@@ -22,7 +22,7 @@ class Admission {
   };
   enum class Entered : std::uint8_t { kFirst, kBehindOthers, kActorFull, kPartitionFull };
 
-  explicit Admission(const HostLimits& limits)
+  explicit Intake(const HostLimits& limits)
       : most_(limits.queue_per_partition), most_of_actor_(limits.waiting_per_actor) {}
 
   // Takes both, but where one of the bounds is reached. One with a key may have its answer already:
