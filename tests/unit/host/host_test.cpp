@@ -68,7 +68,7 @@ TEST_F(HostFixture, StateSurvivesRestartsWithAndWithoutSnapshots) {
   for (int i = 0; i < 7; ++i) after += state("a" + std::to_string(i)).value();
   EXPECT_EQ(after, before);
   EXPECT_EQ(value(add("a1", 1, "k1")), value(add("a1", 1, "k1")));
-  crash();  // first: some partitions may still be recovering from the store
+  crash();                       // first: some partitions may still be recovering from the store
   store_ = make_memory_store();  // all snapshots deleted
   start();
   after = 0;
