@@ -19,7 +19,7 @@ Cluster::Cluster(ClusterOptions options, events::Log& log, const actors::Catalog
       log_(log),
       catalog_(catalog),
       clock_(clock),
-      peers_(std::make_unique<HttpPeers>(options_.node_id, options_.secret, clock)),
+      peers_(std::make_unique<HttpPeers>(options_.node_id, options_.secret, options_.tls, clock)),
       ownership_({options_.node_id, log.partition_count(), options_.session_timeout_ms,
                   peers_.get(), &clock, [this](PartitionId p) { return standbys_->heir(p); }}),
       life_(std::make_shared<Life>()) {
@@ -30,7 +30,7 @@ Result<std::unique_ptr<Cluster>> Cluster::start(ClusterOptions options, events::
                                                 const actors::Catalog& catalog, Clock& clock) {
   std::unique_ptr<Cluster> out(new Cluster(std::move(options), log, catalog, clock));
   const auto& o = out->options_;
-  auto server = ClusterServer::start(o.listen, o.secret, clock, log.partition_count());
+  auto server = ClusterServer::start(o.listen, o.secret, o.tls, clock, log.partition_count());
   if (!server) return tl::unexpected(server.error());
   out->server_ = std::move(*server);
   out->address_ = o.advertise.empty() ? out->server_->address(host_of(o.listen)) : o.advertise;

@@ -26,8 +26,12 @@ std::string cluster_mac(const std::string& secret, std::string_view body) {
   return hex({reinterpret_cast<const char*>(mac), size});
 }
 
-HttpPeers::HttpPeers(std::string node_id, std::string secret, Clock& clock)
-    : node_id_(std::move(node_id)), secret_(std::move(secret)), clock_(clock), loop_(kMaxWaiting) {}
+HttpPeers::HttpPeers(std::string node_id, std::string secret, ClusterTls tls, Clock& clock)
+    : node_id_(std::move(node_id)),
+      secret_(std::move(secret)),
+      scheme_(tls.cert_file.empty() ? "http://" : "https://"),
+      clock_(clock),
+      loop_(kMaxWaiting, std::move(tls)) {}
 
 void HttpPeers::stop() { loop_.stop(); }
 
@@ -37,7 +41,7 @@ Peers::GiveUp HttpPeers::call(const std::string& address, v1::ClusterCall messag
   auto call = std::make_unique<HttpCall>();
   call->id = std::to_string(++calls_);
   call->lane = address;
-  call->url = "http://" + address + kClusterPath;
+  call->url = scheme_ + address + kClusterPath;
   call->direct = true;
   call->body = message.SerializeAsString();
   call->headers = {"Content-Type: application/x-protobuf",

@@ -22,6 +22,9 @@ inline constexpr char kClusterHeader[] = "Soma-Cluster";  // HMAC-SHA256 of the 
 inline constexpr std::size_t kClusterBodyBytes = 16 << 20;
 inline constexpr std::int64_t kClusterCallAgeMs = 60'000;  // clocks may differ by so much
 
+// Between nodes both sides show a certificate of the same authorities. PEM files; all or none.
+using ClusterTls = ClientTls;
+
 std::string cluster_mac(const std::string& secret, std::string_view body);
 
 // Thread-safe.
@@ -49,7 +52,7 @@ class Peers {
 // One POST of a signed message each. Answers come on the loop's thread.
 class HttpPeers final : public Peers {
  public:
-  HttpPeers(std::string node_id, std::string secret, Clock& clock);
+  HttpPeers(std::string node_id, std::string secret, ClusterTls tls, Clock& clock);
   GiveUp call(const std::string& address, v1::ClusterCall call, OnReply done) override;
   // In order, one batch under way at a time; what cannot be told is dropped.
   void relay(const std::string& address, v1::ClusterRelay item) override;
@@ -62,7 +65,7 @@ class HttpPeers final : public Peers {
   };
   void send_relays(const std::string& address);
 
-  const std::string node_id_, secret_;
+  const std::string node_id_, secret_, scheme_;
   Clock& clock_;
   std::atomic<std::uint64_t> calls_{0};
   std::mutex mutex_;

@@ -4,7 +4,6 @@
 #include <openssl/crypto.h>
 
 #include "runtime/cluster/answers.h"
-#include "runtime/cluster/peers.h"
 
 namespace soma::runtime {
 
@@ -20,7 +19,8 @@ void send(const http::Responder& responder, const v1::ClusterAnswer& answer) {
 }  // namespace
 
 Result<std::unique_ptr<ClusterServer>> ClusterServer::start(const std::string& listen,
-                                                            std::string secret, Clock& clock,
+                                                            std::string secret,
+                                                            const ClusterTls& tls, Clock& clock,
                                                             std::uint32_t partitions) {
   std::unique_ptr<ClusterServer> out(new ClusterServer(std::move(secret), clock, partitions));
   out->router_.add({.method = "POST",
@@ -34,6 +34,10 @@ Result<std::unique_ptr<ClusterServer>> ClusterServer::start(const std::string& l
   http::ServerOptions o;
   o.listen = listen;
   o.service = "soma-cluster";
+  o.tls = {.cert_file = tls.cert_file,
+           .key_file = tls.key_file,
+           .client_ca_file = tls.ca_file,
+           .settings = "cluster.tls"};
   o.idle_timeout = std::chrono::minutes(5);
   // A caller that gave up asks anew, perhaps by another way, and tells its client what it hears
   // then. What it asked first may have waited here, as while this process was stopped.

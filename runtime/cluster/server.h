@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/cluster/peers.h"
 #include "runtime/cluster/standbys.h"
 #include "runtime/cluster/token_relay.h"
 #include "runtime/host/host.h"
@@ -20,7 +21,8 @@ class ClusterServer {
  public:
   // `listen` as of http::ServerOptions.
   static Result<std::unique_ptr<ClusterServer>> start(const std::string& listen, std::string secret,
-                                                      Clock& clock, std::uint32_t partitions);
+                                                      const ClusterTls& tls, Clock& clock,
+                                                      std::uint32_t partitions);
   // Lines of JSON: what this node keeps of a tenant. Set before serve(); may block.
   using Heads = std::function<std::vector<std::string>(const std::string& tenant)>;
   using OnHandover = std::function<void(const v1::ClusterHandover&)>;

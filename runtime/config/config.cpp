@@ -178,6 +178,35 @@ Result<FoundMap> gather(const FlagValues& flags, const Environment& env) {
   return found;
 }
 
+// TLS half configured must not end as a port in the clear, or one that lets anybody in.
+Status check_tls(const Config& c) {
+  const std::pair<const std::string&, const char*> http[] = {
+      {c.http_tls_cert_file, "http.tls.cert_file"}, {c.http_tls_key_file, "http.tls.key_file"}};
+  const std::pair<const std::string&, const char*> cluster[] = {
+      {c.cluster_tls_cert_file, "cluster.tls.cert_file"},
+      {c.cluster_tls_key_file, "cluster.tls.key_file"},
+      {c.cluster_tls_ca_file, "cluster.tls.ca_file"}};
+  const auto needs = [](const std::string& given, const std::string& missing) {
+    return fail(Code::kInvalidArgument, given + " needs " + missing + " too", missing);
+  };
+  const auto together = [&](const auto& files) -> Status {
+    for (const auto& [given, name] : files)
+      for (const auto& [other, missing] : files)
+        if (!given.empty() && other.empty()) return needs(name, missing);
+    return {};
+  };
+  if (auto ok = together(http); !ok) return ok;
+  if (auto ok = together(cluster); !ok) return ok;
+  if (!c.http_tls_client_ca_file.empty() && c.http_tls_cert_file.empty())
+    return needs("http.tls.client_ca_file", "http.tls.cert_file");
+  if (c.http_tls_client_ca_file.empty() &&
+      !(c.http_tls_client_crl_file.empty() && c.http_tls_client_names.empty()))
+    return needs(
+        c.http_tls_client_names.empty() ? "http.tls.client_crl_file" : "http.tls.client_names",
+        "http.tls.client_ca_file");
+  return {};
+}
+
 // What a single row cannot see.
 Status check_together(const Config& c) {
   if (!c.identity_hs256_secret.empty() && c.identity_hs256_secret.size() < 32)
@@ -196,7 +225,7 @@ Status check_together(const Config& c) {
                 "memory.backend_url");
   if (c.data_dir.empty())
     return fail(Code::kInvalidArgument, "data_dir must name a folder", "data_dir");
-  return {};
+  return check_tls(c);
 }
 
 Result<Config> build(const FoundMap& found) {

@@ -33,6 +33,7 @@ struct Config {
   std::string cluster_listen = "127.0.0.1:0";       // for the other nodes
   std::string cluster_advertise;                    // empty: as bound
   std::string cluster_secret;
+  std::string cluster_tls_cert_file, cluster_tls_key_file, cluster_tls_ca_file;  // empty: no TLS
   std::uint32_t cluster_standbys = 1;
   std::uint64_t cluster_acceptable_lag = 10'000;  // records
   std::string privacy_master_key;
@@ -44,6 +45,7 @@ struct Config {
   std::string slm_local = "auto";      // auto, off, or a GGUF file
   std::string slm_embedding = "auto";  // auto, off, or a GGUF file
   std::uint64_t slm_wait_ms = 120000;
+  std::string slm_ca_file;                             // empty: the system's authorities
   std::string memory_backend_url;                      // empty: built-in
   std::vector<std::string> constitution_trusted_keys;  // PEM files
   std::string identity_jwks;
@@ -61,7 +63,11 @@ struct Config {
   std::uint64_t http_body_limit_bytes = 1024 * 1024;
   std::uint64_t http_max_connections = 4096;
   std::vector<std::string> http_cors_origins;
-  std::string http_access_log = "errors";  // off, errors, all
+  std::string http_access_log = "errors";             // off, errors, all
+  std::string http_tls_cert_file, http_tls_key_file;  // empty: no TLS
+  std::string http_tls_client_ca_file;                // empty: clients need no certificate
+  std::string http_tls_client_crl_file;
+  std::vector<std::string> http_tls_client_names;
   std::uint64_t drain_timeout_ms = 10000;
   std::uint64_t mailbox_limit = 1024;         // commands waiting per actor
   std::uint64_t active_actors_limit = 20000;  // in memory; idle ones are passivated beyond it

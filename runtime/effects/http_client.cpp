@@ -72,12 +72,16 @@ Result<HttpReply> http_call(const BlockingCall& call) {
     curl_easy_setopt(curl.get(), CURLOPT_XFERINFOFUNCTION, on_progress);
     curl_easy_setopt(curl.get(), CURLOPT_XFERINFODATA, &state);
   }
+  char why[CURL_ERROR_SIZE] = "";
+  curl_easy_setopt(curl.get(), CURLOPT_ERRORBUFFER, why);
+  use_tls(curl.get(), call.tls);
   const CURLcode result = curl_easy_perform(curl.get());
   curl_easy_getinfo(curl.get(), CURLINFO_RESPONSE_CODE, &state.reply.status);
   const bool ended_by_us = (result == CURLE_WRITE_ERROR && call.on_bytes) ||
                            (result == CURLE_ABORTED_BY_CALLBACK && call.on_idle);
   if (result != CURLE_OK && !ended_by_us)
-    return fail(Code::kUnavailable, call.url + " cannot be reached: " + curl_easy_strerror(result));
+    return fail(Code::kUnavailable,
+                call.url + " cannot be reached: " + (*why ? why : curl_easy_strerror(result)));
   return std::move(state.reply);
 }
 

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "runtime/effects/client_tls.h"
 #include "schemas/base/errors.h"
 
 namespace soma::runtime {
@@ -26,6 +27,7 @@ struct BlockingCall {
   std::function<bool(std::string_view)> on_bytes;
   std::function<bool()> on_idle;  // asked about once a second; false ends the call
   long timeout_ms = 0;            // 0: none
+  ClientTls tls;
 };
 
 // kUnavailable when the server cannot be reached. Not for the hot path: one connection a call.

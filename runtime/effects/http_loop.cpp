@@ -61,7 +61,7 @@ struct HttpLoop::Impl {
     std::deque<std::unique_ptr<HttpCall>> waiting;
   };
 
-  explicit Impl(std::size_t max_waiting) : max_waiting_(max_waiting) {
+  Impl(std::size_t max_waiting, ClientTls tls) : max_waiting_(max_waiting), tls_(std::move(tls)) {
     multi_ = curl_multi_init();
     epoll_ = ::epoll_create1(EPOLL_CLOEXEC);
     wake_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -180,6 +180,7 @@ struct HttpLoop::Impl {
     curl_easy_setopt(c, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 0L);
+    use_tls(c, tls_);
     return c;
   }
 
@@ -453,6 +454,7 @@ struct HttpLoop::Impl {
   }
 
   const std::size_t max_waiting_;
+  const ClientTls tls_;
   CURLM* multi_ = nullptr;
   int epoll_ = -1, wake_ = -1;
   std::int64_t curl_due_ = -1, sweep_due_ = 0;
@@ -474,11 +476,11 @@ struct HttpLoop::Impl {
   std::thread thread_;
 };
 
-HttpLoop::HttpLoop(std::size_t max_waiting_per_lane) {
+HttpLoop::HttpLoop(std::size_t max_waiting_per_lane, ClientTls tls) {
   static const CURLcode once =
       curl_global_init(CURL_GLOBAL_ALL);  // libcurl asks for it before any thread
   (void)once;
-  impl_ = std::make_unique<Impl>(max_waiting_per_lane);
+  impl_ = std::make_unique<Impl>(max_waiting_per_lane, std::move(tls));
 }
 HttpLoop::~HttpLoop() = default;
 

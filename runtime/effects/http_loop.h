@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "runtime/effects/client_tls.h"
+
 namespace soma::runtime {
 
 struct HttpEnd {
@@ -64,7 +66,7 @@ struct HttpCall {
 // Thread-safe.
 class HttpLoop {
  public:
-  explicit HttpLoop(std::size_t max_waiting_per_lane);
+  explicit HttpLoop(std::size_t max_waiting_per_lane, ClientTls tls = {});
   ~HttpLoop();
   HttpLoop(const HttpLoop&) = delete;
   HttpLoop& operator=(const HttpLoop&) = delete;

@@ -29,7 +29,8 @@ Error chat_failure(const HttpEnd& end) {
 
 class CurlClient final : public SlmClient {
  public:
-  CurlClient() : loop_(kMaxQueued), embeddings_(std::make_shared<EmbedQueue>(loop_)) {}
+  explicit CurlClient(ClientTls tls)
+      : loop_(kMaxQueued, std::move(tls)), embeddings_(std::make_shared<EmbedQueue>(loop_)) {}
   ~CurlClient() override { loop_.stop(); }
 
   void stop() override { loop_.stop(); }
@@ -126,6 +127,8 @@ class CurlClient final : public SlmClient {
 
 }  // namespace
 
-std::unique_ptr<SlmClient> SlmClient::create() { return std::make_unique<CurlClient>(); }
+std::unique_ptr<SlmClient> SlmClient::create(ClientTls tls) {
+  return std::make_unique<CurlClient>(std::move(tls));
+}
 
 }  // namespace soma::runtime

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/effects/client_tls.h"
 #include "schemas/base/errors.h"
 #include "soma/v1/memory.pb.h"
 #include "soma/v1/model.pb.h"
@@ -52,7 +53,7 @@ class SlmClient {
   static constexpr std::size_t kMaxTexts = 256;        // per embed call
   static constexpr std::int64_t kStartWaitMs = 3'000;  // for a server that is (re)starting
 
-  static std::unique_ptr<SlmClient> create();
+  static std::unique_ptr<SlmClient> create(ClientTls tls = {});
   virtual ~SlmClient() = default;  // stops
   // What is under way ends with kUnavailable, and what is asked for later does so at once.
   virtual void stop() = 0;

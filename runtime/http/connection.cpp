@@ -24,14 +24,14 @@ constexpr std::size_t kSwallowBody = 64 * 1024;        // a refused body up to t
 constexpr std::size_t kMinBytesPerSecond = 64 * 1024;  // slower peers run into the deadline
 }  // namespace
 
-Connection::Connection(Worker& worker, asio::ip::tcp::socket socket)
+Connection::Connection(Worker& worker, Channel channel)
     : worker_(worker),
       core_(*worker.core),
-      socket_(std::move(socket)),
+      channel_(std::move(channel)),
       buffer_(core_.options.header_limit + 2 * kBodyReadSize) {
   error_code error;
-  socket_.set_option(asio::ip::tcp::no_delay(true), error);
-  const auto peer = socket_.remote_endpoint(error);
+  channel_.socket().set_option(asio::ip::tcp::no_delay(true), error);
+  const auto peer = channel_.socket().remote_endpoint(error);
   if (!error) remote_ = peer.address().to_string();
 }
 
@@ -41,7 +41,32 @@ void Connection::set_size_deadline(std::chrono::milliseconds wait, std::size_t b
   set_deadline(wait + std::chrono::milliseconds(bytes * 1000 / kMinBytesPerSecond));
 }
 
-void Connection::start() { next_request(); }
+void Connection::start() {
+  set_deadline(core_.options.header_timeout);
+  channel_.async_handshake([self = shared_from_this()](const error_code& error) {
+    if (self->phase_ != Phase::kHandshake) return;
+    if (error) return self->refuse_handshake(error);
+    self->next_request();
+  });
+}
+
+// The alert of TLS is sent; unread bytes of the client's must not reset it away.
+void Connection::refuse_handshake(const error_code& error) {
+  worker_.handshake_failed(channel_.why_refused(error));
+  auto& socket = channel_.socket();
+  error_code ignored;
+  if (Channel::was_in_the_clear(error)) {  // who speaks no TLS understands no alert
+    const Response answer =
+        problem(Error{Code::kMalformed, "this port speaks TLS: its URLs begin with https://", {}});
+    HeadFacts facts;
+    facts.close = true;
+    socket.send(asio::buffer(response_head(answer, facts) + answer.body), 0, ignored);
+  }
+  phase_ = Phase::kLinger;
+  set_deadline(kLingerTime);
+  socket.shutdown(asio::ip::tcp::socket::shutdown_send, ignored);
+  discard();
+}
 
 void Connection::next_request() {
   ++number_;
@@ -61,10 +86,10 @@ void Connection::next_request() {
 
 void Connection::read() {
   const std::size_t size = phase_ == Phase::kBody ? kBodyReadSize : kReadSize;
-  socket_.async_read_some(buffer_.prepare(size),
-                          [self = shared_from_this()](const error_code& error, std::size_t n) {
-                            self->on_read(error, n);
-                          });
+  channel_.async_read_some(buffer_.prepare(size),
+                           [self = shared_from_this()](const error_code& error, std::size_t n) {
+                             self->on_read(error, n);
+                           });
 }
 
 void Connection::on_read(const error_code& error, std::size_t bytes) {
@@ -127,12 +152,15 @@ void Connection::on_header() {
 }
 
 void Connection::send_continue() {
-  // A peer that cannot take 25 bytes after its header is gone; no need to wait for them.
   static constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
-  error_code error;
-  socket_.non_blocking(true, error);
-  socket_.send(asio::buffer(kContinue.data(), kContinue.size()), 0, error);
-  if (error) close();
+  phase_ = Phase::kContinue;
+  asio::async_write(channel_, asio::buffer(kContinue.data(), kContinue.size()),
+                    [self = shared_from_this()](const error_code& error, std::size_t) {
+                      if (self->phase_ != Phase::kContinue) return;
+                      if (error) return self->close();
+                      self->phase_ = Phase::kBody;
+                      self->advance();
+                    });
 }
 
 bool Connection::parse_body() {
@@ -164,8 +192,10 @@ bool Connection::parse_body() {
 
 bool Connection::hung_up() {
   char next = 0;
-  const auto n = ::recv(socket_.native_handle(), &next, 1, MSG_PEEK | MSG_DONTWAIT);
-  return n == 0 || (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK);
+  const auto n = ::recv(channel_.socket().native_handle(), &next, 1, MSG_PEEK | MSG_DONTWAIT);
+  // Before its answer a caller under TLS has one thing left to say: that it leaves.
+  if (n > 0) return channel_.encrypted();
+  return n == 0 || (errno != EAGAIN && errno != EWOULDBLOCK);
 }
 
 void Connection::dispatch() {
@@ -227,7 +257,7 @@ void Connection::check_deadline(Clock::time_point now) {
 
 void Connection::drain() {
   if (phase_ == Phase::kUpgraded) return web_socket_->go_away();
-  if (phase_ == Phase::kIdle || phase_ == Phase::kLinger) close();
+  if (phase_ == Phase::kHandshake || phase_ == Phase::kIdle || phase_ == Phase::kLinger) close();
   close_after_ = true;
 }
 
@@ -237,8 +267,7 @@ void Connection::close() {
   if (phase_ == Phase::kStreaming) worker_.finish(prepared_, status_, started_, sent_);
   if (phase_ == Phase::kUpgraded) worker_.finish(prepared_, status_, started_, web_socket_->sent());
   phase_ = Phase::kClosed;
-  error_code error;
-  socket_.close(error);
+  channel_.close();
   worker_.connections.erase(self);
   core_.connections.fetch_sub(1);
   core_.connection_gauge.add(-1);

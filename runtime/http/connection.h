@@ -16,6 +16,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "runtime/http/channel.h"
 #include "runtime/http/exchange.h"
 #include "runtime/http/stream_buffer.h"
 #include "runtime/http/turned_away.h"
@@ -36,7 +37,7 @@ struct Core {
   std::atomic<bool> draining{false};
   std::atomic<std::size_t> connections{0};
   Gauge connection_gauge;
-  Counter refused_connections;
+  Counter refused_connections, failed_handshakes;
 
   Core(ServerOptions o, const Router& r, AuthHook a)
       : options(std::move(o)), router(r), auth(std::move(a)) {}
@@ -66,18 +67,21 @@ struct Worker : std::enable_shared_from_this<Worker> {
   void drain();  // closes what is idle
   void close_all();
   void finish(const Prepared& prepared, int status, Clock::time_point started, std::size_t bytes);
+  void handshake_failed(const std::string& why);
 
  private:
   bool logs(int status);
+  bool logs_refusal();
 };
 inline constexpr std::chrono::milliseconds kTick{100};
+inline constexpr std::chrono::milliseconds kLingerTime{1000};
 inline constexpr std::size_t kRefusalLines = 20;  // of a worker's log, each second
 
 // Requests are read, handled and answered one at a time, in order; what a client sends ahead waits
 // in the buffer. Lives on its worker's thread; the worker owns it until close().
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
-  Connection(Worker& worker, asio::ip::tcp::socket socket);
+  Connection(Worker& worker, Channel channel);
   void start();
   void check_deadline(Clock::time_point now);  // each tick
   void drain();
@@ -90,8 +94,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
  private:
   enum class Phase {
+    kHandshake,
     kIdle,
     kHeader,
+    kContinue,  // the client is told to send its body
     kBody,
     kHandling,
     kWriting,
@@ -102,6 +108,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   };
   using Parser = boost::beast::http::request_parser<boost::beast::http::string_body>;
 
+  void refuse_handshake(const boost::system::error_code& error);
   void next_request();
   void read();
   void on_read(const boost::system::error_code& error, std::size_t bytes);
@@ -126,12 +133,12 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   Worker& worker_;
   Core& core_;
-  asio::ip::tcp::socket socket_;
+  Channel channel_;
   std::string remote_;
   boost::beast::flat_buffer buffer_;
   std::optional<Parser> parser_;
   Prepared prepared_;
-  Phase phase_ = Phase::kIdle;
+  Phase phase_ = Phase::kHandshake;
   Clock::time_point deadline_{};
   Clock::time_point started_{};
   Clock::time_point last_write_{};

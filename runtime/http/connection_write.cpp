@@ -11,7 +11,6 @@ using boost::system::error_code;
 namespace {
 constexpr std::size_t kJoinBody = 16 * 1024;  // bodies up to this are copied behind the head
 constexpr std::size_t kMaxDiscard = 4 * 1024 * 1024;  // bytes read from a client that should stop
-constexpr std::chrono::milliseconds kLingerTime{1000};
 }  // namespace
 
 void Connection::respond(std::uint64_t number, Response response) {
@@ -37,9 +36,9 @@ void Connection::write(Response response) {
   const auto done = [self = shared_from_this()](const error_code& error, std::size_t) {
     self->on_written(error);
   };
-  if (body_.empty()) return asio::async_write(socket_, asio::buffer(out_), done);
+  if (body_.empty()) return asio::async_write(channel_, asio::buffer(out_), done);
   const std::array<asio::const_buffer, 2> parts = {asio::buffer(out_), asio::buffer(body_)};
-  asio::async_write(socket_, parts, done);
+  asio::async_write(channel_, parts, done);
 }
 
 void Connection::on_written(const error_code& error) {
@@ -78,15 +77,15 @@ void Connection::begin_stream(std::uint64_t number, std::shared_ptr<StreamBuffer
   write_stream(std::string(), false);
 }
 
-// The socket is the WebSocket's from here on; this connection only keeps it and counts as open.
+// The channel is the WebSocket's from here on; this connection only keeps it and counts as open.
 void Connection::upgrade(std::shared_ptr<StreamBuffer> stream, const Response& response) {
   stream_ = stream;
   status_ = 101;
   phase_ = Phase::kUpgraded;
-  web_socket_ =
-      std::make_shared<WebSocket>(std::move(socket_), std::move(stream), [weak = weak_from_this()] {
-        if (const auto self = weak.lock()) self->close();
-      });
+  web_socket_ = std::make_shared<WebSocket>(std::move(channel_), std::move(stream),
+                                            [weak = weak_from_this()] {
+                                              if (const auto self = weak.lock()) self->close();
+                                            });
   auto fields = response.headers;
   fields.emplace_back("X-Request-ID", prepared_.request->request_id);
   web_socket_->accept(parser_->get(), std::move(fields));
@@ -119,7 +118,7 @@ void Connection::write_stream(std::string text, bool last) {
   sent_ += out_.size();
   set_size_deadline(core_.options.write_timeout, out_.size());
   asio::async_write(
-      socket_, asio::buffer(out_),
+      channel_, asio::buffer(out_),
       [self = shared_from_this(), last](const error_code& error, std::size_t) {
         if (self->phase_ != Phase::kStreaming) return;
         self->writing_ = false;
@@ -143,21 +142,24 @@ void Connection::linger() {
   phase_ = Phase::kLinger;
   set_deadline(kLingerTime);
   discarded_ = 0;
-  error_code error;
-  socket_.shutdown(asio::ip::tcp::socket::shutdown_send, error);
-  if (error) return close();
-  if (!reading) discard();
+  channel_.async_finish([self = shared_from_this(), reading](const error_code& error) {
+    if (self->phase_ != Phase::kLinger) return;
+    // Under TLS the client has said that it leaves, or is still sending.
+    if (self->channel_.encrypted() ? !error : error.failed()) return self->close();
+    if (!reading) self->discard();
+  });
 }
 
 void Connection::discard() {
-  socket_.async_read_some(asio::buffer(waste_),
-                          [self = shared_from_this()](const error_code& error, std::size_t n) {
-                            if (self->phase_ != Phase::kStreaming && self->phase_ != Phase::kLinger)
-                              return;
-                            self->discarded_ += n;
-                            if (error || self->discarded_ > kMaxDiscard) return self->close();
-                            self->discard();
-                          });
+  const auto forget = [self = shared_from_this()](const error_code& error, std::size_t n) {
+    if (self->phase_ != Phase::kStreaming && self->phase_ != Phase::kLinger) return;
+    self->discarded_ += n;
+    if (error || self->discarded_ > kMaxDiscard) return self->close();
+    self->discard();
+  };
+  if (phase_ == Phase::kLinger)
+    return channel_.socket().async_read_some(asio::buffer(waste_), forget);
+  channel_.async_read_some(asio::buffer(waste_), forget);
 }
 
 }  // namespace soma::runtime::http

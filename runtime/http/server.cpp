@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "runtime/http/connection.h"
+#include "runtime/http/tls_keeper.h"
 #include "runtime/telemetry/log.h"
 #include "schemas/base/thread_name.h"
 
@@ -56,16 +57,25 @@ void Worker::close_all() {
 }
 
 // Under overload a line for each refusal would cost more than the refusal, and fill the disk.
+bool Worker::logs_refusal() {
+  if (refusals_logged < kRefusalLines) return ++refusals_logged > 0;
+  ++refusals_not_logged;
+  return false;
+}
+
 bool Worker::logs(int status) {
   using Log = ServerOptions::AccessLog;
   const Log log = core->options.access_log;
   if (log == Log::kAll) return true;
   const bool refusal = status == 401 || status == 403 || status == 503 || status == 507;
   if (log == Log::kOff || (status < 500 && !refusal)) return false;
-  if (!refusal) return true;
-  if (refusals_logged < kRefusalLines) return ++refusals_logged > 0;
-  ++refusals_not_logged;
-  return false;
+  return !refusal || logs_refusal();
+}
+
+void Worker::handshake_failed(const std::string& why) {
+  core->failed_handshakes.add();
+  if (core->options.access_log == ServerOptions::AccessLog::kOff || !logs_refusal()) return;
+  log_info("tls_handshake_failed", {{"service", core->options.service}, {"reason", why}});
 }
 
 void Worker::finish(const Prepared& prepared, int status, Clock::time_point started,
@@ -109,6 +119,7 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   std::vector<asio::executor_work_guard<asio::io_context::executor_type>> guards;
   std::vector<std::thread> threads;
   std::unique_ptr<tcp::acceptor> acceptor;  // on the first worker
+  std::unique_ptr<TlsKeeper> tls;           // likewise
   std::unique_ptr<asio::steady_timer> retry;
   std::string host;
   std::uint16_t port = 0;
@@ -117,23 +128,23 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
 
   void accept();
   void accept_later();
-  void take(Worker& worker, tcp::socket socket);
+  void take(Worker& worker, Channel channel);
   Status listen(const std::string& address);
 };
 
 // The connection is made on the thread that will own it.
-void Server::Impl::take(Worker& worker, tcp::socket socket) {
+void Server::Impl::take(Worker& worker, Channel channel) {
   const bool draining = core->draining.load();
   if (draining || core->connections.load() >= core->options.max_connections) {
     core->refused_connections.add();
     const Error why = draining
                           ? Error{Code::kUnavailable, "the node is stopping", {}}
                           : Error{Code::kOverloaded, "too many connections; try again shortly", {}};
-    return worker.turned_away.add(std::move(socket), why, Clock::now());
+    return worker.turned_away.add(std::move(channel), why, Clock::now());
   }
   core->connections.fetch_add(1);
   core->connection_gauge.add(1);
-  auto connection = std::make_shared<Connection>(worker, std::move(socket));
+  auto connection = std::make_shared<Connection>(worker, std::move(channel));
   worker.connections.insert(connection);
   connection->start();
 }
@@ -143,6 +154,7 @@ void Server::Impl::take(Worker& worker, tcp::socket socket) {
 void Server::Impl::accept() {
   acceptor->async_wait(tcp::acceptor::wait_read, [this](const error_code& waited) {
     if (waited == asio::error::operation_aborted || !acceptor->is_open()) return;
+    const auto context = tls != nullptr ? tls->current(Clock::now()) : nullptr;
     for (std::size_t n = 0; n < kAcceptedAtOnce; ++n) {
       Worker& worker = *workers[next % workers.size()];
       error_code error;
@@ -152,10 +164,10 @@ void Server::Impl::accept() {
       if (error) return accept_later();
       ++next;
       if (&worker == workers[0].get()) {
-        take(worker, std::move(socket));
+        take(worker, {std::move(socket), context});
       } else {
-        asio::post(worker.io, [this, &worker, s = std::move(socket)]() mutable {
-          take(worker, std::move(s));
+        asio::post(worker.io, [this, &worker, context, s = std::move(socket)]() mutable {
+          take(worker, {std::move(s), std::move(context)});
         });
       }
     }
@@ -215,6 +227,14 @@ Result<std::unique_ptr<Server>> Server::start(ServerOptions options, const Route
         o.metrics->gauge("soma_http_connections", "Open client connections", labels);
     impl->core->refused_connections = o.metrics->counter("soma_http_refused_connections_total",
                                                          "Connections beyond the limit", labels);
+    if (o.tls.on())
+      impl->core->failed_handshakes = o.metrics->counter(
+          "soma_tls_handshake_failures_total", "Connections whose TLS handshake failed", labels);
+  }
+  if (o.tls.on()) {
+    auto keeper = TlsKeeper::open(o.tls, o.service, o.metrics);
+    if (!keeper) return tl::unexpected(keeper.error());
+    impl->tls = std::move(*keeper);
   }
   for (int i = 0; i < o.io_threads; ++i)
     impl->workers.push_back(std::make_shared<Worker>(impl->core));
@@ -237,7 +257,8 @@ Server::~Server() { stop(0); }
 
 std::uint16_t Server::port() const { return impl_->port; }
 std::string Server::url() const {
-  return "http://" + impl_->host + ":" + std::to_string(impl_->port);
+  return (impl_->tls != nullptr ? "https://" : "http://") + impl_->host + ":" +
+         std::to_string(impl_->port);
 }
 std::size_t Server::connections() const { return impl_->core->connections.load(); }
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "runtime/http/router.h"
+#include "runtime/http/tls.h"
 #include "runtime/security/authenticator.h"
 #include "runtime/telemetry/metrics.h"
 #include "schemas/base/errors.h"
@@ -26,6 +27,7 @@ using GateHook =
 
 struct ServerOptions {
   std::string listen = "127.0.0.1:8080";  // HOST:PORT, [V6]:PORT; port 0 picks a free one
+  TlsFiles tls;                           // none: in the clear
   int io_threads = 1;                     // 1 .. 16; handlers run on them
   std::size_t body_limit = 1024 * 1024;   // bytes, unless the route says otherwise
   std::size_t header_limit = 16 * 1024;   // bytes of request line and fields
@@ -63,7 +65,7 @@ class Server {
   Server& operator=(const Server&) = delete;
 
   std::uint16_t port() const;
-  std::string url() const;  // "http://127.0.0.1:8080"
+  std::string url() const;  // "http://127.0.0.1:8080"; https with TLS
   std::size_t connections() const;
 
   // Stops accepting, lets running requests finish and streams close for at most `drain_ms`, then

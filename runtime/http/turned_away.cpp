@@ -2,7 +2,7 @@
 #include "runtime/http/turned_away.h"
 
 #include <array>
-#include <boost/asio/buffer.hpp>
+#include <boost/asio/write.hpp>
 
 #include "runtime/http/exchange.h"
 
@@ -12,37 +12,45 @@ namespace asio = boost::asio;
 using boost::system::error_code;
 
 struct TurnedAway::Lingering : std::enable_shared_from_this<Lingering> {
-  explicit Lingering(asio::ip::tcp::socket s) : socket(std::move(s)) {}
-  void read() {
-    socket.async_read_some(asio::buffer(sink),
-                           [self = shared_from_this()](const error_code& error, std::size_t) {
-                             if (!error) self->read();
-                           });
+  Lingering(Channel c, std::string bytes) : channel(std::move(c)), answer(std::move(bytes)) {}
+  void begin() {
+    channel.async_handshake([self = shared_from_this()](const error_code& error) {
+      if (!error) self->write();
+    });
   }
-  asio::ip::tcp::socket socket;
+  void write() {
+    asio::async_write(channel, asio::buffer(answer),
+                      [self = shared_from_this()](const error_code& error, std::size_t) {
+                        if (!error) self->finish();
+                      });
+  }
+  void finish() {
+    channel.async_finish([self = shared_from_this()](const error_code&) { self->read(); });
+  }
+  void read() {
+    channel.socket().async_read_some(
+        asio::buffer(sink), [self = shared_from_this()](const error_code& error, std::size_t) {
+          if (!error) self->read();
+        });
+  }
+  Channel channel;
+  const std::string answer;
   std::array<char, 1024> sink{};
 };
 
-void TurnedAway::add(asio::ip::tcp::socket socket, const Error& why,
-                     std::chrono::steady_clock::time_point now) {
-  Response answer = problem(why);
+void TurnedAway::add(Channel channel, const Error& why, std::chrono::steady_clock::time_point now) {
+  const Response answer = problem(why);
   HeadFacts facts;
   facts.close = true;
-  const std::string bytes = response_head(answer, facts) + answer.body;
-  error_code error;
-  socket.non_blocking(true, error);
-  socket.send(asio::buffer(bytes), 0, error);
-  if (error) return;
-  socket.shutdown(asio::ip::tcp::socket::shutdown_send, error);
   if (entries_.size() >= kMost) close_oldest();
-  auto lingering = std::make_shared<Lingering>(std::move(socket));
+  auto lingering =
+      std::make_shared<Lingering>(std::move(channel), response_head(answer, facts) + answer.body);
   entries_.push_back({now, lingering});
-  lingering->read();
+  lingering->begin();
 }
 
 void TurnedAway::close_oldest() {
-  error_code error;
-  if (const auto lingering = entries_.front().socket.lock()) lingering->socket.close(error);
+  if (const auto lingering = entries_.front().socket.lock()) lingering->channel.close();
   entries_.pop_front();
 }
 

@@ -1,12 +1,12 @@
 // Connections that get one answer and an end, whatever they ask.
 #pragma once
 
-#include <boost/asio/ip/tcp.hpp>
 #include <chrono>
 #include <deque>
 #include <memory>
 #include <string_view>
 
+#include "runtime/http/channel.h"
 #include "schemas/base/errors.h"
 
 namespace soma::runtime::http {
@@ -20,8 +20,7 @@ class TurnedAway {
   static constexpr std::chrono::seconds kLinger{1};
 
   // `why` is the answer: a problem and `Connection: close`.
-  void add(boost::asio::ip::tcp::socket socket, const Error& why,
-           std::chrono::steady_clock::time_point now);
+  void add(Channel channel, const Error& why, std::chrono::steady_clock::time_point now);
   void close_old(std::chrono::steady_clock::time_point now);  // each tick
   void close_all();
 

@@ -88,8 +88,7 @@ void WebSocket::go_away() {
 }
 
 void WebSocket::abort() {
-  error_code error;
-  socket_.next_layer().close(error);
+  socket_.next_layer().close();
   end();
 }
 

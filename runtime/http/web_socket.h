@@ -1,7 +1,6 @@
 // The server's side of one WebSocket (RFC 6455); private to this room.
 #pragma once
 
-#include <boost/asio/ip/tcp.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http/message.hpp>
 #include <boost/beast/http/string_body.hpp>
@@ -12,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "runtime/http/channel.h"
 #include "runtime/http/stream_buffer.h"
 
 namespace soma::runtime::http {
@@ -26,9 +26,8 @@ class WebSocket : public std::enable_shared_from_this<WebSocket> {
   using Request = boost::beast::http::request<boost::beast::http::string_body>;
   using Fields = std::vector<std::pair<std::string, std::string>>;
 
-  WebSocket(boost::asio::ip::tcp::socket socket, std::shared_ptr<StreamBuffer> stream,
-            std::function<void()> ended)
-      : socket_(std::move(socket)), stream_(std::move(stream)), ended_(std::move(ended)) {}
+  WebSocket(Channel channel, std::shared_ptr<StreamBuffer> stream, std::function<void()> ended)
+      : socket_(std::move(channel)), stream_(std::move(stream)), ended_(std::move(ended)) {}
 
   void accept(const Request& request, Fields fields);  // answers 101 with these fields
   void flush();                                        // the stream has something new
@@ -42,7 +41,7 @@ class WebSocket : public std::enable_shared_from_this<WebSocket> {
   void close(boost::beast::websocket::close_code code, const char* reason);
   void end();
 
-  boost::beast::websocket::stream<boost::asio::ip::tcp::socket> socket_;
+  boost::beast::websocket::stream<Channel> socket_;
   const std::shared_ptr<StreamBuffer> stream_;
   std::function<void()> ended_;
   boost::beast::flat_buffer buffer_{kMaxMessage + 16};

@@ -17,6 +17,8 @@ http::ServerOptions server_options(const config::Config& c, const std::string& s
                  : c.http_access_log == "off" ? Log::kOff
                                               : Log::kErrors;
   o.cors_origins = c.http_cors_origins;
+  o.tls = {c.http_tls_cert_file, c.http_tls_key_file, c.http_tls_client_ca_file,
+           c.http_tls_client_crl_file, c.http_tls_client_names};
   o.refuse_unknown_fields = [&deployment] { return deployment.production(); };
   o.service = service;
   o.metrics = &metrics;

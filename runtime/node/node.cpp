@@ -133,6 +133,8 @@ class Node {
         {"metrics", metrics_server_ ? json::value(metrics_server_->url()) : json::value(nullptr)},
         {"kafka", c_.kafka_brokers.empty() ? json::value(nullptr) : json::value(c_.kafka_brokers)},
         {"data_dir", fs::absolute(c_.data_dir).lexically_normal().string()}};
+    if (!c_.http_tls_cert_file.empty())
+      ready["tls_cert_file"] = fs::absolute(c_.http_tls_cert_file).lexically_normal().string();
     const std::string line = json_text(ready) + "\n";
     if (auto ok = write_atomically(fs::path(c_.data_dir) / "run" / "endpoints.json", line); !ok)
       return ok;
@@ -216,7 +218,7 @@ class Node {
   }
 
   Status open_models() {
-    slm_ = SlmClient::create();
+    slm_ = SlmClient::create({.ca_file = c_.slm_ca_file});
     auto chat = chat_endpoint(c_, chat_model_);
     if (!chat) return tl::unexpected(chat.error());
     auto embed = local_endpoint(c_, true, embedding_model_);
@@ -256,11 +258,7 @@ class Node {
                     .store = store_.get(),
                     .node_id = *id};
     if (clustered_) {
-      auto cluster =
-          Cluster::start({*id, c_.cluster_listen, c_.cluster_advertise, c_.cluster_secret,
-                          static_cast<std::int64_t>(c_.kafka_session_timeout_ms),
-                          c_.cluster_standbys, c_.cluster_acceptable_lag},
-                         *log_, *catalog_, *clock_);
+      auto cluster = Cluster::start(cluster_options(c_, *id), *log_, *catalog_, *clock_);
       if (!cluster) return tl::unexpected(cluster.error());
       cluster_ = std::move(*cluster);
       parts.address = cluster_->address();

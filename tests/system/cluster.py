@@ -16,10 +16,15 @@ PARTITIONS = 8
 
 
 class Cluster:
-    """Nodes by name, each at an address that it keeps. `kafka`: the brokers, or each node's way to them."""
+    """Nodes by name, each at an address that it keeps. `kafka`: the brokers, or each node's way to them. `authority`: of
+    the certificates with which nodes speak TLS to each other."""
 
-    def __init__(self, folder, flags, kafka):
-        self.folder, self.flags, self.nodes = folder, flags, {}
+    def __init__(self, folder, flags, kafka, authority=None):
+        self.folder, self.flags, self.nodes = folder, tuple(flags), {}
+        if authority:
+            shown = authority.issue("node")
+            self.flags += ("--cluster-tls-ca-file", authority.cert, "--cluster-tls-cert-file", shown.cert,
+                           "--cluster-tls-key-file", shown.key)
         self.kafka = kafka if isinstance(kafka, dict) else {name: kafka for name in NAMES}
         self.env = {"SOMA_CLUSTER_SECRET": os.urandom(32).hex()}
         sockets = [socket.create_server(("127.0.0.1", 0)) for _ in NAMES]
@@ -27,12 +32,12 @@ class Cluster:
         for s in sockets:
             s.close()
 
-    def start(self, name, program=harness.SOMA):
+    def start(self, name, program=harness.SOMA, flags=()):
         data = os.path.join(self.folder.path, name)
         if self.nodes and not os.path.exists(data):  # one cluster: the same keys everywhere
             other = next(n for n in self.nodes if n != name)
             shutil.copytree(os.path.join(self.folder.path, other, "keys"), os.path.join(data, "keys"))
-        self.nodes[name] = self.folder.node("--listen", self.listen[name], *self.flags, "--kafka", self.kafka[name],
+        self.nodes[name] = self.folder.node("--listen", self.listen[name], *self.flags, *flags, "--kafka", self.kafka[name],
                                             "--node-id", name, command="node", data=data, env=self.env,
                                             program=program)
         return self.nodes[name]

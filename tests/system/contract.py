@@ -123,11 +123,8 @@ class World:
 class Stream:
     """Server-sent events: iterates (id, name, data) until the server ends them; `complete` then tells whether well."""
 
-    def __init__(self, url, path, headers=None, method="GET", body=None):
-        import http.client
-
-        parts = urllib.parse.urlsplit(url)
-        self.connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=20)
+    def __init__(self, url, path, headers=None, method="GET", body=None, tls=None):
+        self.connection = harness.connection(url, 20, tls)
         sent = dict(headers or {})
         if body is not None:
             sent["Content-Type"] = "application/json"
@@ -165,9 +162,11 @@ class Stream:
 class Socket:
     """A WebSocket client of RFC 6455, strict about what the server sends."""
 
-    def __init__(self, url, path, headers=None):
+    def __init__(self, url, path, headers=None, tls=None):
         parts = urllib.parse.urlsplit(url)
         self.socket = socket.create_connection((parts.hostname, parts.port), timeout=20)
+        if tls:
+            self.socket = tls.wrap_socket(self.socket, server_hostname=parts.hostname)
         key = base64.b64encode(os.urandom(16)).decode()
         lines = [f"GET {path} HTTP/1.1", f"Host: {parts.netloc}", "Upgrade: websocket", "Connection: Upgrade",
                  f"Sec-WebSocket-Key: {key}", "Sec-WebSocket-Version: 13"]

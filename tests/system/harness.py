@@ -239,12 +239,19 @@ class Answer:
         return json.loads(self.body)
 
 
+def connection(url, timeout=30, tls=None):
+    """Of http.client; `tls`: the SSLContext of an https one."""
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme == "https":
+        return http.client.HTTPSConnection(parts.hostname, parts.port, timeout=timeout, context=tls)
+    return http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout)
+
+
 class Client:
     """One keep-alive connection; reconnects by itself. Raises OSError or HTTPException on a broken one."""
 
-    def __init__(self, url, token=None, timeout=30):
-        parts = urllib.parse.urlsplit(url)
-        self._host, self._port, self._timeout, self._token = parts.hostname, parts.port, timeout, token
+    def __init__(self, url, token=None, timeout=30, tls=None):
+        self._url, self._timeout, self._token, self._tls = url, timeout, token, tls
         self._connection = None
 
     def call(self, method, path, body=None, key=None, headers=None):
@@ -255,7 +262,7 @@ class Client:
             sent["Authorization"] = "Bearer " + self._token
         sent.update(headers or {})
         if self._connection is None:
-            self._connection = http.client.HTTPConnection(self._host, self._port, timeout=self._timeout)
+            self._connection = connection(self._url, self._timeout, self._tls)
         try:
             self._connection.request(method, path, None if body is None else json.dumps(body), sent)
             response = self._connection.getresponse()

@@ -6,10 +6,13 @@ usage: kafka_cluster_test.py [--requests N]. N are acknowledged before each faul
 
 import argparse
 import json
+import socket
+import ssl
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import harness
+from certificates import Authority
 from cluster import NAMES, Cluster, replay, settle
 from contract import Stream
 from harness import Client, check, gate, wait_until
@@ -63,13 +66,34 @@ def effects_at_every_node(cluster, upstream):
     upstream.script({"otherwise": {"echo": True}})
 
 
+def only_nodes_are_heard(port, authority, other):
+    """At the port between nodes: nothing in the clear, nobody without a certificate of the cluster's authority."""
+    def heard(pair):
+        tls = ssl.create_default_context(cafile=authority.cert)
+        if pair:
+            tls.load_cert_chain(pair.cert, pair.key)
+        try:
+            return Client(f"https://127.0.0.1:{port}", tls=tls).call("POST", "/internal/v1/call", {}).status
+        except (ssl.SSLError, ConnectionError):
+            return None
+    check(heard(authority.issue("visitor")) == 401, "a certificate is not the cluster's secret")
+    check(heard(None) is None, "a caller without a certificate was heard")
+    check(heard(other.issue("stranger")) is None, "a certificate of another authority was taken")
+    answer = Client(f"http://127.0.0.1:{port}").call("POST", "/internal/v1/call", {})
+    check(answer.status == 400 and "https://" in answer.json["detail"], f"in the clear: {answer.status} {answer.body}")
+
+
 def run():
     parser = argparse.ArgumentParser()
     parser.add_argument("--requests", type=int, default=150)
     requests = parser.parse_args().requests
     with harness.Brokers() as brokers, harness.Upstream() as upstream, harness.Folder() as folder:
-        cluster = Cluster(folder, (*upstream.flags, "--postgres", harness.NO_POSTGRES), brokers.bootstrap)
-        cluster.start("a").wait_ready(60)
+        authority, other = Authority(folder.path + "/authority"), Authority(folder.path + "/other")
+        cluster = Cluster(folder, (*upstream.flags, "--postgres", harness.NO_POSTGRES), brokers.bootstrap, authority)
+        with socket.create_server(("127.0.0.1", 0)) as s:
+            port = s.getsockname()[1]
+        cluster.start("a", flags=("--cluster-listen", f"127.0.0.1:{port}")).wait_ready(60)
+        only_nodes_are_heard(port, authority, other)
         for name in ("b", "c"):
             cluster.start(name).wait_ready(60)
         cluster.wait_spread()

@@ -11,10 +11,11 @@ class Gate:
     """Forwards each of `ports` ({"listen", "to"}) of 127.0.0.1.
 
     open: bytes pass. hold: connections stay up and are taken, but nothing passes, as behind a firewall that drops.
-    cut: connections are reset and refused, as by a host that is gone."""
+    cut: connections are reset and refused, as by a host that is gone.
+    `tls`: the SSLContext of what listens; behind the gate it is in the clear."""
 
-    def __init__(self, ports):
-        self._ports, self._mode = ports, "open"
+    def __init__(self, ports, tls=None):
+        self._ports, self._mode, self._tls = ports, "open", tls
         self._loop = asyncio.new_event_loop()
         self._tasks, self._listening = set(), {}
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -58,7 +59,7 @@ class Gate:
         for way in self._ports:
             if way["listen"] not in self._listening:
                 self._listening[way["listen"]] = await asyncio.start_server(
-                    lambda r, w, to=way["to"]: self._serve(r, w, to), "127.0.0.1", way["listen"])
+                    lambda r, w, to=way["to"]: self._serve(r, w, to), "127.0.0.1", way["listen"], ssl=self._tls)
 
     async def _serve(self, reader, writer, to):
         task = asyncio.current_task()

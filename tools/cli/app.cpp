@@ -136,9 +136,10 @@ void add_global_options(CLI::App& app, Context& c) {
       ->type_name("URL");
   app.add_option("--token", c.token, "Bearer token (else SOMA_TOKEN, or the context's)")
       ->type_name("JWT");
-  app.add_option("--context", c.profile,
-                 "Server and token of this name in ~/.config/somastack/contexts.json (else "
-                 "SOMA_CONTEXT)")
+  app.add_option(
+         "--context", c.profile,
+         "Server, token and TLS files of this name in ~/.config/somastack/contexts.json (else "
+         "SOMA_CONTEXT)")
       ->type_name("NAME");
   app.add_option("--data-dir", c.data_dir, "Data folder (else SOMA_DATA_DIR, else .soma)")
       ->type_name("DIR");

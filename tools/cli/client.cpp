@@ -26,6 +26,19 @@ std::vector<std::string> headers_for(const Context& c) {
   return out;
 }
 
+// The node of this folder is trusted by the certificate that it left there.
+runtime::ClientTls tls_for(const Context& c) {
+  runtime::ClientTls tls{environment("SOMA_CA_FILE"), environment("SOMA_CERT_FILE"),
+                         environment("SOMA_KEY_FILE")};
+  const Profile profile = profile_of(c).value_or(Profile{});
+  if (tls.ca_file.empty()) tls.ca_file = profile.ca_file;
+  if (tls.cert_file.empty()) tls.cert_file = profile.cert_file;
+  if (tls.key_file.empty()) tls.key_file = profile.key_file;
+  if (tls.ca_file.empty() && c.named_node().value_or("").empty())
+    if (const auto endpoints = endpoints_of(c.folder())) tls.ca_file = endpoints->tls_cert_file;
+  return tls;
+}
+
 // For answers that are no problem documents, as a proxy's.
 Code code_of_status(long status) {
   switch (status) {
@@ -104,11 +117,16 @@ Result<runtime::BlockingCall> Context::request(const std::string& method,
   c.method = method;
   c.url = *base + path;
   c.headers = headers_for(*this);
+  if (c.url.starts_with("https://")) c.tls = tls_for(*this);
   return c;
 }
 
 Result<runtime::HttpReply> Context::answer_to(const runtime::BlockingCall& call) const {
   auto reply = runtime::http_call(call);
+  if (!reply && call.url.starts_with("https://"))
+    reply.error().message +=
+        " (its TLS files: SOMA_CA_FILE, SOMA_CERT_FILE and SOMA_KEY_FILE, or ca_file, cert_file and "
+        "key_file of the context)";
   if (reply && reply->status >= 400)
     return tl::unexpected(error_of(reply->status, reply->body, header(*reply, "x-request-id"),
                                    header(*reply, "retry-after")));

@@ -67,13 +67,14 @@ Result<Profile> profile_of(const Context& c) {
   found = found && found->is_object() ? found->get_object().if_contains(name) : nullptr;
   if (!found)
     return soma::fail(Code::kNotFound, "no context `" + name + "` in " + file, "--context");
-  return Profile{text_of(*found, "server"), text_of(*found, "token")};
+  return Profile{text_of(*found, "server"), text_of(*found, "token"), text_of(*found, "ca_file"),
+                 text_of(*found, "cert_file"), text_of(*found, "key_file")};
 }
 
 std::optional<Endpoints> endpoints_of(const std::string& folder) {
   const json::value v = json_file(folder + "/run/endpoints.json");
   if (text_of(v, "http").empty()) return {};
-  Endpoints e{text_of(v, "http"), 0, false};
+  Endpoints e{text_of(v, "http"), 0, false, text_of(v, "tls_cert_file")};
   if (const auto* pid = v.get_object().if_contains("pid"); pid && pid->is_int64())
     e.pid = static_cast<int>(pid->get_int64());
   // The lock tells more than a pid, which may have been given to another process.

@@ -10,6 +10,7 @@ namespace soma::cli {
 
 struct Profile {
   std::string server, token;
+  std::string ca_file, cert_file, key_file;  // for https
 };
 // The context in force; empty members when none is.
 Result<Profile> profile_of(const Context& context);
@@ -19,7 +20,8 @@ std::string contexts_file();
 struct Endpoints {
   std::string http;
   int pid = 0;
-  bool alive = false;  // false: it was killed and could not tidy up
+  bool alive = false;         // false: it was killed and could not tidy up
+  std::string tls_cert_file;  // the node's own; empty: it speaks in the clear
 };
 std::optional<Endpoints> endpoints_of(const std::string& folder);
 
