@@ -34,10 +34,7 @@ Result<std::unique_ptr<ClusterServer>> ClusterServer::start(const std::string& l
   http::ServerOptions o;
   o.listen = listen;
   o.service = "soma-cluster";
-  o.tls = {.cert_file = tls.cert_file,
-           .key_file = tls.key_file,
-           .client_ca_file = tls.ca_file,
-           .settings = "cluster.tls"};
+  o.tls = {tls.cert_file, tls.key_file, tls.ca_file, {}, {}, "cluster.tls"};
   o.idle_timeout = std::chrono::minutes(5);
   // A caller that gave up asks anew, perhaps by another way, and tells its client what it hears
   // then. What it asked first may have waited here, as while this process was stopped.

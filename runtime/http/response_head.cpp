@@ -60,6 +60,8 @@ std::string response_head(const Response& response, const HeadFacts& facts) {
   }
   if (!caching) out += "Cache-Control: no-store\r\n";
   out += "X-Content-Type-Options: nosniff\r\n";
+  if (facts.options != nullptr && facts.options->strict_transport)
+    out += "Strict-Transport-Security: max-age=31536000; includeSubDomains\r\n";
   if (facts.request != nullptr) {
     append_field(out, "X-Request-ID", facts.request->request_id);
     append_cors(out, facts);

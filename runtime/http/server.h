@@ -39,6 +39,7 @@ struct ServerOptions {
   std::chrono::milliseconds idle_timeout{60000};   // between requests
   std::chrono::milliseconds write_timeout{30000};  // without progress
   std::chrono::milliseconds stream_keepalive{15000};
+  bool strict_transport = false;  // browsers are told to come by HTTPS alone, for a year
   std::function<bool()> refuse_unknown_fields;  // asked for each request; none: they are ignored
   std::vector<std::string> cors_origins;        // exact origins; none: no CORS headers
   enum class AccessLog : std::uint8_t { kOff, kErrors, kAll } access_log = AccessLog::kErrors;

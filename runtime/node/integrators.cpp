@@ -19,6 +19,7 @@ http::ServerOptions server_options(const config::Config& c, const std::string& s
   o.cors_origins = c.http_cors_origins;
   o.tls = {c.http_tls_cert_file, c.http_tls_key_file, c.http_tls_client_ca_file,
            c.http_tls_client_crl_file, c.http_tls_client_names};
+  o.strict_transport = o.tls.on() && !security::is_developer_mode(c.mode);
   o.refuse_unknown_fields = [&deployment] { return deployment.production(); };
   o.service = service;
   o.metrics = &metrics;

@@ -218,7 +218,7 @@ class Node {
   }
 
   Status open_models() {
-    slm_ = SlmClient::create({.ca_file = c_.slm_ca_file});
+    slm_ = SlmClient::create({c_.slm_ca_file, {}, {}});
     auto chat = chat_endpoint(c_, chat_model_);
     if (!chat) return tl::unexpected(chat.error());
     auto embed = local_endpoint(c_, true, embedding_model_);

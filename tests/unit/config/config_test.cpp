@@ -137,6 +137,28 @@ TEST_F(ConfigTest, BadValuesNameKeyPlaceAndFix) {
   EXPECT_THAT(error_of({}), HasSubstr("(from env SOMA_LISTEN)"));
 }
 
+TEST_F(ConfigTest, TlsByHalvesIsRefused) {
+  const std::vector<std::pair<FlagValues, std::string>> cases = {
+      {{{"http.tls.cert_file", "c"}}, "http.tls.cert_file needs http.tls.key_file too"},
+      {{{"http.tls.key_file", "k"}}, "http.tls.key_file needs http.tls.cert_file too"},
+      {{{"http.tls.client_ca_file", "a"}}, "http.tls.client_ca_file needs http.tls.cert_file too"},
+      {{{"http.tls.cert_file", "c"}, {"http.tls.key_file", "k"}, {"http.tls.client_names", "n"}},
+       "http.tls.client_names needs http.tls.client_ca_file too"},
+      {{{"http.tls.cert_file", "c"}, {"http.tls.key_file", "k"}, {"http.tls.client_crl_file", "l"}},
+       "http.tls.client_crl_file needs http.tls.client_ca_file too"},
+      {{{"cluster.tls.cert_file", "c"}, {"cluster.tls.key_file", "k"}}, "cluster.tls.ca_file too"},
+      {{{"cluster.tls.ca_file", "a"}}, "cluster.tls.cert_file too"},
+  };
+  for (const auto& [flags, expected] : cases) EXPECT_THAT(error_of(flags), HasSubstr(expected));
+  EXPECT_TRUE(load({{"http.tls.cert_file", "c"},
+                    {"http.tls.key_file", "k"},
+                    {"http.tls.client_ca_file", "a"},
+                    {"http.tls.client_names", "n"},
+                    {"cluster.tls.cert_file", "c"},
+                    {"cluster.tls.key_file", "k"},
+                    {"cluster.tls.ca_file", "a"}}));
+}
+
 TEST_F(ConfigTest, BrokenYamlNamesItsPlace) {
   EXPECT_THAT(error_of({{"config", file("listen: [1\nx: {")}}),
               HasSubstr("not valid YAML at line"));

@@ -42,6 +42,19 @@ TEST_F(ServerTest, AnswersAndKeepsTheConnection) {
   EXPECT_EQ(server->connections(), 1u);
 }
 
+TEST_F(ServerTest, BrowsersAreToldToComeByTlsOnly) {
+  const auto told = [this] {
+    RawClient client(start());
+    const std::string field = "strict-transport-security";
+    const auto found = client.ask(get("/echo")), missing = client.ask(get("/nowhere"));
+    EXPECT_EQ(found.headers.contains(field), missing.headers.contains(field));
+    return found.headers.contains(field) ? found.headers.at(field) : "";
+  };
+  EXPECT_EQ(told(), "");
+  options.strict_transport = true;
+  EXPECT_EQ(told(), "max-age=31536000; includeSubDomains");
+}
+
 TEST_F(ServerTest, PipelinedRequestsAreAnsweredInOrder) {
   RawClient client(start());
   std::string all;
