@@ -17,13 +17,17 @@ import harness
 from harness import BROKEN, Client, check, gate, wait_until
 from workload import Workload
 
-SIZE_MB = 160
+SIZE_MB = 140  # a node with views and some history
+CYCLE_MB = 10  # what a cycle leaves in the log at most
 
 
 class SmallDisk:
+    def __init__(self, size_mb):
+        self.size_mb = size_mb
+
     def __enter__(self):
         self.path = tempfile.mkdtemp(prefix="soma-small-disk-")
-        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SIZE_MB}m,mode=755", "tmpfs", self.path],
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={self.size_mb}m,mode=755", "tmpfs", self.path],
                                  capture_output=True, text=True, check=False)
         if mounted.returncode != 0:
             os.rmdir(self.path)
@@ -137,7 +141,7 @@ def run():
     parser = argparse.ArgumentParser()
     parser.add_argument("--cycles", type=int, default=3)
     cycles = parser.parse_args().cycles
-    with harness.Upstream() as upstream, SmallDisk() as disk, tempfile.TemporaryDirectory() as outside:
+    with harness.Upstream() as upstream, SmallDisk(SIZE_MB + cycles * CYCLE_MB) as disk, tempfile.TemporaryDirectory() as outside:
         with harness.Folder(parent=disk.path) as folder:
             load = Timed(outside + "/acknowledged.log", clients=4)
             node = folder.node(*upstream.flags, "--segment-bytes", "4194304").wait_ready()
