@@ -347,6 +347,20 @@ def large_bodies(w):
     return True
 
 
+@case(False)
+def one_more_than_may_be_connected(w):
+    node = w.folder.node(*w.upstream.flags, "--postgres", harness.NO_POSTGRES, "--http-tls-cert-file", w.files.cert,
+                         "--http-tls-key-file", w.files.key, "--http-max-connections", "2",
+                         data=os.path.join(w.folder.path, "crowded")).wait_ready()
+    first, second, third = (Client(node.url, tls=w.context()) for _ in range(3))
+    check(all(c.call("GET", PATH).status == 200 for c in (first, second)), "two are not let in")
+    answer = third.call("GET", PATH)
+    check(answer.status == 503 and answer.json["code"] == "overloaded", f"{answer.status} {answer.body}")
+    check(first.call("GET", PATH).status == 200, "who was there before is cut off")
+    node.kill()
+    return answer.status == 200
+
+
 def model_over(w, name, certificate, *flags):
     """How an inference ends at a node whose model server shows this certificate."""
     with socket.create_server(("127.0.0.1", 0)) as s:
