@@ -12,6 +12,7 @@ constexpr std::size_t kRoundBytes = 1 << 20;  // of each partition
 constexpr auto kLinger = 20ms;
 constexpr std::uint64_t kFarBehind = 500;  // records; then it does not linger
 constexpr std::chrono::milliseconds kIdle = 500ms, kMaxBackOff = 5000ms;
+constexpr std::chrono::milliseconds kKnockAgain = 1000ms;  // while it takes no connection
 // Nothing was written for so long: a word, so that a server that is gone is missed without a write.
 constexpr std::chrono::milliseconds kSilence = 2000ms;
 // Of the one connection that feeds the views of this database: SOMA in ASCII.
@@ -104,7 +105,7 @@ void Projector::run() {
     std::unique_lock lock(mutex_);
     changed_.wait_for(lock, back_off, [&] { return stopping_ || over_wanted_; });
     if (stopping_) break;
-    back_off = std::min(back_off * 2, kMaxBackOff);
+    back_off = std::min(back_off * 2, connected_ ? kMaxBackOff : kKnockAgain);
   }
   rebuild_.reset();
   readers_.set_url({});
@@ -126,6 +127,7 @@ void Projector::discard_cluster() {
 }
 
 Status Projector::connect_and_follow() {
+  connected_ = false;
   std::string url = options_.postgres_url;
   if (cluster_) {
     const bool fresh = !cluster_->running();
@@ -136,6 +138,7 @@ Status Projector::connect_and_follow() {
   auto opened = Db::open(url);
   if (!opened) return tl::unexpected(opened.error());
   const auto db = std::move(*opened);
+  connected_ = true;
   {
     std::lock_guard lock(mutex_);
     found_ = true;

@@ -82,8 +82,9 @@ class Projector final : public Projections {
   Report::Rebuild rebuild_shown_;
   Clock::time_point rebuild_began_;
   std::unique_ptr<Rebuild> rebuild_;
-  Db* writing_ = nullptr;  // to interrupt when stopping
-  bool advanced_ = false;  // rows were written since the last failure; the thread's
+  Db* writing_ = nullptr;   // to interrupt when stopping
+  bool advanced_ = false;   // rows were written since the last failure; the thread's
+  bool connected_ = false;  // the last attempt reached PostgreSQL; likewise
   std::thread thread_;
 };
 

@@ -121,6 +121,28 @@ def check_json_reading(tree):
                 yield "json-reading", name, line, "reads JSON by Boost's own parser"
 
 
+def check_shell(tree):
+    for name in tree.named(*CPP):
+        if not name.startswith(rules.NO_SHELL):
+            continue
+        for line, code in enumerate(without_comments(tree.text(name), strings=True).splitlines(), 1):
+            match = re.search(rules.SHELL_NAMES, code) or re.search(rules.SHELL_CALLS, re.sub(r'"(?:\\.|[^"\\])*"', '""', code))
+            if match:
+                yield "no-shell", name, line, f"{match[0].strip()} starts a shell, or looks in PATH"
+
+
+def check_random(tree):
+    for name in tree.named(*CPP):
+        if not name.startswith(rules.NO_WEAK_RANDOM) or name.startswith(rules.SEEDED):
+            continue
+        whole = without_comments(tree.text(name))
+        for match in re.finditer(f"{rules.WEAK_RANDOM}|{rules.UNCHECKED_RANDOM}", whole):
+            yield "secure-random", name, whole.count("\n", 0, match.start()) + 1, f"{match[0].strip()} is not OpenSSL's, or not checked"
+        for line, code in enumerate(without_comments(tree.text(name), strings=True).splitlines(), 1):
+            if re.search(rules.RANDOM_FILES, code):
+                yield "secure-random", name, line, "reads the system's random file"
+
+
 def check_rooms(tree):
     rooms = {room_of(name) for name in tree.files if name.endswith((*CPP, ".py", ".sh", ".proto", ".sql"))}
     for room in sorted(r for r in rooms if "/" in r and layer_of(r) in rules.LAYERS):
@@ -172,8 +194,8 @@ def check_settings(tree):
 
 
 ALL = (check_layers, check_third_party, check_heavy_headers, check_pure_actors, check_sizes,
-       check_first_lines, check_sleeps, check_json_reading, check_rooms, check_names, check_scripts,
-       check_settings)
+       check_first_lines, check_sleeps, check_json_reading, check_shell, check_random, check_rooms, check_names,
+       check_scripts, check_settings)
 
 
 def findings(tree):

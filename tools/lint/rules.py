@@ -59,6 +59,24 @@ IMPURE_CALLS = (
 # programs that stand alone, and the reader itself. Deciders ask json_check.h only, whose answers are recorded.
 BOOST_PARSER = ("runtime/effects/", "events/kafka/", "tools/auditor/", "tools/bench/", "tools/sim/", "schemas/json/", "tests/")
 
+# Children are started by a whole path and a list of arguments (execv, execl): no shell reads what came from outside, and no PATH decides.
+SHELL_CALLS = (
+    r"(?<![\w.>])(?:system|popen|wordexp|execlp|execvp|execvpe|posix_spawnp)\s*\("
+    r"|\bboost::process\b|\bboost/process"
+)
+SHELL_NAMES = r'"(?:/[\w./-]*/(?:env|sh|bash|dash|ash|zsh|ksh|busybox)(?: [^"]*)?|(?:ba|da|a|z|k)?sh|busybox)"'
+NO_SHELL = ("runtime/", "actors/", "events/", "projections/")
+
+# What the node makes up (keys, tokens, tickets, ids, salts) is OpenSSL's. The simulator draws from a seed, on purpose.
+WEAK_RANDOM = (
+    r"(?<![\w.>])(?:rand|srand|rand_r|random|srandom|initstate|[dlmjne]rand48|arc4random\w*|getrandom|getentropy|RAND_pseudo_bytes)\s*\("
+    r"|\bstd::(?:random_device|mt19937\w*|minstd_rand0?|default_random_engine|ranlux\w+|knuth_b|shuffle|sample|\w+_distribution)\b"
+    r"|#\s*include\s*<random>"
+)
+RANDOM_FILES = r'"/dev/u?random"'
+UNCHECKED_RANDOM = r"\bRAND_(?:priv_)?bytes\s*\((?![^;]*\)\s*[!=]=\s*1\b)"  # it may fail, and then has made up nothing
+NO_WEAK_RANDOM, SEEDED = ("runtime/",), ("runtime/sim/",)
+
 HEADER_LINES = 300
 SOURCE_LINES = 500
 FUNCTION_LINES = 80
@@ -98,6 +116,12 @@ RULES = {
         "Boost.JSON 1.81 reads some numbers a bit off the nearest double and takes a key twice: a policy score that was read "
         "back was another one",
         "use read_json() or read_json_object() of schemas/json/json_read.h"),
+    "no-shell": (
+        "what a shell reads can be made to mean another command, and a bare name is looked for in whatever PATH is",
+        "fork, and execv or execl with a whole path and a list of arguments, as projections/postgres/account.cpp"),
+    "secure-random": (
+        "a key, ticket or id that can be guessed opens what it guards",
+        "RAND_bytes of OpenSSL, its result compared with 1: random_hex() of runtime/telemetry, random_bytes() of runtime/privacy"),
     "room-readme": (
         "a reader finds purpose, entry points and invariants before the code",
         "write README.md in the folder, at most 40 lines; an actor of one header and one source needs none"),

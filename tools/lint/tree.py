@@ -56,7 +56,7 @@ def room_of(name):
     return "/".join(parts[:2]) if len(parts) > 2 else parts[0]
 
 
-def without_comments(text):
-    """C++ with comments and the insides of strings blanked out; lines stay where they are."""
+def without_comments(text, strings=False):
+    """C++ with comments and, unless `strings`, the insides of strings blanked out; lines stay where they are."""
     pattern = re.compile(r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"', re.S)
-    return pattern.sub(lambda m: re.sub(r"[^\n]", " ", m[0]) if m[0][0] == "/" else '""', text)
+    return pattern.sub(lambda m: re.sub(r"[^\n]", " ", m[0]) if m[0][0] == "/" else m[0] if strings else '""', text)
