@@ -1,8 +1,11 @@
 // What a server needs to speak TLS: names of files, so that certificates can be replaced under it.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
+
+#include "schemas/base/errors.h"
 
 namespace soma::runtime::http {
 
@@ -21,5 +24,8 @@ struct TlsFiles {
 
   bool on() const { return !cert_file.empty(); }
 };
+
+// Unix seconds at which the first certificate of a PEM file ends. kNotFound: there is none in it.
+Result<std::int64_t> certificate_end(const std::string& file);
 
 }  // namespace soma::runtime::http

@@ -101,9 +101,9 @@ Status ask_clients(ssl::context& context, const TlsFiles& files) {
   return {};
 }
 
-double unix_time(const ASN1_TIME* time) {
+std::int64_t end_of(const X509* certificate) {
   std::tm tm{};
-  return ASN1_TIME_to_tm(time, &tm) == 1 ? static_cast<double>(::timegm(&tm)) : 0;
+  return ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &tm) == 1 ? ::timegm(&tm) : 0;
 }
 
 Result<TlsKeeper::Context> make_context(const TlsFiles& files) {
@@ -133,6 +133,15 @@ Result<TlsKeeper::Context> make_context(const TlsFiles& files) {
 }
 
 }  // namespace
+
+Result<std::int64_t> certificate_end(const std::string& file) {
+  ERR_clear_error();
+  const std::unique_ptr<BIO, decltype(&BIO_free)> in(BIO_new_file(file.c_str(), "r"), BIO_free);
+  const std::unique_ptr<X509, decltype(&X509_free)> certificate(
+      in ? PEM_read_bio_X509(in.get(), nullptr, no_password, nullptr) : nullptr, X509_free);
+  if (!certificate) return fail(Code::kNotFound, "no certificate in " + file + ": " + why());
+  return end_of(certificate.get());
+}
 
 Result<std::unique_ptr<TlsKeeper>> TlsKeeper::open(TlsFiles files, const std::string& service,
                                                    Metrics* metrics) {
@@ -188,8 +197,7 @@ Status TlsKeeper::read() {
   if (!made) return tl::unexpected(made.error());
   context_ = std::move(*made);
   reads_.add();
-  not_after_.set(
-      unix_time(X509_get0_notAfter(SSL_CTX_get0_certificate(context_->native_handle()))));
+  not_after_.set(static_cast<double>(end_of(SSL_CTX_get0_certificate(context_->native_handle()))));
   return {};
 }
 

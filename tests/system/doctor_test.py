@@ -6,6 +6,7 @@ import os
 import stat
 
 import harness
+from certificates import Authority
 from harness import check, soma
 
 
@@ -13,18 +14,33 @@ def mode_of(path):
     return stat.S_IMODE(os.stat(path).st_mode)
 
 
-def rows(data, *words):
+def rows(data, *words, env=None):
     """Of the checks that --fix can mend: {check: [row, …]}."""
-    _, out, err = soma("doctor", *words, "-o", "json", data=data)
+    _, out, err = soma("doctor", *words, "-o", "json", data=data, env=env)
     found = {}
     for row in map(json.loads, out.splitlines()):
         found.setdefault(row["check"], []).append(row)
-    check("keys" in found and "data folder" in found, f"soma doctor {words}: {out}{err}")
+    check("data folder" in found, f"soma doctor {words}: {out}{err}")
     return found
+
+
+def certificates(folder):
+    """Of each that the settings name: whether it is there, and for how long."""
+    authority = Authority(folder.path + "/authority")
+
+    def told(file):
+        found = rows(os.path.join(folder.path, "none"), env={"SOMA_HTTP_TLS_CERT_FILE": file, "SOMA_HTTP_TLS_KEY_FILE": "k"})
+        row, = found["certificate: http.tls.cert_file"]
+        return row["state"]
+    check(told(authority.issue("good", valid=(-1, 20)).cert) == "ok", "20 days are not enough")
+    check(told(authority.issue("late", valid=(-1, 5)).cert) == "warning", "5 days are enough")
+    check(told(authority.issue("over", valid=(-9, -1)).cert) == "problem", "an expired one is well")
+    check(told(authority.folder + "/ca.key") == "problem", "a key is a certificate")
 
 
 def test():
     with harness.Upstream() as upstream, harness.Folder() as folder:
+        certificates(folder)
         node = folder.node(*upstream.flags, "--postgres", harness.NO_POSTGRES).wait_ready()
         data, endpoints = folder.data, os.path.join(folder.data, "run", "endpoints.json")
         live = rows(data, "--fix")

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <boost/json.hpp>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
@@ -12,6 +13,8 @@
 #include "events/embedded/embedded_log.h"
 #include "runtime/config/config.h"
 #include "runtime/effects/local_model.h"
+#include "runtime/http/tls.h"
+#include "schemas/base/times.h"
 #include "tools/cli/discovery.h"
 
 namespace soma::cli {
@@ -22,6 +25,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::uintmax_t kLeastFreeBytes = 1ULL << 30;
+constexpr std::int64_t kDayS = 86400, kRenewDays = 14;
 
 class Doctor {
  public:
@@ -66,6 +70,23 @@ class Doctor {
     slm_remote_ = loaded->slm_openai_base_url;
     postgres_url_ = loaded->postgres_url;
     row("settings", "ok", "mode " + mode_);
+    certificate("http.tls.cert_file", loaded->http_tls_cert_file);
+    certificate("cluster.tls.cert_file", loaded->cluster_tls_cert_file);
+  }
+
+  void certificate(const std::string& setting, const std::string& file) {
+    if (file.empty()) return;
+    const std::string check = "certificate: " + setting;
+    const auto end = runtime::http::certificate_end(file);
+    if (!end) return row(check.c_str(), "problem", end.error().message, "name a PEM file");
+    const std::int64_t days = (*end - std::time(nullptr)) / kDayS;
+    const std::string found = file + " ends " + iso_time(*end * 1000);
+    if (*end <= std::time(nullptr))
+      row(check.c_str(), "problem", found, "replace it: clients refuse the node");
+    else if (days < kRenewDays)
+      row(check.c_str(), "warning", found, "replace it within " + std::to_string(days) + " days");
+    else
+      row(check.c_str(), "ok", found);
   }
 
   void machine() {
