@@ -23,7 +23,8 @@ std::string to_string(const Damage& d) {
 namespace {
 
 constexpr std::uint64_t kSector = 512;  // the least that a disk writes whole
-constexpr std::size_t kLeastTorn = 8;   // non-zero bytes; fewer are rot, not the rest of a write
+constexpr std::size_t kLeastTorn = 8;   // non-zero bytes; fewer are rot, not the rest of a write,
+constexpr std::size_t kShortEnd = 16;   // unless all stand in so many that begin one sector
 
 // Read, not mapped: a bad sector is then an error, not a signal.
 Status read_file(const fs::path& path, std::string& bytes, const std::atomic<bool>* stop = {}) {
@@ -271,7 +272,10 @@ class Scan {
     }
     const std::string_view window = bytes.substr(rest, longest - rest);
     const auto zeros = static_cast<std::size_t>(std::count(window.begin(), window.end(), '\0'));
-    if (window.size() - zeros < kLeastTorn)
+    // Of a round's sectors the last may be the only one that was written, and hold hardly anything.
+    const std::uint64_t last = rest + after_last_nonzero(window) - 1;
+    const bool short_end = rest / kSector == last / kSector && last % kSector < kShortEnd;
+    if (window.size() - zeros < kLeastTorn && !short_end)
       return found(rest, "bytes that no write of the engine put there");
     return {};
   }

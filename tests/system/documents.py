@@ -103,33 +103,44 @@ def literals(text):
 
 
 def log_events():
-    """{event: levels} of every line that a node may write."""
+    """{event: (levels, fields)} of every line that a node may write."""
     found = {}
 
-    def tell(event, level):
-        found.setdefault(event, set()).add(level)
+    def tell(event, level, fields):
+        levels, known = found.setdefault(event, (set(), set()))
+        levels.add(level)
+        known.update(fields)
 
-    for name in sources(*NODE):
-        if name.startswith("runtime/telemetry/log."):
-            continue
+    for name in sources(*NODE, but=("runtime/sim/", "runtime/telemetry/log.")):
         text = code(name)
         # `const auto tell = … ? log_warn : log_error; tell("…")` writes both.
         named = {m[1]: re.findall(r"\blog_(\w+)", m[2]) for m in re.finditer(r"\bauto (\w+) =([^;]*\blog_(?:debug|info|warn|error)\b(?!\()[^;]*);", text)}
         for m in re.finditer(r"\b(?:log_(debug|info|warn|error)|(%s))\(" % ("|".join(named) or "$^"), text):
-            first = arguments(text, m.end())[0]
-            events = literals(first)
-            check(events or (name, first) == ("runtime/node/node.cpp", "n.event"), f"{name}: a log event that cannot be read: {first}")
-            for event in events:
+            first, *rest = arguments(text, m.end())
+            check(literals(first) or (name, first) == ("runtime/node/node.cpp", "n.event"), f"{name}: a log event that cannot be read: {first}")
+            for event in literals(first):
                 for level in [m[1]] if m[1] else named[m[2]]:
-                    tell(event, level)
+                    tell(event, level, re.findall(r'\{\s*"(\w+)",', "".join(rest)))
         if not name.startswith("projections/"):
             continue
-        # notice(problem, event, detail): node.cpp writes it as warn or info.
+        # notice(problem, event, detail): node.cpp writes it as warn or info, with its detail.
         for m in re.finditer(r"(?<!void )(?<![:.])\bnotice\(", text):
             problem, event = arguments(text, m.end())[:2]
             for i, one in enumerate(literals(event)):
-                tell(one, "warn" if problem == "true" or problem != "false" and i == 0 else "info")
+                tell(one, "warn" if problem == "true" or problem != "false" and i == 0 else "info", ["detail"])
     return found
+
+
+def writers():
+    """Sources that write to stdout or stderr, by themselves or for a child."""
+    pattern = (r"std::(?:cerr|clog|cout)\b|\bfprintf\(std|(?<![\w.>])(?:std::)?(?:puts|printf|perror|syslog|vprintf)\(|STD(?:ERR|OUT)_FILENO"
+               r"|\bspdlog::|::write\([12],|::dup2\([^;]*, [12]\)")
+    return {name for name in sources(*NODE) if re.search(pattern, code(name))}
+
+
+def log_files():
+    """Names of files to which somebody writes what happens."""
+    return {m for name in sources(*NODE) for m in re.findall(r'"[^"]*?([\w-]+\.log)"', code(name))}
 
 
 def marked_fields():

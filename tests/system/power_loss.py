@@ -1,7 +1,7 @@
 """The record of sync_recorder.so, and the folders that a power cut might have left of it.
 
-Model: what a sync covered is there. Of what was written since, each 512-byte sector may or may not be; likewise the
-names and sizes that no sync has covered.
+Model: what a sync covered is there. Of what was written since, each sector of 512 bytes, as a disk counts them, may or
+may not be; likewise the names and sizes that no sync has covered.
 """
 
 import os
@@ -37,13 +37,14 @@ class File:
                 del content[data:]
                 content.extend(bytes(data - len(content)))
             return
-        for start in range(0, len(data), SECTOR):
-            if not keep():
-                continue
-            piece = data[start:start + SECTOR]
-            end = at + start + len(piece)
-            content.extend(bytes(max(0, end - len(content))))
-            content[at + start:end] = piece
+        done = 0
+        while done < len(data):
+            begin = at + done
+            piece = data[done:done + SECTOR - begin % SECTOR]
+            done += len(piece)
+            if keep():
+                content.extend(bytes(max(0, begin + len(piece) - len(content))))
+                content[begin:begin + len(piece)] = piece
 
     def sync(self):
         for operation in self.pending:

@@ -68,12 +68,18 @@ TEST(Damage, EveryFlippedByteOfAKilledLogIsFound) {
   const fs::path path = fs::path(killed) / segment_name(0);
   const std::string original = read_bytes(path);
   const std::string mark = read_bytes(fs::path(killed) / "mark");
+  const std::size_t end = original.find_last_not_of('\0') + 1;
   for (std::size_t byte = 0; byte < original.size(); byte += byte < 2000 ? 1 : 61) {
     std::string changed = original;
     changed[byte] = static_cast<char>(changed[byte] ^ 0x40);
     write_bytes(path, changed);
     write_bytes(fs::path(killed) / "mark", mark);
     auto opened = open_embedded_log(small_log(killed));
+    // Behind the last round a sector's first bytes may be all that is left of another one.
+    if (byte > end && byte / 512 > end / 512 && byte % 512 < 16) {
+      ASSERT_TRUE(opened) << "byte " << byte;
+      continue;
+    }
     ASSERT_FALSE(opened) << "byte " << byte;
     ASSERT_EQ(opened.error().code, Code::kCorrupt);
   }
@@ -199,6 +205,30 @@ TEST_F(TornTail, IsCutWhicheverSectorsWereWritten) {
       if (!(kept >> (s - first) & 1)) bytes.replace(s * 512, 512, before_, s * 512, 512);
     ASSERT_EQ(open_with(bytes), 2u) << "sectors " << kept;
   }
+}
+
+// Rounds that end behind each byte of a sector, of which the last sector alone was written.
+TEST(Damage, ALastSectorAloneIsATornTailHoweverLittleItHolds) {
+  std::size_t shortest = 512;
+  for (std::size_t size = 1000; size < 1512; ++size) {
+    TempFolder t;
+    auto log = open_small(t.log());
+    fill(*log, 2, 300);
+    const std::string mark = read_bytes(fs::path(t.log()) / "mark");
+    const fs::path path = fs::path(t.log()) / segment_name(0);
+    std::string bytes = read_bytes(path);
+    ASSERT_EQ(append_wait(*log, PartitionId{0}, std::string(size, 'q')).kind,
+              AppendReport::Kind::kDurable);
+    const std::string after = read_bytes(path);
+    log.reset();
+    const std::size_t last = after.find_last_not_of('\0') / 512 * 512;
+    shortest = std::min(shortest, after.find_last_not_of('\0') + 1 - last);
+    bytes.replace(last, 512, after, last, 512);
+    write_bytes(path, bytes);
+    write_bytes(fs::path(t.log()) / "mark", mark);
+    ASSERT_TRUE(open_embedded_log(small_log(t.log()))) << size << " bytes";
+  }
+  EXPECT_EQ(shortest, 1u);
 }
 
 TEST_F(TornTail, IsNotWhatALaterRoundProves) {
