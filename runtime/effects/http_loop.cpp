@@ -29,12 +29,10 @@ constexpr std::int64_t kSweepMs = 50;    // how late an idle timeout or deadline
 constexpr std::int64_t kTailMs = 1'000;  // for the end of an answer that no longer matters
 
 std::int64_t now_ms() {
-  using namespace std::chrono;
-  return duration_cast<milliseconds>(steady_clock::now().time_since_epoch()).count();
+  return std::chrono::steady_clock::now().time_since_epoch() / std::chrono::milliseconds(1);
 }
 std::int64_t unix_ms() {
-  using namespace std::chrono;
-  return duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count();
+  return std::chrono::system_clock::now().time_since_epoch() / std::chrono::milliseconds(1);
 }
 bool loopback(const std::string& url) {
   const auto at = url.find("://");

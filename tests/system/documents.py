@@ -182,3 +182,29 @@ def key_file_patterns():
     """Files under DATA_DIR/keys, by docs/keys.md: patterns for fnmatch."""
     lies_in = [name for row in tables("docs/keys.md", "key or secret") for name in quoted(row["lies in"])]
     return [name.removeprefix("keys/") for name in lies_in if name.startswith("keys/")]
+
+
+UNITS = {"ms": 1, "s": 1000, "min": 60_000, "hour": 3_600_000, "hours": 3_600_000, "day": 86_400_000, "days": 86_400_000}
+SIZES = {"bytes": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+
+
+def told_value(cell):
+    """(number, kind) of `31 days`, `64 KiB` or `10,000`: milliseconds, bytes, or a count."""
+    m = re.fullmatch(r"([\d,]+)(?: (%s))?" % "|".join([*UNITS, *SIZES]), cell)
+    check(m, f"{cell!r} is no number with a unit that is read here")
+    number = int(m[1].replace(",", ""))
+    if m[2] in UNITS:
+        return number * UNITS[m[2]], "time"
+    return number * SIZES.get(m[2], 1), "bytes" if m[2] else "count"
+
+
+def source_value(where):
+    """The same of `path:name` or of a setting's default; of what is no time, bytes and counts are alike."""
+    path, _, name = where.rpartition(":")
+    number = value_of(code(path), name) if path else int(next((s.default for s in settings() if s.key == where), "-1"))
+    check(number >= 0, f"there is no setting {where}")
+    if re.search(r"Ms$|_ms$|_timeout$", name):
+        return number, "time"
+    if re.search(r"Seconds$|_s$", name):
+        return number * 1000, "time"
+    return number, "bytes or count"
