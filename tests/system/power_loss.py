@@ -9,6 +9,7 @@ import random
 import struct
 
 NAME, WRITE, SYNC, RENAME, SYNC_FOLDER, UNLINK, SIZE, FAILED = range(1, 9)
+CUT = 100  # ours: of the last write to a file only so many bytes were made
 SECTOR = 512
 HEADER = struct.Struct("<IIQQ")
 
@@ -23,6 +24,27 @@ def entries(path):
         place += HEADER.size
         yield place + size, kind, file, at, record[place:place + size]
         place += size
+
+
+def cut_short(record, folder):
+    """After a kill. The recorder notes a write before it is made, and the kernel ends one of several pages early when its
+    process is killed: what never reached the file is taken out of the record."""
+    inodes = {os.stat(path).st_ino: path for path in (os.path.join(folder, name) for name in os.listdir(folder))}
+    last = {}
+    for _, kind, file, at, data in entries(record):
+        if kind == WRITE:
+            last[file] = (at, data)
+        elif kind != FAILED:
+            last.pop(file, None)
+    with open(record, "ab") as out:
+        for file, (at, data) in last.items():
+            if file not in inodes:
+                continue
+            with open(inodes[file], "rb") as f:
+                f.seek(at)
+                made = len(os.path.commonprefix([f.read(len(data)), data]))
+            if made < len(data):
+                out.write(HEADER.pack(CUT, 0, file, made))
 
 
 class File:
@@ -74,6 +96,9 @@ class Disk:
                 self._name(name, file)
         elif kind == WRITE:
             self.files[file].pending.append((at, data))
+        elif kind == CUT:
+            began, data = self.files[file].pending.pop()
+            self.files[file].pending.append((began, data[:at]))
         elif kind == SIZE:
             self.files[file].pending.append((None, at))
         elif kind == SYNC:

@@ -54,6 +54,7 @@ class Recorded:
             self.say(then)
             self.load.advance(more)
         node.kill()
+        power_loss.cut_short(self.out, self.log)
         self.load.stop()
 
     def images(self, count, chances, after=0):
