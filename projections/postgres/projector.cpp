@@ -105,7 +105,8 @@ void Projector::run() {
     std::unique_lock lock(mutex_);
     changed_.wait_for(lock, back_off, [&] { return stopping_ || over_wanted_; });
     if (stopping_) break;
-    back_off = std::min(back_off * 2, connected_ ? kMaxBackOff : kKnockAgain);
+    // An own one that does not come up is started each time.
+    back_off = std::min(back_off * 2, connected_ || cluster_ ? kMaxBackOff : kKnockAgain);
   }
   rebuild_.reset();
   readers_.set_url({});

@@ -30,7 +30,8 @@ Result<std::unique_ptr<Cluster>> Cluster::start(ClusterOptions options, events::
                                                 const actors::Catalog& catalog, Clock& clock) {
   std::unique_ptr<Cluster> out(new Cluster(std::move(options), log, catalog, clock));
   const auto& o = out->options_;
-  auto server = ClusterServer::start(o.listen, o.secret, o.tls, clock, log.partition_count());
+  auto server =
+      ClusterServer::start(o.listen, o.secret, o.tls, clock, log.partition_count(), o.metrics);
   if (!server) return tl::unexpected(server.error());
   out->server_ = std::move(*server);
   out->address_ = o.advertise.empty() ? out->server_->address(host_of(o.listen)) : o.advertise;

@@ -23,6 +23,7 @@ struct ClusterOptions {
   ClusterTls tls = {};                    // on each node, or on none
   std::size_t standbys = 1;               // other nodes that keep themselves warm for a partition
   std::uint64_t acceptable_lag = 10'000;  // records; a node with more takes no partitions yet
+  Metrics* metrics = nullptr;             // null: none
 };
 
 // Owned by the node; made before its host, closed before that goes.

@@ -13,7 +13,7 @@ namespace {
 constexpr std::size_t kMaxWaiting = 4096;  // calls to one node
 constexpr std::size_t kMaxRelaysWaiting = 20'000;
 constexpr std::size_t kBatchBytes = 4 << 20;
-constexpr std::int64_t kConnectMs = 500, kCallMs = 2500;
+constexpr std::int64_t kConnectMs = 500, kHandshakeMs = 1000, kCallMs = 2500;
 
 }  // namespace
 
@@ -29,7 +29,7 @@ std::string cluster_mac(const std::string& secret, std::string_view body) {
 HttpPeers::HttpPeers(std::string node_id, std::string secret, ClusterTls tls, Clock& clock)
     : node_id_(std::move(node_id)),
       secret_(std::move(secret)),
-      scheme_(tls.cert_file.empty() ? "http://" : "https://"),
+      tls_(!tls.cert_file.empty()),
       clock_(clock),
       loop_(kMaxWaiting, std::move(tls)) {}
 
@@ -41,12 +41,12 @@ Peers::GiveUp HttpPeers::call(const std::string& address, v1::ClusterCall messag
   auto call = std::make_unique<HttpCall>();
   call->id = std::to_string(++calls_);
   call->lane = address;
-  call->url = scheme_ + address + kClusterPath;
+  call->url = (tls_ ? "https://" : "http://") + address + kClusterPath;
   call->direct = true;
   call->body = message.SerializeAsString();
   call->headers = {"Content-Type: application/x-protobuf",
                    std::string(kClusterHeader) + ": " + cluster_mac(secret_, call->body)};
-  call->connect_timeout_ms = kConnectMs;
+  call->connect_timeout_ms = kConnectMs + (tls_ ? kHandshakeMs : 0);
   call->idle_timeout_ms = call->total_timeout_ms = kCallMs;
   call->max_body = kClusterBodyBytes;
   call->on_end = [done = std::move(done)](const HttpEnd& end) {
@@ -54,8 +54,7 @@ Peers::GiveUp HttpPeers::call(const std::string& address, v1::ClusterCall messag
     Reply reply;
     if (end.kind == End::kComplete && end.status == 200) {
       if (reply.answer.ParseFromString(end.body)) reply.kind = Reply::Kind::kAnswered;
-    } else if (end.kind == End::kComplete || end.kind == End::kUnreachable ||
-               end.kind == End::kOverloaded) {
+    } else if (end.kind == End::kComplete || !end.sent) {
       reply.kind = Reply::Kind::kNotDone;
     }
     done(std::move(reply));

@@ -65,7 +65,8 @@ class HttpPeers final : public Peers {
   };
   void send_relays(const std::string& address);
 
-  const std::string node_id_, secret_, scheme_;
+  const std::string node_id_, secret_;
+  const bool tls_;
   Clock& clock_;
   std::atomic<std::uint64_t> calls_{0};
   std::mutex mutex_;

@@ -21,7 +21,8 @@ void send(const http::Responder& responder, const v1::ClusterAnswer& answer) {
 Result<std::unique_ptr<ClusterServer>> ClusterServer::start(const std::string& listen,
                                                             std::string secret,
                                                             const ClusterTls& tls, Clock& clock,
-                                                            std::uint32_t partitions) {
+                                                            std::uint32_t partitions,
+                                                            Metrics* metrics) {
   std::unique_ptr<ClusterServer> out(new ClusterServer(std::move(secret), clock, partitions));
   out->router_.add({.method = "POST",
                     .pattern = kClusterPath,
@@ -34,7 +35,8 @@ Result<std::unique_ptr<ClusterServer>> ClusterServer::start(const std::string& l
   http::ServerOptions o;
   o.listen = listen;
   o.service = "soma-cluster";
-  o.tls = {tls.cert_file, tls.key_file, tls.ca_file, {}, {}, "cluster.tls"};
+  o.tls = {tls.cert_file, tls.key_file, tls.ca_file, {}, {}, "cluster.tls", ".ca_file"};
+  o.metrics = metrics;
   o.idle_timeout = std::chrono::minutes(5);
   // A caller that gave up asks anew, perhaps by another way, and tells its client what it hears
   // then. What it asked first may have waited here, as while this process was stopped.

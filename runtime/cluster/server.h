@@ -19,10 +19,10 @@ namespace soma::runtime {
 // Until serve() every call is answered `fenced`.
 class ClusterServer {
  public:
-  // `listen` as of http::ServerOptions.
+  // `listen` as of http::ServerOptions. `metrics` may be null.
   static Result<std::unique_ptr<ClusterServer>> start(const std::string& listen, std::string secret,
                                                       const ClusterTls& tls, Clock& clock,
-                                                      std::uint32_t partitions);
+                                                      std::uint32_t partitions, Metrics* metrics);
   // Lines of JSON: what this node keeps of a tenant. Set before serve(); may block.
   using Heads = std::function<std::vector<std::string>(const std::string& tenant)>;
   using OnHandover = std::function<void(const v1::ClusterHandover&)>;

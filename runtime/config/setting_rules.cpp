@@ -174,6 +174,7 @@ Setting list(Setting row, std::vector<std::string> Config::*member) {
   row.apply = [key = row.key, member](Config& c, const std::string& v) -> Status {
     auto parts = split_list(v);
     if (parts.size() > 64) return bad(key, "a list of at most 64 entries");
+    if (parts.empty() && !v.empty()) return bad(key, "a list, and this one has no entry");
     c.*member = std::move(parts);
     return {};
   };

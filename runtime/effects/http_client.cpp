@@ -46,6 +46,7 @@ int on_progress(void* self, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
 }  // namespace
 
 Result<HttpReply> http_call(const BlockingCall& call) {
+  char why[CURL_ERROR_SIZE] = "";
   std::unique_ptr<CURL, decltype(&curl_easy_cleanup)> curl(curl_easy_init(), curl_easy_cleanup);
   State state{&call, {}, curl.get()};
   curl_slist* list = nullptr;
@@ -72,7 +73,6 @@ Result<HttpReply> http_call(const BlockingCall& call) {
     curl_easy_setopt(curl.get(), CURLOPT_XFERINFOFUNCTION, on_progress);
     curl_easy_setopt(curl.get(), CURLOPT_XFERINFODATA, &state);
   }
-  char why[CURL_ERROR_SIZE] = "";
   curl_easy_setopt(curl.get(), CURLOPT_ERRORBUFFER, why);
   use_tls(curl.get(), call.tls);
   const CURLcode result = curl_easy_perform(curl.get());

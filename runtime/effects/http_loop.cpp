@@ -281,6 +281,8 @@ struct HttpLoop::Impl {
       end.retry_after_ms = static_cast<std::int64_t>(std::min<curl_off_t>(seconds, 86'400)) * 1000;
     end.body = std::move(t.body);
     end.took_ms = now_ms() - t.began;
+    long sent = 0;
+    end.sent = curl_easy_getinfo(t.curl, CURLINFO_REQUEST_SIZE, &sent) == CURLE_OK && sent > 0;
     t.call->on_end(std::move(end));
   }
 
@@ -475,9 +477,7 @@ struct HttpLoop::Impl {
 };
 
 HttpLoop::HttpLoop(std::size_t max_waiting_per_lane, ClientTls tls) {
-  static const CURLcode once =
-      curl_global_init(CURL_GLOBAL_ALL);  // libcurl asks for it before any thread
-  (void)once;
+  [[maybe_unused]] static const CURLcode before_any_thread = curl_global_init(CURL_GLOBAL_ALL);
   impl_ = std::make_unique<Impl>(max_waiting_per_lane, std::move(tls));
 }
 HttpLoop::~HttpLoop() = default;

@@ -32,6 +32,7 @@ struct HttpEnd {
   std::string why;   // libcurl's words
   std::int64_t retry_after_ms = 0;
   std::int64_t took_ms = 0;  // since the request was sent
+  bool sent = false;         // something of it went out, so that it may have been seen
 };
 
 struct HttpCall {

@@ -222,7 +222,13 @@ void Partition::resend_to(PartitionId target) {
 
 void Partition::abandon(Input& input, const Error& error) {
   if (input.done) input.done(tl::unexpected(error));
-  if (input.on_state) input.on_state(tl::unexpected(error));
+  if (input.on_state) read_in_vain(std::move(input.actor), std::move(input.on_state), error);
+}
+
+// A full disk takes memory away, and not what is recorded: that is read again.
+void Partition::read_in_vain(ActorKey actor, Host::OnState done, const Error& error) {
+  if (error.code == Code::kStorageFull) return read(std::move(actor), std::move(done));
+  done(tl::unexpected(error));
 }
 
 // Everybody who waits for an answer is told `error`.

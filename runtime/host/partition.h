@@ -145,6 +145,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
   void try_again();
   void forget_broken(const ActorKey& actor);
   void abandon(Input& input, const Error& error);
+  void read_in_vain(ActorKey actor, Host::OnState done, const Error& error);
   void overloaded(const Host::OnAccepted& done, const std::string& why);
   void waits_no_more(Input& input);
   void close_round();

@@ -155,7 +155,9 @@ void Partition::decided(WorkPtr work) {
       aside_.push_back({[done, state = d.state, sequence = d.sequence](Position p) {
                           (*done)(StateView{state, sequence, p});
                         },
-                        [done](const Error& e) { (*done)(tl::unexpected(e)); }});
+                        [this, done, actor = std::move(input.actor)](const Error& e) {
+                          read_in_vain(actor, std::move(*done), e);
+                        }});
     }
   } else if (input.kind == Input::Kind::kRestore) {
     if (!d.thrown.empty()) restore_later(input.actor);

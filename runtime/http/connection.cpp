@@ -250,6 +250,7 @@ void Connection::check_deadline(Clock::time_point now) {
     if (!writing_) return;
   }
   if (phase_ == Phase::kHandling || phase_ == Phase::kUpgraded || now < deadline_) return;
+  if (phase_ == Phase::kHandshake) worker_.handshake_failed("it took too long");
   if (phase_ == Phase::kHeader || phase_ == Phase::kBody)
     return refuse_and_close(problem_as(408, {Code::kMalformed, "the request came too slowly", {}}));
   close();

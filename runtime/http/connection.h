@@ -59,7 +59,7 @@ struct Worker : std::enable_shared_from_this<Worker> {
   };
   std::unordered_map<const Route*, RouteMetrics> metrics;
   // Access lines of refusals in the current second; and those that were not written.
-  std::size_t refusals_logged = 0, refusals_not_logged = 0;
+  std::size_t refusals_logged = 0, handshakes_logged = 0, refusals_not_logged = 0;
   Clock::time_point refusals_since = now;
 
   explicit Worker(std::shared_ptr<Core> c) : core(std::move(c)) {}
@@ -71,7 +71,7 @@ struct Worker : std::enable_shared_from_this<Worker> {
 
  private:
   bool logs(int status);
-  bool logs_refusal();
+  bool logs_refusal(std::size_t& logged);
 };
 inline constexpr std::chrono::milliseconds kTick{100};
 inline constexpr std::chrono::milliseconds kLingerTime{1000};

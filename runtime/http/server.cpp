@@ -26,7 +26,7 @@ void Worker::tick() {
   if (now - refusals_since >= std::chrono::seconds(1)) {
     if (refusals_not_logged > 0)
       log_warn("http_refusals_not_logged", {{"count", refusals_not_logged}});
-    refusals_logged = refusals_not_logged = 0;
+    refusals_logged = handshakes_logged = refusals_not_logged = 0;
     refusals_since = now;
   }
   char text[40];
@@ -57,8 +57,8 @@ void Worker::close_all() {
 }
 
 // Under overload a line for each refusal would cost more than the refusal, and fill the disk.
-bool Worker::logs_refusal() {
-  if (refusals_logged < kRefusalLines) return ++refusals_logged > 0;
+bool Worker::logs_refusal(std::size_t& logged) {
+  if (logged < kRefusalLines) return ++logged > 0;
   ++refusals_not_logged;
   return false;
 }
@@ -69,12 +69,13 @@ bool Worker::logs(int status) {
   if (log == Log::kAll) return true;
   const bool refusal = status == 401 || status == 403 || status == 503 || status == 507;
   if (log == Log::kOff || (status < 500 && !refusal)) return false;
-  return !refusal || logs_refusal();
+  return !refusal || logs_refusal(refusals_logged);
 }
 
 void Worker::handshake_failed(const std::string& why) {
   core->failed_handshakes.add();
-  if (core->options.access_log == ServerOptions::AccessLog::kOff || !logs_refusal()) return;
+  const bool off = core->options.access_log == ServerOptions::AccessLog::kOff;
+  if (off || !logs_refusal(handshakes_logged)) return;
   log_info("tls_handshake_failed", {{"service", core->options.service}, {"reason", why}});
 }
 

@@ -14,6 +14,8 @@
 #include <ctime>
 
 #include "runtime/telemetry/log.h"
+#include "schemas/base/base64.h"
+#include "schemas/base/sha256.h"
 
 namespace soma::runtime::http {
 
@@ -55,10 +57,12 @@ bool has_name(X509* certificate, const std::vector<std::string>& names) {
     const GENERAL_NAME* name = sk_GENERAL_NAME_value(all.get(), i);
     if (name->type != GEN_DNS && name->type != GEN_URI) continue;
     const ASN1_IA5STRING* value = name->d.ia5;
-    const std::string text(reinterpret_cast<const char*>(ASN1_STRING_get0_data(value)),
-                           static_cast<std::size_t>(ASN1_STRING_length(value)));
+    // Whole, as a name may hold a zero.
+    const std::string_view text(reinterpret_cast<const char*>(ASN1_STRING_get0_data(value)),
+                                static_cast<std::size_t>(ASN1_STRING_length(value)));
     for (const auto& wanted : names)
-      if (name->type == GEN_DNS ? ::strcasecmp(text.c_str(), wanted.c_str()) == 0 : text == wanted)
+      if (text == wanted || (name->type == GEN_DNS && text.size() == wanted.size() &&
+                             ::strncasecmp(text.data(), wanted.data(), text.size()) == 0))
         return true;
   }
   return false;
@@ -68,7 +72,7 @@ bool load_revoked(SSL_CTX* context, const std::string& file) {
   X509_STORE* store = SSL_CTX_get_cert_store(context);
   X509_LOOKUP* lookup = X509_STORE_add_lookup(store, X509_LOOKUP_file());
   return lookup != nullptr && X509_load_crl_file(lookup, file.c_str(), X509_FILETYPE_PEM) > 0 &&
-         X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK) == 1;
+         X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL) == 1;
 }
 
 // Whom the server lets in.
@@ -82,7 +86,7 @@ Status ask_clients(ssl::context& context, const TlsFiles& files) {
   STACK_OF(X509_NAME)* names = SSL_load_client_CA_file(files.client_ca_file.c_str());
   if (names == nullptr || SSL_CTX_load_verify_file(native, files.client_ca_file.c_str()) != 1) {
     sk_X509_NAME_pop_free(names, X509_NAME_free);
-    return bad(".client_ca_file", files.client_ca_file);
+    return bad(files.ca_setting.c_str(), files.client_ca_file);
   }
   SSL_CTX_set_client_CA_list(native, names);
   if (!files.client_crl_file.empty() && !load_revoked(native, files.client_crl_file))
@@ -99,6 +103,16 @@ Status ask_clients(ssl::context& context, const TlsFiles& files) {
     return false;
   });
   return {};
+}
+
+using Certificate = std::unique_ptr<X509, decltype(&X509_free)>;
+Result<Certificate> first_of(const std::string& file) {
+  ERR_clear_error();
+  const std::unique_ptr<BIO, decltype(&BIO_free)> in(BIO_new_file(file.c_str(), "r"), BIO_free);
+  Certificate found(in ? PEM_read_bio_X509(in.get(), nullptr, no_password, nullptr) : nullptr,
+                    X509_free);
+  if (!found) return fail(Code::kNotFound, "no certificate in " + file + ": " + why());
+  return found;
 }
 
 std::int64_t end_of(const X509* certificate) {
@@ -135,12 +149,20 @@ Result<TlsKeeper::Context> make_context(const TlsFiles& files) {
 }  // namespace
 
 Result<std::int64_t> certificate_end(const std::string& file) {
-  ERR_clear_error();
-  const std::unique_ptr<BIO, decltype(&BIO_free)> in(BIO_new_file(file.c_str(), "r"), BIO_free);
-  const std::unique_ptr<X509, decltype(&X509_free)> certificate(
-      in ? PEM_read_bio_X509(in.get(), nullptr, no_password, nullptr) : nullptr, X509_free);
-  if (!certificate) return fail(Code::kNotFound, "no certificate in " + file + ": " + why());
-  return end_of(certificate.get());
+  auto certificate = first_of(file);
+  if (!certificate) return tl::unexpected(certificate.error());
+  return end_of(certificate->get());
+}
+
+Result<std::string> key_pin(const std::string& file) {
+  auto certificate = first_of(file);
+  if (!certificate) return tl::unexpected(certificate.error());
+  unsigned char* der = nullptr;
+  const int size = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(certificate->get()), &der);
+  if (size <= 0) return fail(Code::kInternal, "the key in " + file + " cannot be written");
+  const std::string key(reinterpret_cast<const char*>(der), static_cast<std::size_t>(size));
+  OPENSSL_free(der);
+  return "sha256//" + base64(sha256(key));
 }
 
 Result<std::unique_ptr<TlsKeeper>> TlsKeeper::open(TlsFiles files, const std::string& service,
@@ -154,7 +176,7 @@ Result<std::unique_ptr<TlsKeeper>> TlsKeeper::open(TlsFiles files, const std::st
     out->reads_ = metrics->counter("soma_tls_reads_total",
                                    "Times that certificates were read, at start and anew", labels);
     out->failures_ = metrics->counter("soma_tls_read_failures_total",
-                                      "Changed certificates that could not be read", labels);
+                                      "Times that changed certificates could not be read", labels);
   }
   out->seen_ = out->stamps();
   if (auto ok = out->read(); !ok) return tl::unexpected(ok.error());
@@ -168,12 +190,17 @@ const TlsKeeper::Context& TlsKeeper::current(Time now) {
   auto stamps = this->stamps();
   if (stamps == seen_) return context_;
   seen_ = std::move(stamps);
-  if (auto ok = read(); !ok) {
+  auto ok = read();
+  if (!ok) {
+    // Again at the next look: what was in the way may be gone without a trace on the files.
+    seen_.clear();
     failures_.add();
-    log_warn("tls_not_read_again", {{"service", service_}, {"reason", ok.error().message}});
+    if (ok.error().message != told_)
+      log_warn("tls_not_read_again", {{"service", service_}, {"reason", ok.error().message}});
   } else {
     log_info("tls_read_again", {{"service", service_}});
   }
+  told_ = ok ? "" : ok.error().message;
   return context_;
 }
 
@@ -186,7 +213,8 @@ std::vector<TlsKeeper::Stamp> TlsKeeper::stamps() const {
     if (!file->empty() && ::stat(file->c_str(), &s) == 0)
       stamp = {static_cast<std::int64_t>(s.st_dev), static_cast<std::int64_t>(s.st_ino),
                static_cast<std::int64_t>(s.st_size),
-               s.st_mtim.tv_sec * 1'000'000'000 + s.st_mtim.tv_nsec};
+               s.st_mtim.tv_sec * 1'000'000'000 + s.st_mtim.tv_nsec,
+               s.st_ctim.tv_sec * 1'000'000'000 + s.st_ctim.tv_nsec};
     out.push_back(stamp);
   }
   return out;

@@ -31,7 +31,7 @@ class TlsKeeper {
 
  private:
   struct Stamp {
-    std::int64_t device = 0, inode = 0, size = -1, changed_ns = 0;
+    std::int64_t device = 0, inode = 0, size = -1, written_ns = 0, changed_ns = 0;
     bool operator==(const Stamp&) const = default;
   };
   explicit TlsKeeper(TlsFiles files) : files_(std::move(files)) {}
@@ -40,7 +40,8 @@ class TlsKeeper {
 
   const TlsFiles files_;
   std::string service_;
-  std::vector<Stamp> seen_;
+  std::vector<Stamp> seen_;  // empty: to be read at the next look
+  std::string told_;         // why they could not be read, as logged
   Time looked_{};
   Context context_;
   Gauge not_after_;

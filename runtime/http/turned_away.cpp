@@ -39,6 +39,7 @@ struct TurnedAway::Lingering : std::enable_shared_from_this<Lingering> {
 };
 
 void TurnedAway::add(Channel channel, const Error& why, std::chrono::steady_clock::time_point now) {
+  if (channel.encrypted() && entries_.size() >= kMostUnderTls) return;
   const Response answer = problem(why);
   HeadFacts facts;
   facts.close = true;

@@ -17,6 +17,8 @@ namespace soma::runtime::http {
 class TurnedAway {
  public:
   static constexpr std::size_t kMost = 256;
+  static constexpr std::size_t kMostUnderTls =
+      32;  // beyond: closed, as a handshake costs a millisecond
   static constexpr std::chrono::seconds kLinger{1};
 
   // `why` is the answer: a problem and `Connection: close`.

@@ -75,7 +75,7 @@ Result<std::unique_ptr<events::Log>> open_journal(const Config& c) {
   return std::unique_ptr<events::Log>(std::move(*log));
 }
 
-ClusterOptions cluster_options(const Config& c, const std::string& node_id) {
+ClusterOptions cluster_options(const Config& c, const std::string& node_id, Metrics& metrics) {
   return {.node_id = node_id,
           .listen = c.cluster_listen,
           .advertise = c.cluster_advertise,
@@ -83,7 +83,8 @@ ClusterOptions cluster_options(const Config& c, const std::string& node_id) {
           .session_timeout_ms = static_cast<std::int64_t>(c.kafka_session_timeout_ms),
           .tls = {c.cluster_tls_ca_file, c.cluster_tls_cert_file, c.cluster_tls_key_file},
           .standbys = c.cluster_standbys,
-          .acceptable_lag = c.cluster_acceptable_lag};
+          .acceptable_lag = c.cluster_acceptable_lag,
+          .metrics = &metrics};
 }
 
 Status enter_group(const Config& c, Cluster& cluster, std::unique_ptr<events::GroupViewer>& group) {

@@ -14,6 +14,7 @@ namespace soma::runtime {
 
 class Cluster;
 struct ClusterOptions;
+class Metrics;
 
 events::KafkaOptions kafka_options(const config::Config& config);
 
@@ -42,7 +43,8 @@ Result<std::unique_ptr<privacy::TopicKeys>> open_cluster_keys(const config::Conf
 Result<std::unique_ptr<events::Log>> open_journal_readonly(const config::Config& config);
 
 // What the settings say of this node's place among others.
-ClusterOptions cluster_options(const config::Config& config, const std::string& node_id);
+ClusterOptions cluster_options(const config::Config& config, const std::string& node_id,
+                               Metrics& metrics);
 
 // Lets the cluster look at the group of nodes, and join it when it should. `group` is what it looks
 // through; it and the settings outlive the cluster.

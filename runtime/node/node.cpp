@@ -258,7 +258,7 @@ class Node {
                     .store = store_.get(),
                     .node_id = *id};
     if (clustered_) {
-      auto cluster = Cluster::start(cluster_options(c_, *id), *log_, *catalog_, *clock_);
+      auto cluster = Cluster::start(cluster_options(c_, *id, metrics_), *log_, *catalog_, *clock_);
       if (!cluster) return tl::unexpected(cluster.error());
       cluster_ = std::move(*cluster);
       parts.address = cluster_->address();

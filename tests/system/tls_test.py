@@ -200,6 +200,28 @@ def an_intermediate_with_one(w):
     return w.asks(w.member)
 
 
+@case(False)
+def an_intermediate_whose_own_authority_has_no_list(w):
+    w.list_revoked(w.intermediate)
+    wait_until("the list of one is read", 10, lambda: not w.asks(w.member), 0.3)
+    return w.asks(w.member)
+
+
+@case(False)
+def an_intermediate_that_was_revoked(w):
+    w.authority.revoke(Pair(w.intermediate.cert, None))
+    w.list_revoked(w.authority, w.intermediate)
+    wait_until("the lists are read", 10, lambda: w.asks(w.agent), 0.3)
+    return w.asks(w.member)
+
+
+@case(False)
+def a_name_behind_which_another_follows(w):
+    """dNSName is DER's IA5String, which may hold a zero byte: agent.test, zero, .evil.example."""
+    names = "301a8218" + (NAME + "\0.evil.example").encode().hex()
+    return w.asks(w.authority.issue("zero", (), extensions=(f"subjectAltName=DER:{names}", "extendedKeyUsage=clientAuth")))
+
+
 @case(True)
 def tls_1_3(w):
     return w.asks(w.agent, minimum_version=ssl.TLSVersion.TLSv1_3)
@@ -316,8 +338,24 @@ def the_command_with_both(w):
         "SOMA_CA_FILE": w.authority.cert, "SOMA_CERT_FILE": w.agent.cert, "SOMA_KEY_FILE": w.agent.key})[0] == 0
 
 
+@case(False)
+def the_command_beside_a_node_of_another_key(w):
+    """Who took the node's port is not the node: the folder says which key it has."""
+    endpoints = os.path.join(w.node.data, "run", "endpoints.json")
+    with open(endpoints, encoding="utf-8") as file:
+        told = file.read()
+    with open(endpoints, "w", encoding="utf-8") as file:
+        file.write(told.replace(w.files.cert, w.agent.cert))
+    code, _, err = harness.soma("status", data=w.node.data, env={"SOMA_CERT_FILE": w.agent.cert, "SOMA_KEY_FILE": w.agent.key})
+    with open(endpoints, "w", encoding="utf-8") as file:
+        file.write(told)
+    check("pinned" in err, err)
+    return code == 0
+
+
 @case(True)
 def the_command_beside_its_node(w):
+    """Whatever its address: the folder names the key."""
     return harness.soma("status", data=w.node.data, env={"SOMA_CERT_FILE": w.agent.cert, "SOMA_KEY_FILE": w.agent.key})[0] == 0
 
 
@@ -463,6 +501,8 @@ def broken_rotation(w):
     """What cannot be read changes nothing but the log and a counter; the next good pair is taken."""
     watcher, before = Client(w.node.url, tls=w.context(w.agent)), shown(w)
     failures = metric(watcher, "soma_tls_read_failures_total")
+    with open(w.files.key, encoding="ascii") as file:
+        whole = file.read()
     with open(w.files.key, "w", encoding="ascii") as file:
         file.write("-----BEGIN PRIVATE KEY-----\nhalf")
     wait_until("the failure is counted", 10, lambda: shown(w) and metric(watcher, "soma_tls_read_failures_total") > failures, 0.2)

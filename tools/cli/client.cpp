@@ -3,6 +3,7 @@
 #include <cctype>
 
 #include "runtime/effects/http_client.h"
+#include "runtime/http/tls.h"
 #include "schemas/json/json_read.h"
 #include "schemas/json/json_text.h"
 #include "tools/cli/commands.h"
@@ -26,16 +27,20 @@ std::vector<std::string> headers_for(const Context& c) {
   return out;
 }
 
-// The node of this folder is trusted by the certificate that it left there.
+// What the environment says, else the context that names the node. The node of a folder is known by
+// the key of the certificate that it named there.
 runtime::ClientTls tls_for(const Context& c) {
-  runtime::ClientTls tls{environment("SOMA_CA_FILE"), environment("SOMA_CERT_FILE"),
-                         environment("SOMA_KEY_FILE")};
   const Profile profile = profile_of(c).value_or(Profile{});
-  if (tls.ca_file.empty()) tls.ca_file = profile.ca_file;
-  if (tls.cert_file.empty()) tls.cert_file = profile.cert_file;
-  if (tls.key_file.empty()) tls.key_file = profile.key_file;
-  if (tls.ca_file.empty() && c.named_node().value_or("").empty())
-    if (const auto endpoints = endpoints_of(c.folder())) tls.ca_file = endpoints->tls_cert_file;
+  const std::string named = c.named_node().value_or("");
+  runtime::ClientTls tls;
+  if (!named.empty() && named == profile.server)
+    tls = {profile.ca_file, profile.cert_file, profile.key_file, {}};
+  if (const auto ca = environment("SOMA_CA_FILE"); !ca.empty()) tls.ca_file = ca;
+  if (const auto cert = environment("SOMA_CERT_FILE"); !cert.empty())
+    tls.cert_file = cert, tls.key_file = environment("SOMA_KEY_FILE");
+  if (!tls.ca_file.empty() || !named.empty()) return tls;
+  if (const auto endpoints = endpoints_of(c.folder()))
+    tls.pin = runtime::http::key_pin(endpoints->tls_cert_file).value_or("");
   return tls;
 }
 
