@@ -56,11 +56,9 @@ void Connection::refuse_handshake(const error_code& error) {
   auto& socket = channel_.socket();
   error_code ignored;
   if (Channel::was_in_the_clear(error)) {  // who speaks no TLS understands no alert
-    const Response answer =
-        problem(Error{Code::kMalformed, "this port speaks TLS: its URLs begin with https://", {}});
-    HeadFacts facts;
-    facts.close = true;
-    socket.send(asio::buffer(response_head(answer, facts) + answer.body), 0, ignored);
+    const std::string answer =
+        last_words({Code::kMalformed, "this port speaks TLS: its URLs begin with https://", {}});
+    socket.send(asio::buffer(answer), 0, ignored);
   }
   phase_ = Phase::kLinger;
   set_deadline(kLingerTime);

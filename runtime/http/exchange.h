@@ -54,4 +54,7 @@ struct HeadFacts {
 };
 std::string response_head(const Response& response, const HeadFacts& facts);
 
+// A whole answer for who has asked nothing yet: the problem, and the end of the connection.
+std::string last_words(const Error& why);
+
 }  // namespace soma::runtime::http

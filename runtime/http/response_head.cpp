@@ -71,4 +71,11 @@ std::string response_head(const Response& response, const HeadFacts& facts) {
   return out;
 }
 
+std::string last_words(const Error& why) {
+  const Response answer = problem(why);
+  HeadFacts facts;
+  facts.close = true;
+  return response_head(answer, facts) + answer.body;
+}
+
 }  // namespace soma::runtime::http

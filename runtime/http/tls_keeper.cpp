@@ -35,6 +35,10 @@ std::string why() {
   return reason != nullptr ? reason : "it is not valid PEM";
 }
 
+tl::unexpected<Error> cannot_take(const std::string& setting, const std::string& file) {
+  return fail(Code::kInvalidArgument, setting + ": cannot take " + file + ": " + why(), setting);
+}
+
 // A server has nobody to ask for a password.
 int no_password(char*, int, int, void*) { return 0; }
 
@@ -78,19 +82,14 @@ bool load_revoked(SSL_CTX* context, const std::string& file) {
 // Whom the server lets in.
 Status ask_clients(ssl::context& context, const TlsFiles& files) {
   SSL_CTX* native = context.native_handle();
-  const auto bad = [&](const char* setting, const std::string& file) {
-    return fail(Code::kInvalidArgument,
-                files.settings + setting + ": cannot take " + file + ": " + why(),
-                files.settings + setting);
-  };
   STACK_OF(X509_NAME)* names = SSL_load_client_CA_file(files.client_ca_file.c_str());
   if (names == nullptr || SSL_CTX_load_verify_file(native, files.client_ca_file.c_str()) != 1) {
     sk_X509_NAME_pop_free(names, X509_NAME_free);
-    return bad(files.ca_setting.c_str(), files.client_ca_file);
+    return cannot_take(files.settings + files.ca_setting, files.client_ca_file);
   }
   SSL_CTX_set_client_CA_list(native, names);
   if (!files.client_crl_file.empty() && !load_revoked(native, files.client_crl_file))
-    return bad(".client_crl_file", files.client_crl_file);
+    return cannot_take(files.settings + ".client_crl_file", files.client_crl_file);
   SSL_CTX_set_options(native, SSL_OP_NO_TICKET);
   SSL_CTX_set_num_tickets(native, 0);
   SSL_CTX_set_session_cache_mode(native, SSL_SESS_CACHE_OFF);
@@ -124,11 +123,6 @@ Result<TlsKeeper::Context> make_context(const TlsFiles& files) {
   ERR_clear_error();
   auto context = std::make_shared<ssl::context>(ssl::context::tls_server);
   SSL_CTX* native = context->native_handle();
-  const auto bad = [&](const char* setting, const std::string& file) {
-    return fail(Code::kInvalidArgument,
-                files.settings + setting + ": cannot take " + file + ": " + why(),
-                files.settings + setting);
-  };
   SSL_CTX_set_min_proto_version(native, TLS1_2_VERSION);
   SSL_CTX_set_cipher_list(native, kSuites12);
   SSL_CTX_set_options(
@@ -137,10 +131,10 @@ Result<TlsKeeper::Context> make_context(const TlsFiles& files) {
   SSL_CTX_set_alpn_select_cb(native, choose_protocol, nullptr);
   SSL_CTX_set_default_passwd_cb(native, no_password);
   if (SSL_CTX_use_certificate_chain_file(native, files.cert_file.c_str()) != 1)
-    return bad(".cert_file", files.cert_file);
+    return cannot_take(files.settings + ".cert_file", files.cert_file);
   if (SSL_CTX_use_PrivateKey_file(native, files.key_file.c_str(), SSL_FILETYPE_PEM) != 1 ||
       SSL_CTX_check_private_key(native) != 1)
-    return bad(".key_file", files.key_file);
+    return cannot_take(files.settings + ".key_file", files.key_file);
   if (!files.client_ca_file.empty())
     if (auto ok = ask_clients(*context, files); !ok) return tl::unexpected(ok.error());
   return context;

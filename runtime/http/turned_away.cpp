@@ -40,12 +40,8 @@ struct TurnedAway::Lingering : std::enable_shared_from_this<Lingering> {
 
 void TurnedAway::add(Channel channel, const Error& why, std::chrono::steady_clock::time_point now) {
   if (channel.encrypted() && entries_.size() >= kMostUnderTls) return;
-  const Response answer = problem(why);
-  HeadFacts facts;
-  facts.close = true;
   if (entries_.size() >= kMost) close_oldest();
-  auto lingering =
-      std::make_shared<Lingering>(std::move(channel), response_head(answer, facts) + answer.body);
+  auto lingering = std::make_shared<Lingering>(std::move(channel), last_words(why));
   entries_.push_back({now, lingering});
   lingering->begin();
 }

@@ -42,13 +42,15 @@ def applied(w):
 
 def at_rest(w):
     """The same, once nothing has moved for a while: what was asked before has ended."""
-    seen, since, end = applied(w), time.monotonic(), time.monotonic() + LONGEST
-    while time.monotonic() - since < QUIET:
+    seen, since = applied(w), time.monotonic()
+
+    def rested():
+        nonlocal seen, since
         now = applied(w)
         if now != seen:
             seen, since = now, time.monotonic()
-        check(time.monotonic() < end, f"the node does not come to rest within {LONGEST} s: {seen}")
-        time.sleep(0.05)
+        return time.monotonic() - since >= QUIET
+    wait_until("the node at rest", LONGEST, rested, 0.05)
     return seen
 
 

@@ -130,9 +130,9 @@ Result<runtime::HttpReply> Context::answer_to(const runtime::BlockingCall& call)
   auto reply = runtime::http_call(call);
   if (!reply && call.url.starts_with("https://"))
     reply.error().message +=
-        " (its TLS files: SOMA_CA_FILE, SOMA_CERT_FILE and SOMA_KEY_FILE, or ca_file, cert_file "
-        "and "
-        "key_file of the context)";
+        " (its TLS files: SOMA_CA_FILE, SOMA_CERT_FILE and SOMA_KEY_FILE, or the context's "
+        "ca_file, "
+        "cert_file and key_file)";
   if (reply && reply->status >= 400)
     return tl::unexpected(error_of(reply->status, reply->body, header(*reply, "x-request-id"),
                                    header(*reply, "retry-after")));
