@@ -178,7 +178,7 @@ void Clients::answer(std::size_t client, const std::shared_ptr<Attempt>& attempt
   ground_.note(attempt->life->name + " answers " + command.id + " " + outcome(result));
   if (result)
     oracle_.replied(command.id, *result);
-  else if (settles(result.error()))
+  else if (settles(result.error()) && !attempt->ended)  // else its client has long asked again
     oracle_.refused(attempt->life->name, command.op.actor, command.id, result.error());
   if (!result && result.error().code == Code::kOverloaded) ground_.faults.count(Fault::kQueueFull);
   if (!result && result.error().code == Code::kParked) parked_.insert(command.op.actor);

@@ -337,8 +337,9 @@ void World::liveness() {
     kill(*processes_.front(), "one is enough");
     reap();
   }
+  std::int64_t held_us = 0;  // until then what came for a process that was frozen is held
   for (auto& p : processes_) {
-    p->life().paused_until_us = 0;
+    held_us = std::max(held_us, std::exchange(p->life().paused_until_us, 0));
     p->life().unreachable_until_us = p->life().unheard_until_us = p->life().log_cut_until_us = 0;
     if (p->stopping) kill(*p, "was stopping");
     // Without a group nobody tells it; whoever begins anew claims all.
@@ -373,10 +374,10 @@ void World::liveness() {
     if (!step()) break;
   }
   settled_us_ = ground_.time.now_us() - began;
-  const std::int64_t quiet = ground_.time.now_us() + kQuietUs;
+  const std::int64_t quiet = std::max(ground_.time.now_us(), held_us) + kQuietUs;
   while (!failed() && ground_.time.now_us() < quiet && step()) {
   }
-  clients_->check_answered();
+  if (!failed()) clients_->check_answered();
 }
 
 // Of every actor, the newest state. A partition that finds out only now that it was claimed from

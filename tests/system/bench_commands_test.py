@@ -20,7 +20,9 @@ RUNS = {
     "actors": (("--actors", "2000"), False, {"actors": 2000}, ("B5", "B8")),
     "projection": (("--clients", "8", "--seconds", "1"), False, {}, ()),
 }
-PEERS = {"workflow": "temporal", "replay": "pekko", "timers": "temporal", "actors": "pekko", "projection": "pekko"}
+# Peers that it would take a program to run; and one that is run, of those that come by Maven.
+UNWRITTEN = {"workflow": "temporal", "timers": "temporal", "actors": "kafka-streams"}
+BY_MAVEN = {"replay": ("pekko", "--events", "20000"), "actors": ("pekko", "--actors", "2000")}
 
 
 def measured(folder, name, flags, timed, own, gates):
@@ -46,25 +48,44 @@ def measured(folder, name, flags, timed, own, gates):
 
 
 def refused(name, peer):
-    for asked, expected in ((peer, 1), ("nobody", 2)):
-        code, out, err = soma("bench", name, "--peer", asked, "-o", "json")
-        error = json.loads(err)["error"]
-        check(code == expected and out == "" and asked in error["message"], f"bench {name} --peer {asked}: {code} {out}{err}")
-    code, _, err = soma("bench", name, "--peer", peer, "-o", "json")
-    check("would need" in json.loads(err)["error"]["message"] and "--peer" in json.loads(err)["error"]["hint"], err)
+    code, out, err = soma("bench", name, "--peer", "nobody", "-o", "json")
+    check(code == 2 and out == "" and "nobody" in json.loads(err)["error"]["message"], f"bench {name} --peer nobody: {code} {out}{err}")
+    if not peer:
+        return
+    code, out, err = soma("bench", name, "--peer", peer, "-o", "json")
+    error = json.loads(err)["error"]
+    check(code == 1 and out == "" and peer in error["message"] and "would need" in error["message"] and "--peer" in error["hint"],
+          f"bench {name} --peer {peer}: {code} {out}{err}")
+
+
+def without(tool, name, peer, *flags):
+    """What a peer needs is missing: it is named, and nothing is told."""
+    with harness.Folder() as folder:
+        code, out, err = soma("bench", name, "--peer", peer, "--runs", "1", *flags, "--folder", folder.path, "-o", "json",
+                              env={"PATH": "/nowhere", "SOMA_CACHE_DIR": folder.path}, timeout=120)
+        error = json.loads(next(line for line in reversed(err.splitlines()) if line.startswith("{")))["error"]
+        check(code == 1 and out == "" and error["code"] == "unavailable" and tool in error["message"], f"{code} {out}{err}")
+
+
+def beside_caf():
+    """The one peer that needs nothing: it is linked."""
+    with harness.Folder() as folder:
+        code, out, err = soma("bench", "actors", "--peer", "caf", "--actors", "2000", "--runs", "1", "--folder", folder.path, "-o", "json",
+                              timeout=120)
+        check(code == 0 and re.search(r"^GATE B8.caf \S+ 1 PASS$", err, re.M), f"{code} {out}{err}")
+        line = json.loads(out)
+        check(line["peer"]["ops"] is None and 50 < line["peer_bytes_per_actor"] < 100_000, str(line))
 
 
 def test():
     for name, run in RUNS.items():
         with harness.Folder() as folder:
             measured(folder, name, *run)
-        refused(name, PEERS[name])
-    # Without npm the peer is named as missing, and nothing is told of it.
-    with harness.Folder() as folder:
-        code, out, err = soma("bench", "workflow", "--peer", "dbos", "--runs", "1", "--seconds", "1", "--clients", "4", "--folder",
-                              folder.path, "-o", "json", env={"PATH": "/nowhere", "SOMA_CACHE_DIR": folder.path})
-        error = json.loads(err.splitlines()[-1])["error"]
-        check(code == 1 and out == "" and error["code"] == "unavailable" and "npm" in error["message"], f"{code} {out}{err}")
+        refused(name, UNWRITTEN.get(name))
+    beside_caf()
+    without("npm", "workflow", "dbos", "--seconds", "1", "--clients", "4")
+    for name, (peer, *flags) in BY_MAVEN.items():
+        without("Maven", name, peer, *flags)
     code, out, err = soma("bench", "replay", "--engine", "kafka", "--kafka", "127.0.0.1:1", "-o", "json")
     error = json.loads(err)["error"]
     check(code == 1 and out == "" and "embedded" in error["message"], f"{code} {out}{err}")

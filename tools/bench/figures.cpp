@@ -27,13 +27,24 @@ json::object side(const Figures& f) {
   const auto ms = [&](double v) {
     return f.timed ? json::value(rounded(v)) : json::value(nullptr);
   };
-  const json::value ops = f.rated ? json::value(rounded(f.ops)) : json::value(nullptr);
-  return {{"ops", ops},
+  const auto known = [](double v) {  // nothing that was measured is nothing
+    return v > 0 ? json::value(rounded(v)) : json::value(nullptr);
+  };
+  return {{"ops", f.rated ? json::value(rounded(f.ops)) : json::value(nullptr)},
           {"p50_ms", ms(f.p50_ms)},
           {"p99_ms", ms(f.p99_ms)},
           {"p999_ms", ms(f.p999_ms)},
-          {"cpu_s", rounded(f.cpu_s)},
-          {"rss_mb", rounded(f.rss_mb)}};
+          {"cpu_s", known(f.cpu_s)},
+          {"rss_mb", known(f.rss_mb)}};
+}
+
+// Ours to the peer's of what both measured; null where one did not.
+json::object ratio(const Figures& ours, const Figures& peer) {
+  const auto of = [](bool measured, double mine, double its) {
+    return measured && its > 0 ? json::value(rounded(mine / its)) : json::value(nullptr);
+  };
+  return {{"ops", of(ours.rated && peer.rated, ours.ops, peer.ops)},
+          {"p99", of(ours.timed && peer.timed, ours.p99_ms, peer.p99_ms)}};
 }
 
 std::string row(const char* name, const Figures& f) {
@@ -141,10 +152,7 @@ json::object to_json(const Outcome& o) {
       {"seconds", o.seconds},
       {"ours", side(o.ours)},
       {"peer", peer ? json::value(side(o.peer)) : nullptr},
-      {"ratio", peer
-                    ? json::value({{"ops", rounded(o.ours.ops / std::max(o.peer.ops, 1e-9))},
-                                   {"p99", rounded(o.ours.p99_ms / std::max(o.peer.p99_ms, 1e-9))}})
-                    : nullptr}};
+      {"ratio", peer ? json::value(ratio(o.ours, o.peer)) : nullptr}};
   if (peer) out["peer_name"] = o.peer_name;
   for (const auto& [name, value] : o.extra) out[name] = rounded(value);
   return out;
@@ -161,11 +169,15 @@ std::string to_table(const Outcome& o) {
   if (!o.peer_name.empty()) {
     out += row(o.peer_name.c_str(), o.peer);
     out += "  durability: " + o.durability_peer + "\n";
-    char ratio[120];
-    std::snprintf(ratio, sizeof ratio, "ratio          %10.1f x %20.3f of its p99\n",
-                  o.ours.ops / std::max(o.peer.ops, 1e-9),
-                  o.ours.p99_ms / std::max(o.peer.p99_ms, 1e-9));
-    out += ratio;
+    const json::object both = ratio(o.ours, o.peer);
+    char text[120] = "";
+    if (const auto* x = both.at("ops").if_double())
+      std::snprintf(text, sizeof text, "ratio          %10.1f x its ops\n", *x);
+    out += text;
+    text[0] = '\0';
+    if (const auto* x = both.at("p99").if_double())
+      std::snprintf(text, sizeof text, "ratio          %10.3f of its p99\n", *x);
+    out += text;
   }
   for (const auto& [name, value] : o.extra) {
     char text[160];

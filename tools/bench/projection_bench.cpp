@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "tools/bench/governed_load.h"
+#include "tools/bench/pekko.h"
 
 namespace soma::bench {
 
@@ -108,11 +109,16 @@ Result<Outcome> bench_projection(const Options& o) {
       "are made again from the journal";
   std::vector<Figures> ours;
   std::vector<Run> runs;
+  std::vector<PekkoProjection> peer;
   for (int i = 0; i < o.runs; ++i) {
     auto run = run_once(o);
     if (!run) return tl::unexpected(run.error());
     ours.push_back(run->figures);
     runs.push_back(*run);
+    if (o.peer.empty()) continue;
+    auto its = projection_by_pekko(o);
+    if (!its) return tl::unexpected(its.error());
+    peer.push_back(*its);
   }
   const auto of = [&](double Run::*member) {
     return middle(runs, [member](const Run& r) { return r.*member; });
@@ -125,6 +131,13 @@ Result<Outcome> bench_projection(const Options& o) {
                {"verify_s", of(&Run::verify_s)}};
   // Of fewer rows the making of tables and indexes is most of it.
   if (of(&Run::rows) >= kGateRows) out.gates = {{"B7", "rows/s", out.ours.ops, 100'000, true}};
+  if (peer.empty()) return out;
+  out.peer_name = o.peer;
+  out.durability_peer = "rows and offset in one transaction of 5,000, synchronous_commit = off";
+  out.peer.timed = false;
+  out.peer.ops = middle(peer, [](const PekkoProjection& r) { return r.rows / r.seconds; });
+  out.peer.cpu_s = middle(peer, [](const PekkoProjection& r) { return r.cpu_s; });
+  out.gates.push_back({"B7.pekko", "x the peer's rows/s", out.ours.ops / out.peer.ops, 1, true});
   return out;
 }
 

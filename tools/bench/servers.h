@@ -46,19 +46,25 @@ class UpstreamServer {
   std::uint16_t port_ = 0;
 };
 
-// A Restate server and a service of one virtual object, `counter`, both from npm; installed once
-// into the user's cache folder. Its log syncs before it answers (its default, set all the same).
+// A Restate server and a process of services: the virtual object `counter` and timers; both from
+// npm, installed once into the user's cache folder. Its log syncs before it answers (its default,
+// set all the same).
 class RestateServer {
  public:
   static Result<std::unique_ptr<RestateServer>> start(const Options& options);
   ~RestateServer();
-  std::uint16_t port() const { return port_; }  // of the ingress
+  std::uint16_t port() const { return port_; }            // of the ingress
+  std::uint16_t told_port() const { return told_port_; }  // GET: what its timers came to, as JSON
   std::vector<pid_t> pids() const { return {server_->pid(), service_->pid()}; }
+  void stop() { server_.reset(); }  // the server, in order; its services run on
+  // The server anew over its data; returns as soon as it runs, which is before it answers.
+  Status restart();
 
  private:
   std::string folder_;
+  ChildOptions how_;
   std::unique_ptr<Child> server_, service_;
-  std::uint16_t port_ = 0;
+  std::uint16_t port_ = 0, told_port_ = 0;
 };
 
 // Measures a script against processes: their CPU over the measured time, memory at its end; a

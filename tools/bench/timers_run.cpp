@@ -5,46 +5,22 @@
 #include "soma/v1/counter.pb.h"
 #include "tools/bench/host_runs.h"
 #include "tools/bench/stack.h"
+#include "tools/bench/timer_plan.h"
 
 namespace soma::bench {
 
 namespace {
 
-constexpr std::size_t kOutstanding = 2048, kTimersOfAnActor = 10, kActive = 20'000;
-
-std::int64_t now_ms() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
-
-// When each timer is due: a tenth of them at one instant, in the middle of the others.
-class Plan {
- public:
-  Plan(std::size_t timers, std::int64_t first_ms, std::int64_t spread_ms)
-      : timers_(timers), first_ms_(first_ms), spread_ms_(spread_ms) {}
-
-  bool at_once(std::size_t i) const { return i % kTimersOfAnActor == 0; }
-  std::int64_t first_ms() const { return first_ms_; }
-  std::int64_t due_ms(std::size_t i) const {
-    return first_ms_ + (at_once(i) ? spread_ms_ / 2
-                                   : spread_ms_ * static_cast<std::int64_t>(i) /
-                                         static_cast<std::int64_t>(timers_));
-  }
-
- private:
-  std::size_t timers_;
-  std::int64_t first_ms_, spread_ms_;
-};
+constexpr std::size_t kOutstanding = 2048, kActive = 20'000;
 
 // Hears every durable firing.
 class Firings {
  public:
-  Firings(const Plan& plan, std::size_t timers, TimersRun& out)
+  Firings(const TimerPlan& plan, std::size_t timers, TimersRun& out)
       : plan_(plan), fired_(timers), out_(out) {}
 
   void operator()(const events::ValidFrame& frame) {
-    const std::int64_t now = now_ms();
+    const std::int64_t now = wall_ms();
     std::lock_guard lock(mutex_);
     for (const auto& entry : frame.frame->entries())
       for (const auto& recorded : entry.events())
@@ -71,7 +47,7 @@ class Firings {
     if (++out_.fired == fired_.size()) all_.notify_all();
   }
 
-  const Plan& plan_;
+  const TimerPlan& plan_;
   std::mutex mutex_;
   std::condition_variable all_;
   std::vector<bool> fired_;
@@ -83,14 +59,15 @@ runtime::Submission arm(std::size_t i, std::int64_t due_ms) {
   command.mutable_arm_timer()->set_timer_id(std::to_string(i));
   command.mutable_arm_timer()->set_due_ms(due_ms);
   runtime::Submission s;
-  s.actor = {"demo", "counter", "t" + std::to_string(i / kTimersOfAnActor), {}};
+  s.actor = {"demo", "counter", "t" + std::to_string(i / TimerPlan::kOfAnActor), {}};
   s.command = command.SerializeAsString();
   s.command_id = "demo:arm-" + std::to_string(i);
   s.once = true;
   return s;
 }
 
-Status arm_all(const std::string& folder, const Plan& plan, std::size_t timers, TimersRun& out) {
+Status arm_all(const std::string& folder, const TimerPlan& plan, std::size_t timers,
+               TimersRun& out) {
   Stack s;
   if (auto ok = s.open(folder, kActive); !ok) return ok;
   if (auto ok = s.wait_until_served(); !ok) return ok;
@@ -109,7 +86,7 @@ Result<TimersRun> run_timers(const Options& options, std::int64_t spread_s, std:
   DataFolder folder(options.folder);
   if (!folder.ok()) return tl::unexpected(folder.error());
   const std::size_t timers = options.amount;
-  const Plan plan(timers, now_ms() + arming_s * 1000, spread_s * 1000);
+  const TimerPlan plan(timers, wall_ms() + arming_s * 1000, spread_s * 1000);
   TimersRun out;
   if (auto ok = arm_all(folder.path(), plan, timers, out); !ok) return tl::unexpected(ok.error());
   Firings firings(plan, timers, out);
@@ -119,7 +96,7 @@ Result<TimersRun> run_timers(const Options& options, std::int64_t spread_s, std:
     return tl::unexpected(ok.error());
   if (auto ok = s.wait_until_served(); !ok) return tl::unexpected(ok.error());
   out.restart_ms = ms_since(began);
-  if (now_ms() >= plan.first_ms())
+  if (wall_ms() >= plan.first_ms())
     return fail(Code::kInvalidArgument, "arming the timers took longer than " +
                                             std::to_string(arming_s) +
                                             " s: give it more, or take fewer timers");

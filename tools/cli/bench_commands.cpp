@@ -17,7 +17,8 @@ struct Bench {
   const char* what;
   Result<bench::Outcome> (*run)(const bench::Options&);
   bool on_kafka = false;  // can have its log there
-  const char* runs = "";  // the peer that is run, installed when missing
+  // Peers that are run, installed when missing: "one, another".
+  const char* runs = "";
   const char* peer = "";  // one whose program was not written, and what it would need
   const char* needs = "";
   const char* amount = nullptr;  // what there can be more or less of
@@ -30,18 +31,15 @@ constexpr Bench kBenches[] = {
     {"infer", "Governed model calls over an instant model: G1", bench::bench_infer, true},
     {"workflow", "Workflows of three durable steps, in this process: B2", bench::bench_workflow,
      false, "dbos", "temporal", "the Temporal server (temporal server start-dev) and its SDK"},
-    {"replay", "Events read, checked and folded by one core: B6", bench::bench_replay, false, "",
-     "pekko", "a JDK and org.apache.pekko:pekko-persistence-typed_2.13 from Maven", "--events", 100,
-     100'000'000},
-    {"projection", "All views made anew in PostgreSQL: B7", bench::bench_projection, true, "",
-     "pekko", "a JDK, PostgreSQL and org.apache.pekko:pekko-projection-jdbc_2.13 from Maven"},
+    {"replay", "Events read, checked and folded by one core: B6", bench::bench_replay, false,
+     "pekko", "", "", "--events", 100, 100'000'000},
+    {"projection", "All views made anew in PostgreSQL: B7", bench::bench_projection, true, "pekko"},
     {"timers", "Durable timers over a restart, a tenth at one instant: B9", bench::bench_timers,
-     false, "", "temporal", "the Temporal server (temporal server start-dev) and its SDK",
+     false, "restate", "temporal", "the Temporal server (temporal server start-dev) and its SDK",
      "--timers", 10, 10'000'000},
     {"actors", "Many actors: time to the first answer, memory by actor: B5, B8",
-     bench::bench_actors, false, "", "pekko",
-     "a JDK and org.apache.pekko:pekko-cluster-sharding-typed_2.13 from Maven", "--actors", 1,
-     10'000'000},
+     bench::bench_actors, false, "restate, caf, pekko", "kafka-streams",
+     "a JDK, a broker and org.apache.kafka:kafka-streams from Maven", "--actors", 1, 10'000'000},
 };
 
 // Nothing, or why these options do not go together.
@@ -64,14 +62,16 @@ Status possible(const Bench& b, const bench::Options& o) {
     return fail(Code::kInvalidArgument, "seconds must be 0.5 to 3600", "--seconds");
   const std::string runs = b.runs;
   const bool beside = name == "counter" && o.peer == "embedded" && !o.kafka.empty();
-  if (o.peer.empty() || o.peer == runs || beside) return {};
+  if (o.peer.empty() || (", " + runs + ", ").find(", " + o.peer + ", ") != std::string::npos ||
+      beside)
+    return {};
   if (o.peer == peer)
     return fail(Code::kNotSupported,
                 "nothing was measured: bench " + name + " has no program for " + peer +
                     " yet; it would need " + b.needs,
                 "--peer");
   return fail(Code::kInvalidArgument,
-              "bench " + name + (runs.empty() ? " runs no peer" : " knows the peer " + runs) +
+              "bench " + name + (runs.empty() ? " runs no peer" : " knows the peers: " + runs) +
                   (name == "counter" ? ", and with --engine kafka embedded" : "") + ", not `" +
                   o.peer + "`",
               "--peer");
@@ -126,7 +126,7 @@ void add_bench_commands(CLI::App& app, Context& context, const Wrap& run) {
     } else {
       c->add_option("--peer", o->peer,
                     *bench.runs
-                        ? "dbos: installed with npm when missing, on a PostgreSQL of its own"
+                        ? std::string(bench.runs) + ": installed with npm or Maven when missing"
                         : "Another system; none has a program for this yet");
     }
     if (name == "session" || name == "infer" || name == "projection")

@@ -9,6 +9,7 @@ build_packages="g++ cmake ninja-build ccache mold pkg-config libcaf-dev librdkaf
 run_packages="postgresql-15 tzdata python3 python3-pip python3-venv ca-certificates"
 test_packages="strace procps openssl tmux clang libclang-rt-14-dev clang-format git python3-yaml systemd spin"
 tidy_packages="clang-tidy"
+coverage_packages="gcovr"
 kafka_packages="openjdk-17-jdk-headless maven"
 bench_packages="nodejs npm"
 
