@@ -27,7 +27,7 @@ bool is_quick(const actors::ActorType& type, const std::string& command) {
 
 // It has no event before those of the tail: the store would know where the first one stands.
 bool is_new(const Entity& entity, PartitionId id, const StateStore& store) {
-  return store.history(id, entity.key(), {}, 1).empty();
+  return !store.begins(id, entity.key(), Sequence{1});
 }
 
 std::int64_t steady_us() {

@@ -100,6 +100,10 @@ class StateStore {
                                           std::string_view command_id) const = 0;
   virtual std::vector<HistoryRow> history(PartitionId partition, const ActorKey& actor,
                                           Sequence after, std::size_t limit) const = 0;
+  // Whether a row of the actor's history begins with that event. Behind a snapshot's sequence the
+  // next one does, or there is none: snapshots and rows end where frames do. Cheap where there is
+  // none.
+  virtual bool begins(PartitionId partition, const ActorKey& actor, Sequence first) const = 0;
   virtual std::vector<ActorKey> with_pending(PartitionId partition) const = 0;
   // Actors of a tenant in the order of `store_order`, from after `after` (none: the first) on. An
   // empty type: all types.

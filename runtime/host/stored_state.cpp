@@ -60,7 +60,7 @@ void load_entity(Entity& entity, PartitionId id, const events::EntryReader& read
                                     " is not at " + to_string(at));
   };
   Status status;
-  for (bool more = true; more && status;) {
+  for (bool more = store.begins(id, key, entity.sequence().next()); more && status;) {
     constexpr std::size_t kPage = 256;
     auto rows = store.history(id, key, entity.sequence(), kPage);
     const Sequence before = entity.sequence();

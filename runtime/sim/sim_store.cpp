@@ -62,6 +62,10 @@ std::vector<runtime::StateStore::HistoryRow> SimStore::history(PartitionId p, co
   return out;
 }
 
+bool SimStore::begins(PartitionId p, const ActorKey& actor, Sequence first) const {
+  return find(actor_key(p, kHistory, actor) + digits(first.value)) != nullptr;
+}
+
 std::vector<ActorKey> SimStore::with_pending(PartitionId p) const {
   std::vector<ActorKey> out;
   const std::string prefix = table(p, kPending);
@@ -231,6 +235,9 @@ class Face final : public runtime::StateStore {
   std::vector<HistoryRow> history(PartitionId p, const ActorKey& a, Sequence after,
                                   std::size_t limit) const override {
     return store_.history(p, a, after, limit);
+  }
+  bool begins(PartitionId p, const ActorKey& a, Sequence first) const override {
+    return store_.begins(p, a, first);
   }
   std::vector<ActorKey> with_pending(PartitionId p) const override {
     return store_.with_pending(p);

@@ -22,6 +22,7 @@ class SimStore final : public runtime::StateStore {
   std::optional<DedupeRow> dedupe(PartitionId partition, std::string_view id) const override;
   std::vector<HistoryRow> history(PartitionId partition, const ActorKey& actor, Sequence after,
                                   std::size_t limit) const override;
+  bool begins(PartitionId partition, const ActorKey& actor, Sequence first) const override;
   std::vector<ActorKey> with_pending(PartitionId partition) const override;
   std::vector<ActorKey> list(PartitionId partition, std::string_view tenant, std::string_view type,
                              const ActorKey* after, std::size_t limit) const override;

@@ -39,6 +39,11 @@ class MemoryStore final : public StateStore {
     for (; row != it->second.end() && out.size() < limit; ++row) out.push_back(row->second);
     return out;
   }
+  bool begins(PartitionId p, const ActorKey& actor, Sequence first) const override {
+    std::lock_guard lock(mutex_);
+    auto it = history_.find({p.value, actor});
+    return it != history_.end() && it->second.contains(first.value);
+  }
   std::vector<ActorKey> with_pending(PartitionId p) const override {
     std::lock_guard lock(mutex_);
     std::vector<ActorKey> out;

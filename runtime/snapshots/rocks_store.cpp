@@ -99,6 +99,8 @@ class DedupeFilter final : public rocksdb::CompactionFilter {
   std::atomic<std::int64_t> before_ms{0};
 };
 
+constexpr int kCacheShardBits = 2;  // few threads read; in many shards little room is none
+
 rocksdb::Options options(const DedupeFilter& filter, rocksdb::Env* env) {
   rocksdb::Options o;
   o.env = env;
@@ -114,8 +116,12 @@ rocksdb::Options options(const DedupeFilter& filter, rocksdb::Env* env) {
   o.compaction_filter = &filter;
   o.periodic_compaction_seconds = 12 * 3600;  // so that the filter meets every row in time
   rocksdb::BlockBasedTableOptions t;
-  t.block_cache = rocksdb::NewLRUCache(16 << 20);
+  t.block_cache = rocksdb::NewLRUCache(16 << 20, kCacheShardBits);
   t.cache_index_and_filter_blocks = true;  // else their memory grows with the data
+  // In pieces, of which a look-up needs one: a file's whole filter is 100 KB and more, and was read
+  // anew for most actors once the files outgrew the cache.
+  t.index_type = rocksdb::BlockBasedTableOptions::kTwoLevelIndexSearch;
+  t.partition_filters = true;
   t.pin_l0_filter_and_index_blocks_in_cache = true;
   t.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
   o.table_factory.reset(rocksdb::NewBlockBasedTableFactory(t));
@@ -210,6 +216,13 @@ class Store final : public StateStore {
                        Offset{get_be(it.value().ToStringView())}});
     });
     return out;
+  }
+
+  bool begins(PartitionId p, const ActorKey& actor, Sequence first) const override {
+    std::string key = table(p, kHistory);
+    put_actor(key, actor);
+    put_be(key, first.value, 8);
+    return get(key).has_value();
   }
 
   std::vector<ActorKey> with_pending(PartitionId p) const override {

@@ -40,6 +40,9 @@ class GatedStore final : public StateStore {
                                   std::size_t limit) const override {
     return store_->history(p, actor, after, limit);
   }
+  bool begins(PartitionId p, const ActorKey& actor, Sequence first) const override {
+    return store_->begins(p, actor, first);
+  }
   std::vector<ActorKey> with_pending(PartitionId p) const override {
     return store_->with_pending(p);
   }
