@@ -56,8 +56,9 @@ Host& Cluster::serve(PartitionHost& local, TokenHub& tokens) {
       [this](const std::string& address, v1::ClusterRelay item) {
         peers_->relay(address, std::move(item));
       }});
-  ClusterHost::Parts parts{&local,  &ownership_.directory(), peers_.get(),          &catalog_,
-                           &clock_, options_.node_id,        log_.partition_count()};
+  ClusterHost::Parts parts{
+      &local,  &ownership_.directory(), peers_.get(),           &catalog_,
+      &clock_, options_.node_id,        log_.partition_count(), options_.answer_ms};
   host_ = std::make_unique<ClusterHost>(std::move(parts));
   server_->serve(&local, tokens_.get(), standbys_.get(),
                  [this](const v1::ClusterHandover& handover) { ownership_.handed_over(handover); });

@@ -20,6 +20,7 @@ struct ClusterOptions {
   std::string advertise;  // where they find it; empty: as bound
   std::string secret;     // the same on each node
   std::int64_t session_timeout_ms = 6000;
+  std::int64_t answer_ms = 11'000;        // of ClusterHost::Parts
   ClusterTls tls = {};                    // on each node, or on none
   std::size_t standbys = 1;               // other nodes that keep themselves warm for a partition
   std::uint64_t acceptable_lag = 10'000;  // records; a node with more takes no partitions yet

@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "runtime/cluster/census.h"
+#include "runtime/host/deadlines.h"
 
 namespace soma::runtime {
 
@@ -22,7 +23,9 @@ Error error_of(const v1::ClusterError& e) {
 }  // namespace
 
 struct ClusterHost::Core {
-  Parts parts;
+  explicit Core(Parts p) : parts(std::move(p)), late(*parts.clock) {}
+  const Parts parts;
+  Deadlines late;  // of the local host's answers
   std::mutex mutex;
   std::map<Errand*, std::shared_ptr<Errand>> waiting;  // for their next try
   std::atomic<bool> closed{false};
@@ -39,8 +42,7 @@ struct ClusterHost::Core {
 class ClusterHost::Errand : public std::enable_shared_from_this<ClusterHost::Errand> {
  public:
   using Answer = Result<v1::ClusterAnswer>;
-  // `local` does it on the host here, and reports to `here`. Errors that are kFenced there mean
-  // that it was not done.
+  // `local` does it on the host here. Errors that are kFenced there mean that it was not done.
   Errand(std::shared_ptr<Core> core, PartitionId partition, v1::ClusterCall call)
       : core_(std::move(core)),
         partition_(partition),
@@ -53,6 +55,10 @@ class ClusterHost::Errand : public std::enable_shared_from_this<ClusterHost::Err
   void run() {
     if (!core_->enter()) return give_up();
     auto& p = core_->parts;
+    if (p.clock->steady_ms() > until_ms_) {  // this node was frozen: its client has asked elsewhere
+      --core_->inside;
+      return give_up();
+    }
     if (p.local->here(partition_)) {
       local();
       --core_->inside;
@@ -96,6 +102,24 @@ class ClusterHost::Errand : public std::enable_shared_from_this<ClusterHost::Err
   }
 
   bool maybe_done() const { return maybe_done_; }
+
+  // The local host's answer, unless it comes too late: then nobody waits for it any more.
+  template <typename T>
+  std::function<void(Result<T>)> here(std::function<void(Result<T>)> on_done) {
+    const unsigned call = calls_.load();
+    const auto& p = core_->parts;
+    late_ = core_->late.set(p.clock->steady_ms() + p.answer_ms, [weak = weak_from_this(), call] {
+      const auto self = weak.lock();
+      if (!self || !self->ends(call)) return;
+      self->maybe_done_ = true;
+      self->give_up();
+    });
+    return [self = shared_from_this(), call, on_done = std::move(on_done)](Result<T> answer) {
+      if (!self->ends(call)) return;
+      if (!answer && answer.error().code == Code::kFenced) return self->again();
+      on_done(std::move(answer));
+    };
+  }
 
   void give_up() {
     done(maybe_done_ && call_.has_submit()
@@ -151,11 +175,10 @@ class ClusterHost::Errand : public std::enable_shared_from_this<ClusterHost::Err
   const std::int64_t until_ms_;
   std::int64_t pause_ms_ = kFirstPauseMs;
   bool maybe_done_ = false;
+  Deadlines::Token late_;
 };
 
-ClusterHost::ClusterHost(Parts parts) : core_(std::make_shared<Core>()) {
-  core_->parts = std::move(parts);
-}
+ClusterHost::ClusterHost(Parts parts) : core_(std::make_shared<Core>(std::move(parts))) {}
 
 ClusterHost::~ClusterHost() { close(); }
 
@@ -211,10 +234,7 @@ void ClusterHost::submit(Submission s, OnAccepted on_done) {
     auto errand = weak.lock();
     // One that may have been recorded by another node is repeated here: it can come twice.
     s.once &= !errand->maybe_done();
-    core->parts.local->submit(s, [errand, on_done](Result<Accepted> a) {
-      if (!a && a.error().code == Code::kFenced) return errand->again();
-      on_done(std::move(a));
-    });
+    core->parts.local->submit(s, errand->here<Accepted>(on_done));
   };
   errand->done = [on_done](Errand::Answer answer) {
     if (!answer) return on_done(tl::unexpected(answer.error()));
@@ -234,10 +254,7 @@ void ClusterHost::read(ActorKey actor, OnState on_done) {
   const auto errand = std::make_shared<Errand>(core_, partition_for(actor), std::move(call));
   const auto* type = core_->parts.catalog->find(actor.type);
   errand->local = [core = core_.get(), weak = std::weak_ptr(errand), actor, on_done] {
-    core->parts.local->read(actor, [errand = weak.lock(), on_done](Result<StateView> view) {
-      if (!view && view.error().code == Code::kFenced) return errand->again();
-      on_done(std::move(view));
-    });
+    core->parts.local->read(actor, weak.lock()->here<StateView>(on_done));
   };
   errand->done = [type, on_done](Errand::Answer answer) {
     if (!answer) return on_done(tl::unexpected(answer.error()));

@@ -16,7 +16,8 @@ namespace soma::runtime {
 
 // What is not owned here is asked of the owner, at most one node at a time, again for a few seconds
 // while there is none; then kUnavailable, or kUnknownOutcome where a node may have done it. That is
-// safe because a command keeps its id. The status of partitions is of this node alone.
+// safe because a command keeps its id. What is owned here and not answered in time, as the log says
+// nothing, ends likewise. The status of partitions is of this node alone.
 class ClusterHost final : public Host {
  public:
   static constexpr std::int64_t kPatienceMs = 5000;
@@ -29,6 +30,7 @@ class ClusterHost final : public Host {
     Clock* clock = nullptr;
     std::string node_id;
     std::uint32_t partitions = 0;
+    std::int64_t answer_ms = 11'000;  // of the local host; more than an append may take
   };
   explicit ClusterHost(Parts parts);
   ~ClusterHost() override;

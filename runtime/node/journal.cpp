@@ -81,6 +81,7 @@ ClusterOptions cluster_options(const Config& c, const std::string& node_id, Metr
           .advertise = c.cluster_advertise,
           .secret = c.cluster_secret,
           .session_timeout_ms = static_cast<std::int64_t>(c.kafka_session_timeout_ms),
+          .answer_ms = static_cast<std::int64_t>(c.kafka_append_timeout_ms) + 1000,
           .tls = {c.cluster_tls_ca_file, c.cluster_tls_cert_file, c.cluster_tls_key_file},
           .standbys = c.cluster_standbys,
           .acceptable_lag = c.cluster_acceptable_lag,

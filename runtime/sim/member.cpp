@@ -7,6 +7,7 @@ namespace {
 
 constexpr std::int64_t kSessionMs = 1'000;  // a fenced node waits so long before it claims again
 constexpr std::int64_t kReconcileMs = 500;
+constexpr std::int64_t kAnswerMs = 6'000;   // clients have more patience
 constexpr std::uint32_t kChooses = 30'000;  // per million looks
 constexpr std::size_t kReadBytes = 4096;
 
@@ -29,7 +30,7 @@ void Member::serve(runtime::PartitionHost& local) {
   const std::uint32_t partitions = parts_.log->partition_count();
   front_ = std::make_unique<runtime::ClusterHost>(
       runtime::ClusterHost::Parts{&local, &ownership_.directory(), peers_.get(), parts_.catalog,
-                                  parts_.clock, name, partitions});
+                                  parts_.clock, name, partitions, kAnswerMs});
   parts_.network->attach(name, {parts_.life,
                                 [this](v1::ClusterCall call, runtime::OnAnswer done) {
                                   runtime::answer_at_once(*local_, call, done);

@@ -25,7 +25,7 @@ struct Canary {
 
 std::vector<double> seconds_to_find;
 
-constexpr std::uint64_t kSeeds = 150, kSteps = 12'000;
+constexpr std::uint64_t kSeeds = 400, kSteps = 12'000;
 
 class Canaries : public ::testing::TestWithParam<Canary> {
  protected:

@@ -35,7 +35,8 @@ import org.apache.pekko.stream.javadsl.Source;
 
 /** What Pekko does of what `soma bench replay|actors|projection` measures. Prints one line of JSON. */
 public final class PekkoPeer {
-  static final int ACTORS = 1000, BATCH = 200, GROUP = 5000;
+  static final int ACTORS = 1000, BATCH = 200, GROUP = 5000, EVENTS_EACH = 10;
+  static final String DATA = "{\"turn_started\":{\"turn\":1,\"at_ms\":\"1700000000000\",\"prompt\":\"" + "word ".repeat(40) + "\"}}";
 
   public static void main(String[] a) throws Exception {
     switch (a[0]) {
@@ -190,7 +191,8 @@ public final class PekkoPeer {
     end(system);
   }
 
-  // B7. Exactly once: rows and offset in one transaction.
+  // B7. Exactly once: rows and offset in one transaction. Rows as ours of a session's events are, made of
+  // nothing but their number.
   static final class Session implements JdbcSession {
     static final ArrayBlockingQueue<Connection> pool = new ArrayBlockingQueue<>(16);
     static volatile String url;
@@ -263,12 +265,21 @@ public final class PekkoPeer {
 
     @Override
     public void process(Session session, List<Long> numbers) throws SQLException {
-      try (var insert = session.connection.prepareStatement("INSERT INTO bench_rows (id, actor, kind, amount) VALUES (?, ?, ?, ?)")) {
+      try (var insert = session.connection.prepareStatement("INSERT INTO bench_rows (tenant_id, actor_type, session_id, sequence,"
+              + " event_id, type, time_ms, position, principal, correlation_id, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?::json)")) {
         for (long number : numbers) {
-          insert.setLong(1, number);
-          insert.setString(2, "c" + number % ACTORS);
-          insert.setString(3, "counter.added");
-          insert.setLong(4, 1);
+          final String id = "ses_" + number / EVENTS_EACH;
+          insert.setString(1, "demo");
+          insert.setString(2, "session");
+          insert.setString(3, id);
+          insert.setLong(4, number % EVENTS_EACH + 1);
+          insert.setString(5, "evt_0123456789abcdef" + number);
+          insert.setString(6, "turn.started");
+          insert.setLong(7, 1_700_000_000_000L + number);
+          insert.setString(8, "3/" + number);
+          insert.setString(9, "user-1");
+          insert.setString(10, id);
+          insert.setString(11, DATA);
           insert.addBatch();
         }
         insert.executeBatch();
@@ -285,7 +296,9 @@ public final class PekkoPeer {
     final var typed = org.apache.pekko.actor.typed.ActorSystem.<Void>create(Behaviors.empty(), "bench", config);
     JdbcProjection.createTablesIfNotExists(Session::new, typed).toCompletableFuture().get(30, TimeUnit.SECONDS);
     try (Connection c = DriverManager.getConnection(url); var s = c.createStatement()) {
-      s.execute("CREATE TABLE bench_rows (id BIGINT PRIMARY KEY, actor TEXT NOT NULL, kind TEXT NOT NULL, amount BIGINT NOT NULL)");
+      s.execute("CREATE TABLE bench_rows (tenant_id text NOT NULL, actor_type text NOT NULL, session_id text NOT NULL, sequence bigint NOT NULL,"
+          + " event_id text NOT NULL, type text NOT NULL, time_ms bigint NOT NULL, position text NOT NULL, principal text NOT NULL,"
+          + " correlation_id text NOT NULL, data json NOT NULL, PRIMARY KEY (tenant_id, session_id, sequence))");
     }
     final var projection = JdbcProjection.groupedWithin(ProjectionId.of("bench", "0"), new Numbers(rows), Session::new,
         () -> new Rows(rows), typed).withGroup(GROUP, Duration.ofMillis(100));

@@ -15,6 +15,7 @@
 #include "runtime/cluster/census.h"
 #include "runtime/effects/http_loop.h"
 #include "tests/unit/host/fixture.h"
+#include "tests/unit/host/shared_fixture.h"
 
 namespace soma::runtime {
 
@@ -45,12 +46,18 @@ class ClusterOfTwo : public HostFixture {
     HostFixture::TearDown();
   }
   void join(Member& m, const std::string& name, const std::string& secret,
-            const std::string& advertised = {}) {
-    auto cluster =
-        Cluster::start({name, "127.0.0.1:0", advertised, secret, 6000}, *log_, *catalog_, *clock_);
+            const std::string& advertised = {}, std::int64_t answer_ms = 11'000,
+            events::Log* log = nullptr) {
+    if (!log) log = log_.get();
+    auto cluster = Cluster::start({.node_id = name,
+                                   .listen = "127.0.0.1:0",
+                                   .advertise = advertised,
+                                   .secret = secret,
+                                   .answer_ms = answer_ms},
+                                  *log, *catalog_, *clock_);
     ASSERT_TRUE(cluster) << cluster.error().message;
     m.cluster = std::move(*cluster);
-    HostParts parts{log_.get(),
+    HostParts parts{log,
                     catalog_.get(),
                     clock_.get(),
                     &runner_,
@@ -312,6 +319,27 @@ TEST_F(ClusterOfTwo, ANodeThatSaysNothingIsNotWaitedForOnceAnotherHasClaimed) {
   EXPECT_EQ(*value(*b_.host, "x"), 2);
   frozen.cluster->close();
   frozen.local.reset();
+}
+
+// A broker that takes connections and says nothing: whatever waits for it is answered all the same.
+TEST_F(ClusterOfTwo, WhatTheLogSaysNothingOfEndsInTime) {
+  HeldReports mute(*log_);
+  Member c;
+  join(c, "c", kSecret, {}, 500, &mute);
+  open(c, "x");
+  ASSERT_TRUE(add(*c.host, "x", 1, "demo:1"));
+  mute.hold();
+  const auto command = add(*c.host, "x", 2, "demo:2");
+  ASSERT_FALSE(command);
+  EXPECT_EQ(command.error().code, Code::kUnknownOutcome);
+  const auto read = value(*c.host, "x");  // waits for the frame in flight
+  ASSERT_FALSE(read);
+  EXPECT_EQ(read.error().code, Code::kUnavailable);
+  mute.release();
+  EXPECT_EQ(add(*c.host, "x", 2, "demo:2")->sequence, Sequence{2});  // once
+  EXPECT_EQ(*value(*c.host, "x"), 3);
+  c.cluster->close();
+  c.local.reset();
 }
 
 TEST_F(ClusterOfTwo, WithoutAnOwnerThereIsAnErrorThatSaysTryAgain) {
