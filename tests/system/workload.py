@@ -135,13 +135,13 @@ class Workload:
     def retry_open(self, url, seconds=50):
         """Every unacknowledged request again, with its key, until each has an end or the time is over."""
         requests, self.open, until = self.open, [], time.monotonic() + seconds
-        position, lock = iter(requests), threading.Lock()
+        position, lock, doing = iter(requests), threading.Lock(), {}
 
         def run():
             client = Client(url, timeout=20)
             while True:
                 with lock:
-                    request = next(position, None)
+                    request = doing[threading.get_ident()] = next(position, None)
                 if request is None:
                     return
                 while not self.attempt(request, client):
@@ -155,7 +155,9 @@ class Workload:
             thread.start()
         for thread in threads:
             thread.join(60)
-            check(not thread.is_alive(), "a retrying client hangs")
+            last = doing.get(thread.ident)
+            check(not thread.is_alive(), f"a retrying client hangs: {len(requests)} were open; "
+                  f"{last and f'{last.method} {last.path} {last.key}: {last.attempts} attempts, the last: {last.last}'}")
 
     def check_ended(self, what):
         """Nothing is open: each request was acknowledged or refused for good."""
