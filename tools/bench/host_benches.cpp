@@ -87,7 +87,7 @@ Result<Outcome> bench_workflow(const Options& o) {
 Result<Outcome> bench_replay(const Options& given) {
   const Options o = with_amount(given, kEvents);
   Outcome out = outcome_of(o, "replay", "reads a log that was synced before");
-  std::vector<PekkoReplay> peer;
+  std::vector<PekkoRun> peer;
   auto runs = all_runs(
       o, [&] { return run_fold(o); },
       peer_run(o.peer == "pekko", peer, [&] { return replay_by_pekko(o); }));
@@ -107,10 +107,8 @@ Result<Outcome> bench_replay(const Options& given) {
   if (peer.empty()) return out;
   out.peer_name = o.peer;
   out.durability_peer = "reads a LevelDB journal in its page cache; the second recovery is told";
-  out.peer.timed = false;
-  out.peer.ops = middle(peer, [](const PekkoReplay& r) { return r.events / r.seconds; });
-  out.peer.cpu_s = middle(peer, [](const PekkoReplay& r) { return r.cpu_s; });
-  const double its_core = middle(peer, [](const PekkoReplay& r) { return r.events / r.cpu_s; });
+  out.peer = middle_of(peer);
+  const double its_core = middle(peer, [](const PekkoRun& r) { return r.amount / r.cpu_s; });
   out.extra.emplace_back("peer_events_per_core_s", its_core);
   out.gates.push_back({"B6.pekko", "x the peer's events/s a core", a_core / its_core, 1, true});
   return out;
@@ -168,10 +166,8 @@ Result<Outcome> bench_timers(const Options& given) {
 }
 
 // B5 and B8 have peers of their own: who restarts, and who keeps actors in memory.
-Result<Outcome> actors_beside(const Options& o, Outcome out,
-                              const std::vector<RestateRestart>& restarts,
-                              const std::vector<double>& bytes, double first_ms,
-                              double idle_bytes) {
+Outcome actors_beside(const Options& o, Outcome out, const std::vector<RestateRestart>& restarts,
+                      const std::vector<double>& bytes, double first_ms, double idle_bytes) {
   out.peer_name = o.peer;
   out.peer.timed = false;
   if (!restarts.empty()) {

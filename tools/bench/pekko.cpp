@@ -67,12 +67,18 @@ std::string jdbc_url(const std::string& libpq) {
 
 }  // namespace
 
-Result<PekkoReplay> replay_by_pekko(const Options& o) {
+Figures middle_of(const std::vector<PekkoRun>& runs) {
+  return {.ops = middle(runs, [](const PekkoRun& r) { return r.amount / r.seconds; }),
+          .timed = false,
+          .cpu_s = middle(runs, [](const PekkoRun& r) { return r.cpu_s; })};
+}
+
+Result<PekkoRun> replay_by_pekko(const Options& o) {
   DataFolder folder(o.folder);
   if (!folder.ok()) return tl::unexpected(folder.error());
   const auto said = run({"replay", std::to_string(o.amount), folder.path() + "/journal"});
   if (!said) return tl::unexpected(said.error());
-  return PekkoReplay{number(*said, "events"), number(*said, "seconds"), number(*said, "cpu_s")};
+  return PekkoRun{number(*said, "events"), number(*said, "seconds"), number(*said, "cpu_s")};
 }
 
 Result<double> bytes_of_a_pekko_actor(const Options& o) {
@@ -81,14 +87,14 @@ Result<double> bytes_of_a_pekko_actor(const Options& o) {
   return number(*said, "bytes_each");
 }
 
-Result<PekkoProjection> projection_by_pekko(const Options& o) {
+Result<PekkoRun> projection_by_pekko(const Options& o) {
   DataFolder folder(o.folder);
   if (!folder.ok()) return tl::unexpected(folder.error());
   auto postgres = projections::PrivateCluster::at(folder.path() + "/data");
   if (auto ok = postgres->ensure(); !ok) return tl::unexpected(ok.error());
   const auto said = run({"projection", std::to_string(kRows), jdbc_url(postgres->url())});
   if (!said) return tl::unexpected(said.error());
-  return PekkoProjection{number(*said, "rows"), number(*said, "seconds"), number(*said, "cpu_s")};
+  return PekkoRun{number(*said, "rows"), number(*said, "seconds"), number(*said, "cpu_s")};
 }
 
 }  // namespace soma::bench

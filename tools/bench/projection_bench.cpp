@@ -109,7 +109,7 @@ Result<Outcome> bench_projection(const Options& o) {
       "are made again from the journal";
   std::vector<Figures> ours;
   std::vector<Run> runs;
-  std::vector<PekkoProjection> peer;
+  std::vector<PekkoRun> peer;
   for (int i = 0; i < o.runs; ++i) {
     auto run = run_once(o);
     if (!run) return tl::unexpected(run.error());
@@ -134,9 +134,7 @@ Result<Outcome> bench_projection(const Options& o) {
   if (peer.empty()) return out;
   out.peer_name = o.peer;
   out.durability_peer = "rows and offset in one transaction of 5,000, synchronous_commit = off";
-  out.peer.timed = false;
-  out.peer.ops = middle(peer, [](const PekkoProjection& r) { return r.rows / r.seconds; });
-  out.peer.cpu_s = middle(peer, [](const PekkoProjection& r) { return r.cpu_s; });
+  out.peer = middle_of(peer);
   out.gates.push_back({"B7.pekko", "x the peer's rows/s", out.ours.ops / out.peer.ops, 1, true});
   return out;
 }

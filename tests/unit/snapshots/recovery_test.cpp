@@ -79,6 +79,13 @@ TEST_F(IdleActors, LeaveMemoryOnceStoredAndComeBackAsTheyWere) {
   expect_all(3, 3);
 }
 
+TEST_F(IdleActors, OneEventIsFoldedWhereItsSnapshotIsGone) {
+  work(3, 1);
+  while (active() > 0) std::this_thread::yield();
+  ASSERT_GE(store_->drop_snapshots(counter("c0").tenant, nullptr).value(), 3U);
+  expect_all(3, 1);
+}
+
 TEST_F(SnapshotRecovery, DeletingEverythingChangesNothing) {
   work(30, 4);
   drain();
