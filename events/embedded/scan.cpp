@@ -108,7 +108,8 @@ class Scan {
     const ScanResult before = result_;
     const auto is_sound = sound(file, number);
     if (!is_sound) return tl::unexpected(is_sound.error());
-    if (*is_sound && !stop) return result_;
+    if (stop) return fail(Code::kCancelled, "told to stop");
+    if (*is_sound) return result_;
     result_ = before;  // where the damage is, all bytes together tell
     std::string bytes;
     if (auto read = read_file(file, bytes, stop_); !read) return tl::unexpected(read.error());

@@ -144,7 +144,7 @@ class Workload:
                     request = doing[threading.get_ident()] = next(position, None)
                 if request is None:
                     return
-                while not self.attempt(request, client):
+                while time.monotonic() > until or not self.attempt(request, client):
                     if time.monotonic() > until:
                         with self._lock:
                             self.open.append(request)

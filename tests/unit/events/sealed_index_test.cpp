@@ -206,6 +206,19 @@ TEST(SealedIndexesOfLargeSegments, AreMadeAndCheckedAPartAtATime) {
   }
 }
 
+// Whoever stops a caretaker waits for it, and it may get hardly any processor.
+TEST_F(SealedIndexes, AScanThatIsToldToStopReadsNothingMore) {
+  std::atomic<bool> stop = false;
+  const auto at_the_first = [&](const ScannedRecord&) {
+    stop = true;
+    fs::remove(segment(1));
+  };
+  const LogState before = read_sealed_index(folder_, 0)->after();
+  const auto scan = scan_full_segment(folder_, 1, before, stop, at_the_first);
+  ASSERT_FALSE(scan);
+  EXPECT_EQ(scan.error().code, Code::kCancelled) << scan.error().message;
+}
+
 // Also when it was told of nothing new after it had become idle.
 TEST_F(SealedIndexes, WhoWaitsIsToldThoughNothingIsLeftToDo) {
   const auto before = read_sealed_index(folder_, count_ - 2);
