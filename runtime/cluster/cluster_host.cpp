@@ -2,8 +2,10 @@
 #include "runtime/cluster/cluster_host.h"
 
 #include <atomic>
+#include <condition_variable>
 #include <future>
 #include <iterator>
+#include <optional>
 #include <thread>
 
 #include "runtime/cluster/census.h"
@@ -15,6 +17,9 @@ namespace {
 
 constexpr std::int64_t kFirstPauseMs = 10, kLongestPauseMs = 200;
 constexpr std::int64_t kLookMs = 200;  // whether the owner that was asked still is it
+// Behind the patience: what was sent at its end may take so long; what was not is not sent any
+// more.
+constexpr std::int64_t kLastCallMs = 2500;
 
 Error error_of(const v1::ClusterError& e) {
   return {code_from_name(e.code()), e.message(), e.field(), e.retry_after_ms()};
@@ -149,23 +154,25 @@ class ClusterHost::Errand : public std::enable_shared_from_this<ClusterHost::Err
     Peers::GiveUp give_up;
   };
   // A node that is frozen or cut off would be waited for in vain long after its partition is
-  // another's. What it may have recorded the new owner knows by the command's id; what it has not
-  // begun with it must not begin: the client may have been refused by then.
+  // another's, and one that answers slowly has others' calls before this one. What it may have
+  // recorded the new owner knows by the command's id; what it has not begun with it must not begin:
+  // the client may have been refused by then.
   void look_later(Asked asked) {
-    core_->parts.clock->call_in(kLookMs,
-                                [core = core_, weak = weak_from_this(), asked = std::move(asked)] {
-                                  const auto self = weak.lock();
-                                  if (!self || self->calls_ != asked.call || !core->enter()) return;
-                                  const auto owner = core->parts.directory->owner(self->partition_);
-                                  const bool another = !owner || owner->epoch != asked.owner.epoch;
-                                  const bool ended = another && self->ends(asked.call);
-                                  if (ended) asked.give_up();
-                                  --core->inside;
-                                  if (!another) return self->look_later(asked);
-                                  if (!ended) return;
-                                  self->maybe_done_ = true;
-                                  self->again();
-                                });
+    core_->parts.clock->call_in(
+        kLookMs, [core = core_, weak = weak_from_this(), asked = std::move(asked)] {
+          const auto self = weak.lock();
+          if (!self || self->calls_ != asked.call || !core->enter()) return;
+          const auto owner = core->parts.directory->owner(self->partition_);
+          const bool another = !owner || owner->epoch != asked.owner.epoch;
+          const bool late = core->parts.clock->steady_ms() >= self->until_ms_ + kLastCallMs;
+          const bool ended = (another || late) && self->ends(asked.call);
+          if (ended) asked.give_up();
+          --core->inside;
+          if (!another && !late) return self->look_later(asked);
+          if (!ended) return;
+          self->maybe_done_ = true;
+          self->again();
+        });
   }
 
   const std::shared_ptr<Core> core_;
@@ -197,25 +204,53 @@ PartitionId ClusterHost::partition_for(const ActorKey& actor) const {
   return partition_of(actor, core_->parts.partitions);
 }
 
-// One answer from the owner, here or elsewhere.
+// What whoever waits for an errand is told.
 template <typename T>
-std::future<Result<T>> ClusterHost::ask(PartitionId partition, v1::ClusterCall call,
-                                        std::function<Result<T>(PartitionHost&)> here,
-                                        std::function<T(v1::ClusterAnswer&)> there) const {
-  const auto result = std::make_shared<std::promise<Result<T>>>();
-  auto out = result->get_future();
+class ClusterHost::Word {
+ public:
+  // Nothing: the partition is here, and it is for him to look.
+  void tell(std::optional<Result<T>> word) {
+    std::lock_guard lock(mutex_);
+    word_ = std::move(word);
+    changed_.notify_one();
+  }
+  std::optional<Result<T>> wait() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return word_.has_value(); });
+    return *std::exchange(word_, std::nullopt);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::optional<std::optional<Result<T>>> word_;
+};
+
+// One answer from the owner, elsewhere or here. Looking here may block, so it is done on the thread
+// that waits: the errand's tries are on the clock's.
+template <typename T>
+std::function<Result<T>()> ClusterHost::ask(PartitionId partition, v1::ClusterCall call,
+                                            std::function<Result<T>(PartitionHost&)> here,
+                                            std::function<T(v1::ClusterAnswer&)> there) const {
+  const auto word = std::make_shared<Word<T>>();
   const auto errand = std::make_shared<Errand>(core_, partition, std::move(call));
-  errand->local = [core = core_.get(), weak = std::weak_ptr(errand), here, result] {
-    auto found = here(*core->parts.local);
-    if (!found && found.error().code == Code::kFenced) return weak.lock()->again();
-    result->set_value(std::move(found));
-  };
-  errand->done = [there, result](Errand::Answer answer) {
-    if (!answer) return result->set_value(tl::unexpected(answer.error()));
-    result->set_value(there(*answer));
+  errand->local = [word] { word->tell(std::nullopt); };
+  errand->done = [word, there = std::move(there)](Errand::Answer answer) {
+    word->tell(answer ? Result<T>(there(*answer)) : tl::unexpected(answer.error()));
   };
   errand->run();
-  return out;
+  return [core = core_, errand, word, here = std::move(here)]() -> Result<T> {
+    for (;;) {
+      if (auto told = word->wait()) return std::move(*told);
+      if (!core->enter()) return fail(Code::kUnavailable, "the node is stopping");
+      auto found = here(*core->parts.local);
+      --core->inside;
+      if (found) return found;
+      const Code code = found.error().code;  // it may be recovering
+      if (code != Code::kFenced && code != Code::kUnavailable) return found;
+      errand->again();
+    }
+  };
 }
 
 void ClusterHost::submit(Submission s, OnAccepted on_done) {
@@ -277,18 +312,17 @@ Result<std::vector<Host::HistoryEvent>> ClusterHost::history(const ActorKey& act
   c->set_after(after.value);
   c->set_limit(limit);
   return ask<std::vector<HistoryEvent>>(
-             partition_for(actor), std::move(call),
-             [&](PartitionHost& local) { return local.history(actor, after, limit); },
-             [&](v1::ClusterAnswer& answer) {
-               std::vector<HistoryEvent> out;
-               for (auto& e : *answer.mutable_events())
-                 out.push_back({actor,
-                                std::move(*e.mutable_event()),
-                                std::move(*e.mutable_context()),
-                                {PartitionId{answer.partition()}, Offset{e.offset()}}});
-               return out;
-             })
-      .get();
+      partition_for(actor), std::move(call),
+      [&](PartitionHost& local) { return local.history(actor, after, limit); },
+      [&](v1::ClusterAnswer& answer) {
+        std::vector<HistoryEvent> out;
+        for (auto& e : *answer.mutable_events())
+          out.push_back({actor,
+                         std::move(*e.mutable_event()),
+                         std::move(*e.mutable_context()),
+                         {PartitionId{answer.partition()}, Offset{e.offset()}}});
+        return out;
+      })();
 }
 
 Result<std::vector<Host::ActorPlace>> ClusterHost::actors(const std::string& tenant,
@@ -308,16 +342,14 @@ Result<std::vector<Host::ActorPlace>> ClusterHost::actors(const std::string& ten
     c->set_type(type);
     if (from) *c->mutable_after() = actors::to_ref(*from);
     c->set_limit(left);
-    auto found =
-        ask<std::vector<ActorPlace>>(
-            id, std::move(call),
-            [&](PartitionHost& local) { return local.actors_in(id, tenant, type, from, left); },
-            [&](v1::ClusterAnswer& answer) {
-              std::vector<ActorPlace> places;
-              for (const auto& ref : answer.actors()) places.push_back({id, actors::to_key(ref)});
-              return places;
-            })
-            .get();
+    auto found = ask<std::vector<ActorPlace>>(
+        id, std::move(call),
+        [&](PartitionHost& local) { return local.actors_in(id, tenant, type, from, left); },
+        [&](v1::ClusterAnswer& answer) {
+          std::vector<ActorPlace> places;
+          for (const auto& ref : answer.actors()) places.push_back({id, actors::to_key(ref)});
+          return places;
+        })();
     if (!found) return found;
     std::move(found->begin(), found->end(), std::back_inserter(out));
   }
@@ -361,7 +393,7 @@ template <typename Item>
 Result<std::vector<Item>> ClusterHost::of_all(
     bool parked, Result<std::vector<Item>> (PartitionHost::*here)(PartitionId) const,
     std::vector<Item> (*there)(const v1::ClusterAnswer&)) const {
-  std::vector<std::future<Result<std::vector<Item>>>> parts;
+  std::vector<std::function<Result<std::vector<Item>>()>> parts;
   for (std::uint32_t i = 0; i < core_->parts.partitions; ++i) {
     v1::ClusterCall call;
     call.mutable_census()->set_partition(i);
@@ -373,7 +405,7 @@ Result<std::vector<Item>> ClusterHost::of_all(
   }
   std::vector<Item> out;
   for (auto& part : parts) {
-    auto found = part.get();
+    auto found = part();
     if (!found) return found;
     std::move(found->begin(), found->end(), std::back_inserter(out));
   }

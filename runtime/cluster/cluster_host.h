@@ -3,7 +3,6 @@
 #pragma once
 
 #include <functional>
-#include <future>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -60,9 +59,12 @@ class ClusterHost final : public Host {
   class Errand;
   PartitionId partition_for(const ActorKey& actor) const;
   template <typename T>
-  std::future<Result<T>> ask(PartitionId partition, v1::ClusterCall call,
-                             std::function<Result<T>(PartitionHost&)> here,
-                             std::function<T(v1::ClusterAnswer&)> there) const;
+  class Word;
+  // Asks at once; who calls what it gives waits for the answer.
+  template <typename T>
+  std::function<Result<T>()> ask(PartitionId partition, v1::ClusterCall call,
+                                 std::function<Result<T>(PartitionHost&)> here,
+                                 std::function<T(v1::ClusterAnswer&)> there) const;
   template <typename Item>
   Result<std::vector<Item>> of_all(bool parked,
                                    Result<std::vector<Item>> (PartitionHost::*here)(PartitionId)

@@ -107,7 +107,7 @@ class Workload:
                     time.sleep(0.05)
                 with self._lock:
                     self.longest_s = max(self.longest_s, time.monotonic() - began)
-                if request.answer is None and self._stop.wait(0.01):
+                if request.answer is None and self._stop.wait(0.05):
                     return
         except Exception as problem:  # pylint: disable=broad-except
             self.problems.append(repr(problem))

@@ -13,7 +13,7 @@ namespace soma::runtime {
 class GatedStore final : public StateStore {
  public:
   // While one is held, whoever comes to it waits.
-  std::mutex checkpoints, loads, writes;
+  std::mutex checkpoints, loads, writes, histories;
   std::atomic<bool> writes_fail{false};
   std::atomic<bool> loads_garbled{false};  // snapshots are read that do not parse
   std::atomic<int> waiting{0};             // came to a gate, and have not passed it
@@ -38,6 +38,7 @@ class GatedStore final : public StateStore {
   }
   std::vector<HistoryRow> history(PartitionId p, const ActorKey& actor, Sequence after,
                                   std::size_t limit) const override {
+    self().pass(self().histories);
     return store_->history(p, actor, after, limit);
   }
   bool begins(PartitionId p, const ActorKey& actor, Sequence first) const override {
