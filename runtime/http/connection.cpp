@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <charconv>
 
+#include "runtime/http/guarded.h"
 #include "runtime/http/sink.h"
 #include "runtime/http/text.h"
 #include "runtime/telemetry/log.h"
@@ -28,7 +29,7 @@ Connection::Connection(Worker& worker, Channel channel)
     : worker_(worker),
       core_(*worker.core),
       channel_(std::move(channel)),
-      buffer_(core_.options.header_limit + 2 * kBodyReadSize) {
+      buffer_(core_.options.header_limit + kBodyReadSize) {
   error_code error;
   channel_.socket().set_option(asio::ip::tcp::no_delay(true), error);
   const auto peer = channel_.socket().remote_endpoint(error);
@@ -73,6 +74,7 @@ void Connection::next_request() {
   parser_->header_limit(static_cast<std::uint32_t>(core_.options.header_limit));
   parser_->body_limit(boost::none);  // the route's limit is checked when it is known
   parser_->eager(false);
+  head_size_ = 0;
   status_ = 0;
   sent_ = 0;
   phase_ = Phase::kIdle;
@@ -98,6 +100,10 @@ void Connection::on_read(const error_code& error, std::size_t bytes) {
 }
 
 void Connection::advance() {
+  if (!guarded([this] { serve(); })) close();
+}
+
+void Connection::serve() {
   if (phase_ == Phase::kIdle) {
     phase_ = Phase::kHeader;
     started_ = Clock::now();
@@ -108,12 +114,19 @@ void Connection::advance() {
   if (phase_ == Phase::kBody) dispatch();
 }
 
+// Beast's own limit is one of what it has not taken; of fields that it has there is none.
 bool Connection::parse_header() {
+  const std::size_t most = core_.options.header_limit;
   error_code error;
-  buffer_.consume(parser_->put(buffer_.data(), error));
+  const auto taken = parser_->put(asio::buffer(buffer_.data(), most - head_size_), error);
+  buffer_.consume(taken);
+  head_size_ += taken;
   if (error == beast::http::error::need_more) {
-    read();
-    return false;
+    if (head_size_ + buffer_.size() < most) {
+      read();
+      return false;
+    }
+    error = beast::http::error::header_limit;
   }
   if (error) {
     refuse_unreadable(error);
@@ -145,7 +158,6 @@ void Connection::on_header() {
     if (!small) return refuse_and_close(std::move(*prepared_.early));
     prepared_.body_limit = kSwallowBody;
   }
-  parser_->eager(true);
   if (prepared_.expects_continue) send_continue();
 }
 
@@ -161,14 +173,17 @@ void Connection::send_continue() {
                     });
 }
 
+// A step of the parser takes data as they come, or a chunk's line, or the last one with the
+// trailer: these must be whole, and are bounded as the header is.
 bool Connection::parse_body() {
+  const std::size_t most = core_.options.header_limit;
   while (!parser_->is_done()) {
     if (buffer_.size() == 0) {
       read();
       return false;
     }
     error_code error;
-    buffer_.consume(parser_->put(buffer_.data(), error));
+    buffer_.consume(parser_->put(asio::buffer(buffer_.data(), most), error));
     if (parser_->get().body().size() > prepared_.body_limit) {
       refuse_and_close(problem(
           Error{Code::kTooLarge,
@@ -177,8 +192,11 @@ bool Connection::parse_body() {
       return false;
     }
     if (error == beast::http::error::need_more) {
-      read();
-      return false;
+      if (buffer_.size() < most) {
+        read();
+        return false;
+      }
+      error = beast::http::error::header_limit;
     }
     if (error) {
       refuse_unreadable(error);
@@ -225,7 +243,10 @@ void Connection::refuse_unreadable(const error_code& error) {
   if (error == beast::http::error::header_limit) {
     if (parser_->get().target().empty())  // still within the request line
       return refuse_and_close(problem_as(414, {Code::kMalformed, "the URL is too long", {}}));
-    return refuse_and_close(answer(Code::kHeadersTooLarge, "the header is too large"));
+    return refuse_and_close(
+        answer(Code::kHeadersTooLarge, phase_ == Phase::kBody
+                                           ? "a chunk's line or the trailer is too large"
+                                           : "the header is too large"));
   }
   if (error == beast::http::error::bad_version)
     return refuse_and_close(

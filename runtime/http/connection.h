@@ -113,6 +113,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void read();
   void on_read(const boost::system::error_code& error, std::size_t bytes);
   void advance();
+  void serve();         // as far as what has come reaches
   bool parse_header();  // false: wait, or answered
   bool parse_body();
   void on_header();
@@ -135,8 +136,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
   Core& core_;
   Channel channel_;
   std::string remote_;
-  boost::beast::flat_buffer buffer_;
+  boost::beast::flat_buffer buffer_;  // less than header_limit is left in it when more is read
   std::optional<Parser> parser_;
+  std::size_t head_size_ = 0;  // bytes of the head that the parser has taken
   Prepared prepared_;
   Phase phase_ = Phase::kHandshake;
   Clock::time_point deadline_{};

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "runtime/http/connection.h"
+#include "runtime/http/guarded.h"
 #include "runtime/http/tls_keeper.h"
 #include "runtime/telemetry/log.h"
 #include "schemas/base/thread_name.h"
@@ -21,7 +22,23 @@ using boost::system::error_code;
 
 constexpr std::size_t kAcceptedAtOnce = 256;
 
+namespace {
+
+// A step may close, which erases from the set; and what one throws is no other's loss.
+template <typename Step>
+void each(const std::unordered_set<std::shared_ptr<Connection>>& connections, Step step) {
+  const std::vector<std::shared_ptr<Connection>> all(connections.begin(), connections.end());
+  for (const auto& connection : all)
+    if (!guarded([&] { step(*connection); })) connection->close();
+}
+
+}  // namespace
+
 void Worker::tick() {
+  timer.expires_after(kTick);  // first: whatever follows, there is a next one
+  timer.async_wait([this](const error_code& error) {
+    if (!error) tick();
+  });
   now = Clock::now();
   if (now - refusals_since >= std::chrono::seconds(1)) {
     if (refusals_not_logged > 0)
@@ -34,25 +51,17 @@ void Worker::tick() {
   std::tm tm{};
   gmtime_r(&seconds, &tm);
   date.assign(text, std::strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S GMT", &tm));
-  // check_deadline may close, which erases from the set.
-  const std::vector<std::shared_ptr<Connection>> all(connections.begin(), connections.end());
-  for (const auto& connection : all) connection->check_deadline(now);
+  each(connections, [this](Connection& c) { c.check_deadline(now); });
   turned_away.close_old(now);
-  timer.expires_after(kTick);
-  timer.async_wait([this](const error_code& error) {
-    if (!error) tick();
-  });
 }
 
 void Worker::drain() {
-  const std::vector<std::shared_ptr<Connection>> all(connections.begin(), connections.end());
-  for (const auto& connection : all) connection->drain();
+  each(connections, [](Connection& c) { c.drain(); });
 }
 
 void Worker::close_all() {
   timer.cancel();
-  const std::vector<std::shared_ptr<Connection>> all(connections.begin(), connections.end());
-  for (const auto& connection : all) connection->close();
+  each(connections, [](Connection& c) { c.close(); });
   turned_away.close_all();
 }
 
@@ -128,6 +137,7 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   bool stopped = false;
 
   void accept();
+  bool accept_all();  // false: not now
   void accept_later();
   void take(Worker& worker, Channel channel);
   Status listen(const std::string& address);
@@ -150,30 +160,36 @@ void Server::Impl::take(Worker& worker, Channel channel) {
   connection->start();
 }
 
-// All that have come, not one a turn: between two turns those that are connected are served, and a
-// crowd of newcomers would wait for them over and over.
 void Server::Impl::accept() {
   acceptor->async_wait(tcp::acceptor::wait_read, [this](const error_code& waited) {
     if (waited == asio::error::operation_aborted || !acceptor->is_open()) return;
-    const auto context = tls != nullptr ? tls->current(Clock::now()) : nullptr;
-    for (std::size_t n = 0; n < kAcceptedAtOnce; ++n) {
-      Worker& worker = *workers[next % workers.size()];
-      error_code error;
-      tcp::socket socket = acceptor->accept(worker.io, error);
-      if (error == asio::error::would_block) break;
-      if (error == asio::error::connection_aborted) continue;
-      if (error) return accept_later();
-      ++next;
-      if (&worker == workers[0].get()) {
-        take(worker, {std::move(socket), context});
-      } else {
-        asio::post(worker.io, [this, &worker, context, s = std::move(socket)]() mutable {
-          take(worker, {std::move(s), std::move(context)});
-        });
-      }
-    }
-    accept();
+    bool all = false;
+    guarded([&] { all = accept_all(); });
+    all ? accept() : accept_later();
   });
+}
+
+// All that have come, not one a turn: between two turns those that are connected are served, and a
+// crowd of newcomers would wait for them over and over.
+bool Server::Impl::accept_all() {
+  const auto context = tls != nullptr ? tls->current(Clock::now()) : nullptr;
+  for (std::size_t n = 0; n < kAcceptedAtOnce; ++n) {
+    Worker& worker = *workers[next % workers.size()];
+    error_code error;
+    tcp::socket socket = acceptor->accept(worker.io, error);
+    if (error == asio::error::would_block) break;
+    if (error == asio::error::connection_aborted) continue;
+    if (error) return false;
+    ++next;
+    if (&worker == workers[0].get()) {
+      take(worker, {std::move(socket), context});
+    } else {
+      asio::post(worker.io, [this, &worker, context, s = std::move(socket)]() mutable {
+        take(worker, {std::move(s), std::move(context)});
+      });
+    }
+  }
+  return true;
 }
 
 // Out of descriptors, most likely: trying again at once would spin.
@@ -248,7 +264,8 @@ Result<std::unique_ptr<Server>> Server::start(ServerOptions options, const Route
   for (const auto& worker : impl->workers)
     impl->threads.emplace_back([worker = worker.get()] {
       name_thread("soma-http");
-      worker->io.run();
+      while (!guarded([&] { worker->io.run(); })) {  // thrown past a connection: the others go on
+      }
     });
   return std::unique_ptr<Server>(new Server(std::move(impl)));
 }
@@ -278,11 +295,10 @@ void Server::stop(int drain_ms) {
   const auto deadline = Clock::now() + std::chrono::milliseconds(drain_ms);
   while (core.connections.load() > 0 && Clock::now() < deadline)
     std::this_thread::sleep_for(std::chrono::milliseconds(2));
-  for (const auto& worker : impl_->workers)
-    asio::post(worker->io, [w = worker.get()] {
-      w->close_all();
-      w->io.stop();
-    });
+  for (const auto& worker : impl_->workers) {
+    asio::post(worker->io, [w = worker.get()] { w->close_all(); });
+    asio::post(worker->io, [w = worker.get()] { w->io.stop(); });  // whatever the other throws
+  }
   for (auto& thread : impl_->threads) thread.join();
   impl_->threads.clear();
   impl_->guards.clear();

@@ -3,6 +3,8 @@
 
 #include <boost/asio/post.hpp>
 
+#include "runtime/http/guarded.h"
+
 namespace soma::runtime::http {
 
 void Responder::send(Response response) const { sink_->send(std::move(response)); }
@@ -17,15 +19,13 @@ ConnectionSink::~ConnectionSink() {
 
 void ConnectionSink::send(Response response) {
   if (answered_.exchange(true)) return;
-  if (worker_->io.get_executor().running_in_this_thread()) {
-    if (const auto connection = connection_.lock())
-      connection->respond(number_, std::move(response));
-    return;
-  }
-  asio::post(worker_->io,
-             [connection = connection_, number = number_, answer = std::move(response)]() mutable {
-               if (const auto c = connection.lock()) c->respond(number, std::move(answer));
-             });
+  auto deliver = [connection = connection_, number = number_,
+                  answer = std::move(response)]() mutable {
+    const auto c = connection.lock();
+    if (c && !guarded([&] { c->respond(number, std::move(answer)); })) c->close();
+  };
+  if (worker_->io.get_executor().running_in_this_thread()) return deliver();
+  asio::post(worker_->io, std::move(deliver));
 }
 
 std::shared_ptr<EventStream> ConnectionSink::stream(StreamHead head) {
@@ -35,7 +35,8 @@ std::shared_ptr<EventStream> ConnectionSink::stream(StreamHead head) {
                number = number_] {
     if (const auto w = worker.lock())
       asio::post(w->io, [connection, number] {
-        if (const auto c = connection.lock()) c->flush_stream(number);
+        const auto c = connection.lock();
+        if (c && !guarded([&] { c->flush_stream(number); })) c->close();
       });
   };
   const auto form = head.content_type.empty() ? form_ : StreamBuffer::Form::kBytes;
@@ -46,10 +47,10 @@ std::shared_ptr<EventStream> ConnectionSink::stream(StreamHead head) {
   }
   asio::post(worker_->io, [connection = connection_, number = number_, stream,
                            head = std::move(head)]() mutable {
-    if (const auto c = connection.lock())
-      c->begin_stream(number, stream, std::move(head));
-    else
-      stream->gone();
+    const auto c = connection.lock();
+    if (c && guarded([&] { c->begin_stream(number, stream, std::move(head)); })) return;
+    stream->gone();
+    if (c) c->close();
   });
   return stream;
 }

@@ -5,6 +5,7 @@
 #include <boost/json/string.hpp>
 #include <boost/json/value.hpp>
 
+#include "runtime/http/guarded.h"
 #include "schemas/json/json_text.h"
 
 namespace soma::runtime::http {
@@ -158,7 +159,7 @@ void StreamBuffer::written() {
     in_flight_ = 0;
     if (pending_.size() <= kMaxBuffered / 2) callback = std::exchange(on_writable_, nullptr);
   }
-  if (callback) callback();
+  if (callback && !guarded(callback)) abort();
 }
 
 void StreamBuffer::gone() {

@@ -324,6 +324,16 @@ def large_bodies(w):
     return True
 
 
+@case(True)
+def chunks_and_trailers_without_end(w):
+    for body in (b"1;", b"0\r\nA: "):
+        with socket.create_connection(("127.0.0.1", w.port), timeout=15) as plain, \
+                w.context(w.agent).wrap_socket(plain, server_hostname="127.0.0.1") as s:
+            s.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + body + b"a" * 100_000)
+            check(s.recv(65536).startswith(b"HTTP/1.1 431 "), "not refused")
+    return w.asks(w.agent)
+
+
 @case(False)
 def one_more_than_may_be_connected(w):
     node = w.folder.node(*w.upstream.flags, "--postgres", harness.NO_POSTGRES, "--http-tls-cert-file", w.files.cert,

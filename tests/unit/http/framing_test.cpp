@@ -43,6 +43,13 @@ TEST_F(ServerTest, EveryFramingFaultIsRefused) {
       {"chunked_http10", "POST /echo HTTP/1.0\r\n" + chunked + "\r\n0\r\n\r\n", 400},
       {"bad_chunk", line("POST /echo HTTP/1.1", chunked) + "zz\r\n", 400},
       {"chunk_overrun", line("POST /echo HTTP/1.1", chunked) + "3\r\nabcd\r\n0\r\n\r\n", 400},
+      {"endless_chunk_line", line("GET /echo HTTP/1.1", chunked) + "1;" + std::string(200'000, 'a'),
+       431},
+      {"endless_trailer",
+       line("POST /echo HTTP/1.1", chunked) + "0\r\nA: " + std::string(200'000, 'a'), 431},
+      {"long_trailer",
+       line("POST /echo HTTP/1.1", chunked) + "0\r\nA: " + std::string(70'000, 'a') + "\r\n\r\n",
+       431},
       {"too_large", line("POST /echo HTTP/1.1", "Content-Length: 1048577\r\n"), 413},
       {"long_url", line("GET /echo?" + std::string(9000, 'a') + " HTTP/1.1"), 414},
       {"longer_url", "GET /" + std::string(40000, 'a'), 414},
@@ -80,6 +87,23 @@ TEST_F(ServerTest, UnreadableRequestsEndTheConnection) {
     EXPECT_EQ(r.headers.at("connection"), "close");
     EXPECT_TRUE(client.closed_by_peer());
   }
+}
+
+// The parser's own limit does not count fields that came whole.
+TEST_F(ServerTest, AHeadIsBoundedHoweverItComes) {
+  const auto port = start();
+  const std::size_t most = options.header_limit;
+  const auto field = [](std::size_t size) { return "A: " + std::string(size - 5, 'a') + "\r\n"; };
+  const std::string first = "GET /echo HTTP/1.1\r\nHost: x\r\n";
+  const auto head = [&](std::size_t size) {
+    return first + field(most / 2) + field(size - first.size() - most / 2 - 2) + "\r\n";
+  };
+  EXPECT_EQ(RawClient(port).ask(head(most)).status, 200);
+  EXPECT_EQ(RawClient(port).ask(head(most + 1)).status, 431);
+  RawClient drip(port);
+  drip.send(first + field(8192 - first.size()));
+  for (int i = 0; i < 10; ++i) drip.send(field(8192));  // each is one read of the server's
+  EXPECT_EQ(drip.ask("\r\n").status, 431);
 }
 
 TEST_F(ServerTest, ByteByByte) {
