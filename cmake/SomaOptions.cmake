@@ -34,8 +34,8 @@ endif()
 if(SOMA_FUZZ)   # coverage feedback from the libraries too, not only from the targets' own files
   add_compile_options(-fsanitize=fuzzer-no-link)
 endif()
-if(SOMA_COVERAGE)
-  add_compile_options(--coverage)
+if(SOMA_COVERAGE)   # counters of several threads: without atomic ones some come out negative
+  add_compile_options(--coverage -fprofile-update=atomic)
   add_link_options(--coverage)
 endif()
 
