@@ -11,7 +11,8 @@ namespace {
 
 using Decided = MemoryDecider::Decided;
 constexpr std::size_t kMaxTextBytes = 64 * 1024;
-constexpr std::uint32_t kMaxEmbedAttempts = 8;
+constexpr std::uint32_t kMaxEmbedAttempts = 8;  // of what fails for good; see also effects()
+constexpr std::uint32_t kBackOffDoublings = 6;  // of a second: beyond kMaxBackOffMs
 constexpr std::int64_t kMaxBackOffMs = 60'000;
 
 Decided reply_for(const v1::MemoryFact& fact, bool deduplicated, bool queued) {
@@ -59,8 +60,10 @@ Result<Decided> embedded(const v1::MemoryState& state, const v1::EffectOutcome& 
     failed->mutable_failure()->set_retryable(true);
   }
   failed->set_attempt(o.attempt());
-  failed->set_not_before_ms(context.now_ms() +
-                            std::min<std::int64_t>(kMaxBackOffMs, 1000LL << (o.attempt() - 1)));
+  failed->set_not_before_ms(
+      context.now_ms() +
+      std::min<std::int64_t>(kMaxBackOffMs,
+                             1000LL << std::min(o.attempt() - 1, kBackOffDoublings)));
   failed->set_gave_up(o.attempt() >= kMaxEmbedAttempts);
   return d;
 }
@@ -124,7 +127,10 @@ void MemoryDecider::evolve(State& s, const Event& e) {
 }
 
 std::vector<Effect> MemoryDecider::effects(const ActorKey& self, const State& s) {
-  if (!s.has_fact() || s.forgotten() || s.has_embedding() || s.embed_gave_up()) return {};
+  // `gave_up` says since the first build only that it failed eight times. What may pass is asked
+  // for until it has: a memory that is queued waits for its provider, however long that is away.
+  const bool over = s.embed_gave_up() && !s.embed_error().retryable();
+  if (!s.has_fact() || s.forgotten() || s.has_embedding() || over) return {};
   v1::EmbedRequest request;
   request.add_texts(s.fact().text());
   return {{"embed:" + self.id + ":" + std::to_string(s.fact().created_ms()), "memory.embed",

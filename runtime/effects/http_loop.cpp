@@ -103,9 +103,7 @@ struct HttpLoop::Impl {
   }
 
   void watch(int operation, int fd, std::uint32_t events) {
-    epoll_event e{};
-    e.events = events;
-    e.data.fd = fd;
+    epoll_event e{.events = events, .data = {.fd = fd}};
     ::epoll_ctl(epoll_, operation, fd, &e);
   }
 
@@ -174,6 +172,8 @@ struct HttpLoop::Impl {
     CURL* c = curl_easy_init();
     curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_bytes);
     curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
+    // Who ends a call that still asks for an address does not wait for the one who was asked.
+    curl_easy_setopt(c, CURLOPT_QUICK_EXIT, 1L);
     curl_easy_setopt(c, CURLOPT_TCP_NODELAY, 1L);
     curl_easy_setopt(c, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");

@@ -2,6 +2,7 @@
 #include "runtime/effects/runner.h"
 
 #include <chrono>
+#include <map>
 #include <mutex>
 
 #include "runtime/effects/model_metrics.h"
@@ -28,9 +29,54 @@ v1::Failure terms_unread(const std::string& why) {
   return f;
 }
 
+// Failures of a memory's embedding that its history shows; the ones after them are waited out here,
+// so that a provider that is away for long does not fill the journal.
+constexpr std::uint32_t kTriesTold = 8;
+constexpr std::int64_t kBetweenTriesMs = 60'000;
+
+// Which attempts are waited for; shared with alarms that may ring after the runner's end.
+class Patience {
+ public:
+  void begin(const std::string& effect_id, std::uint32_t attempt) {
+    const std::lock_guard lock(mutex_);
+    waiting_[effect_id] = attempt;
+  }
+  bool waits(const std::string& effect_id, std::uint32_t attempt) const {
+    const std::lock_guard lock(mutex_);
+    const auto it = waiting_.find(effect_id);
+    return it != waiting_.end() && it->second == attempt;
+  }
+  void end(const std::string& effect_id, std::uint32_t attempt) {
+    const std::lock_guard lock(mutex_);
+    const auto it = waiting_.find(effect_id);
+    if (it != waiting_.end() && it->second == attempt) waiting_.erase(it);
+  }
+  void cancel(const std::string& effect_id) {
+    const std::lock_guard lock(mutex_);
+    waiting_.erase(effect_id);
+  }
+  // `ask`, unless the runner has ended; it does not end meanwhile.
+  template <typename Ask>
+  void ring(const Ask& ask) {
+    const std::lock_guard lock(ringing_);
+    if (!over_) ask();
+  }
+  void stop() {
+    const std::lock_guard lock(ringing_);
+    over_ = true;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::map<std::string, std::uint32_t> waiting_;  // effect to attempt
+  std::mutex ringing_;
+  bool over_ = false;
+};
+
 class Runner final : public EffectRunner {
  public:
   explicit Runner(std::shared_ptr<RunnerParts> parts) : p_(std::move(parts)) {}
+  ~Runner() override { patience_->stop(); }
 
   void run(Job job, OnOutcome done) override {
     if (job.effect.kind == "slm.chat") return chat(std::move(job), std::move(done));
@@ -40,7 +86,10 @@ class Runner final : public EffectRunner {
            fail(Code::kNotSupported, "this node runs no effects of kind " + job.effect.kind));
   }
 
-  void cancel(const std::string& effect_id) override { p_->client->cancel(effect_id); }
+  void cancel(const std::string& effect_id) override {
+    patience_->cancel(effect_id);
+    p_->client->cancel(effect_id);
+  }
 
  private:
   static void finish(const Job& job, const OnOutcome& done, Result<std::string> result) {
@@ -162,12 +211,12 @@ class Runner final : public EffectRunner {
               [parts, id, attempt](std::uint32_t index, const std::string& text) {
                 parts->tokens->publish(id, attempt, index, text);
               },
-              [parts, open, id, looked](Result<v1::ModelAnswer> answer) {
+              [parts, open, id, attempt, looked](Result<v1::ModelAnswer> answer) {
                 auto unsent = answer ? std::nullopt : looked->not_sent<v1::ModelAnswer>();
                 if (!unsent && !answer && answer.error().code == Code::kLocked)
                   *unsent.emplace().mutable_failure() = terms_unread(answer.error().message);
                 if (unsent) {
-                  parts->tokens->finish(id);
+                  parts->tokens->finish(id, attempt);
                   return open->end_as(std::move(*unsent));
                 }
                 measure(*parts, *open, "chat", answer ? answer->model() : std::string(),
@@ -176,7 +225,8 @@ class Runner final : public EffectRunner {
                   answer->set_attempt(open->job.effect.attempt);
                   if (parts->metrics) record_tokens(*parts->metrics, *answer);
                 }
-                parts->tokens->finish(id);  // first: whoever hears the outcome finds no call left
+                // First: whoever hears the outcome finds no call left.
+                parts->tokens->finish(id, attempt);
                 open->end(bytes(answer));
               },
               before(parts, *open, request.terms(), looked));
@@ -187,19 +237,63 @@ class Runner final : public EffectRunner {
     auto open = std::make_shared<const Open>(Open{std::move(job), std::move(done)});
     v1::EmbedRequest request;
     if (!parse(*open, request)) return;
-    p_->client->when_ready(
-        p_->embedding_endpoint, [parts = p_, open, request](Result<SlmEndpoint> endpoint) {
+    const auto& effect = open->job.effect;
+    if (!request.has_terms() && p_->clock != nullptr && effect.attempt > kTriesTold) {
+      patience_->begin(effect.effect_id, effect.attempt);
+      return ask_until_told(p_, patience_, open, request);
+    }
+    ask_vectors(p_, open, request, [open, own = !request.has_terms()](const auto& r) {
+      own ? tell_memory(*open, r) : open->end(bytes(r));
+    });
+  }
+
+  using Embedded = Result<v1::EmbedResult>;
+
+  static void tell_memory(const Open& open, const Embedded& r) {
+    if (r || r.error().field != kNoModel) return open.end(bytes(r));
+    v1::EffectOutcome o;
+    *o.mutable_failure() = to_failure(r.error());
+    o.mutable_failure()->set_retryable(false);  // off by the settings: that does not pass
+    open.end_as(std::move(o));
+  }
+
+  static void ask_until_told(const std::shared_ptr<RunnerParts>& parts,
+                             const std::shared_ptr<Patience>& patience,
+                             const std::shared_ptr<const Open>& open,
+                             const v1::EmbedRequest& request) {
+    ask_vectors(parts, open, request, [=](const Embedded& r) {
+      const auto& effect = open->job.effect;
+      const bool passes = !r && r.error().field != kNoModel && r.error().field != kStopping &&
+                          code_disposition(r.error().code) == Disposition::kRetry;
+      if (!passes || !patience->waits(effect.effect_id, effect.attempt)) {
+        patience->end(effect.effect_id, effect.attempt);
+        return tell_memory(*open, r);
+      }
+      parts->clock->call_in(kBetweenTriesMs, [=] {
+        patience->ring([&] {
+          const bool still = patience->waits(open->job.effect.effect_id, open->job.effect.attempt);
+          still ? ask_until_told(parts, patience, open, request) : tell_memory(*open, r);
+        });
+      });
+    });
+  }
+
+  static void ask_vectors(const std::shared_ptr<RunnerParts>& parts,
+                          const std::shared_ptr<const Open>& open, const v1::EmbedRequest& request,
+                          const std::function<void(const Embedded&)>& told) {
+    parts->client->when_ready(
+        parts->embedding_endpoint, [parts, open, request, told](Result<SlmEndpoint> endpoint) {
           if (!endpoint) {
             measure(*parts, *open, "embeddings", {}, &endpoint.error());
-            return open->end(tl::unexpected(endpoint.error()));
+            return told(tl::unexpected(endpoint.error()));
           }
           if (!request.model().empty()) endpoint->model = request.model();
-          const auto send = [parts, open, request, e = *endpoint] {
+          const auto send = [parts, open, request, told, e = *endpoint] {
             parts->client->embed(e, {request.texts().begin(), request.texts().end()},
-                                 [parts, open, model = e.model](Result<v1::EmbedResult> r) {
+                                 [parts, open, told, model = e.model](const Embedded& r) {
                                    measure(*parts, *open, "embeddings", r ? model : std::string(),
                                            error_of(r));
-                                   open->end(bytes(r));
+                                   told(r);
                                  });
           };
           const auto looked = std::make_shared<Looked>();
@@ -221,6 +315,7 @@ class Runner final : public EffectRunner {
   }
 
   std::shared_ptr<RunnerParts> p_;
+  const std::shared_ptr<Patience> patience_ = std::make_shared<Patience>();
 };
 
 }  // namespace

@@ -29,6 +29,7 @@ struct RunnerParts {
   RecallFunction recall;  // may be set before the first effect runs
   LookAtTerms look;       // as recall; absent: calls are sent as they are
   Metrics* metrics = nullptr;
+  Clock* clock = nullptr;  // not owned; absent: no embedding is waited for beyond its tries
 };
 
 std::unique_ptr<EffectRunner> make_effect_runner(std::shared_ptr<RunnerParts> parts);

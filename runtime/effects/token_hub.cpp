@@ -95,6 +95,7 @@ TokenHub::~TokenHub() = default;
 
 void TokenHub::begin(const std::string& call_id, std::uint32_t attempt) {
   table_->with(call_id, [&](const std::shared_ptr<Call>& c) {
+    if (c->running && attempt < c->attempt) return;
     c->running = true;
     c->restart(attempt);
   });
@@ -118,10 +119,11 @@ void TokenHub::take(const std::string& call_id, const Token& token) {
   if (token.index == c->next_index) c->add(token);
 }
 
-void TokenHub::finish(const std::string& call_id) {
+void TokenHub::finish(const std::string& call_id, std::uint32_t attempt) {
   auto c = table_->find(call_id);
   if (!c) return;
   std::lock_guard lock(c->mutex);
+  if (attempt != c->attempt) return;
   c->running = false;
   table_->forget_if_unused(call_id, *c);
 }

@@ -30,11 +30,13 @@ class TokenHub {
   TokenHub(const TokenHub&) = delete;
   TokenHub& operator=(const TokenHub&) = delete;
 
-  void begin(const std::string& call_id, std::uint32_t attempt);  // earlier attempts' tokens go
+  // Earlier attempts' tokens go. An attempt before the one that runs changes nothing.
+  void begin(const std::string& call_id, std::uint32_t attempt);
   // Dropped unless `attempt` is the one that runs and `index` the next in it.
   void publish(const std::string& call_id, std::uint32_t attempt, std::uint32_t index,
                const std::string& text);
-  void finish(const std::string& call_id);  // nobody listens: forgotten at once
+  // Nobody listens: forgotten at once. Nothing, unless `attempt` is the one that runs.
+  void finish(const std::string& call_id, std::uint32_t attempt);
   // First what has come so far of the attempt that runs, then what comes, until the subscription is
   // destroyed. It may be destroyed after the hub. Wherever the call runs, where `elsewhere` is set.
   [[nodiscard]] Subscription subscribe(const std::string& call_id, Listener listener);

@@ -17,6 +17,7 @@ namespace {
 
 constexpr std::int64_t kExpireEveryMs = 10 * 60 * 1000;
 constexpr std::int64_t kResendEveryMs = 300;
+constexpr std::int64_t kRecoveringRetryMs = 1000;  // what whoever asks meanwhile is told to wait
 
 class HostImpl final : public PartitionHost {
  public:
@@ -59,16 +60,16 @@ class HostImpl final : public PartitionHost {
   }
 
   ~HostImpl() override {
+    world_->stopping = true;  // first: a stop waits behind the recovery that its partition is in
     {
       std::lock_guard lock(ticks_->mutex);
       ticks_->host = nullptr;
     }
     if (background_) {  // under the testing scheduler nobody would run the stop; memory just goes
-      for (auto& p : partitions_) {
-        std::promise<void> stopped;
-        p->stop([&] { stopped.set_value(); });
-        stopped.get_future().wait();
-      }
+      std::vector<std::promise<void>> stopped(partitions_.size());
+      for (std::size_t i = 0; i < stopped.size(); ++i)
+        partitions_[i]->stop([&done = stopped[i]] { done.set_value(); });
+      for (auto& done : stopped) done.get_future().wait();
     } else {
       for (auto& p : partitions_) p->forget();
     }
@@ -155,32 +156,8 @@ class HostImpl final : public PartitionHost {
   Result<std::vector<HistoryEvent>> history(const ActorKey& actor, Sequence after,
                                             std::size_t limit) const override {
     const PartitionId id = partition_of(actor, static_cast<std::uint32_t>(partitions_.size()));
-    // The tail first: what moves to the store meanwhile is then seen twice, never missed.
-    if (!here(id)) return fail(Code::kFenced, "the partition is another node's");
-    auto tail = partitions_[id.value]->tail_history(actor);
-    const auto generation = world_->parts.store->generation();
-    auto rows = world_->parts.store->history(id, actor, after, limit);
-    if (world_->parts.store->generation() != generation)
-      return fail(Code::kUnavailable, "the history is being restored from the log");
-    rows.insert(rows.end(), tail.begin(), tail.end());
-    std::vector<HistoryEvent> out;
-    std::uint64_t last = after.value;
-    std::optional<Offset> read;  // an actor may have several rows in one frame
-    for (const auto& row : rows) {
-      if (std::exchange(read, row.offset) == row.offset) continue;
-      const Position at{id, row.offset};
-      auto entries = world_->entries->read(at, actor);
-      if (!entries) return tl::unexpected(entries.error());
-      for (const auto& entry : *entries) {
-        for (const auto& event : entry.events()) {
-          if (event.sequence() != last + 1) continue;
-          out.push_back({actor, event, entry.context(), at});
-          last = event.sequence();
-          if (out.size() >= limit) return out;
-        }
-      }
-    }
-    return out;
+    return whole<HistoryEvent>(
+        id, [&](const Partition& p) { return history_in(p, actor, after, limit); });
   }
 
   std::vector<PartitionStatus> status() const override {
@@ -191,10 +168,7 @@ class HostImpl final : public PartitionHost {
   }
 
   Result<std::vector<PendingEffect>> pending_effects() const override {
-    std::vector<PendingEffect> out;
-    for (const auto& p : partitions_)
-      for (auto& effect : p->pending_effects()) out.push_back(std::move(effect));
-    return out;
+    return of_all<PendingEffect>([this](PartitionId id) { return pending_effects_in(id); });
   }
 
   Result<std::vector<ActorPlace>> actors(const std::string& tenant, const std::string& type,
@@ -215,35 +189,30 @@ class HostImpl final : public PartitionHost {
   Result<std::vector<ActorPlace>> actors_in(PartitionId id, const std::string& tenant,
                                             const std::string& type, const ActorKey* after,
                                             std::size_t limit) const override {
-    const auto& p = partitions_[id.value];
-    if (!p->here()) return fail(Code::kFenced, "the partition is another node's");
-    // The tail first: what moves to the store meanwhile is then seen twice, never missed.
-    auto keys = p->tail_actors(tenant, type, after);
-    for (auto& key : world_->parts.store->list(id, tenant, type, after, limit))
-      keys.push_back(std::move(key));
-    std::sort(keys.begin(), keys.end(), StateStore::store_order);
-    keys.erase(std::unique(keys.begin(), keys.end()), keys.end());
-    std::vector<ActorPlace> out;
-    for (auto& key : keys)
-      if (out.size() < limit) out.push_back({id, std::move(key)});
-    return out;
+    return whole<ActorPlace>(id, [&](const Partition& p) {
+      // The tail first: what moves to the store meanwhile is then seen twice, never missed.
+      auto keys = p.tail_actors(tenant, type, after);
+      for (auto& key : world_->parts.store->list(id, tenant, type, after, limit))
+        keys.push_back(std::move(key));
+      std::sort(keys.begin(), keys.end(), StateStore::store_order);
+      keys.erase(std::unique(keys.begin(), keys.end()), keys.end());
+      std::vector<ActorPlace> out;
+      for (auto& key : keys)
+        if (out.size() < limit) out.push_back({id, std::move(key)});
+      return out;
+    });
   }
 
   Result<std::vector<PendingEffect>> pending_effects_in(PartitionId id) const override {
-    if (!here(id)) return fail(Code::kFenced, "the partition is another node's");
-    return partitions_[id.value]->pending_effects();
+    return whole<PendingEffect>(id, [](const Partition& p) { return p.pending_effects(); });
   }
 
   Result<std::vector<ParkedActor>> parked_in(PartitionId id) const override {
-    if (!here(id)) return fail(Code::kFenced, "the partition is another node's");
-    return partitions_[id.value]->parked_actors();
+    return whole<ParkedActor>(id, [](const Partition& p) { return p.parked_actors(); });
   }
 
   Result<std::vector<ParkedActor>> parked() const override {
-    std::vector<ParkedActor> out;
-    for (const auto& p : partitions_)
-      for (auto& actor : p->parked_actors()) out.push_back(std::move(actor));
-    return out;
+    return of_all<ParkedActor>([this](PartitionId id) { return parked_in(id); });
   }
 
   bool drain(std::int64_t timeout_ms) override {
@@ -280,6 +249,60 @@ class HostImpl final : public PartitionHost {
  private:
   Partition& partition(const ActorKey& actor) {
     return *partitions_[partition_of(actor, static_cast<std::uint32_t>(partitions_.size())).value];
+  }
+
+  // What `read` finds in memory and the store. While the partition recovers they hold a part of it:
+  // that would be taken for all.
+  template <typename T, typename Read>
+  Result<std::vector<T>> whole(PartitionId id, Read read) const {
+    const Partition& p = *partitions_[id.value];
+    if (const std::uint64_t memory = p.here() ? p.readable() : 0; memory != 0) {
+      Result<std::vector<T>> out = read(p);
+      if (p.readable() == memory) return out;
+    }
+    if (!p.here()) return fail(Code::kFenced, "the partition is another node's");
+    return tl::unexpected(Error{Code::kUnavailable,
+                                "this part of the data is being recovered; try again shortly",
+                                {},
+                                kRecoveringRetryMs});
+  }
+
+  template <typename T, typename Read>
+  Result<std::vector<T>> of_all(Read read) const {
+    std::vector<T> out;
+    for (const auto& p : partitions_) {
+      if (world_->parts.shared && !p->here()) continue;
+      auto more = read(p->id());
+      if (!more) return more;
+      std::move(more->begin(), more->end(), std::back_inserter(out));
+    }
+    return out;
+  }
+
+  Result<std::vector<HistoryEvent>> history_in(const Partition& p, const ActorKey& actor,
+                                               Sequence after, std::size_t limit) const {
+    // The tail first: what moves to the store meanwhile is then seen twice, never missed.
+    auto tail = p.tail_history(actor);
+    auto rows = world_->parts.store->history(p.id(), actor, after, limit);
+    rows.insert(rows.end(), tail.begin(), tail.end());
+    std::vector<HistoryEvent> out;
+    std::uint64_t last = after.value;
+    std::optional<Offset> read;  // an actor may have several rows in one frame
+    for (const auto& row : rows) {
+      if (std::exchange(read, row.offset) == row.offset) continue;
+      const Position at{p.id(), row.offset};
+      auto entries = world_->entries->read(at, actor);
+      if (!entries) return tl::unexpected(entries.error());
+      for (const auto& entry : *entries) {
+        for (const auto& event : entry.events()) {
+          if (event.sequence() != last + 1) continue;
+          out.push_back({actor, event, entry.context(), at});
+          last = event.sequence();
+          if (out.size() >= limit) return out;
+        }
+      }
+    }
+    return out;
   }
 
   void relay(PartitionId source, v1::OutboxItem item) {

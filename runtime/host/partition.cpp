@@ -288,6 +288,7 @@ void Partition::close(std::function<void()> closed) {
 void Partition::go_away() {
   const Error told{Code::kFenced, kElsewhere, {}};
   phase_ = Phase::kAway;
+  readable_ = 0;
   here_ = false;
   leaving_ = false;
   disk_full_ = false;
@@ -297,13 +298,7 @@ void Partition::go_away() {
   checkpointing_ = want_checkpoint_ = again_ = false;
   writer_.reset();
   forget_states();
-  {
-    std::lock_guard lock(ledger_mutex_);
-    for (const auto& [actor, items] : ledger_.all())
-      for (const auto& [id, item] : items)
-        if (item.state == EffectLedger::State::kRunning) w_.parts.effects->cancel(id);
-    ledger_.clear();
-  }
+  forget_effects();
   problem_.clear();
   publish_status();
 }
@@ -333,6 +328,7 @@ void Partition::stop(std::function<void()> stopped) {
     take_arrivals(kAllArrivals);  // so that all of them are answered
     end_standby(false);
     phase_ = Phase::kClosed;
+    readable_ = 0;
     ++generation_;
     fail_all(
         {Code::kUnknownOutcome, "the node is stopping; retry with the same Idempotency-Key", {}});
@@ -369,6 +365,9 @@ void Partition::publish_status() {
   status_.pending_effects = ledger_.size();
   status_.frames_in_flight = in_flight_.size();
   status_.problem = problem_;
+  const bool whole =
+      phase_ == Phase::kServing || phase_ == Phase::kDraining || phase_ == Phase::kReadOnly;
+  readable_ = whole ? generation_ : 0;
   if (!parked_changed_) return;
   parked_changed_ = false;
   parked_shown_.clear();

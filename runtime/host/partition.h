@@ -51,6 +51,8 @@ class Partition : public std::enable_shared_from_this<Partition> {
   void tick();                        // now and then: checkpoints
   // Of the same thread as tick(), before it. `judge`: unless some partition recovers.
   void watch(bool judge);
+  // Which recovery's memory shows, beside the store, all of the partition; 0: none just now.
+  std::uint64_t readable() const { return store_lost() ? 0 : readable_.load(); }
   bool recovering() const { return reading_.load(std::memory_order_relaxed); }
   Host::PartitionStatus status() const;
   std::vector<Host::PendingEffect> pending_effects() const;
@@ -164,6 +166,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
   void run_effect(const ActorKey& actor, const std::string& effect_id, std::uint32_t attempt);
   void report(const ActorKey& actor, v1::EffectOutcome outcome);
   void wait_for(const ActorKey& actor, const actors::Effect& effect);
+  void forget_effects();
 
   // partition_standby.cpp
   std::shared_ptr<Standby> standby_now() const;
@@ -224,12 +227,13 @@ class Partition : public std::enable_shared_from_this<Partition> {
   // Of the last claim, on one node of several: what was dropped is claimed again only where nobody
   // else has claimed it meanwhile, until the group gives it anew.
   std::optional<Epoch> own_epoch_;
-  std::atomic<bool> reading_{false};  // recovers just now
-  events::Fence fence_;               // as of the last valid frame
-  Offset next_offset_;                // after it
-  Offset last_offset_;                // of it
+  std::atomic<bool> reading_{false};        // recovers just now
+  std::atomic<std::uint64_t> readable_{0};  // of readable(), while the store keeps what it holds
+  events::Fence fence_;                     // as of the last valid frame
+  Offset next_offset_;                      // after it
+  Offset last_offset_;                      // of it
   std::string last_hash_;
-  std::uint64_t store_generation_ = 0;  // as it was at recovery
+  std::atomic<std::uint64_t> store_generation_{0};  // as it was at recovery
   std::deque<Input> queue_;
   bool pump_posted_ = false;
   std::unordered_map<ActorKey, std::shared_ptr<Entity>> entities_;

@@ -98,6 +98,15 @@ void Partition::run_effect(const ActorKey& actor, const std::string& effect_id,
   });
 }
 
+// What runs would end for nobody, beside its next attempt.
+void Partition::forget_effects() {
+  std::lock_guard lock(ledger_mutex_);
+  for (const auto& [actor, items] : ledger_.all())
+    for (const auto& [id, item] : items)
+      if (item.state == EffectLedger::State::kRunning) w_.parts.effects->cancel(id);
+  ledger_.clear();
+}
+
 void Partition::report(const ActorKey& actor, v1::EffectOutcome outcome) {
   auto* item = ledger_.find(actor, outcome.effect_id(), outcome.attempt());
   if (!item || item->state == EffectLedger::State::kReported ||

@@ -15,6 +15,10 @@ void Partition::start_proof() {
     events::FrameReader reader(*self->w_.parts.log, self->id_, fence, next);
     Status ours;
     while (ours) {
+      if (self->w_.stopping) {
+        ours = fail(Code::kUnavailable, "the node is stopping");
+        break;
+      }
       auto frames = reader.next();
       if (!frames) ours = tl::unexpected(frames.error());
       if (!frames || frames->empty()) break;

@@ -43,8 +43,9 @@ void Partition::recover_after(std::int64_t ms) {
 }
 
 void Partition::recover() {
-  if (phase_ == Phase::kClosed && generation_ > 0) return;  // stopped
+  if (w_.stopping || (phase_ == Phase::kClosed && generation_ > 0)) return;
   phase_ = Phase::kRecovering;
+  readable_ = 0;
   ++generation_;
   w_.metrics->recoveries.fetch_add(1, std::memory_order_relaxed);
   const auto began = std::chrono::steady_clock::now();
@@ -57,6 +58,7 @@ void Partition::recover() {
                                      std::chrono::steady_clock::now() - began)
                                      .count()),
       std::memory_order_relaxed);
+  if (!done && w_.stopping) return;  // the stop comes next
   if (!done && done.error().code == Code::kStorageFull) return serve_reads(done.error());
   if (!done) {
     problem_ = done.error().message;
@@ -116,10 +118,10 @@ void Partition::wait_for_space() {
     if (!alive) return;
     alive->post([p = alive.get()] {
       if (p->phase_ != Phase::kReadOnly) return;
-      if (p->w_.parts.log->health())
-        p->recover();
-      else
-        p->wait_for_space();
+      if (!p->w_.parts.log->health()) return p->wait_for_space();
+      p->dropped_full_ = true;
+      p->fail_all({Code::kStorageFull, kDiskFull, {}});  // reads that are with an actor: once more
+      p->recover();
     });
   });
 }
@@ -160,10 +162,7 @@ Status Partition::claim_and_read() {
   const events::Bookmark from = checkpoint ? bookmark_of(*checkpoint) : events::Bookmark{};
   if (!from.last_hash.empty() && from.last.value >= observed_ && !planted(Bug::kForeignUnseen))
     return fail(Code::kUnavailable, "what other nodes wrote there is still being followed");
-  {
-    std::lock_guard lock(ledger_mutex_);
-    ledger_.clear();
-  }
+  forget_effects();
   forget_states();
   PartitionFacts facts(w_.parts.log->partition_count());
   if (checkpoint)
@@ -181,6 +180,7 @@ Status Partition::claim_and_read() {
   };
   events::FrameReader reader(*w_.parts.log, id_, from);
   for (;;) {
+    if (w_.stopping) return fail(Code::kUnavailable, "the node is stopping");
     auto frames = reader.next();
     if (!frames) return tl::unexpected(frames.error());
     if (frames->empty()) break;
@@ -309,6 +309,7 @@ void Partition::fail_partition(const Error& error) {
   log_error("partition dropped",
             {{"partition", std::to_string(id_.value)}, {"reason", error.message}});
   phase_ = Phase::kRecovering;
+  readable_ = 0;
   problem_ = error.message;
   ++generation_;
   Error told = error;
@@ -324,6 +325,7 @@ void Partition::fail_partition(const Error& error) {
   checkpointing_ = false;
   want_checkpoint_ = false;
   writer_.reset();
+  forget_effects();
   if (w_.parts.shared && (leaving_ || error.code == Code::kFenced)) {
     const bool fenced = !leaving_;
     go_away();

@@ -1,6 +1,7 @@
 // What a partition needs of the host around it.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 
@@ -34,6 +35,7 @@ struct PartitionWorld {
   std::function<void(std::function<void()>)> background;  // store writes
   std::function<void(std::function<void()>)> aside;       // what standbys do; it may read the log
   Arrivals arrivals;
+  std::atomic<bool> stopping{false};  // the host goes: what reads the log ends early
 };
 
 }  // namespace soma::runtime

@@ -37,13 +37,13 @@ Status Erasing::take_records() {
 
 void Erasing::follow(erasure::Caches caches) {
   of_node_ = std::move(caches);
-  if (caches_) caches_->follow(of_node_);
+  if (caches_) caches_->follow(erasure::work_of(of_node_));
 }
 
 erasure::Erasures& Erasing::serve(events::Log& log, Host& host, const PartitionHost& here,
                                   const Cluster* cluster,
                                   std::function<Result<security::Key>()> key) {
-  erasure::Parts parts{&log,           sealing_.sealer,          &host, of_node_, &clock_,
+  erasure::Parts parts{&log,           sealing_.sealer,          &host, of_node_.data_dir, &clock_,
                        std::move(key), config_.erasure_two_keys, {}};
   if (records_) {
     auto& shared = parts.shared.emplace();
@@ -55,7 +55,7 @@ erasure::Erasures& Erasing::serve(events::Log& log, Host& host, const PartitionH
     };
     shared.removed = {config_.privacy_removed_nodes.begin(), config_.privacy_removed_nodes.end()};
   }
-  erasures_ = std::make_unique<erasure::Erasures>(std::move(parts));
+  erasures_ = std::make_unique<erasure::Erasures>(std::move(parts), erasure::work_of(of_node_));
   return *erasures_;
 }
 

@@ -226,6 +226,7 @@ class Node {
     effects_->client = slm_.get();
     effects_->tokens = &tokens_;
     effects_->metrics = &metrics_;
+    effects_->clock = clock_.get();
     effects_->chat_endpoint = *chat;
     effects_->embedding_endpoint = named_endpoint(c_) && c_.slm_embedding == "off" ? *chat : *embed;
     effects_->recall = make_recall(memory_, *slm_, effects_->embedding_endpoint);

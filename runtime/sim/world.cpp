@@ -424,8 +424,8 @@ void World::final_reads() {
     if (!p) return oracle_.complain("I17", {}, "no process is left to read from");
     read_all(*p);
     if (failed()) return;
-    const auto left_over = p->local().pending_effects().value();
-    if (std::any_of(left_over.begin(), left_over.end(), [&](const auto& e) {
+    const auto left_over = p->local().pending_effects();
+    if (left_over && std::any_of(left_over->begin(), left_over->end(), [&](const auto& e) {
           return e.effect.unknown.empty() && !inherited_.contains(e.actor) &&
                  oracle_.owns(p->life().name, e.actor);
         }))

@@ -62,19 +62,27 @@ TEST(Memory, ForgettingTakesTheTextAndIsOnce) {
   memory.when(kRemember).then({"memory.remembered"});  // may be remembered anew
 }
 
+// The outcome of the effect that is pending: a failure.
+void fail_to_embed(Memory& memory, bool retryable) {
+  const auto effects = memory.effects();
+  ASSERT_EQ(effects.size(), 1u);
+  v1::MemoryCommand command;
+  auto* outcome = command.mutable_effect_outcome();
+  outcome->set_effect_id(effects[0].effect_id);
+  outcome->set_attempt(effects[0].attempt);
+  outcome->mutable_failure()->set_code("model_unavailable");
+  outcome->mutable_failure()->set_retryable(retryable);
+  memory.at(1000).when(command).then({"memory.embed_failed"});
+}
+
 TEST(Memory, EmbeddingIsTriedAgainLaterAndGivenUp) {
   Memory memory(kMemory);
   memory.when(kRemember);
   std::int64_t last = 0;
-  for (int attempt = 1; attempt <= 8; ++attempt) {
+  for (std::uint32_t attempt = 1; attempt <= 8; ++attempt) {
     ASSERT_EQ(memory.effects().size(), 1u) << attempt;
-    EXPECT_EQ(memory.effects()[0].attempt, static_cast<std::uint32_t>(attempt));
-    v1::MemoryCommand command;
-    auto* outcome = command.mutable_effect_outcome();
-    outcome->set_effect_id(memory.effects()[0].effect_id);
-    outcome->set_attempt(static_cast<std::uint32_t>(attempt));
-    outcome->mutable_failure()->set_code("model_unavailable");
-    memory.at(1000).when(command).then({"memory.embed_failed"});
+    EXPECT_EQ(memory.effects()[0].attempt, attempt);
+    fail_to_embed(memory, false);
     const std::int64_t wait = memory.state().embed_not_before_ms() - 1000;
     EXPECT_GE(wait, last);
     EXPECT_LE(wait, 60'000);
@@ -82,6 +90,38 @@ TEST(Memory, EmbeddingIsTriedAgainLaterAndGivenUp) {
   }
   EXPECT_TRUE(memory.state().embed_gave_up());
   EXPECT_TRUE(memory.effects().empty());
+}
+
+TEST(Memory, WhatMayPassIsAskedForUntilItHas) {
+  Memory memory(kMemory);
+  memory.when(kRemember);
+  for (std::uint32_t attempt = 1; attempt <= 100; ++attempt) {
+    ASSERT_EQ(memory.effects().size(), 1u) << attempt;
+    EXPECT_EQ(memory.effects()[0].attempt, attempt);
+    fail_to_embed(memory, true);
+    EXPECT_GT(memory.state().embed_not_before_ms(), 1000);
+    EXPECT_LE(memory.state().embed_not_before_ms(), 61'000);
+  }
+  v1::MemoryCommand command;
+  auto* outcome = command.mutable_effect_outcome();
+  outcome->set_effect_id(memory.effects()[0].effect_id);
+  outcome->set_attempt(101);
+  v1::EmbedResult result;
+  result.add_embeddings()->add_values(1);
+  outcome->set_result(result.SerializeAsString());
+  memory.when(command).then({"memory.embedded"});
+  EXPECT_TRUE(memory.effects().empty());
+}
+
+// An earlier build recorded that it gave up: what its history says is decided alike by this one,
+// and what it waited for goes on.
+TEST(Memory, WhatAnEarlierBuildGaveUpGoesOn) {
+  Memory memory(kMemory);
+  memory.when(kRemember);
+  for (int attempt = 1; attempt <= 8; ++attempt) fail_to_embed(memory, true);
+  EXPECT_TRUE(memory.state().embed_gave_up());
+  ASSERT_EQ(memory.effects().size(), 1u);
+  EXPECT_EQ(memory.effects()[0].attempt, 9u);
 }
 
 }  // namespace

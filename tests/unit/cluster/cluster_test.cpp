@@ -90,7 +90,7 @@ TEST_F(ClusterOfTwo, TokensReachStreamsAtEveryNode) {
   const std::vector<std::string> all{"1.0:one ", "1.1:two ", "2.0:again"};
   EXPECT_EQ(at_b.until(3), all);
   EXPECT_EQ(at_a.until(3), all);
-  a_.tokens.finish("call-1");
+  a_.tokens.finish("call-1", 2);
   near.reset();
   far.reset();
   EXPECT_EQ(b_.tokens.calls(), 0u);

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <thread>
 
+#include "tests/support/hand_clock.h"
 #include "tests/unit/effects/fixture.h"
 
 namespace soma::test {
@@ -225,6 +226,90 @@ TEST_F(RunnerTest, TextsAreEmbedded) {
   ASSERT_TRUE(result.ParseFromString(o.result()));
   ASSERT_EQ(result.embeddings_size(), 1);
   EXPECT_EQ(result.embeddings(0).values_size(), 384);
+}
+
+// A memory's own texts, whose eight failures its history shows.
+struct PatientRunner : RunnerTest {
+  void SetUp() override {
+    RunnerTest::SetUp();
+    parts->clock = &clock;
+    parts->embedding_endpoint = [this]() -> Result<SlmEndpoint> {
+      ++asked;
+      if (away) return fail(Code::kModelUnavailable, "away", why);
+      return endpoint;
+    };
+  }
+  std::future<v1::EffectOutcome> begin(std::uint32_t attempt) {
+    v1::EmbedRequest request;
+    request.add_texts("one");
+    EffectRunner::Job job;
+    job.actor = {"acme", "memory", "m", ""};
+    job.tenant = "acme";
+    job.effect = {"e-1",
+                  "memory.embed",
+                  actors::EffectClass::kIdempotent,
+                  attempt,
+                  0,
+                  0,
+                  request.SerializeAsString()};
+    auto promise = std::make_shared<std::promise<v1::EffectOutcome>>();
+    auto future = promise->get_future();
+    runner->run(job, [promise](v1::EffectOutcome o) { promise->set_value(std::move(o)); });
+    return future;
+  }
+  static bool told(const std::future<v1::EffectOutcome>& f) {
+    return f.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+  }
+  HandClock clock;
+  bool away = true;
+  std::string why;
+  int asked = 0;
+};
+
+TEST_F(PatientRunner, TheFirstFailuresAreTold) {
+  auto outcome = begin(8);
+  ASSERT_TRUE(told(outcome));
+  EXPECT_TRUE(outcome.get().failure().retryable());
+}
+
+TEST_F(PatientRunner, AnOutageIsWaitedOutAndFillsNoHistory) {
+  auto outcome = begin(9);
+  for (int minute = 1; minute <= 5; ++minute) {
+    EXPECT_FALSE(told(outcome)) << minute;
+    EXPECT_EQ(asked, minute);
+    clock.pass(60'001);
+  }
+  away = false;
+  clock.pass(60'001);
+  ASSERT_EQ(outcome.wait_for(kPatience), std::future_status::ready);
+  const auto o = outcome.get();
+  EXPECT_TRUE(o.has_result()) << o.failure().message();
+  EXPECT_EQ(o.attempt(), 9u);
+}
+
+TEST_F(PatientRunner, WhatIsNoLongerWantedIsNotAskedForAgain) {
+  auto outcome = begin(9);
+  runner->cancel("e-1");
+  away = false;
+  clock.pass(60'001);
+  EXPECT_EQ(asked, 1) << "a forgotten text goes nowhere";
+  EXPECT_TRUE(told(outcome));
+}
+
+TEST_F(PatientRunner, ItsEndIsTheEndOfTheWaiting) {
+  begin(9);
+  runner.reset();
+  clock.pass(60'001);
+  EXPECT_EQ(asked, 1);
+}
+
+TEST_F(PatientRunner, AModelThatIsOffIsNoOutage) {
+  why = kNoModel;
+  for (const std::uint32_t attempt : {1u, 9u}) {
+    auto outcome = begin(attempt);
+    ASSERT_TRUE(told(outcome)) << attempt;
+    EXPECT_FALSE(outcome.get().failure().retryable()) << attempt;
+  }
 }
 
 TEST_F(RunnerTest, ARecallIsAlwaysOfTheActorsOwnTenant) {

@@ -35,7 +35,7 @@ TEST(TokenHub, ALateSubscriberGetsWhatCameAndWhatComes) {
   hub.publish("c", 1, 1, "b");
   auto s = hub.subscribe("c", heard.listener());
   hub.publish("c", 1, 2, "c");
-  hub.finish("c");
+  hub.finish("c", 1);
   EXPECT_EQ(heard.text(), "abc");
 }
 
@@ -45,13 +45,30 @@ TEST(TokenHub, ASubscriptionOutlivesAFailedAttempt) {
   auto s = hub.subscribe("c", heard.listener());  // before the call begins
   hub.begin("c", 1);
   hub.publish("c", 1, 0, "x");
-  hub.finish("c");
+  hub.finish("c", 1);
   hub.begin("c", 2);
   hub.publish("c", 1, 1, "late, of the old attempt");
   hub.publish("c", 2, 0, "y");
   ASSERT_EQ(heard.tokens.size(), 2u);
   EXPECT_EQ(heard.tokens[1].attempt, 2u);
   EXPECT_EQ(heard.tokens[1].index, 0u);
+}
+
+// As of a partition that was dropped and read back while its call ran.
+TEST(TokenHub, AnOldAttemptMutesNoNewerOne) {
+  TokenHub hub;
+  Heard heard;
+  auto s = hub.subscribe("c", heard.listener());
+  hub.begin("c", 1);
+  hub.begin("c", 2);
+  hub.finish("c", 1);
+  hub.publish("c", 2, 0, "a");
+  hub.begin("c", 1);  // it had waited for its model
+  hub.publish("c", 2, 1, "b");
+  EXPECT_EQ(heard.text(), "ab");
+  s.reset();
+  hub.finish("c", 2);
+  EXPECT_EQ(hub.calls(), 0u);
 }
 
 TEST(TokenHub, NothingIsToldTwiceOrOutOfOrder) {
@@ -72,7 +89,7 @@ TEST(TokenHub, NothingIsLeftOfCallsThatNobodyHears) {
     const std::string id = "c" + std::to_string(i);
     hub.begin(id, 1);
     hub.publish(id, 1, 0, "a");
-    hub.finish(id);
+    hub.finish(id, 1);
     hub.publish(id, 1, 1, "after the end");
     auto s = hub.subscribe(id, [](const auto&) {});
   }

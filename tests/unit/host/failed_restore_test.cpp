@@ -14,6 +14,7 @@ TEST_F(HostFixture, AFailedRestoreForgetsNoRunningEffect) {
   limits_.active_actors_per_partition = 0;
   limits_.checkpoint_every_events = 1;
   start();
+  all_serve();
   runner_.silent = true;
   v1::CounterCommand c;
   c.mutable_call_out()->set_call_id("call");

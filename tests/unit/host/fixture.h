@@ -3,11 +3,14 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <filesystem>
 #include <future>
 #include <mutex>
+#include <set>
+#include <thread>
 
 #include "events/embedded/embedded_log.h"
 #include "runtime/host/host.h"
@@ -32,7 +35,14 @@ class CountingRunner final : public EffectRunner {
     outcome.set_result("ok");
     done(std::move(outcome));
   }
-  void cancel(const std::string&) override {}
+  void cancel(const std::string& id) override {
+    std::lock_guard lock(mutex_);
+    cancelled_.insert(id);
+  }
+  bool cancelled(const std::string& id) {
+    std::lock_guard lock(mutex_);
+    return cancelled_.contains(id);
+  }
   int count(const std::string& id) {
     std::lock_guard lock(mutex_);
     return runs[id];
@@ -42,6 +52,7 @@ class CountingRunner final : public EffectRunner {
 
  private:
   std::mutex mutex_;
+  std::set<std::string> cancelled_;
 };
 
 class HostFixture : public ::testing::Test {
@@ -97,6 +108,15 @@ class HostFixture : public ::testing::Test {
   void restart() {
     crash();
     start();
+  }
+
+  // Until no partition is being recovered.
+  void all_serve() const {
+    const auto serving = [this] {
+      const auto all = host_->status();
+      return std::all_of(all.begin(), all.end(), [](const auto& p) { return p.serving; });
+    };
+    while (!serving()) std::this_thread::yield();
   }
 
   static ActorKey counter(const std::string& id) { return {"demo", "counter", id, {}}; }

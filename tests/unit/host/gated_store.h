@@ -16,6 +16,7 @@ class GatedStore final : public StateStore {
   std::mutex checkpoints, loads, writes, histories;
   std::atomic<bool> writes_fail{false};
   std::atomic<bool> loads_garbled{false};  // snapshots are read that do not parse
+  std::atomic<std::uint64_t> lost{0};      // how often it has begun anew
   std::atomic<int> waiting{0};             // came to a gate, and have not passed it
 
   std::optional<Snapshot> load(PartitionId p, const ActorKey& actor) const override {
@@ -59,7 +60,7 @@ class GatedStore final : public StateStore {
   }
   Status drop_all() override { return store_->drop_all(); }
   Status drop(PartitionId p) override { return store_->drop(p); }
-  std::uint64_t generation() const override { return store_->generation(); }
+  std::uint64_t generation() const override { return store_->generation() + lost; }
   void expire_dedupe(std::int64_t before_ms) override { store_->expire_dedupe(before_ms); }
 
  private:

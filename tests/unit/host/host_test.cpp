@@ -241,7 +241,7 @@ TEST_F(HostFixture, EffectRunsOnceAndAnAtMostOnceOneIsUnknownAfterACrash) {
   EXPECT_EQ(last.call_settled().outcome(), "unknown");
   // Shown until a person settles it, across further restarts too, and never run meanwhile.
   restart();
-  state("a");
+  all_serve();
   auto shown = host_->pending_effects().value();
   while (shown.empty()) shown = host_->pending_effects().value();
   ASSERT_EQ(shown.size(), 1u);

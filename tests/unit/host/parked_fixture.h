@@ -48,12 +48,8 @@ class Parked : public HostFixture {
     park(id, command, command_id);
   }
   std::vector<Host::ParkedActor> parked() {
-    for (;;) {
-      bool serving = true;
-      for (const auto& p : host_->status()) serving &= p.serving;
-      if (serving) return host_->parked().value();
-      std::this_thread::yield();
-    }
+    all_serve();
+    return host_->parked().value();
   }
   static v1::CounterCommand transfer(std::int64_t amount, const std::string& to) {
     v1::CounterCommand command;

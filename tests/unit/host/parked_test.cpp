@@ -44,6 +44,7 @@ TEST_F(Parked, AClientsRefusedCommandLeavesTheActorShown) {
 
 TEST_F(HostFixture, ListsATenantsActorsInPages) {
   for (int i = 0; i < 25; ++i) ASSERT_TRUE(add("c" + std::to_string(i), 1, std::to_string(i)));
+  all_serve();
   std::set<std::string> seen;
   std::optional<Host::ActorPlace> after;
   for (int pages = 0; pages < 10; ++pages) {

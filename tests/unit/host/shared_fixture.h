@@ -9,7 +9,7 @@
 namespace soma::runtime {
 
 // The log, whose reports of appends may wait.
-class HeldReports final : public events::Log {
+class HeldReports : public events::Log {
  public:
   explicit HeldReports(events::Log& log) : log_(log) {}
   std::uint32_t partition_count() const override { return log_.partition_count(); }
