@@ -8,6 +8,7 @@
 #include <boost/json.hpp>
 #include <cerrno>
 #include <cstring>
+#include <deque>
 #include <filesystem>
 #include <fstream>
 
@@ -94,34 +95,52 @@ Result<security::Key> folder_key(const std::string& data_dir) {
   return security::load_or_create_key(data_dir + "/keys");
 }
 
-Status HeadFile::append(const Head& head, const std::string& jws) const {
+namespace {
+// As every line begins, without the bracket that ends it.
+json::object line_head(const std::string& tenant) { return {{"tenant", tenant}}; }
+}  // namespace
+
+Status HeadFile::append(std::span<const SignedHead> heads) const {
   const std::string folder = data_dir_ + "/audit", path = folder + "/heads.ndjson";
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
   if (fd < 0) return fail(Code::kIo, "cannot open " + path + ": " + std::strerror(errno));
-  std::string line = json::serialize(json::object{{"tenant", head.tenant},
-                                                  {"time_ms", head.time_ms},
-                                                  {"records", head.records()},
-                                                  {"head", jws}}) +
-                     "\n";
+  std::string lines;
+  for (const auto& one : heads) {
+    json::object line = line_head(one.head.tenant);
+    line["time_ms"] = one.head.time_ms;
+    line["records"] = one.head.records();
+    line["head"] = one.jws;
+    lines += json::serialize(line) + "\n";
+  }
   struct stat info {};
   char last = '\n';
   if (::fstat(fd, &info) == 0 && info.st_size > 0 && ::pread(fd, &last, 1, info.st_size - 1) == 1 &&
       last != '\n')
-    line.insert(line.begin(), '\n');
-  const bool written = ::write(fd, line.data(), line.size()) == static_cast<ssize_t>(line.size()) &&
-                       ::fsync(fd) == 0;
+    lines.insert(lines.begin(), '\n');
+  const bool written =
+      ::write(fd, lines.data(), lines.size()) == static_cast<ssize_t>(lines.size()) &&
+      ::fsync(fd) == 0;
   const std::string reason = std::strerror(errno);
   ::close(fd);
   if (!written) return fail(Code::kIo, "cannot write " + path + ": " + reason);
   return {};
 }
 
+// The file holds every tenant's of all time: of the others no line is parsed.
 std::vector<json::object> HeadFile::of(const std::string& tenant) const {
   std::ifstream in(data_dir_ + "/audit/heads.ndjson");
-  std::vector<json::object> out;
+  std::string beginning = json::serialize(line_head(tenant));
+  beginning.back() = ',';
+  std::deque<std::string> last;
   for (std::string line; std::getline(in, line);) {
+    if (!line.starts_with(beginning)) continue;
+    last.push_back(std::move(line));
+    if (last.size() > kMost) last.pop_front();
+  }
+  std::vector<json::object> out;
+  for (const auto& line : last) {
     auto o = read_json_object(line);
     if (!o) continue;
     const auto* name = o->if_contains("tenant");
@@ -130,7 +149,6 @@ std::vector<json::object> HeadFile::of(const std::string& tenant) const {
       continue;
     out.push_back(std::move(*o));
   }
-  if (out.size() > kMost) out.erase(out.begin(), out.end() - static_cast<long>(kMost));
   return out;
 }
 

@@ -4,6 +4,7 @@
 #include <boost/json/object.hpp>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -31,6 +32,12 @@ struct Head {
   std::uint64_t records() const;
 };
 
+struct SignedHead {
+  Head head;
+  std::string jws;
+  std::string key_id;
+};
+
 boost::json::object to_json(const Head& head);
 // A compact JWS with header {"alg":"EdDSA","kid":…,"typ":TYPE}; never a valid token, whose typ
 // differs. Needs an Ed25519 key.
@@ -49,11 +56,12 @@ inline constexpr char kEndType[] = "soma-audit-end";
 Result<security::Key> folder_key(const std::string& data_dir);
 
 // DATA_DIR/audit/heads.ndjson, a line a head: {tenant, time, records, head}. Appended and synced;
-// a last line cut by a crash is left out, and ended before the next.
+// a last line cut by a crash is left out, and ended before the next. Only lines as this class
+// writes them are read.
 class HeadFile {
  public:
   explicit HeadFile(std::string data_dir) : data_dir_(std::move(data_dir)) {}
-  Status append(const Head& head, const std::string& jws) const;
+  Status append(std::span<const SignedHead> heads) const;  // one sync
   // The tenant's, the oldest first, at most the last kMost.
   std::vector<boost::json::object> of(const std::string& tenant) const;
   static constexpr std::size_t kMost = 1000;

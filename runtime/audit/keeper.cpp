@@ -15,6 +15,10 @@
 
 namespace soma::runtime::audit {
 
+namespace {
+constexpr std::size_t kHeadsASync = 256;  // they wait in memory, a few KB each
+}  // namespace
+
 Keeper::Keeper(const events::Log& log, SigningKey key, std::string data_dir,
                std::int64_t interval_ms, const Clock& clock)
     : log_(log),
@@ -68,7 +72,8 @@ Status Keeper::advance() {
   return {};
 }
 
-Result<Keeper::Signed> Keeper::sign_locked(const std::string& tenant, TenantTrees& t) {
+Result<Keeper::Signed> Keeper::signed_head(const std::string& tenant, const TenantTrees& t,
+                                           const security::Key& key) const {
   Signed out;
   out.head.tenant = tenant;
   out.head.time_ms = clock_.now_ms();
@@ -78,16 +83,21 @@ Result<Keeper::Signed> Keeper::sign_locked(const std::string& tenant, TenantTree
                                    reader.next_offset(), reader.fence().epoch(),
                                    reader.fence().last_number(), reader.fence().head()});
   }
-  auto key = key_();
-  if (!key) return tl::unexpected(key.error());
-  auto jws = sign_head(*key, out.head);
+  auto jws = sign_head(key, out.head);
   if (!jws) return tl::unexpected(jws.error());
   out.jws = std::move(*jws);
-  out.key_id = key->id;
-  if (out.head.records() == t.signed_records) return out;
-  if (auto kept = heads_.append(out.head, out.jws); !kept) return tl::unexpected(kept.error());
-  t.signed_records = out.head.records();
+  out.key_id = key.id;
   return out;
+}
+
+Status Keeper::keep(std::vector<Signed>& heads) {
+  std::erase_if(heads, [this](const Signed& one) {
+    return one.head.records() <= tenants_.at(one.head.tenant).signed_records;
+  });
+  if (heads.empty()) return {};
+  if (auto kept = heads_.append(heads); !kept) return kept;
+  for (const auto& one : heads) tenants_.at(one.head.tenant).signed_records = one.head.records();
+  return {};
 }
 
 Result<Keeper::Signed> Keeper::sign(const std::string& tenant) {
@@ -96,7 +106,13 @@ Result<Keeper::Signed> Keeper::sign(const std::string& tenant) {
   const auto it = tenants_.find(tenant);
   if (it == tenants_.end())
     return fail(Code::kNotFound, "the journal has no records of this tenant");
-  return sign_locked(tenant, it->second);
+  auto key = key_();
+  if (!key) return tl::unexpected(key.error());
+  auto one = signed_head(tenant, it->second, *key);
+  if (!one) return one;
+  std::vector<Signed> heads{*one};
+  if (auto kept = keep(heads); !kept) return tl::unexpected(kept.error());
+  return one;
 }
 
 std::vector<boost::json::object> Keeper::all_heads(const std::string& tenant) const {
@@ -125,6 +141,32 @@ std::vector<boost::json::object> Keeper::all_heads(const std::string& tenant) co
   return out;
 }
 
+// Who asks for a head meanwhile waits for one tenant's, or for the sync of some.
+Status Keeper::sign_all() {
+  std::vector<std::string> grown;
+  {
+    std::lock_guard lock(mutex_);
+    if (auto ok = advance(); !ok) return ok;
+    for (const auto& [tenant, t] : tenants_)
+      if (t.records() != t.signed_records) grown.push_back(tenant);
+  }
+  if (grown.empty()) return {};
+  auto key = key_();
+  if (!key) return tl::unexpected(key.error());
+  std::vector<Signed> heads;
+  for (std::size_t i = 0; i < grown.size(); ++i) {
+    if (stopping_) return stopped();
+    std::lock_guard lock(mutex_);
+    auto one = signed_head(grown[i], tenants_.at(grown[i]), *key);
+    if (!one) return tl::unexpected(one.error());
+    heads.push_back(std::move(*one));
+    if (heads.size() < kHeadsASync && i + 1 < grown.size()) continue;
+    if (auto kept = keep(heads); !kept) return kept;
+    heads.clear();
+  }
+  return {};
+}
+
 void Keeper::run() {
   name_thread("soma-audit");
   const auto interval = std::chrono::milliseconds(interval_ms_);
@@ -133,14 +175,8 @@ void Keeper::run() {
       std::unique_lock lock(stop_mutex_);
       if (stop_changed_.wait_for(lock, interval, [this] { return stopping_.load(); })) return;
     }
-    std::lock_guard lock(mutex_);
-    Status ok = advance();
-    for (auto& [tenant, trees] : tenants_) {
-      if (!ok) break;
-      if (trees.records() == trees.signed_records) continue;
-      if (auto one = sign_locked(tenant, trees); !one) ok = tl::unexpected(one.error());
-    }
-    if (!ok && !stopping_) log_warn("no audit head was made", {{"reason", ok.error().message}});
+    if (const Status ok = sign_all(); !ok && !stopping_)
+      log_warn("no audit head was made", {{"reason", ok.error().message}});
   }
 }
 

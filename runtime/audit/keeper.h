@@ -23,11 +23,7 @@ namespace soma::runtime::audit {
 // a start reads the whole journal, later ones what came since.
 class Keeper {
  public:
-  struct Signed {
-    Head head;
-    std::string jws;
-    std::string key_id;
-  };
+  using Signed = SignedHead;
   // Asked each time: keys are rotated while the node runs.
   using SigningKey = std::function<Result<security::Key>()>;
   // `interval_ms` 0: only when asked.
@@ -61,7 +57,11 @@ class Keeper {
     std::uint64_t records() const;
   };
   Status advance();  // under the lock
-  Result<Signed> sign_locked(const std::string& tenant, TenantTrees& t);
+  // Of the trees as they are; not kept yet. Under the lock.
+  Result<Signed> signed_head(const std::string& tenant, const TenantTrees& t,
+                             const security::Key& key) const;
+  Status keep(std::vector<Signed>& heads);  // but those kept meanwhile; under the lock
+  Status sign_all();                        // those that have grown
   void run();
 
   const events::Log& log_;

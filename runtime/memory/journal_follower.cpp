@@ -43,13 +43,16 @@ void JournalFollower::stop() {
 
 void JournalFollower::observed(const events::ValidFrame& frame) {
   if (from_ == From::kLog) return;
+  const std::size_t bytes = frame.frame->ByteSizeLong();
   {
     std::lock_guard lock(mutex_);
     ++observed_;
-    if (queue_.size() >= kMaxQueue)
+    if (queue_.size() >= kMaxQueue || queue_bytes_ + bytes > kMaxQueueBytes) {
       overflow_ = true;
-    else
-      queue_.push_back(frame);
+    } else {
+      queue_.push_back({frame, bytes});
+      queue_bytes_ += bytes;
+    }
     if (queue_.size() > 1) return;  // it is awake
   }
   changed_.notify_one();
@@ -101,6 +104,11 @@ JournalFollower::Progress JournalFollower::progress() const {
   return out;
 }
 
+bool JournalFollower::stopping() const {
+  std::lock_guard lock(mutex_);
+  return stopping_;
+}
+
 void JournalFollower::took(std::uint32_t partition) {
   {
     std::lock_guard lock(mutex_);
@@ -112,10 +120,7 @@ void JournalFollower::took(std::uint32_t partition) {
 Status JournalFollower::read_log(std::uint32_t partition, Offset until) {
   auto& mark = marks_[partition];
   while (mark.next < until) {
-    {
-      std::lock_guard lock(mutex_);
-      if (stopping_) return {};
-    }
+    if (stopping()) return {};
     events::FrameReader reader(log_, PartitionId{partition}, mark);
     auto frames = reader.next(1 << 20);
     if (!frames) return tl::unexpected(frames.error());
@@ -148,6 +153,7 @@ void JournalFollower::start_over(std::function<void()> clear) {
     std::lock_guard lock(mutex_);
     clear_ = std::move(clear);
     queue_.clear();
+    queue_bytes_ = 0;
     for (auto& [p, next] : next_) {
       at_start_[p] = log_.end(PartitionId{p});
       next = Offset{};
@@ -164,6 +170,7 @@ void JournalFollower::forget() {
     clear.swap(clear_);
     if (!clear) return;
     queue_.clear();
+    queue_bytes_ = 0;
     for (auto& [p, next] : next_) next = Offset{};
   }
   clear();
@@ -181,7 +188,7 @@ void JournalFollower::run() {
     forget();
     for (const auto& [p, end] : at_start_)
       if (look && ok) ok = read_log(p, log_.end(PartitionId{p}));
-    std::deque<events::ValidFrame> frames;
+    std::deque<Waiting> frames;
     std::uint64_t observed = 0;
     bool overflow = false;
     std::set<std::uint32_t> grown;
@@ -193,14 +200,15 @@ void JournalFollower::run() {
       if (stopping_) return;
       if (clear_) continue;
       frames.swap(queue_);
+      queue_bytes_ = 0;
       observed = observed_;
       overflow = std::exchange(overflow_, false);
       grown.swap(grown_);
     }
     for (const std::uint32_t p : grown)
       if (ok) ok = read_log(p, log_.end(PartitionId{p}));
-    for (const auto& frame : frames)
-      if (ok) ok = offer(frame);
+    for (; ok && !frames.empty() && !stopping(); frames.pop_front())
+      ok = offer(frames.front().frame);
     look |= overflow || !ok;
     if (overflow && ok)
       for (const auto& [p, end] : at_start_)
@@ -208,6 +216,7 @@ void JournalFollower::run() {
     if (!ok) continue;  // what is not taken stays ahead of the marks: the log has it
     {
       std::lock_guard lock(mutex_);
+      if (stopping_) return;
       done_ = observed;
     }
     moved_.notify_all();

@@ -21,6 +21,7 @@ namespace soma::runtime {
 class JournalFollower {
  public:
   static constexpr std::size_t kMaxQueue = 65536;  // frames; beyond, they are read from the log
+  static constexpr std::size_t kMaxQueueBytes = 64 << 20;  // of these frames; likewise
   using Take = std::function<void(const events::ValidFrame&)>;
 
   // kLog: frames come from the log alone, as it grows; observed() does nothing.
@@ -54,6 +55,7 @@ class JournalFollower {
   Status read_log(std::uint32_t partition, Offset until);
   Status offer(const events::ValidFrame& frame);
   void took(std::uint32_t partition);
+  bool stopping() const;
   using Ends = std::map<std::uint32_t, Offset>;
   bool settled_at(std::uint64_t observed, const Ends& ends) const;  // under the lock
 
@@ -63,7 +65,12 @@ class JournalFollower {
   std::map<std::uint32_t, events::Bookmark> marks_;  // the thread's
   mutable std::mutex mutex_;
   mutable std::condition_variable changed_, moved_;
-  std::deque<events::ValidFrame> queue_;
+  struct Waiting {
+    events::ValidFrame frame;
+    std::size_t bytes = 0;
+  };
+  std::deque<Waiting> queue_;
+  std::size_t queue_bytes_ = 0;
   std::map<std::uint32_t, Offset> next_, at_start_;
   std::uint64_t observed_ = 0, done_ = 0;
   const From from_;

@@ -109,6 +109,7 @@ struct MemoryIndex::Impl {
   std::map<PartitionId, Offset> seen;  // next offset per partition
   std::unique_ptr<JournalFollower> follower;
   std::unique_ptr<Worker> waiter;  // for recalls that have to wait
+  Worker searcher{"soma-recall"};
   std::uint32_t partitions = 0;
   mutable std::atomic<std::uint64_t> recalls{0}, recall_us{0};
 
@@ -116,11 +117,16 @@ struct MemoryIndex::Impl {
   std::mutex indexer_mutex;
   std::condition_variable indexer_wake;
   bool indexing_wanted = false, stopping = false;
-  std::atomic<bool> stopped{false};  // nobody waits for the index any more
+  // Nobody waits for the index any more. Set under the lock under which waits and searches are
+  // posted: none is left with a thread that has ended.
+  std::atomic<bool> stopped{false};
+  std::mutex posting_mutex;
   std::thread indexer{[this] { index_loop(); }};
 
   ~Impl() {
+    end_searches();
     waiter.reset();
+    searcher.stop();
     follower.reset();  // its thread takes frames into what is below
     {
       std::lock_guard lock(indexer_mutex);
@@ -128,6 +134,18 @@ struct MemoryIndex::Impl {
     }
     indexer_wake.notify_all();
     indexer.join();
+  }
+
+  void end_searches() {
+    std::lock_guard lock(posting_mutex);
+    stopped = true;
+  }
+
+  // False, and not posted, when it has stopped.
+  bool post(Worker& worker, std::function<void()> task) {
+    std::lock_guard lock(posting_mutex);
+    if (!stopped) worker.post(std::move(task));
+    return !stopped;
   }
 
   void index_loop() {
@@ -214,11 +232,12 @@ bool MemoryIndex::start_over(std::int64_t timeout_ms) {
   return impl_->follower->settle(timeout_ms);
 }
 
-// The waits' thread stays an object until the index goes: others may be asking it meanwhile.
+// The threads' objects stay until the index goes: others may be asking meanwhile.
 void MemoryIndex::stop() {
-  impl_->stopped = true;
+  impl_->end_searches();
   if (impl_->follower) impl_->follower->stop();
   if (impl_->waiter) impl_->waiter->stop();
+  impl_->searcher.stop();  // what waits is answered
 }
 
 bool MemoryIndex::stopped() const { return impl_->stopped; }
@@ -230,13 +249,24 @@ void MemoryIndex::when_settled(std::optional<Position> at_least,
     return (!at_least || wait_for(*at_least, ms)) && (!follower || follower->settle(ms));
   };
   const bool settled = within(0);  // asked once: a moment later more may have come
-  if (settled || !follower || impl_->stopped) return done(settled);
+  if (settled || !follower) return done(settled);
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(kSettleMs);
-  impl_->waiter->post([within, deadline, done = std::move(done)] {
+  const bool posted = impl_->post(*impl_->waiter, [within, deadline, done] {
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
         deadline - std::chrono::steady_clock::now());
     done(within(std::max<std::int64_t>(0, left.count())));
   });
+  if (!posted) done(false);
+}
+
+void MemoryIndex::recall_apart(Query query, RecallDone done) const {
+  const auto stopping = [] { return fail(Code::kUnavailable, "the node is stopping", kStopping); };
+  const bool posted =
+      impl_->post(impl_->searcher, [this, stopping, query = std::move(query), done] {
+        if (stopped()) return done(stopping());
+        done(recall(query));
+      });
+  if (!posted) done(stopping());
 }
 
 MemoryIndex::Stats MemoryIndex::stats() const {

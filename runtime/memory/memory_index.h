@@ -26,6 +26,7 @@ class MemoryIndex {
   static constexpr std::size_t kMaxTopK = 200;
   static constexpr std::int64_t kSettleMs = 2000;  // a recall waits for what was written before it
 
+  using RecallDone = std::function<void(Result<v1::RecallResult>)>;
   struct Query {
     std::string tenant;
     std::string text;
@@ -44,7 +45,8 @@ class MemoryIndex {
   // Before the host starts. `log` outlives the index.
   // `shared`: other nodes write to it too; then frames come from the log alone.
   void follow(const events::Log& log, bool shared = false);
-  void stop();  // no waits and no following any more; before what recalls call back into goes
+  // No waits, searches and following any more; before what recalls call back into goes.
+  void stop();
   bool stopped() const;
   // Forgets all and follows the log from its start; true when it has caught up in time. Meanwhile
   // recalls find less. Only when following.
@@ -56,6 +58,9 @@ class MemoryIndex {
   void when_settled(std::optional<Position> at_least, std::function<void(bool)> done) const;
   // Scores never rise down the list. An empty memory gives nothing.
   v1::RecallResult recall(const Query& query) const;
+  // The same on a thread of its own, which calls back: a search takes a while, and who asks may
+  // carry others' streams. At once with an error whose field is kStopping when the index stops.
+  void recall_apart(Query query, RecallDone done) const;
   // False when the index has not reached the position in time.
   bool wait_for(Position position, std::int64_t timeout_ms) const;
   std::size_t size(const std::string& tenant) const;

@@ -1,4 +1,4 @@
-// A recall from its request to its answer: wait, embed, search.
+// A recall from its request to its answer: wait, embed, search, each on a thread of its own.
 #include "runtime/memory/memory_index.h"
 
 namespace soma::runtime {
@@ -21,14 +21,16 @@ RecallFunction make_recall(MemoryIndex& index, SlmClient& client,
                                               const std::string& without_vector) {
       auto q = query;
       q.vector = std::move(vector);
-      v1::RecallResult result = index.recall(q);
-      if (!settled) degrade(result, "the memory index has not caught up with the log yet");
-      if (!without_vector.empty()) degrade(result, without_vector);
-      done(std::move(result));
+      index.recall_apart(
+          std::move(q), [settled, without_vector, done](Result<v1::RecallResult> result) {
+            if (result && !settled)
+              degrade(*result, "the memory index has not caught up with the log yet");
+            if (result && !without_vector.empty()) degrade(*result, without_vector);
+            done(std::move(result));
+          });
     };
     const auto embed = [&index, &client, embedding_endpoint, query, search, done](bool settled) {
-      if (!settled && index.stopped())
-        return done(fail(Code::kUnavailable, "the node is stopping", kStopping));
+      if (index.stopped()) return done(fail(Code::kUnavailable, "the node is stopping", kStopping));
       if (index.size(query.tenant) == 0) return search(settled, {}, {});  // nothing to compare with
       const auto by_words = [settled, search](const Error& why) {
         search(settled, {}, "embeddings are unavailable: " + why.message);

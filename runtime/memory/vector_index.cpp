@@ -68,12 +68,18 @@ void VectorIndex::add(std::uint64_t label, std::span<const float> vector) {
   places_[label] = labels_.size();
   labels_.push_back(label);
   rows_.insert(rows_.end(), vector.begin(), vector.end());
-  if (graph_) {
+  if (graph_)
     waiting_.push_back(label);
-  } else if (size() > scan_limit_) {
-    graph_ = std::make_unique<Graph>(dimension_, 2 * size());
-    waiting_ = labels_;
-  }
+  else
+    begin_graph();
+}
+
+void VectorIndex::begin_graph() {
+  graph_.reset();
+  waiting_.clear();
+  if (size() <= scan_limit_) return;
+  graph_ = std::make_unique<Graph>(dimension_, 2 * size());
+  waiting_ = labels_;
 }
 
 void VectorIndex::remove(std::uint64_t label) {
@@ -94,6 +100,8 @@ void VectorIndex::remove(std::uint64_t label) {
     waiting_.erase(waits);
   else
     graph_->nodes.markDelete(label);
+  // The nodes of removed vectors stay in it, and every search passes them.
+  if (graph_->nodes.cur_element_count > 2 * size()) begin_graph();
 }
 
 std::vector<std::pair<std::uint64_t, float>> VectorIndex::nearest(std::span<const float> query,

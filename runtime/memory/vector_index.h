@@ -11,7 +11,8 @@
 namespace soma::runtime {
 
 // Adding costs a copy, whatever the size: the graph is built apart, by `index_some`, and what it
-// does not hold yet is searched one by one. So a restart waits for no graph, and no commit does.
+// does not hold yet is searched one by one. So a restart waits for no graph, and no commit does. It
+// is built anew once more than half of it is of vectors that were removed.
 // `add`, `remove`: one at a time, and no `nearest` meanwhile. `index_some`: one thread, beside
 // `nearest`, not beside `add` and `remove`.
 class VectorIndex {
@@ -37,6 +38,7 @@ class VectorIndex {
 
  private:
   struct Graph;
+  void begin_graph();  // anew, where there are enough for one
   const float* row(std::size_t i) const { return rows_.data() + i * dimension_; }
 
   const std::size_t dimension_, scan_limit_;

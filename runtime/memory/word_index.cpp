@@ -101,18 +101,22 @@ std::unordered_map<std::uint64_t, WordIndex::Match> WordIndex::search(
   };
   std::vector<Asked> found;
   double all = 0;
-  for (const auto& word : words_of(query)) {
+  std::map<std::string, std::uint32_t> asked;
+  for (auto& word : words_of(query)) ++asked[std::move(word)];
+  for (const auto& [word, times] : asked) {
     const auto p = postings_.find(word);
     const double df = p == postings_.end() ? 0 : static_cast<double>(p->second.size());
-    const double weight = std::log(1 + (n - df + 0.5) / (df + 0.5)) *
+    const double weight = times * std::log(1 + (n - df + 0.5) / (df + 0.5)) *
                           (is_function_word(word) ? kFunctionWordShare : 1);
     all += p == postings_.end() ? weight * kUnknownWordShare : weight;
     if (p != postings_.end())
       found.push_back(
           {&p->second, weight, names_one_thing(word, p->second.size(), documents_.size())});
   }
-  std::sort(found.begin(), found.end(),
-            [](const Asked& x, const Asked& y) { return x.postings->size() < y.postings->size(); });
+  std::stable_sort(found.begin(), found.end(), [](const Asked& x, const Asked& y) {
+    return x.postings->size() < y.postings->size();
+  });
+  if (found.size() > kMaxWords) found.resize(kMaxWords);
   for (const auto& [postings, weight, name] : found) {
     if (documents_.size() >= kLargeIndex && !scores.empty() &&
         postings->size() > documents_.size() / kTellingShare)

@@ -16,12 +16,15 @@ std::vector<std::string> words_of(std::string_view text);
 // Not thread-safe.
 class WordIndex {
  public:
+  static constexpr std::size_t kMaxWords = 128;  // of a query, that are looked up
+
   void add(std::uint64_t id, std::string_view text);
   void remove(std::uint64_t id);
   // Of all that share a telling word with the query: 0 to 1, 1 where each of its words is met as
   // often as in a document of mean length that has it once. A match on common words alone thus
   // stays small however few facts there are. In a large index a word of every fourth document or
-  // more tells little and costs most: it counts only where the query has no rarer one.
+  // more tells little and costs most: it counts only where the query has no rarer one. Of a query's
+  // different words the rarest kMaxWords are looked up; the others count as not met.
   // `named`: a rare word with a digit in it is met, such as an order's number.
   struct Match {
     double score = 0;

@@ -43,13 +43,14 @@ void register_sql(http::Router& router, const api::Node& node) {
             {.name = "time_ms", .type = FieldType::kInt, .min = 1, .max = kNodeMostTimeMs},
             {.name = "rows", .type = FieldType::kInt, .min = 1, .max = kMostRows}})},
       [&node, queue](auto r, auto responder) {
-        queue->post(responder, r->tenant(), [&node, r, responder] {
+        queue->post(responder, r->tenant(), [&node, &queue = *queue, r, responder] {
           Limits limits;
           limits.time_ms = number(r->json.get_object(), "time_ms", limits.time_ms);
           limits.rows = static_cast<std::size_t>(
               number(r->json.get_object(), "rows", static_cast<std::int64_t>(limits.rows)));
-          auto answer = run_sql(*node.log, *node.catalog, &r->tenant(),
-                                api::text_member(r->json, "query"), limits);
+          auto answer =
+              run_sql(*node.log, *node.catalog, &r->tenant(), api::text_member(r->json, "query"),
+                      limits, [&queue] { return queue.stopping(); });
           if (!answer) return responder.fail(answer.error());
           responder.send(http::json_response(200, body_of(std::move(*answer))));
         });

@@ -37,7 +37,7 @@ int only_reading(void*, int action, const char*, const char*, const char*, const
   }
 }
 
-int in_time(void* reading) { return static_cast<const Reading*>(reading)->late() ? 1 : 0; }
+int look(void* reading) { return static_cast<const Reading*>(reading)->in_time() ? 0 : 1; }
 
 void bound(sqlite3* db) {
   sqlite3_limit(db, SQLITE_LIMIT_LENGTH, kMostValueBytes);
@@ -66,7 +66,7 @@ Error error_of(sqlite3* db, int code, const std::string& sql, const Reading& rea
   const std::string said = sqlite3_errmsg(db);
   switch (code & 0xff) {
     case SQLITE_INTERRUPT:
-      if (reading.late()) return {Code::kDeadlineExceeded, "the query took longer than it may", {}};
+      if (const auto late = reading.in_time(); !late) return late.error();
       return {Code::kCancelled, said, {}};
     case SQLITE_NOMEM:
       return {Code::kTooLarge,
@@ -137,7 +137,8 @@ Result<Statement> prepared(sqlite3* db, const std::string& sql, const Reading& r
 }  // namespace
 
 Result<Answer> run_sql(const events::Log& log, const actors::Catalog& catalog,
-                       const std::string* tenant, const std::string& sql, const Limits& limits) {
+                       const std::string* tenant, const std::string& sql, const Limits& limits,
+                       const std::function<bool()>& stop) {
   if (sql.size() > kMostQueryBytes)
     return fail(Code::kTooLarge, "the query is over " + std::to_string(kMostQueryBytes) + " bytes",
                 "query");
@@ -145,8 +146,9 @@ Result<Answer> run_sql(const events::Log& log, const actors::Catalog& catalog,
     return fail(Code::kInvalidArgument, "the query holds a zero byte", "query");
   static std::once_flag once;
   std::call_once(once, [] { sqlite3_hard_heap_limit64(kMostMemoryBytes); });
-  Reading reading{log, catalog, tenant,
-                  std::chrono::steady_clock::now() + std::chrono::milliseconds(limits.time_ms)};
+  const auto deadline =
+      std::chrono::steady_clock::now() + std::chrono::milliseconds(limits.time_ms);
+  Reading reading{log, catalog, tenant, deadline, stop, limits.held_bytes};
   for (std::uint32_t p = 0; p < log.partition_count(); ++p)
     reading.ends.push_back(log.end(PartitionId{p}));
   sqlite3* raw = nullptr;
@@ -160,7 +162,7 @@ Result<Answer> run_sql(const events::Log& log, const actors::Catalog& catalog,
   Status cause;  // of a cursor that failed
   for (const auto& table : tables()) add_table(raw, table, reading, cause);
   sqlite3_set_authorizer(raw, only_reading, nullptr);
-  sqlite3_progress_handler(raw, kOpsBetweenLooks, in_time, &reading);
+  sqlite3_progress_handler(raw, kOpsBetweenLooks, look, &reading);
 
   auto statement = prepared(raw, sql, reading);
   if (!statement) return tl::unexpected(statement.error());

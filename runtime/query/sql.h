@@ -3,6 +3,7 @@
 
 #include <boost/json/array.hpp>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,7 @@ struct Limits {
   std::int64_t time_ms = 10'000;
   std::size_t rows = 10'000;              // what comes after is not computed
   std::size_t answer_bytes = 32u << 20u;  // of the rows as JSON, about
+  std::size_t held_bytes = 256u << 20u;   // of states of actors and their rows, about
 };
 inline constexpr std::int64_t kMostTimeMs = 120'000;
 inline constexpr std::size_t kMostRows = 100'000;
@@ -31,8 +33,9 @@ struct Answer {
 // Tables events, actors, sessions, decisions, effects; see tables.h. `tenant`: its rows alone;
 // null: every tenant's. Sees the journal as it stood at the call. Blocking; thread-safe. Fails:
 // kInvalidArgument (not SQL, not a single SELECT; the message says where), kDeadlineExceeded,
-// kTooLarge (memory), what reading the log fails with.
+// kUnavailable (`stop` says true), kTooLarge (memory), what reading the log fails with.
 Result<Answer> run_sql(const events::Log& log, const actors::Catalog& catalog,
-                       const std::string* tenant, const std::string& sql, const Limits& limits);
+                       const std::string* tenant, const std::string& sql, const Limits& limits,
+                       const std::function<bool()>& stop = {});
 
 }  // namespace soma::runtime::query

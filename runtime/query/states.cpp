@@ -1,6 +1,7 @@
 // The tables whose rows are actors: folded a partition at a time, since an actor lives in one.
 #include <boost/json.hpp>
 #include <map>
+#include <utility>
 
 #include "runtime/api/journal_views.h"
 #include "runtime/api/views.h"
@@ -13,23 +14,60 @@ namespace soma::runtime::query::detail {
 namespace {
 
 constexpr std::size_t kMostActors = 1'000'000;  // of one partition in memory
+constexpr std::size_t kMeasureShare = 8;        // a state is measured as it grew by such a share
 
 struct Known {
   std::uint64_t events = 0;
   std::int64_t first_ms = 0, last_ms = 0;
   Position last;
-  std::optional<views::Fold> fold;  // where the table needs the state
+  std::optional<views::Fold> fold;   // where the table needs the state
+  std::size_t bytes = 0, since = 0;  // of the state as measured; of events since
 };
 using Rows = std::vector<std::vector<Cell>>;
 
 Cell time_or_nothing(std::int64_t ms) { return ms > 0 ? Cell(views::iso_time(ms)) : Cell(); }
+
+std::size_t text_bytes(const Rows& rows, std::size_t from) {
+  std::size_t sum = 0;
+  for (std::size_t i = from; i < rows.size(); ++i)
+    for (const auto& cell : rows[i])
+      if (const auto* text = std::get_if<std::string>(&cell)) sum += text->size();
+  return sum;
+}
+
+// One cursor's part of what the reading holds.
+class Held {
+ public:
+  explicit Held(const Reading& r) : r_(r) {}
+  ~Held() { clear(); }
+  Held(const Held&) = delete;
+  Held& operator=(const Held&) = delete;
+
+  void clear() { r_.held -= std::exchange(bytes_, 0); }
+  // So many bytes instead of others. kTooLarge.
+  Status change(std::size_t before, std::size_t now) {
+    bytes_ += now - before;
+    r_.held += now - before;
+    if (r_.held <= r_.may_hold) return {};
+    return fail(Code::kTooLarge, "the actors' states and rows are more than " +
+                                     std::to_string(r_.may_hold >> 20) +
+                                     " MiB: ask for one partition, or use events");
+  }
+
+ private:
+  const Reading& r_;
+  std::size_t bytes_ = 0;
+};
 
 // `Kind` says which actors are folded, and makes rows of what is known of one.
 template <typename Kind>
 class States final : public Cursor {
  public:
   States(const Reading& r, std::optional<std::uint32_t> only)
-      : r_(r), partition_(only.value_or(0)), last_(only.value_or(r.log.partition_count() - 1)) {}
+      : r_(r),
+        partition_(only.value_or(0)),
+        last_(only.value_or(r.log.partition_count() - 1)),
+        held_(r) {}
 
   Result<bool> next() override {
     while (++at_ >= rows_.size()) {
@@ -44,6 +82,7 @@ class States final : public Cursor {
  private:
   Status read(std::uint32_t partition) {
     rows_.clear();
+    held_.clear();
     std::map<ActorKey, Known> known;
     Entries entries(r_, partition);
     for (;;) {
@@ -52,7 +91,12 @@ class States final : public Cursor {
       if (!*more) break;
       if (auto ok = take(entries, known); !ok) return ok;
     }
-    for (const auto& [key, facts] : known) Kind::rows(r_, partition, key, facts, rows_);
+    for (auto it = known.begin(); it != known.end(); it = known.erase(it)) {  // few of both at once
+      if (auto ok = r_.in_time(); !ok) return ok;
+      const std::size_t before = rows_.size();
+      Kind::rows(r_, partition, it->first, it->second, rows_);
+      if (auto ok = held_.change(it->second.bytes, text_bytes(rows_, before)); !ok) return ok;
+    }
     return {};
   }
   Status take(const Entries& at, std::map<ActorKey, Known>& known) {
@@ -71,15 +115,21 @@ class States final : public Cursor {
     k.last_ms = entry.context().now_ms();
     k.last = at.frame().position;
     if (!k.fold) return {};
-    for (const auto& event : entry.events())
+    for (const auto& event : entry.events()) {
       if (auto ok = k.fold->apply(event); !ok) return ok;
-    return {};
+      k.since += event.payload().size();
+    }
+    if (k.bytes > 0 && k.since * kMeasureShare <= k.bytes) return {};
+    k.since = 0;
+    const std::size_t before = std::exchange(k.bytes, k.fold->state().SpaceUsedLong());
+    return held_.change(before, k.bytes);
   }
 
   const Reading& r_;
   std::uint32_t partition_;
   const std::uint32_t last_;
   Rows rows_;
+  Held held_;
   std::size_t at_ = static_cast<std::size_t>(-1);
 };
 

@@ -119,6 +119,13 @@ class Decisions final : public Events {
 
 }  // namespace
 
+Status Reading::in_time() const {
+  if (stop && stop()) return fail(Code::kUnavailable, "the node is stopping");
+  if (std::chrono::steady_clock::now() >= deadline)
+    return fail(Code::kDeadlineExceeded, "the query took longer than it may");
+  return {};
+}
+
 Entries::Entries(const Reading& reading, std::optional<std::uint32_t> only)
     : reading_(reading),
       partition_(only.value_or(0)),
@@ -130,7 +137,7 @@ Result<bool> Entries::refill() {
   batch_.clear();
   at_frame_ = 0;
   while (batch_.empty() && partition_ <= last_) {
-    if (reading_.late()) return fail(Code::kDeadlineExceeded, "the query took too long");
+    if (auto ok = reading_.in_time(); !ok) return tl::unexpected(ok.error());
     const PartitionId p{partition_};
     if (!reader_) reader_ = std::make_unique<events::FrameReader>(reading_.log, p);
     const Offset end = reading_.ends[partition_];

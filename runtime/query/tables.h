@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -15,15 +16,19 @@ namespace soma::runtime::query {
 
 using Cell = std::variant<std::monostate, std::int64_t, double, std::string>;
 
-// What one query reads: the journal up to where it ended when the query began.
+// What one query reads: the journal up to where it ended when the query began. Of one thread.
 struct Reading {
   const events::Log& log;
   const actors::Catalog& catalog;
   const std::string* tenant;  // null: all
   std::chrono::steady_clock::time_point deadline;
+  std::function<bool()> stop;  // may be empty
+  std::size_t may_hold;        // bytes of states and rows, of all cursors together
   std::vector<Offset> ends{};  // by partition
+  mutable std::size_t held = 0;
 
-  bool late() const { return std::chrono::steady_clock::now() >= deadline; }
+  // kUnavailable: told to stop. kDeadlineExceeded.
+  Status in_time() const;
 };
 
 // Entries of valid frames, partition after partition; only those of the reading's tenant.
@@ -31,7 +36,7 @@ class Entries {
  public:
   // Of one partition, or of all.
   Entries(const Reading& reading, std::optional<std::uint32_t> only);
-  // False at the end. kDeadlineExceeded.
+  // False at the end. Fails as Reading::in_time.
   Result<bool> next();
   const v1::Entry& entry() const { return frame().frame->entries(at_entry_); }
   const events::ValidFrame& frame() const { return batch_[at_frame_]; }

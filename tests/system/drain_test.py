@@ -69,6 +69,28 @@ def with_slow_work(folder, upstream):
     return seconds
 
 
+def with_a_long_query(folder, upstream):
+    node = folder.node(*upstream.flags).wait_ready()
+    forever = "with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) from n"
+    ended = []
+
+    def ask():
+        try:
+            ended.append(Client(node.url, timeout=40).call("POST", "/v1/log/sql", {"query": forever, "time_ms": 30000}).status)
+        except BROKEN:
+            ended.append("cut")
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    time.sleep(0.5)
+    check(not ended, f"the query ended by itself: {ended}")
+    code, seconds = node.terminate()
+    asking.join(5)
+    check(code == 0, f"SIGTERM with a long query: exit {code}")
+    check(ended and ended[0] != 200, f"an answer that cannot be: {ended}")
+    check(seconds <= 10, f"SIGTERM with a long query: {seconds:.1f} s")
+
+
 def second_start(folder, upstream):
     first = folder.node(*upstream.flags)
     early = folder.node(*upstream.flags)  # while the first one starts: one of the two serves
@@ -132,6 +154,7 @@ def run():
              loaded <= 10)
         slow = with_slow_work(folder, upstream)
         gate("R25-slow", f"{slow:.1f} s with model calls of 30 s under way", "10 s", slow <= 10)
+        with_a_long_query(folder, upstream)
         second_start(folder, upstream)
         with_recalls_that_wait(upstream, 3 * rounds)
         starting = while_starting(upstream, 2 * rounds)

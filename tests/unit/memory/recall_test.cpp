@@ -73,6 +73,58 @@ TEST_F(RecallTest, AnEmbeddingThatOurStoppingCutsOffIsNoDegradedAnswer) {
   EXPECT_EQ(found.error().field, kStopping);
 }
 
+// A search holds up neither who asks, an actor's thread, nor the client's, which carries streams.
+TEST_F(RecallTest, ASearchRunsOnNobodyElsesThread) {
+  ASSERT_TRUE(index.rebuild(journal.log()));
+  std::promise<void> searched, go_on;
+  auto over = go_on.get_future().share();
+  v1::RecallRequest request;
+  request.set_tenant("acme");
+  request.set_query("parcel");
+  request.set_top_k(3);
+  std::thread::id searcher;
+  recall(request, [&](Result<v1::RecallResult>) {  // as a search that takes long
+    searcher = std::this_thread::get_id();
+    searched.set_value();
+    over.wait_for(kPatience);
+  });
+  searched.get_future().wait();
+  EXPECT_TRUE(embed({"another call of the client"}));
+  const auto words_alone =
+      make_recall(index, *client, [] { return fail(Code::kUnavailable, "off", kNoModel); });
+  std::promise<std::thread::id> second;
+  words_alone(request, [&](Result<v1::RecallResult> r) {
+    EXPECT_TRUE(r);
+    second.set_value(std::this_thread::get_id());
+  });
+  go_on.set_value();
+  EXPECT_EQ(second.get_future().get(), searcher);
+}
+
+TEST_F(RecallTest, WhatIsAskedWhileTheIndexStopsEndsAtOnce) {
+  ASSERT_TRUE(index.rebuild(journal.log()));
+  const auto words_alone =
+      make_recall(index, *client, [] { return fail(Code::kUnavailable, "off", kNoModel); });
+  v1::RecallRequest request;
+  request.set_tenant("acme");
+  request.set_query("parcel");
+  std::promise<void> searched, go_on;
+  words_alone(request, [&](Result<v1::RecallResult>) {
+    searched.set_value();
+    go_on.get_future().wait_for(kPatience);
+  });
+  searched.get_future().wait();
+  std::promise<Result<v1::RecallResult>> waits, later;
+  words_alone(request, [&](auto r) { waits.set_value(std::move(r)); });
+  std::thread stopper([this] { index.stop(); });
+  while (!index.stopped()) std::this_thread::yield();  // ends by the time limit
+  words_alone(request, [&](auto r) { later.set_value(std::move(r)); });
+  EXPECT_EQ(later.get_future().get().error().field, kStopping);  // behind none that searches
+  go_on.set_value();
+  stopper.join();
+  EXPECT_EQ(waits.get_future().get().error().field, kStopping);
+}
+
 TEST_F(RecallTest, WhatWaitsForAnIndexThatStopsGetsNoDegradedAnswer) {
   index.follow(journal.log());
   const auto answer = ask("0/99");  // nobody has written there

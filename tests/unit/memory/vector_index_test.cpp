@@ -126,6 +126,31 @@ TEST_F(VectorIndexTest, WhatWasRemovedIsNeverFoundAgain) {
     for (const auto& [label, score] : index.nearest(v, 20)) EXPECT_TRUE(known_.contains(label));
 }
 
+TEST_F(VectorIndexTest, AGraphOfMostlyRemovedVectorsIsBuiltAnew) {
+  VectorIndex index(kDimension, 100);
+  fill(index, 400);
+  while (index.index_some(64)) {
+  }
+  const auto remove_until = [&](std::uint64_t last) {
+    for (auto it = known_.begin(); it != known_.end() && it->first <= last; it = known_.erase(it))
+      index.remove(it->first);
+  };
+  remove_until(200);
+  EXPECT_FALSE(index.wants_indexing()) << "half of it";
+  remove_until(201);
+  EXPECT_TRUE(index.wants_indexing());
+  const auto query = unit_vector();
+  EXPECT_EQ(found(index, query, 10), expected(query, 10));
+  while (index.index_some(64)) {
+  }
+  EXPECT_GE(recall(index, 10, 30), 0.95);
+  remove_until(301);
+  EXPECT_FALSE(index.wants_indexing()) << "so few are scanned";
+  EXPECT_EQ(found(index, query, 10), expected(query, 10));
+  fill(index, 2);
+  EXPECT_TRUE(index.wants_indexing());
+}
+
 TEST_F(VectorIndexTest, SearchesGoOnBesideTheIndexer) {
   VectorIndex index(kDimension, 100);
   fill(index, 3000);

@@ -3,6 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <cmath>
+#include <map>
+#include <random>
+
 namespace soma::runtime {
 namespace {
 
@@ -60,6 +65,79 @@ TEST(WordIndex, InALargeIndexCommonWordsCountOnlyAlone) {
   EXPECT_EQ(telling.size(), 1u);
   EXPECT_TRUE(telling.contains(77));
   EXPECT_EQ(index.search("what is new").size(), 2000u);
+}
+
+// The formula as it is written down: a term for each occurrence of each word of the query. For
+// words that are no function words, in an index that is not large.
+std::map<std::uint64_t, double> by_occurrence(const std::map<std::uint64_t, std::string>& documents,
+                                              const std::string& query) {
+  std::map<std::uint64_t, std::map<std::string, int>> counts;
+  std::map<std::uint64_t, double> lengths, scores;
+  double n = 0, total = 0, all = 0;
+  for (const auto& [id, text] : documents) {
+    ++n;
+    for (const auto& word : words_of(text)) ++counts[id][word], ++lengths[id], ++total;
+  }
+  for (const auto& word : words_of(query)) {
+    double df = 0;
+    for (const auto& [id, words] : counts) df += words.contains(word) ? 1 : 0;
+    const double weight = std::log(1 + (n - df + 0.5) / (df + 0.5));
+    all += df > 0 ? weight : weight / 2;
+    for (const auto& [id, words] : counts)
+      if (const auto w = words.find(word); w != words.end())
+        scores[id] += weight * w->second * 2.2 /
+                      (w->second + 1.2 * (0.25 + 0.75 * lengths[id] / (total / n)));
+  }
+  for (auto& [id, score] : scores) score = std::min(1.0, score / all);
+  return scores;
+}
+
+TEST(WordIndex, AWordThatIsAskedOftenWeighsAsOften) {
+  std::mt19937 random(11);
+  const auto text = [&](std::size_t most) {
+    std::string out;
+    for (std::size_t i = 1 + random() % most; i > 0; --i)
+      out += "w" + std::to_string(random() % 30) + " ";
+    return out;
+  };
+  for (int round = 0; round < 50; ++round) {
+    WordIndex index;
+    std::map<std::uint64_t, std::string> documents;
+    for (std::uint64_t id = 1; id <= 20; ++id) index.add(id, documents[id] = text(12));
+    const std::string query = text(60);
+    const auto right = by_occurrence(documents, query);
+    const auto found = index.search(query);
+    ASSERT_EQ(found.size(), right.size());
+    for (const auto& [id, score] : right) EXPECT_NEAR(found.at(id).score, score, 1e-12) << query;
+  }
+}
+
+TEST(WordIndex, RepeatingAWordCostsNoSearchMore) {
+  WordIndex index;
+  for (std::uint64_t id = 1; id <= 20'000; ++id) index.add(id, "parcel");
+  const auto once = index.search("parcel");
+  std::string often;
+  for (int i = 0; i < 9000; ++i) often += "parcel ";
+  const auto began = std::chrono::steady_clock::now();
+  const auto found = index.search(often);
+  EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::milliseconds(500));
+  ASSERT_EQ(found.size(), once.size());
+  EXPECT_NEAR(found.at(1).score, once.at(1).score, 1e-9);
+}
+
+TEST(WordIndex, OfManyWordsTheRarestAreLookedUp) {
+  WordIndex index;
+  std::string query;
+  for (std::size_t i = 0; i < WordIndex::kMaxWords; ++i) {
+    index.add(i + 1, "rare" + std::to_string(i));
+    query += "rare" + std::to_string(i) + " ";
+  }
+  index.add(1000, "common");
+  index.add(1001, "common");
+  const auto found = index.search("common " + query);
+  EXPECT_EQ(found.size(), WordIndex::kMaxWords);
+  EXPECT_FALSE(found.contains(1000));
+  EXPECT_EQ(index.search("common rare0").size(), 3u);
 }
 
 }  // namespace

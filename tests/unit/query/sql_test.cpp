@@ -15,9 +15,10 @@ class Sql : public HostFixture {
     for (int i = 0; i < 30; ++i)
       ASSERT_TRUE(add("a" + std::to_string(i % 3), i, "k" + std::to_string(i)));
   }
-  Result<Answer> ask(const std::string& sql, Limits limits = {}, const char* tenant = nullptr) {
+  Result<Answer> ask(const std::string& sql, Limits limits = {}, const char* tenant = nullptr,
+                     const std::function<bool()>& stop = {}) {
     const std::string name = tenant ? tenant : "";
-    return run_sql(*log_, *catalog_, tenant ? &name : nullptr, sql, limits);
+    return run_sql(*log_, *catalog_, tenant ? &name : nullptr, sql, limits, stop);
   }
   json::array rows(const std::string& sql, const char* tenant = nullptr) {
     auto answer = ask(sql, {}, tenant);
@@ -126,6 +127,45 @@ TEST_F(Sql, EndsInTimeRowsAndMemory) {
       "select count(distinct hex(zeroblob(1000000)) || i) from n";
   EXPECT_EQ(refused(hoard, long_time).code, Code::kTooLarge);
   EXPECT_EQ(number("select count(*) as n from events"), 30);  // and all is well afterwards
+}
+
+TEST_F(Sql, EndsWhenItIsTold) {
+  const char* forever =
+      "with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) from n";
+  for (const char* sql : {forever, "select count(*) from events", "select count(*) from actors"})
+    for (int at = 1; at < 10; ++at) {
+      int looks = 0;
+      const auto answer = ask(sql, {}, nullptr, [&] { return ++looks >= at; });
+      ASSERT_FALSE(answer) << sql;
+      EXPECT_EQ(answer.error().code, Code::kUnavailable) << sql;
+    }
+}
+
+// The rows of a partition are made at one go, when the last of its entries is read.
+TEST_F(Sql, LooksAtItsTimeForEachActor) {
+  for (int i = 0; i < 100; ++i)
+    ASSERT_TRUE(add("b" + std::to_string(i), 1, "b" + std::to_string(i)));
+  const auto looks = [&](const char* sql) {
+    int n = 0;
+    EXPECT_TRUE(ask(sql, {}, nullptr, [&] { return ++n < 0; })) << sql;
+    return n;
+  };
+  EXPECT_GE(looks("select count(*) from actors"), looks("select count(*) from events") + 90);
+}
+
+TEST_F(Sql, HoldsStatesAndRowsOfActorsUpToALimit) {
+  Limits little;
+  little.held_bytes = 50;
+  EXPECT_EQ(refused("select count(*) from effects", little).code, Code::kTooLarge) << "states";
+  EXPECT_EQ(refused("select count(*) from actors", little).code, Code::kTooLarge) << "rows";
+  EXPECT_TRUE(ask("select count(*) from events", little));
+  little.held_bytes = 300;  // each row has some 80; three readings at a time, many in all
+  for (const char* sql :
+       {"select count(*) from actors a, actors b, actors c",
+        "select count(*) from events e where exists (select 1 from actors where id <> e.type)"}) {
+    const auto answer = ask(sql, little);
+    EXPECT_TRUE(answer) << answer.error().message;
+  }
 }
 
 TEST_F(Sql, ColumnsThatShareANameDiffer) {
