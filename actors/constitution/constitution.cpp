@@ -1,6 +1,8 @@
 // The constitution's rules: versions only go forward, in production with two keys.
 #include "actors/constitution/constitution.h"
 
+#include <algorithm>
+
 #include "actors/actor_type.h"
 #include "actors/approvals/approvals.h"
 #include "actors/two_keys.h"
@@ -41,6 +43,16 @@ Status check_forward(const v1::ConstitutionState& s, const v1::Constitution& c) 
   return {};
 }
 
+Status check_tags(const v1::ConstitutionState& s, const v1::LoadConstitution& c) {
+  const auto& tags = c.expected_tags();
+  if (tags.empty() || std::find(tags.begin(), tags.end(), version_tag(s.active())) != tags.end())
+    return {};
+  return fail(Code::kVersionMismatch,
+              "the constitution is at number " + std::to_string(s.active().number()) +
+                  ", which If-Match does not name; read it again",
+              "If-Match");
+}
+
 void ask_second_key(Decided& d, const ActorKey& self, const v1::Constitution& c,
                     const v1::Context& context) {
   v1::Approval a = approval_for(self, context, two_keys::kOpenMs);
@@ -57,6 +69,7 @@ void ask_second_key(Decided& d, const ActorKey& self, const v1::Constitution& c,
 Result<Decided> load(const ActorKey& self, const v1::ConstitutionState& s,
                      const v1::LoadConstitution& command, const v1::Context& context) {
   const auto& c = command.constitution();
+  if (auto ok = check_tags(s, command); !ok) return tl::unexpected(ok.error());
   Decided d = unchanged(s);
   if (s.has_active() && s.active().hash() == c.hash() && s.active().version() == c.version())
     return d;
@@ -89,6 +102,10 @@ Result<Decided> approved(const v1::ConstitutionState& s, const v1::ConstitutionA
 
 ActorKey constitution_key(const std::string& tenant) {
   return {tenant, "constitution", "current", tenant};
+}
+
+std::string version_tag(const v1::Constitution& c) {
+  return std::to_string(c.number()) + "-" + c.hash();
 }
 
 v1::ConstitutionInForce in_force(const v1::Constitution& c) {

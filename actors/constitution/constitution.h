@@ -26,6 +26,9 @@ struct ConstitutionDecider {
 inline constexpr const char* kGlobalTenant = "_global";
 ActorKey constitution_key(const std::string& tenant);
 
+// What its ETag names: "NUMBER-HASH"; of a tenant that has none, number 0.
+std::string version_tag(const v1::Constitution& constitution);
+
 // What decisions need of it.
 v1::ConstitutionInForce in_force(const v1::Constitution& constitution);
 

@@ -150,6 +150,7 @@ Result<Decided> note(const v1::IdentityState& s, const v1::NoteToken& c,
   issued->set_issued_by(context.principal().subject());
   issued->set_at_ms(context.now_ms());
   d.reply.set_changed(true);
+  if (c.has_terms()) *d.reply.mutable_terms() = c.terms();
   return d;
 }
 

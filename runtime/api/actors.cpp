@@ -3,8 +3,8 @@
 
 #include <boost/json/array.hpp>
 
+#include "runtime/api/pages.h"
 #include "runtime/api/queue.h"
-#include "runtime/api/submit.h"
 #include "runtime/api/views.h"
 #include "runtime/api/what_if.h"
 
@@ -16,7 +16,6 @@ using http::Responder;
 
 namespace {
 
-constexpr std::int64_t kListDefault = 50;
 constexpr std::size_t kPage = 500;
 
 // "PARTITION/TYPE/ID"; types and partitions hold no slash.
@@ -203,9 +202,10 @@ void register_actors(http::Router& router, const Node& node) {
               .pattern = "/v1/actor-types",
               .capability = "actor:read",
               .summary = "Actor types of this build",
-              .tag = "actors"},
-             [&node](auto, auto responder) {
-               responder.send(http::json_response(200, actor_types(*node.catalog)));
+              .tag = "actors",
+              .query = page_fields()},
+             [&node](auto r, auto responder) {
+               responder.send(page_of(*r, types(*node.catalog), "type"));
              });
   router.add({.method = "GET",
               .pattern = "/v1/actors",

@@ -4,7 +4,7 @@
 
 #include "actors/constitution/constitution.h"
 #include "runtime/api/constitutions.h"
-#include "runtime/api/submit.h"
+#include "runtime/api/pages.h"
 #include "runtime/api/views.h"
 #include "runtime/security/canonical_json.h"
 #include "schemas/base/sha256.h"
@@ -25,6 +25,11 @@ http::Response with_hash(http::Response response, const std::string& hash) {
   return response;
 }
 
+http::Response with_tag(http::Response response, const v1::Constitution& c) {
+  response.header("ETag", "\"" + actors::version_tag(c) + "\"");
+  return response;
+}
+
 // The bundle's own members, and ours behind them; the document byte for byte as it was hashed.
 http::Response show(const Constitutions::InForce& f) {
   const auto& c = *f.constitution;
@@ -37,8 +42,7 @@ http::Response show(const Constitutions::InForce& f) {
                           {"loaded_by", c.loaded_by()}};
   http::Response response;
   response.body = text + "," + json_text(more).substr(1);
-  response.header("ETag", "\"" + std::to_string(c.number()) + "-" + c.hash() + "\"");
-  return with_hash(std::move(response), c.hash());
+  return with_tag(with_hash(std::move(response), c.hash()), c);
 }
 
 // With the hash of what is in force for the caller, where something is.
@@ -71,19 +75,41 @@ void with_active(const Node& node, const RequestPtr& r, const Responder& respond
       });
 }
 
+http::Response loaded(const Accepted& a, const v1::Constitution& c) {
+  v1::ConstitutionReply reply;
+  reply.ParseFromString(a.reply);
+  if (reply.active().hash() != c.hash()) {
+    auto waits = http::json_response(202, json::object{{"status", "pending_approval"},
+                                                       {"approval_id", reply.approval_id()},
+                                                       {"version", c.version()},
+                                                       {"hash", c.hash()}});
+    // Of what is in force meanwhile, if anything is.
+    return reply.has_active() ? with_hash(std::move(waits), reply.active().hash()) : waits;
+  }
+  auto done = http::json_response(200, json::object{{"status", "active"},
+                                                    {"version", c.version()},
+                                                    {"hash", c.hash()},
+                                                    {"number", reply.active().number()},
+                                                    {"changed", reply.changed()}});
+  return with_tag(with_hash(std::move(done), c.hash()), reply.active());
+}
+
 void load(const Node& node, const RequestPtr& r, const Responder& responder) {
   auto checked = security::check_bundle(r->body, node.constitutions->trusted());
   if (!checked.issues.empty()) {
     std::vector<http::FieldError> errors;
     for (const auto& issue : checked.issues)
       errors.push_back({{"body", issue.substr(0, issue.find(' '))}, issue, "constitution"});
-    return responder.send(
+    return send_with_hash(
+        node, r, responder,
         http::problem({Code::kInvalidArgument, checked.issues.front(), {}}, errors));
   }
   const bool global = r->query_value("scope").value_or("tenant") == "global";
   if (global && !security::has_capability(r->principal, kLoadGlobal))
-    return responder.fail(
-        {Code::kForbidden, std::string("the global constitution needs ") + kLoadGlobal, "scope"});
+    return send_with_hash(
+        node, r, responder,
+        http::problem({Code::kForbidden,
+                       std::string("the global constitution needs ") + kLoadGlobal, "scope"}));
   with_settings(
       node, r, responder,
       [&node, r, responder, global, c = std::move(checked.constitution)](v1::TenantSettings s) {
@@ -91,30 +117,17 @@ void load(const Node& node, const RequestPtr& r, const Responder& responder) {
         *command.mutable_load_constitution()->mutable_constitution() = c;
         command.mutable_load_constitution()->set_two_keys(
             security::is_production_mode(s.deployment_mode()));
+        for (auto& tag : if_match_tags(*r))
+          command.mutable_load_constitution()->add_expected_tags(std::move(tag));
         const std::string tenant = global ? actors::kGlobalTenant : r->tenant();
-        submit(node, r, responder,
-               make_submission(*r, actors::constitution_key(tenant), command, command_id_of(*r)),
-               [c](const Accepted& a) {
-                 v1::ConstitutionReply reply;
-                 reply.ParseFromString(a.reply);
-                 if (reply.active().hash() != c.hash()) {
-                   auto waits =
-                       http::json_response(202, json::object{{"status", "pending_approval"},
-                                                             {"approval_id", reply.approval_id()},
-                                                             {"version", c.version()},
-                                                             {"hash", c.hash()}});
-                   // Of what is in force meanwhile, if anything is.
-                   return reply.has_active() ? with_hash(std::move(waits), reply.active().hash())
-                                             : waits;
-                 }
-                 return with_hash(
-                     http::json_response(200, json::object{{"status", "active"},
-                                                           {"version", c.version()},
-                                                           {"hash", c.hash()},
-                                                           {"number", reply.active().number()},
-                                                           {"changed", reply.changed()}}),
-                     c.hash());
-               });
+        node.host->submit(
+            make_submission(*r, actors::constitution_key(tenant), command, command_id_of(*r)),
+            [&node, r, responder, c](Result<Accepted> a) {
+              if (!a) return send_with_hash(node, r, responder, problem_of(a.error()));
+              auto response = loaded(*a, c);
+              add_write_headers(response, *a);
+              responder.send(std::move(response));
+            });
       });
 }
 
@@ -156,10 +169,10 @@ void hash(const Node& node, const RequestPtr& r, const Responder& responder) {
 // Of the tenant's own constitution, else of the global one; newest first.
 void history(const Node& node, const RequestPtr& r, const Responder& responder) {
   with_in_force(node, r, responder,
-                [&node, responder](const Constitutions::InForce& f, const std::string& tenant) {
+                [&node, r, responder](const Constitutions::InForce& f, const std::string& tenant) {
                   const bool global = f.global;
                   const std::string hash = f.constitution->hash();
-                  node.host->read(actors::constitution_key(tenant), [responder, global,
+                  node.host->read(actors::constitution_key(tenant), [r, responder, global,
                                                                      hash](Result<StateView> v) {
                     if (!v) return responder.send(problem_of(v.error()));
                     const auto& s = static_cast<const v1::ConstitutionState&>(*v->state);
@@ -176,10 +189,7 @@ void history(const Node& node, const RequestPtr& r, const Responder& responder) 
                     add(s.active(), true);
                     for (int i = s.past_size() - 1; i >= 0; --i)
                       if (s.past(i).number() != s.active().number()) add(s.past(i), false);
-                    responder.send(
-                        with_hash(http::json_response(200, json::object{{"items", std::move(items)},
-                                                                        {"next_cursor", nullptr}}),
-                                  hash));
+                    responder.send(with_hash(page_of(*r, std::move(items), "number"), hash));
                   });
                 });
 }
@@ -192,12 +202,14 @@ bool own(const RequestPtr& r, const Responder& responder) {
 }
 
 void register_reads(http::Router& router, const Node& node) {
-  const auto get = [&](const char* path, const char* summary, auto handler) {
+  const auto get = [&](const char* path, const char* summary, auto handler,
+                       std::vector<http::Field> query = {}) {
     router.add({.method = "GET",
                 .pattern = path,
                 .capability = "constitution:read",
                 .summary = summary,
-                .tag = "constitution"},
+                .tag = "constitution",
+                .query = std::move(query)},
                handler);
   };
   get("/v1/constitution", "The constitution in force",
@@ -209,8 +221,9 @@ void register_reads(http::Router& router, const Node& node) {
   for (const char* path : {"/v1/constitution/version", "/constitution/version"})
     get(path, "Its version and hash",
         [&node](auto r, auto responder) { version(node, r, responder); });
-  get("/v1/constitution/history", "Versions that were in force, newest first",
-      [&node](auto r, auto responder) { history(node, r, responder); });
+  get(
+      "/v1/constitution/history", "Versions that were in force, newest first",
+      [&node](auto r, auto responder) { history(node, r, responder); }, page_fields());
   get("/v1/constitution/hash", "Its hash",
       [&node](auto r, auto responder) { hash(node, r, responder); });
   get("/v1/constitution/{tenant}/hash", "Its hash", [&node](auto r, auto responder) {

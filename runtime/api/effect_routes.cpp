@@ -1,11 +1,10 @@
 // Pending effects from the host's ledger; an unknown one is settled by a command to its actor.
 #include "runtime/api/effect_routes.h"
 
-#include <algorithm>
-#include <boost/json/array.hpp>
+#include <map>
 
+#include "runtime/api/pages.h"
 #include "runtime/api/slowly.h"
-#include "runtime/api/submit.h"
 #include "runtime/api/views.h"
 #include "soma/v1/effect.pb.h"
 
@@ -51,11 +50,11 @@ Result<std::optional<Host::PendingEffect>> effect_of(const Node& node, const htt
 void list(const Node& node, const RequestPtr& r, const Responder& responder) {
   const auto all = node.host->pending_effects();
   if (!all) return responder.fail(all.error());
-  json::array items;
+  std::map<std::string, const Host::PendingEffect*> own;  // the oldest first
   for (const auto& e : *all)
-    if (e.actor.tenant == r->tenant()) items.push_back(effect(e));
-  responder.send(http::json_response(
-      200, json::object{{"items", std::move(items)}, {"next_cursor", nullptr}}));
+    if (e.actor.tenant == r->tenant())
+      own[views::iso_time(e.since_ms) + " " + e.effect.effect_id] = &e;
+  responder.send(page_by_key(own, *r, [](const auto* e) { return effect(*e); }));
 }
 
 void show(const Node& node, const RequestPtr& r, const Responder& responder) {
@@ -128,8 +127,9 @@ void register_effects(http::Router& router, const Node& node) {
   router.add({.method = "GET",
               .pattern = "/v1/admin/effects",
               .capability = "admin:read",
-              .summary = "Pending and unknown effects of the caller's tenant",
-              .tag = "operations"},
+              .summary = "Pending and unknown effects of the caller's tenant, the oldest first",
+              .tag = "operations",
+              .query = page_fields()},
              slowly(node, list));
   router.add({.method = "GET",
               .pattern = "/v1/admin/effects/{id}",

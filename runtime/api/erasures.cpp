@@ -4,7 +4,7 @@
 #include <boost/json.hpp>
 
 #include "actors/erasure/erasure.h"
-#include "runtime/api/submit.h"
+#include "runtime/api/pages.h"
 #include "runtime/security/authenticator.h"
 
 namespace soma::runtime::api {
@@ -86,8 +86,7 @@ void list(const Node& node, const RequestPtr& r, const Responder& responder,
     if (!all) return responder.send(problem_of(all.error()));
     if (wanted.empty()) {
       json::array items(all->begin(), all->end());
-      return responder.send(http::json_response(
-          200, json::object{{"items", std::move(items)}, {"next_cursor", nullptr}}));
+      return responder.send(page_of(*r, std::move(items), "erasure_id"));
     }
     for (auto& one : *all)
       if (one.at("erasure_id").as_string() == wanted)
@@ -119,7 +118,8 @@ void register_erasures(http::Router& router, const Node& node) {
               .pattern = "/v1/tenants/{id}/erasures",
               .capability = "privacy:read",
               .summary = "Certificates of erasures, the newest first, and those under way",
-              .tag = "privacy"},
+              .tag = "privacy",
+              .query = page_fields()},
              [&node](auto r, auto responder) { list(node, r, responder, {}); });
   router.add({.method = "GET",
               .pattern = "/v1/tenants/{id}/erasures/{erasure_id}",

@@ -6,6 +6,7 @@
 
 #include "runtime/api/governed.h"
 #include "runtime/api/model_requests.h"
+#include "runtime/api/pages.h"
 #include "runtime/api/views.h"
 #include "schemas/base/base64.h"
 
@@ -127,7 +128,8 @@ void register_requests(http::Router& router, const Node& node) {
              [&node](auto r, auto responder) { look_up(node, r, responder); });
 }
 
-void models(const Node& node, const Responder& responder) {
+// As OpenAI lists them, and in pages as every list of ours.
+void models(const Node& node, const RequestPtr& r, const Responder& responder) {
   json::array data;
   for (const auto& endpoint : {node.chat_endpoint(), node.embedding_endpoint()})
     if (endpoint)
@@ -135,8 +137,7 @@ void models(const Node& node, const Responder& responder) {
                       {"object", "model"},
                       {"created", 0},
                       {"owned_by", endpoint->provider}});
-  responder.send(
-      http::json_response(200, json::object{{"object", "list"}, {"data", std::move(data)}}));
+  responder.send(page_of(*r, std::move(data), "id", "data", {{"object", "list"}}));
 }
 
 }  // namespace
@@ -158,14 +159,13 @@ void register_inference(http::Router& router, const Node& node) {
                     {.name = "max_tokens", .type = FieldType::kInt, .min = 1, .max = 4096},
                     {.name = "temperature", .type = FieldType::kNumber, .min = 0, .max = 2},
                     {.name = "metadata", .type = FieldType::kObject}});
-  const auto embed_body = http::make_schema(
-      "Embedding",
-      {{.name = "text"},
-       {.name = "input", .type = FieldType::kAny, .description = "A text, or up to 32"},
-       model,
-       provider,
-       {.name = "encoding_format", .one_of = {"float", "base64"}}},
-      true);
+  const http::Field text{.name = "text"},
+      input{.name = "input", .type = FieldType::kAny, .description = "A text, or up to 32"},
+      encoding{.name = "encoding_format", .one_of = {"float", "base64"}};
+  const auto embed_body = http::make_schema("Embedding", {text, input, model, provider});
+  // OpenAI's own, whose clients send what we do not know.
+  const auto embeddings_body =
+      http::make_schema("Embeddings", {text, input, model, provider, encoding}, true);
   for (const char* path : {"/v1/infer_sync", "/v1/infer/sync", "/infer_sync"})
     router.add({.method = "POST",
                 .pattern = path,
@@ -182,7 +182,7 @@ void register_inference(http::Router& router, const Node& node) {
                 .capability = "slm:embed",
                 .summary = list ? "OpenAI embeddings" : "Embed a text",
                 .tag = "slm",
-                .request = embed_body,
+                .request = list ? embeddings_body : embed_body,
                 .idempotent_write = true},
                [&node, list](auto r, auto responder) { embedding(node, r, responder, list); });
   }
@@ -190,8 +190,9 @@ void register_inference(http::Router& router, const Node& node) {
               .pattern = "/v1/models",
               .capability = "slm:read",
               .summary = "Models that answer now",
-              .tag = "slm"},
-             [&node](auto, auto responder) { models(node, responder); });
+              .tag = "slm",
+              .query = page_fields()},
+             [&node](auto r, auto responder) { models(node, r, responder); });
   register_requests(router, node);
   register_chat(router, node);
 }

@@ -4,7 +4,7 @@
 #include <boost/json/array.hpp>
 
 #include "runtime/api/journal_views.h"
-#include "runtime/api/submit.h"
+#include "runtime/api/pages.h"
 #include "runtime/api/views.h"
 #include "runtime/verify/report.h"
 #include "schemas/base/sha256.h"
@@ -17,8 +17,6 @@ using http::FieldType;
 using http::Responder;
 
 namespace {
-
-constexpr std::int64_t kListDefault = 50;
 
 Journal::Wanted of_tenant(const std::string& tenant) {
   return [tenant](const events::ValidFrame& f) { return views::concerns(f, tenant); };
@@ -158,22 +156,21 @@ json::array journal_partitions(const std::vector<Journal::Summary>& summaries,
 
 void register_journal(http::Router& router, const Node& node) {
   const http::Field limit{.name = "limit", .type = FieldType::kInt, .min = 1, .max = 200};
-  router.add(
-      {.method = "GET",
-       .pattern = "/v1/log/partitions",
-       .capability = "log:read",
-       .summary = "Records, epochs and chain heads of the journal's partitions",
-       .tag = "log"},
-      [&node](auto, auto responder) {
-        node.slow->post([&node, responder] {
-          auto all = node.journal->summary();
-          if (!all) return responder.fail(all.error());
-          std::vector<StandbyRow> standbys;
-          if (node.standbys) standbys = node.standbys();
-          responder.send(http::json_response(
-              200, {{"items", journal_partitions(*all, &standbys)}, {"next_cursor", nullptr}}));
-        });
-      });
+  router.add({.method = "GET",
+              .pattern = "/v1/log/partitions",
+              .capability = "log:read",
+              .summary = "Records, epochs and chain heads of the journal's partitions",
+              .tag = "log",
+              .query = page_fields()},
+             [&node](auto r, auto responder) {
+               node.slow->post([&node, r, responder] {
+                 auto all = node.journal->summary();
+                 if (!all) return responder.fail(all.error());
+                 std::vector<StandbyRow> standbys;
+                 if (node.standbys) standbys = node.standbys();
+                 responder.send(page_of(*r, journal_partitions(*all, &standbys), "partition"));
+               });
+             });
   router.add({.method = "GET",
               .pattern = "/v1/log/frames",
               .capability = "log:read",

@@ -131,7 +131,8 @@ class Recorder final : public http::Responder::Sink,
       command.mutable_free_key()->set_round(request_->key_round);
       command.mutable_free_key()->set_reason("answered " + std::to_string(response.status));
     } else {
-      return finish(std::move(response), false);  // the claim stays: a retry finds out
+      const bool done = response.status < 300;
+      return finish(std::move(response), done);  // the claim stays: a retry finds out
     }
     auto submission = own_submission(
         *request_, actors::idempotency_key(request_->tenant(), request_->idempotency_key), command);

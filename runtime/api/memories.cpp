@@ -24,6 +24,27 @@ std::string text_of_payload(const json::object& payload) {
   return all;
 }
 
+// What the contract names and this build does not do: refused, as an answer that leaves it out of
+// account would hold more than was asked for.
+http::Field not_yet(const char* name) {
+  return {.name = name,
+          .type = FieldType::kAny,
+          .description = "Not done by this build: 422 unless it is absent or null",
+          .nullable = true};
+}
+
+// False, and answered, when the body asks for such a thing.
+bool can_be_done(const RequestPtr& r, const Responder& responder,
+                 std::initializer_list<const char*> not_yet) {
+  for (const char* name : not_yet)
+    if (const auto* v = r->json.get_object().if_contains(name); v && !v->is_null()) {
+      responder.send(
+          http::field_error({"body", name}, "is not supported yet; leave it out", "not_supported"));
+      return false;
+    }
+  return true;
+}
+
 Result<v1::MemoryFact> fact_of(const http::Request& r, const std::string& id, std::int64_t now_ms) {
   v1::MemoryFact fact;
   const auto& body = r.json.get_object();
@@ -55,6 +76,7 @@ Result<v1::MemoryFact> fact_of(const http::Request& r, const std::string& id, st
 // The vector is made first, so that the next recall finds the fact by meaning; without it, it is
 // queued.
 void remember(const Node& node, const RequestPtr& r, const Responder& responder) {
+  if (!can_be_done(r, responder, {"universe"})) return;
   const std::string command_id = command_id_of(*r);
   const std::string coord = text_member(r->json, "coord");
   // A coordinate names a fact: the newest one with it wins.
@@ -99,6 +121,7 @@ void remember(const Node& node, const RequestPtr& r, const Responder& responder)
 }
 
 void recall(const Node& node, const RequestPtr& r, const Responder& responder) {
+  if (!can_be_done(r, responder, {"universe", "filters", "as_of"})) return;
   after_position(node, r, responder, View::kMemory, [&node, r, responder] {
     v1::RecallRequest request;
     request.set_tenant(r->tenant());
@@ -119,6 +142,7 @@ void recall(const Node& node, const RequestPtr& r, const Responder& responder) {
 // Only what the named retrievers find. Working memory and graph hold nothing in this build, so they
 // add nothing, and the answer says so; nor does it rerank, whatever `rerank` asks for.
 void retrieve(const Node& node, const RequestPtr& r, const Responder& responder) {
+  if (!can_be_done(r, responder, {"universe"})) return;
   const auto& body = r->json.get_object();
   bool vectors = true, words = true, others = false;
   if (const auto* list = body.if_contains("retrievers"); list && list->is_array()) {
@@ -137,13 +161,16 @@ void retrieve(const Node& node, const RequestPtr& r, const Responder& responder)
   const std::string text = text_member(body, "query");
   if (words) query.text = text;
   auto go = [&node, r, responder, others](const MemoryIndex::Query& q) {
-    json::object found = views::recall(r->tenant(), r->request_id, node.memory->recall(q));
-    json::object out{{"candidates", std::move(found["results"])},
-                     {"namespace", r->tenant()},
-                     {"reranked", false},
-                     {"trace_id", r->request_id}};
-    if (others) out["unavailable"] = json::array{"wm", "graph"};
-    responder.send(http::json_response(200, out));
+    node.memory->recall_apart(q, [r, responder, others](Result<v1::RecallResult> result) {
+      if (!result) return responder.send(problem_of(result.error()));
+      json::object found = views::recall(r->tenant(), r->request_id, *result);
+      json::object out{{"candidates", std::move(found["results"])},
+                       {"namespace", r->tenant()},
+                       {"reranked", false},
+                       {"trace_id", r->request_id}};
+      if (others) out["unavailable"] = json::array{"wm", "graph"};
+      responder.send(http::json_response(200, out));
+    });
   };
   after_position(node, r, responder, View::kMemory, [&node, responder, vectors, text, query, go] {
     if (!vectors) return go(query);
@@ -168,12 +195,14 @@ void register_memories(http::Router& router, const Node& node) {
        {.name = "tags", .type = FieldType::kArray, .max_length = 64, .items = FieldType::kString},
        {.name = "metadata", .type = FieldType::kObject},
        {.name = "importance", .type = FieldType::kNumber, .min = 0, .max = 1},
-       {.name = "universe"}});
+       not_yet("universe")});
   const auto recall_body = http::make_schema(
       "Recall", {{.name = "query", .required = true, .min_length = 1, .max_length = 65536},
                  {.name = "top_k", .type = FieldType::kInt, .min = 1, .max = 200},
                  {.name = "limit", .type = FieldType::kInt, .min = 1, .max = 200},
-                 {.name = "universe"}});
+                 not_yet("universe"),
+                 not_yet("filters"),
+                 not_yet("as_of")});
   for (const char* path : {"/v1/remember", "/remember"})
     router.add({.method = "POST",
                 .pattern = path,
@@ -204,7 +233,7 @@ void register_memories(http::Router& router, const Node& node) {
                     .type = FieldType::kAny,
                     .description = "Taken, and not done: this build has no reranker, so that the "
                                    "answer says `reranked`: false"},
-                   {.name = "universe"}});
+                   not_yet("universe")});
   for (const char* path : {"/v1/rag/retrieve", "/rag/retrieve"})
     router.add({.method = "POST",
                 .pattern = path,

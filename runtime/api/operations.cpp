@@ -1,12 +1,13 @@
 // What an operator looks after: parked actors, snapshots, recorded decisions.
 #include <algorithm>
 #include <boost/json/array.hpp>
+#include <map>
 
 #include "runtime/api/actors.h"
 #include "runtime/api/effect_routes.h"
+#include "runtime/api/pages.h"
 #include "runtime/api/redrive_try.h"
 #include "runtime/api/slowly.h"
-#include "runtime/api/submit.h"
 #include "runtime/api/views.h"
 
 namespace soma::runtime::api {
@@ -17,7 +18,6 @@ using http::Responder;
 
 namespace {
 
-constexpr std::int64_t kListDefault = 50;
 constexpr std::size_t kMostMentions = 16;  // frames that name one decision
 
 json::object parked(const Host::ParkedActor& p) {
@@ -44,11 +44,10 @@ const Error kNotParked{Code::kNotFound, "no commands are parked for this actor",
 void list_parked(const Node& node, const RequestPtr& r, const Responder& responder) {
   const auto all = node.host->parked();
   if (!all) return responder.fail(all.error());
-  json::array items;
+  std::map<std::string, const Host::ParkedActor*> own;
   for (const auto& p : *all)
-    if (p.actor.tenant == r->tenant()) items.push_back(parked(p));
-  responder.send(http::json_response(
-      200, json::object{{"items", std::move(items)}, {"next_cursor", nullptr}}));
+    if (p.actor.tenant == r->tenant()) own[to_string(p.actor)] = &p;
+  responder.send(page_by_key(own, *r, [](const auto* p) { return parked(*p); }));
 }
 
 void show_parked(const Node& node, const RequestPtr& r, const Responder& responder) {
@@ -169,7 +168,8 @@ void register_parked(http::Router& router, const Node& node) {
               .pattern = "/v1/admin/parked",
               .capability = "admin:read",
               .summary = "Actors that cannot decide, and what waits for them",
-              .tag = "operations"},
+              .tag = "operations",
+              .query = page_fields()},
              slowly(node, list_parked));
   router.add({.method = "GET",
               .pattern = "/v1/admin/parked/{type}/{id}",

@@ -1,11 +1,10 @@
 // What the routes of users and of services have in common: how they are read, listed and shown.
 #pragma once
 
-#include <boost/json/array.hpp>
 #include <map>
 
 #include "actors/identity/identity.h"
-#include "runtime/api/submit.h"
+#include "runtime/api/pages.h"
 #include "runtime/api/views.h"
 #include "soma/v1/identity.pb.h"
 
@@ -32,20 +31,9 @@ http::Response with_tag(const One& one, const boost::json::object& view) {
 // By id; the cursor is the last one shown.
 template <typename All, typename View>
 http::Response page_by_id(const All& all, const http::Request& r, const View& view) {
-  constexpr std::int64_t kListDefault = 50;
   std::map<std::string, const typename All::mapped_type*> sorted;
   for (const auto& [id, one] : all) sorted[id] = &one;
-  auto at = sorted.upper_bound(r.query_value("cursor").value_or(""));
-  const auto limit = static_cast<std::size_t>(r.query_int("limit", kListDefault));
-  boost::json::array items;
-  boost::json::value next;
-  for (; at != sorted.end() && items.size() < limit; ++at) {
-    items.push_back(view(*at->second));
-    next = at->first;
-  }
-  if (at == sorted.end()) next = nullptr;
-  return http::json_response(
-      200, boost::json::object{{"items", std::move(items)}, {"next_cursor", next}});
+  return page_by_key(sorted, r, [&](const auto* one) { return view(*one); });
 }
 
 }  // namespace soma::runtime::api

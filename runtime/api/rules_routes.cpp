@@ -5,8 +5,8 @@
 #include "actors/policy/rules.h"
 #include "actors/rules/rules.h"
 #include "actors/version_tag.h"
+#include "runtime/api/pages.h"
 #include "runtime/api/rulebook.h"
-#include "runtime/api/submit.h"
 #include "runtime/api/views.h"
 
 namespace soma::runtime::api {
@@ -92,22 +92,20 @@ void with_in_force(const Node& node, const RequestPtr& r, const Responder& respo
 void history(const Node& node, const RequestPtr& r, const Responder& responder) {
   with_in_force(node, r, responder, [&node, r, responder](const Rulebook::InForce& f) {
     const bool global = f.global;
-    node.host->read(
-        actors::rules_key(global ? actors::kGlobalTenant : r->tenant()),
-        [responder, global](Result<StateView> v) {
-          if (!v) return responder.send(problem_of(v.error()));
-          const auto& s = static_cast<const v1::RulesState&>(*v->state);
-          json::array items;
-          for (int i = s.past_size() - 1; i >= 0; --i)
-            items.push_back({{"version", s.past(i).version()},
-                             {"hash", s.past(i).hash()},
-                             {"scope", global ? "global" : "tenant"},
-                             {"loaded_at", views::iso_time(s.past(i).loaded_ms())},
-                             {"loaded_by", s.past(i).loaded_by()},
-                             {"in_force", i == s.past_size() - 1}});
-          responder.send(http::json_response(
-              200, json::object{{"items", std::move(items)}, {"next_cursor", nullptr}}));
-        });
+    node.host->read(actors::rules_key(global ? actors::kGlobalTenant : r->tenant()),
+                    [r, responder, global](Result<StateView> v) {
+                      if (!v) return responder.send(problem_of(v.error()));
+                      const auto& s = static_cast<const v1::RulesState&>(*v->state);
+                      json::array items;
+                      for (int i = s.past_size() - 1; i >= 0; --i)
+                        items.push_back({{"version", s.past(i).version()},
+                                         {"hash", s.past(i).hash()},
+                                         {"scope", global ? "global" : "tenant"},
+                                         {"loaded_at", views::iso_time(s.past(i).loaded_ms())},
+                                         {"loaded_by", s.past(i).loaded_by()},
+                                         {"in_force", i == s.past_size() - 1}});
+                      responder.send(page_of(*r, std::move(items), "version"));
+                    });
   });
 }
 
@@ -142,7 +140,8 @@ void register_rules(http::Router& router, const Node& node) {
               .pattern = "/v1/policy/rules/history",
               .capability = "policy:read",
               .summary = "Versions that were in force, newest first",
-              .tag = "policy"},
+              .tag = "policy",
+              .query = page_fields()},
              [&node](auto r, auto responder) { history(node, r, responder); });
   router.add(
       {.method = "POST",

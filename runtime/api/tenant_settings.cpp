@@ -5,7 +5,7 @@
 #include "actors/preferences/preferences.h"
 #include "actors/tenant/budget.h"
 #include "actors/tenant/tenant.h"
-#include "runtime/api/submit.h"
+#include "runtime/api/pages.h"
 #include "runtime/api/time_zones.h"
 #include "runtime/api/views.h"
 #include "soma/v1/preferences.pb.h"
@@ -147,11 +147,7 @@ void list_tenants(const Node& node, const RequestPtr& r, const Responder& respon
     if (!v) return responder.send(problem_of(v.error()));
     const auto settings =
         actors::effective_settings(static_cast<const v1::TenantState&>(*v->state));
-    json::array items;
-    if (r->query_value("cursor").value_or("").empty())
-      items.push_back(views::settings(r->tenant(), settings));
-    responder.send(http::json_response(
-        200, json::object{{"items", std::move(items)}, {"next_cursor", nullptr}}));
+    responder.send(page_of(*r, json::array{views::settings(r->tenant(), settings)}, "tenant_id"));
   });
 }
 
@@ -194,8 +190,8 @@ void roll_back(const Node& node, const RequestPtr& r, const Responder& responder
   submit_settings(node, r, responder, command);
 }
 
-// Newest first; all that are kept, which are few.
-json::object history(const std::string& tenant, const v1::TenantState& s) {
+// Newest first.
+json::array history(const std::string& tenant, const v1::TenantState& s) {
   json::array items;
   for (int i = s.history_size() - 1; i >= 0; --i) {
     const auto& v = s.history(i);
@@ -205,7 +201,7 @@ json::object history(const std::string& tenant, const v1::TenantState& s) {
                      {"changed_by", v.changed_by()},
                      {"settings", views::settings(tenant, v.settings())}});
   }
-  return {{"items", std::move(items)}, {"next_cursor", nullptr}};
+  return items;
 }
 
 json::object counted(const v1::TenantState& s, const v1::BudgetRule& rule, const std::string& user,
@@ -284,7 +280,8 @@ http::SchemaRef settings_schema() {
         .min = 0,
         .max = 1e12},
        {.name = "version", .type = FieldType::kInt, .description = "As read; not taken"},
-       {.name = "hash", .description = "As read; not taken"}});
+       {.name = "hash", .description = "As read; not taken"},
+       {.name = "proposed", .type = FieldType::kObject, .description = "As read; not taken"}});
 }
 
 void register_versions(http::Router& router, const Node& node) {
@@ -292,10 +289,11 @@ void register_versions(http::Router& router, const Node& node) {
               .pattern = "/v1/tenants/{id}/history",
               .capability = "tenant:read",
               .summary = "Earlier versions of a tenant's settings, newest first",
-              .tag = "settings"},
+              .tag = "settings",
+              .query = page_fields()},
              [&node](auto r, auto responder) {
                with_tenant(node, r, responder, [r, responder](const v1::TenantState& s) {
-                 responder.send(http::json_response(200, history(r->tenant(), s)));
+                 responder.send(page_of(*r, history(r->tenant(), s), "version"));
                });
              });
   router.add(
@@ -333,7 +331,7 @@ void register_tenant_settings(http::Router& router, const Node& node) {
               .capability = "tenant:read",
               .summary = "The tenants that the caller may see: its own",
               .tag = "settings",
-              .query = {limit_field(), {.name = "cursor", .max_length = 200}}},
+              .query = page_fields()},
              [&node](auto r, auto responder) { list_tenants(node, r, responder); });
   router.add({.method = "GET",
               .pattern = "/v1/tenants/{id}",

@@ -1,4 +1,5 @@
 // Tokens: issued within the caller's own rights, verified, and tickets for browsers.
+#include <algorithm>
 #include <boost/json/array.hpp>
 
 #include "actors/identity/identity.h"
@@ -88,6 +89,20 @@ Status check_user(const v1::IdentityState& state, const security::TokenRequest& 
   return within("user " + wanted.subject, it->second.capabilities(), wanted);
 }
 
+// As it was signed first: the same request under what was recorded of it then. Nothing that was
+// signed otherwise is passed off as that token.
+Result<security::IssuedToken> signed_again(const Node& node, security::TokenRequest wanted,
+                                           const v1::TokenTerms& terms) {
+  wanted.issued_s = terms.issued_ms() / 1000;
+  wanted.constitution_hash = terms.constitution_hash();
+  auto token = node.authenticator->issue_token(wanted);
+  if (token && token->key_id != terms.key_id())
+    return fail(Code::kConflict,
+                "the key that signed this request's token was replaced since; ask for another one "
+                "with a new Idempotency-Key");
+  return token;
+}
+
 // Recorded before it is handed out.
 void sign_and_note(const Node& node, const RequestPtr& r, const Responder& responder,
                    const security::TokenRequest& wanted) {
@@ -99,14 +114,28 @@ void sign_and_note(const Node& node, const RequestPtr& r, const Responder& respo
   note->set_subject(wanted.subject);
   for (const auto& c : wanted.capabilities) note->add_capabilities(c);
   note->set_expires_ms(token->expires_s * 1000);
-  submit(node, r, responder,
-         make_submission(*r, actors::identity_key(r->tenant()), command, command_id_of(*r)),
-         [token = *token](const Accepted&) {
-           return http::json_response(
-               200, json::object{{"token", token.token},
-                                 {"expires_at", views::iso_time(token.expires_s * 1000)},
-                                 {"jti", token.token_id}});
-         });
+  auto* terms = note->mutable_terms();
+  terms->set_key_id(token->key_id);
+  terms->set_issued_ms(token->issued_s * 1000);
+  terms->set_constitution_hash(wanted.constitution_hash);
+  node.host->submit(
+      make_submission(*r, actors::identity_key(r->tenant()), command, command_id_of(*r)),
+      [&node, responder, wanted, token = *token](Result<Accepted> a) mutable {
+        if (!a) return responder.send(problem_of(a.error()));
+        v1::IdentityReply reply;
+        reply.ParseFromString(a->reply);
+        if (a->replayed && reply.has_terms()) {
+          auto first = signed_again(node, wanted, reply.terms());
+          if (!first) return responder.fail(first.error());
+          token = std::move(*first);
+        }
+        auto response = http::json_response(
+            200, json::object{{"token", token.token},
+                              {"expires_at", views::iso_time(token.expires_s * 1000)},
+                              {"jti", token.token_id}});
+        add_write_headers(response, *a);
+        responder.send(std::move(response));
+      });
 }
 
 void issue(const Node& node, const RequestPtr& r, const Responder& responder) {
@@ -125,7 +154,8 @@ void issue(const Node& node, const RequestPtr& r, const Responder& responder) {
                              {}});
   if (const auto* ttl = r->json.get_object().if_contains("ttl"); ttl && ttl->is_int64())
     wanted.ttl_s = ttl->get_int64();
-  // A retry with the same key gets a token that is revoked with the first one.
+  // A retry with the same key gets the same token; one after the key is forgotten gets one that is
+  // revoked with the first.
   if (!r->idempotency_key.empty()) wanted.token_id = created_id("tok", *r, command_id_of(*r));
   node.host->read(
       actors::identity_key(r->tenant()),
@@ -161,7 +191,9 @@ void revoke(const Node& node, const RequestPtr& r, const Responder& responder) {
       return responder.send(
           http::field_error({"body", "token"}, "is no valid token of this tenant", "invalid"));
     c->set_token_id(identity->token_id);
-    c->set_expires_ms(identity->expires_s * 1000);
+    // Of its id another may have been signed since, for a retry; none lives longer than this.
+    c->set_expires_ms(std::max(identity->expires_s * 1000,
+                               node.clock->now_ms() + security::kMaxTtlSeconds * 1000));
   }
   submit(node, r, responder,
          make_submission(*r, actors::identity_key(r->tenant()), command, command_id_of(*r)),
@@ -204,6 +236,25 @@ void rotate(const Node& node, const RequestPtr& r, const Responder& responder) {
                         responder.send(std::move(response));
                       });
                     });
+}
+
+// A retry gets the same ticket while that is remembered, and never a second one.
+void ticket(const Node& node, const RequestPtr& r, const Responder& responder) {
+  const std::string request = r->idempotency_key.empty() ? std::string() : command_id_of(*r);
+  std::optional<std::string> text;
+  if (r->replayed)
+    text = node.tickets->again(r->identity, request);
+  else
+    text = node.tickets->issue(r->identity, request);
+  if (!text)
+    return responder.fail({Code::kConflict,
+                           "the ticket of this Idempotency-Key is over, or another caller's; ask "
+                           "for one with a new key",
+                           {}});
+  auto response = http::json_response(
+      200, json::object{{"ticket", *text}, {"expires_in", security::Tickets::kLifeMs / 1000}});
+  if (r->replayed) response.header("Idempotent-Replayed", "true");
+  responder.send(std::move(response));
 }
 
 }  // namespace
@@ -270,11 +321,7 @@ void register_tokens(http::Router& router, const Node& node) {
               .tag = "identity",
               .idempotent_write = true,
               .secret_answer = true},
-             [&node](auto r, auto responder) {
-               responder.send(http::json_response(
-                   200, json::object{{"ticket", node.tickets->issue(r->identity)},
-                                     {"expires_in", security::Tickets::kLifeMs / 1000}}));
-             });
+             [&node](auto r, auto responder) { ticket(node, r, responder); });
 }
 
 }  // namespace soma::runtime::api

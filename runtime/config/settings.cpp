@@ -78,7 +78,8 @@ std::vector<Setting> places() {
                  "Connections that append to the journal; each has one request at a time"),
              &Config::kafka_producers, 1, 16),
       number(row("kafka.append_timeout_ms", "10000",
-                 "Wait for an append's acknowledgement; then its outcome is unknown"),
+                 "Wait for an append's acknowledgement; then its outcome is unknown. On a cluster "
+                 "a node answers what its log has not confirmed within this and a second"),
              &Config::kafka_append_timeout_ms, 100, 300000),
       number(row("kafka.session_timeout_ms", "6000",
                  "Silence after which a node's turn passes to another"),
@@ -167,7 +168,10 @@ std::vector<Setting> services() {
       text(row("slm.openai.model", "", "Model to ask the upstream for", "NAME"),
            &Config::slm_openai_model),
       text(row("slm.local", "auto", "Local chat model", "auto|off|FILE.gguf"), &Config::slm_local),
-      text(row("slm.embedding", "auto", "Local embedding model", "auto|off|FILE.gguf"),
+      text(row("slm.embedding", "auto",
+               "Local embedding model. off: the server of slm.openai.base_url makes the vectors, "
+               "so that texts go there; without one nobody does",
+               "auto|off|FILE.gguf"),
            &Config::slm_embedding),
       text(row("slm.ca_file", "",
                "Authorities (PEM) that vouch for https:// model servers; none: the system's",

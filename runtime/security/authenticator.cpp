@@ -129,14 +129,14 @@ struct Authenticator::Impl {
     return nullptr;  // unknown, or ambiguous without a kid
   }
 
-  Result<Identity> verify_fresh(std::string_view text) const {
+  Result<Identity> verify_fresh(std::string_view text, std::int64_t now_s) const {
     const auto token = parse_token(text);
     if (!token) return refuse("Invalid token");
     const auto own_now = own();  // lives as long as the key that is found in it
     const Key* key = find_key(*token, own_now.get());
     if (key == nullptr || !verify_signature(*key, token->signed_bytes, token->signature))
       return refuse("Invalid token");
-    auto claims = check_claims(token->payload, {options.issuer, options.audience, options.now_s()});
+    auto claims = check_claims(token->payload, {options.issuer, options.audience, now_s});
     if (!claims) return tl::unexpected(claims.error());
     Identity out;
     out.principal.set_subject(claims->subject);
@@ -217,7 +217,7 @@ Result<Identity> Authenticator::verify_token(std::string_view token) const {
   if (auto known = impl_->cache.find(hash)) {
     identity = std::move(*known);
   } else {
-    identity = impl_->verify_fresh(token);
+    identity = impl_->verify_fresh(token, impl_->options.now_s());
     if (!identity) return identity;
     impl_->cache.insert(hash, *identity);
   }
@@ -264,9 +264,11 @@ Result<IssuedToken> Authenticator::issue_token(const TokenRequest& request) cons
                 "this node has no key to sign with; tokens come from the "
                 "issuer of identity.jwks");
   IssuedToken out;
-  const std::int64_t now = impl_->options.now_s();
+  const std::int64_t issued_s = request.issued_s ? request.issued_s : impl_->options.now_s();
+  out.key_id = key->id;
+  out.issued_s = issued_s;
   out.token_id = request.token_id.empty() ? random_hex(16) : request.token_id;
-  out.expires_s = now + request.ttl_s;
+  out.expires_s = issued_s + request.ttl_s;
   json::object header{{"alg", std::string(algorithm_name(key->algorithm))}, {"typ", "JWT"}};
   if (!key->id.empty()) header["kid"] = key->id;
   const std::string& issuer = impl_->options.issuer;
@@ -276,7 +278,7 @@ Result<IssuedToken> Authenticator::issue_token(const TokenRequest& request) cons
                       {"sub", request.subject},
                       {"tenant_id", request.tenant},
                       {"capabilities", std::move(capabilities)},
-                      {"iat", now},
+                      {"iat", issued_s},
                       {"exp", out.expires_s},
                       {"jti", out.token_id}};
   if (!request.client_type.empty()) claims["client_type"] = request.client_type;
@@ -288,7 +290,7 @@ Result<IssuedToken> Authenticator::issue_token(const TokenRequest& request) cons
   if (out.token.size() > kMaxTokenBytes)
     return invalid("capabilities", "make the token larger than 16 KiB");
   // Never hand out what we would refuse.
-  if (auto check = impl_->verify_fresh(out.token); !check)
+  if (auto check = impl_->verify_fresh(out.token, issued_s); !check)
     return fail(Code::kInvalidArgument,
                 "user_id, tenant_id or client_type hold characters that a "
                 "token may not carry");

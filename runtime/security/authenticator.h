@@ -47,11 +47,14 @@ struct TokenRequest {
   std::int64_t ttl_s = 3600;  // 1 .. 31 days
   std::string client_type;
   std::string constitution_hash;
-  std::string token_id;  // empty: a random one
+  std::string token_id;       // empty: a random one
+  std::int64_t issued_s = 0;  // Unix seconds; 0: now
 };
 struct IssuedToken {
   std::string token;
   std::string token_id;
+  std::string key_id;  // of the key that signed it; empty: it has none
+  std::int64_t issued_s = 0;
   std::int64_t expires_s = 0;
 };
 
@@ -77,7 +80,8 @@ class Authenticator {
   // The token alone, without the "Bearer " before it.
   Result<Identity> verify_token(std::string_view token) const;
 
-  // Signed with the own key pair, or with the HS256 secret when there is no key pair.
+  // Signed with the own key pair, or with the HS256 secret when there is no key pair. The same
+  // request, with its token_id and issued_s, gives the same token while the key is the same.
   Result<IssuedToken> issue_token(const TokenRequest& request) const;
 
   // A signing key that is not in use yet; kNotSupported where there is no key folder.

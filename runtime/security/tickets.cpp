@@ -1,13 +1,23 @@
 // Issue, redeem, and dropping the oldest.
 #include "runtime/security/tickets.h"
 
+#include <utility>
+
 #include "runtime/telemetry/trace.h"
 #include "schemas/base/sha256.h"
 
 namespace soma::runtime::security {
 
-std::string Tickets::issue(const Identity& identity) {
-  const std::string ticket = random_hex(32);
+Tickets::Tickets(std::function<std::int64_t()> now_ms)
+    : now_ms_(std::move(now_ms)), secret_(random_hex(32)) {}
+
+std::string Tickets::ticket_of(const Identity& identity, const std::string& request) const {
+  return sha256_hex(secret_ + "\n" + identity.principal.tenant() + "\n" + identity.token_id + "\n" +
+                    identity.principal.subject() + "\n" + request);
+}
+
+std::string Tickets::issue(const Identity& identity, const std::string& request) {
+  const std::string ticket = request.empty() ? random_hex(32) : ticket_of(identity, request);
   std::string hash = sha256_hex(ticket);
   const std::int64_t now = now_ms_();
   const std::lock_guard lock(mutex_);
@@ -19,7 +29,15 @@ std::string Tickets::issue(const Identity& identity) {
     by_age_.erase(by_age_.begin());
   }
   by_age_.emplace(next_++, hash);
-  entries_.emplace(std::move(hash), Entry{identity, now + kLifeMs});
+  entries_.emplace(std::move(hash), Entry{identity, now + kLifeMs, false});
+  return ticket;
+}
+
+std::optional<std::string> Tickets::again(const Identity& identity, const std::string& request) {
+  const std::string ticket = ticket_of(identity, request);
+  const std::lock_guard lock(mutex_);
+  const auto it = entries_.find(sha256_hex(ticket));
+  if (it == entries_.end() || it->second.until_ms <= now_ms_()) return {};
   return ticket;
 }
 
@@ -27,13 +45,13 @@ std::optional<Identity> Tickets::redeem(std::string_view ticket) {
   const std::lock_guard lock(mutex_);
   const auto it = entries_.find(sha256_hex(ticket));
   if (it == entries_.end()) return {};
-  Entry entry = std::move(it->second);
-  entries_.erase(it);
+  Entry& entry = it->second;
+  if (std::exchange(entry.used, true)) return {};
   const std::int64_t now = now_ms_();
   const bool token_over =
       entry.identity.expires_s > 0 && (entry.identity.expires_s + kLeewaySeconds) * 1000 <= now;
   if (entry.until_ms <= now || token_over) return {};
-  return std::move(entry.identity);
+  return entry.identity;
 }
 
 }  // namespace soma::runtime::security

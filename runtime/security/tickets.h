@@ -14,14 +14,17 @@
 namespace soma::runtime::security {
 
 // Thread-safe. Held in memory, by hash: they end with the process, and with their use. At most
-// kMaxTickets wait; beyond that the oldest go.
+// kMaxTickets are remembered; beyond that the oldest go.
 class Tickets {
  public:
   static constexpr std::int64_t kLifeMs = 30'000;
   static constexpr std::size_t kMaxTickets = 10'000;
 
-  explicit Tickets(std::function<std::int64_t()> now_ms) : now_ms_(std::move(now_ms)) {}
-  std::string issue(const Identity& identity);
+  explicit Tickets(std::function<std::int64_t()> now_ms);
+  // `request`: by which again() finds it; empty: nobody asks for it again.
+  std::string issue(const Identity& identity, const std::string& request = {});
+  // What issue() gave the same caller for this request, used or not; nothing once it is over.
+  std::optional<std::string> again(const Identity& identity, const std::string& request);
   // The caller it was issued to; nothing for one that is unknown, used or too old.
   std::optional<Identity> redeem(std::string_view ticket);
 
@@ -29,8 +32,11 @@ class Tickets {
   struct Entry {
     Identity identity;
     std::int64_t until_ms = 0;
+    bool used = false;
   };
+  std::string ticket_of(const Identity& identity, const std::string& request) const;
   const std::function<std::int64_t()> now_ms_;
+  const std::string secret_;  // tickets of requests come from it
   std::mutex mutex_;
   std::map<std::string, Entry> entries_;         // by SHA-256
   std::map<std::uint64_t, std::string> by_age_;  // number to hash

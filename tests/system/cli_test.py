@@ -151,6 +151,17 @@ def running_node(data, url):
     check(json.loads(good(*at, "auth", "whoami"))["tenant_id"] == "demo", "whoami")
     check(json.loads(good(*at, "memory", "remember", "The fence is blue."))["ok"], "remember")
     check(lines(*at, "memory", "recall", "fence blue")[0]["memory_id"], "recall")
+    code, out, err = run(*at, "memory", "recall", "fence blue", "-o", "table")
+    check(code == 0 and out.split("\n")[0].split() == ["MEMORY_ID", "TEXT"], f"recall: {out}{err}")
+    code, out, err = run(*at, "memory", "recall", "fence blue", "--explain", "-o", "table")
+    check(code == 0 and out.split("\n")[0].split() == ["MEMORY_ID", "SCORE", "RETRIEVER", "DEGRADED_REASON", "TEXT"],
+          f"recall --explain: {out}{err}")
+    why = lines(*at, "memory", "recall", "fence blue", "--explain")[0]
+    check(why["score"] > 0 and why["retriever"] and "degraded_reason" in why, f"recall --explain: {why}")
+    planned = json.loads(good(*at, "slm", "embed", "hello", "--dry-run"))
+    check(planned["dry_run"] and planned["path"] == "/v1/embedding", f"dry run: {planned}")
+    first, again = (json.loads(good(*at, "slm", "embed", "hello", "--idempotency-key", "embed-1")) for _ in range(2))
+    check(first == again, "the same key embedded twice")
     planned = json.loads(good(*at, "session", "start", "hello", "--dry-run"))
     check(planned["dry_run"] and planned["path"] == "/v1/sessions/start", f"dry run: {planned}")
     check(lines(*at, "session", "list") == [], "a dry run wrote something")

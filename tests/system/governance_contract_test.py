@@ -50,19 +50,47 @@ def bundles_are_checked_and_versions_go_forward(w):
     tampered = {**bundle, "document": {**bundle["document"], "name": "mine"}}
     verdict = w.ok("POST", "/constitution/validate", tampered, headers=ada).json
     check(not verdict["valid"] and any("hash" in issue for issue in verdict["issues"]), verdict)
-    problem(w.call("POST", "/v1/constitution/load", tampered, headers=ada), 422)
-    problem(w.call("POST", "/v1/constitution/load", {}, headers=ada), 422)
+    load = lambda body, **headers: w.call("POST", "/v1/constitution/load", body, headers={**ada, **headers})
+    for body in (tampered, {}):
+        refused = load(body)
+        problem(refused, 422)
+        equal(refused.headers.get("X-Constitution-Hash"), now, "what stays in force")
+    refused = w.call("POST", "/v1/constitution/load?scope=global", bundle, headers=as_(w, "eve", capabilities="constitution:load"))
+    problem(refused, 403, "forbidden")
+    equal(refused.headers.get("X-Constitution-Hash"), now, "what stays in force")
     problem(w.call("POST", "/v1/constitution/load", bundle, headers=as_(w, "eve", capabilities="constitution:read")), 403)
     loaded = w.ok("POST", "/v1/constitution/load", bundle, headers=ada)
     equal((loaded.json["status"], loaded.json["hash"]), ("active", bundle["hash"]), "load")
+    equal(loaded.headers["ETag"], f'"{loaded.json["number"]}-{bundle["hash"]}"', "ETag")
+    equal(w.ok("GET", "/v1/constitution", headers=ada).headers["ETag"], loaded.headers["ETag"], "the same as is read")
     equal(w.ok("POST", "/v1/constitution/load", bundle, headers=ada).json["changed"], False, "the same again")
     older = SIGNER.bundle("0", {}, issued_at="2025-01-01T00:00:00Z")
-    problem(w.call("POST", "/v1/constitution/load", older, headers=ada), 409)
+    refused = load(older)
+    problem(refused, 409)
+    equal(refused.headers.get("X-Constitution-Hash"), bundle["hash"], "what stays in force")
+    newer = SIGNER.bundle("2", {})
+    refused = load(newer, **{"If-Match": '"7-stale"'})
+    problem(refused, 412, "version_mismatch")
+    equal(refused.headers.get("X-Constitution-Hash"), bundle["hash"], "what stays in force")
+    equal(w.ok("GET", "/v1/constitution", headers=ada).json["version"], "1", "nothing was loaded")
     read = w.ok("GET", "/v1/constitution", headers=ada).json
     equal((read["document"], read["scope"]), (bundle["document"], "tenant"), "read back")
     check(w.ok("GET", "/v1/constitution").json["hash"] != bundle["hash"], "another tenant keeps its own")
     updates = [e for e in w.ok("GET", "/v1/audit/events?type=constitution.updated", headers=ada).json["items"]]
     equal(len(updates), 1, "one constitution.updated a version")
+
+
+@case
+def a_load_may_name_what_it_replaces(w):
+    eva = as_(w, "eva", "matching")
+    load = lambda version, tag=None: w.call("POST", "/v1/constitution/load", SIGNER.bundle(version, {}),
+                                            headers={**eva, **({"If-Match": tag} if tag else {})})
+    first = load("1").headers["ETag"]
+    second = load("2", first)
+    equal((second.status, second.json["number"]), (200, 2), "it is named")
+    problem(load("3", first), 412, "version_mismatch")
+    equal(load("3", f'"9-other", {second.headers["ETag"]}').status, 200, "one of them is")
+    equal(load("4", "*").status, 200, "any")
 
 
 @case

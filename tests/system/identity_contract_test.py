@@ -175,6 +175,45 @@ def a_revoked_token_is_out_at_once_and_after_a_crash(w):
 
 
 @case
+def a_retry_gets_the_token_that_was_issued(w):
+    ana, body = as_(w), {"user_id": "gil", "tenant_id": "acme", "capabilities": ["tenant:read"], "ttl": 600}
+    ask = lambda key: w.ok("POST", "/v1/tokens/issue", body, headers={**ana, "Idempotency-Key": key})
+    first = ask("issue-1")
+    equal(first.headers.get("Idempotent-Replayed"), None, "the first")
+    time.sleep(1.1)  # iat counts seconds
+    again = ask("issue-1")
+    equal((again.json, again.headers.get("Idempotent-Replayed")), (first.json, "true"), "the first answer again")
+    w.node.kill()
+    w.__init__(w.folder.node(*w.flags, env=w.env).wait_ready(30), w.upstream)
+    equal(ask("issue-1").json, first.json, "and after a crash")
+    check(ask("issue-2").json["token"] != first.json["token"], "another key, another token")
+    problem(w.call("POST", "/v1/tokens/issue", {**body, "ttl": 601}, headers={**ana, "Idempotency-Key": "issue-1"}), 409)
+    w.ok("GET", "/v1/tenants/acme", headers=bearer(again.json))
+    w.ok("POST", "/v1/tokens/revoke", {"token": first.json["token"]}, headers=ana)
+    problem(w.call("GET", "/v1/tenants/acme", headers=bearer(again.json)), 401, "unauthenticated", "Invalid token")
+    revoked = w.ok("GET", "/v1/audit/events?type=token.revoked&limit=200", headers=ana).json["items"][-1]["data"]["token"]
+    check(int(revoked["expires_ms"]) - int(revoked["revoked_ms"]) >= 31 * 24 * 3600 * 1000,
+          f"kept as long as a token of its id may live: {revoked}")
+
+
+@case
+def a_retry_gets_the_ticket_that_was_issued_and_never_a_second_use(w):
+    ana, bob = as_(w), as_(w, "bob")
+    session = w.ok("POST", "/v1/sessions/start", {"prompt": "x"}, 202, headers=ana).json["session_id"]
+    path, key = f"/v1/sessions/{session}/ws?ticket=", {"Idempotency-Key": "ticket-1"}
+    first = w.ok("POST", "/v1/tokens/ticket", headers={**ana, **key})
+    again = w.ok("POST", "/v1/tokens/ticket", headers={**ana, **key})
+    equal((again.json, again.headers.get("Idempotent-Replayed")), (first.json, "true"), "the first answer again")
+    problem(w.call("POST", "/v1/tokens/ticket", headers={**bob, **key}), 409, "conflict")
+    equal(w.socket(path + first.json["ticket"]).status, 101, "it opens one socket")
+    equal(w.ok("POST", "/v1/tokens/ticket", headers={**ana, **key}).json, first.json, "also when it was used")
+    equal(w.socket(path + first.json["ticket"]).status, 401, "no second one")
+    w.node.kill()
+    w.__init__(w.folder.node(*w.flags, env=w.env).wait_ready(30), w.upstream)
+    problem(w.call("POST", "/v1/tokens/ticket", headers={**ana, **key}), 409, "conflict")
+
+
+@case
 def open_streams_end_with_the_right_to_them(w):
     ana = as_(w)
     session = w.ok("POST", "/v1/sessions/start", {"prompt": "x"}, 202, headers=ana).json["session_id"]
@@ -211,7 +250,10 @@ def a_token_of_an_earlier_constitution_is_stale_everywhere(w):
     ana = as_(w)
     token = bearer(issue(w, "fay", ["tenant:read", "session:*"]))
     w.ok("GET", "/v1/tenants/acme", headers=token)
+    retry = {**ana, "Idempotency-Key": "before-the-constitution"}
+    before = issue(w, "fay", headers=retry)
     w.ok("POST", "/v1/constitution/load", SIGNER.bundle("1", {}), headers=ana)
+    equal(issue(w, "fay", headers=retry), before, "a retry is no way to a token of the next constitution")
     for method, path, body in (("GET", "/v1/tenants/acme", None), ("GET", "/v1/sessions/none", None),
                                ("POST", "/v1/sessions/start", {"prompt": "x"}), ("POST", "/v1/tokens/ticket", None)):
         problem(w.call(method, path, body, headers=token), 401, "unauthenticated", "Constitution hash mismatch")
@@ -222,7 +264,8 @@ def a_token_of_an_earlier_constitution_is_stale_everywhere(w):
 @case
 def keys_rotate_and_old_tokens_end_by_themselves_or_at_once(w):
     ana = as_(w)
-    old = issue(w)
+    old, retry = issue(w), {**ana, "Idempotency-Key": "before-the-rotation"}
+    equal(issue(w, headers=retry), issue(w, headers=retry), "a retry")
     before = [k["kid"] for k in w.ok("GET", "/.well-known/jwks.json").json["keys"]]
     equal(before, [kid_of(old["token"])], "one key")
     code, out, err = soma("auth", "rotate", "--yes", data=w.node.data)
@@ -231,6 +274,8 @@ def keys_rotate_and_old_tokens_end_by_themselves_or_at_once(w):
     equal((len(kids), kids[1]), (2, before[0]), "the new one first, the old one still there")
     new = issue(w)
     equal(kid_of(new["token"]), kids[0], "signs with the new one")
+    problem(w.call("POST", "/v1/tokens/issue", {"user_id": "carl", "tenant_id": "acme", "capabilities": ["tenant:read"]}, headers=retry),
+            409, "conflict")  # nothing that another key signs is passed off as it
     for token in (old, new):
         w.ok("GET", "/v1/tenants/acme", headers=bearer(token))
     w.node.kill()

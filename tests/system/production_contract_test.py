@@ -15,6 +15,7 @@ FOLDER = tempfile.TemporaryDirectory()
 SIGNER = Signer(FOLDER.name)
 
 ENV = {"SOMAGENT_DEPLOYMENT_MODE": "production"}
+LISTS = "session:*,policy:*,tenant:*,constitution:*,approval:*,user:*,service:*,slm:*,admin:*,actor:*,log:*,privacy:*,audit:*"
 
 
 def token(w, tenant, capabilities, person="ana"):
@@ -63,6 +64,52 @@ def unknown_fields_are_refused(w):
     everything = bearer(w)
     problem(w.call("POST", "/v1/sessions/start", {"prompt": "x", "odd": 1}, headers=everything), 422, loc=["body", "odd"])
     problem(w.call("GET", "/v1/sessions?odd=1", headers=everything), 422, loc=["query", "odd"])
+
+
+@case
+def lists_have_a_limit_and_a_cursor(w):
+    everything = {"Authorization": "Bearer " + harness.token(w.node.data, "acme", "ana", LISTS)}
+    for name in ("one", "two", "three"):
+        w.ok("PUT", "/v1/tenants/acme", {"display_name": name}, headers=everything)
+    for path, items in (("/v1/tenants/acme/history", "items"), ("/v1/log/partitions", "items"), ("/v1/actor-types", "items"), ("/v1/models", "data")):
+        whole = w.ok("GET", path + "?limit=200", headers=everything).json
+        equal(whole["next_cursor"], None, f"{path} is whole")
+        found, cursor = [], ""
+        for _ in range(200):
+            page = w.ok("GET", f"{path}?limit=1{cursor}", headers=everything).json
+            check(len(page[items]) <= 1, f"{path}: more than the limit")
+            found += page[items]
+            if page["next_cursor"] is None:
+                break
+            cursor = "&cursor=" + page["next_cursor"]
+        shown = lambda all_of_them: [i.get("version") or i.get("type") or i.get("id") or i["partition"] for i in all_of_them]
+        equal(shown(found), shown(whole[items]), path)
+    for path in ("/v1/models", "/v1/policy/rules/history", "/v1/tenants/acme/history", "/v1/tenants", "/v1/log/partitions",
+                 "/v1/actor-types", "/v1/tenants/acme/erasures"):
+        problem(w.call("GET", path + "?cursor=garbage", headers=everything), 422, loc=["query", "cursor"])
+    for path in ("/v1/models", "/v1/policy/rules/history", "/v1/tenants/acme/history", "/v1/admin/parked", "/v1/admin/effects",
+                 "/v1/log/partitions", "/v1/actor-types", "/v1/tenants/acme/erasures", "/v1/tenants"):
+        w.ok("GET", path + "?limit=200", headers=everything)
+        problem(w.call("GET", path + "?limit=201", headers=everything), 422, loc=["query", "limit"])
+
+
+@case
+def settings_go_back_as_they_were_read(w):
+    ana = {"Authorization": "Bearer " + token(w, "leaver", "tenant:*", "ana")}
+    w.ok("PUT", "/v1/tenants/leaver", {"display_name": "L", "deployment_mode": "production"}, headers=ana)
+    w.ok("PUT", "/v1/tenants/leaver", {"deployment_mode": "test"}, 202, headers=ana)
+    read = w.ok("GET", "/v1/tenants/leaver", headers=ana).json
+    check("proposed" in read, "a change waits")
+    w.ok("PUT", "/v1/tenants/leaver", read, headers=ana)
+
+
+@case
+def embeddings_take_only_what_they_know_except_as_openai_does(w):
+    everything = bearer(w)
+    for path in ("/v1/embedding", "/embedding"):
+        problem(w.call("POST", path, {"text": "x", "odd": 1}, headers=everything), 422, loc=["body", "odd"])
+    answer = w.call("POST", "/v1/embeddings", {"input": "x", "dimensions": 8}, headers=everything)
+    check(answer.status != 422, "OpenAI's clients send what we do not know")
 
 
 @case
@@ -209,6 +256,32 @@ def production_asks_for_more(w):
     broke = w.ok("POST", "/v1/evaluate", {**body, "risk_score": 0, "confidence": 1, "budget_required": 5,
                                           "budget_remaining": 0}, headers=everything).json
     equal((broke["allow"], "budget_exhausted" in broke["reason_codes"]), (False, True), "no budget")
+
+
+def list_verbs():
+    """The verbs that list, with the arguments that they need."""
+    code, out, err = soma("--help", "-o", "json")
+    check(code == 0, err)
+
+    def walk(node, path=()):
+        for child in node.get("commands") or ():
+            yield from walk(child, (*path, child["name"]))
+        if not node.get("commands") and any("--cursor" in o["names"] for o in node["options"]):
+            yield path, [p["names"][0] for p in node["positionals"] if p["required"]]
+
+    return [(verb, names) for verb, names in walk(json.loads(out)) if verb[0] != "kafka"]  # those ask brokers
+
+
+@case
+def every_list_of_the_command_is_answered(w):
+    rights = harness.token(w.node.data, "acme", "ana", LISTS)
+    session = w.ok("GET", "/v1/sessions", headers={"Authorization": "Bearer " + rights}).json["items"][0]["session_id"]
+    named = {"TENANT": "acme", "ID": session, "ACTOR": f"session/{session}"}
+    verbs = list_verbs()
+    check(len(verbs) >= 20, f"lists are missing: {verbs}")
+    for verb, names in verbs:
+        code, out, err = soma("--server", w.url, "--token", rights, *verb, *(named[n] for n in names), "--limit", "2")
+        check(code == 0 and len(out.splitlines()) <= 2, f"soma {' '.join(verb)}: {code} {out}{err}")
 
 
 run("--constitution-trusted-keys", SIGNER.public, "--metrics-listen", "127.0.0.1:0", env=ENV)

@@ -192,6 +192,12 @@ def memory_on_both_ports(w):
         equal(len(candidates), 2, "top_k")
         check({"memory_id", "coord", "score", "retriever", "payload"} <= set(candidates[0]), "a candidate")
     problem(w.call("POST", "/rag/retrieve", {"query": "x", "retrievers": ["odd"]}), 422)
+    for body, *names in (("remember", "universe"), ("recall", "universe", "filters", "as_of"), ("rag/retrieve", "universe")):
+        for path in (f"/v1/{body}", f"/{body}"):
+            for name in names:  # what is not done yet is refused, not left out of account
+                whole = {"text": "x"} if body == "remember" else {"query": "striped"}
+                problem(w.call("POST", path, {**whole, name: "other"}), 422, loc=["body", name])
+                w.ok("POST", path, {**whole, name: None})
     plain = w.ok("POST", "/v1/rag/retrieve", {"query": "striped"}).json
     for rerank in (True, False, None, "auto", {"model": "m"}):
         answer = w.ok("POST", "/v1/rag/retrieve", {"query": "striped", "rerank": rerank}).json

@@ -205,6 +205,18 @@ Result<json::value> Context::read(const std::string& path) const {
   return folder_->get(path);
 }
 
+Result<json::array> Context::read_all(const std::string& path) const {
+  json::array out;
+  std::string next;
+  do {
+    auto page = read(path + "?limit=200" + (next.empty() ? "" : "&cursor=" + url_encoded(next)));
+    if (!page) return tl::unexpected(page.error());
+    for (auto& item : page->at("items").as_array()) out.push_back(std::move(item));
+    next = text_of(*page, "next_cursor");
+  } while (!next.empty());
+  return out;
+}
+
 Status Context::follow(const std::string& path,
                        const std::function<bool(std::string_view, std::string_view)>& on_event,
                        const std::function<bool()>& on_idle,

@@ -72,6 +72,8 @@ struct Context {
                   const std::function<bool(std::string_view)>& take) const;
   // GET from the running node, or, when there is none, from the stopped data folder.
   Result<boost::json::value> read(const std::string& path) const;
+  // The same of a list route: the items of all its pages. `path` has no query.
+  Result<boost::json::array> read_all(const std::string& path) const;
   // Follows an event stream until it ends or `on_event` (name, data) says false. `on_idle` is asked
   // several times a second; false ends too.
   Status follow(const std::string& path,
@@ -87,9 +89,10 @@ struct Context {
                   const std::vector<std::string>& wide = {}) const;
   int show(const Result<boost::json::value>& result) const;  // print, or fail
   // Pages of a list route until the limit, filtered, printed. `path` may have a query.
+  // `shape`: what is done to each that is shown.
   int list(const std::string& path, const std::string& items,
-           const std::vector<std::string>& columns,
-           const std::vector<std::string>& wide = {}) const;
+           const std::vector<std::string>& columns, const std::vector<std::string>& wide = {},
+           const std::function<void(boost::json::value&)>& shape = {}) const;
   // Says what is wrong and what to do next, on stderr; the exit code. `hint` empty: the code's own.
   int fail(const Error& error, std::string hint = {}) const;
   // Between two looks of --watch. `good`: the last one failed nowhere; what it printed is not

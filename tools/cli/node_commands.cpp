@@ -72,7 +72,8 @@ void add_node_commands(CLI::App& app, Context& context, const Wrap& run) {
       *add_local_verb(app, context, run, "node",
                       "One node of a cluster: serves when it is its turn, else stands by",
                       Effect::kWrite,
-                      "soma node --kafka kafka1:9092,kafka2:9092 --postgres postgresql://db/soma",
+                      "SOMA_CLUSTER_SECRET_FILE=/etc/soma/cluster.secret soma node --kafka "
+                      "kafka1:9092,kafka2:9092 --postgres postgresql://db/soma",
                       [&context, flags] { return start(context, *flags, runtime::run_node); }),
       flags);
   auto prompt = std::make_shared<std::string>("Which city is the capital of France?");

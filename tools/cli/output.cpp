@@ -153,8 +153,8 @@ int Context::show(const Result<json::value>& result) const {
 }
 
 int Context::list(const std::string& path, const std::string& items,
-                  const std::vector<std::string>& columns,
-                  const std::vector<std::string>& wide) const {
+                  const std::vector<std::string>& columns, const std::vector<std::string>& wide,
+                  const std::function<void(json::value&)>& shape) const {
   constexpr int kPage = 200;
   auto wanted = Filter::parse(filters);
   if (!wanted) return fail(wanted.error());
@@ -179,6 +179,8 @@ int Context::list(const std::string& path, const std::string& items,
       }
     next = text_of(*r, "next_cursor");
   } while (!next.empty() && static_cast<int>(out.size()) < limit);
+  if (shape)
+    for (auto& item : out) shape(item);
   print_list(out, columns, wide);
   if ((cut || !next.empty()) && watch_s <= 0)
     note(cut || !filters.empty() ? "more: raise --limit" : "more: --cursor " + next);

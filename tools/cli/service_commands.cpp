@@ -19,6 +19,7 @@ struct Flags {
   double temperature = -1, importance = -1;
   int top_k = 10, max_tokens = 0;
   std::int64_t budgets_tokens = -1;
+  bool explain = false;
 };
 
 int remember(const Context& c, const Flags& f) {
@@ -33,9 +34,18 @@ int recall(const Context& c, const Flags& f) {
   auto r = c.call("POST", "/v1/recall", json::object{{"query", f.text}, {"top_k", f.top_k}});
   if (!r) return c.fail(r.error());
   json::array items = r->at("results").as_array();
-  for (auto& item : items)  // what people look for, where it is plain
+  const json::value degraded = member(*r, "degraded_reason") ? r->at("degraded_reason") : nullptr;
+  for (auto& item : items) {  // what people look for, where it is plain
     if (const auto* text = member(item, "payload.text")) item.get_object()["text"] = *text;
-  c.print_list(items, {"score", "retriever", "memory_id", "text"}, {"coord", "payload"});
+    if (f.explain) item.get_object()["degraded_reason"] = degraded;
+  }
+  if (f.explain && !degraded.is_null())
+    c.note("not all retrievers took part: " + text_of(*r, "degraded_reason"));
+  if (f.explain)
+    c.print_list(items, {"memory_id", "score", "retriever", "degraded_reason", "text"},
+                 {"coord", "payload"});
+  else
+    c.print_list(items, {"memory_id", "text"}, {"score", "retriever", "coord", "payload"});
   return 0;
 }
 
@@ -52,12 +62,14 @@ void add_memory(CLI::App& app, Context& context, const Wrap& run, const std::sha
   remembers->add_option("--importance", f->importance, "0 to 1")->type_name("NUMBER");
   auto* recalls =
       add_verb(*memory, context, run, "recall", "Find facts by meaning and by words", Effect::kRead,
-               "soma memory recall \"when are invoices sent?\" --top-k 3",
+               "soma memory recall \"when are invoices sent?\" --top-k 3 --explain",
                [&context, f] { return recall(context, *f); });
   recalls->add_option("query", f->text, "What to find")->required();
   recalls->add_option("--top-k", f->top_k, "At most so many (default 10)")
       ->check(CLI::Range(1, 200))
       ->type_name("N");
+  recalls->add_flag("--explain", f->explain,
+                    "Why each is there: its score, what found it, what could not look");
 }
 
 int infer(const Context& c, const Flags& f) {
@@ -99,7 +111,7 @@ void add_slm(CLI::App& app, Context& context, const Wrap& run, const std::shared
       ->type_name("N");
   infers->add_option("--temperature", f->temperature, "0 to 2")->type_name("NUMBER");
   add_profile_verbs(*slm, context, run);
-  add_verb(*slm, context, run, "embed", "Embed a text", Effect::kRead,
+  add_verb(*slm, context, run, "embed", "Embed a text", Effect::kWrite,
            "soma slm embed \"a short text\" -o json", [&context, f] { return embed(context, *f); })
       ->add_option("text", f->text, "The text")
       ->required();

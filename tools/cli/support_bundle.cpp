@@ -66,11 +66,11 @@ int write_support_bundle(const Context& c, const std::string& path) {
   for (const auto& [name, route] : {std::pair{"ready", "/health/ready"},
                                     {"status", "/v1/admin/status"},
                                     {"projections", "/v1/admin/projections"},
-                                    {"effects", "/v1/admin/effects"},
-                                    {"parked", "/v1/admin/parked"}})
+                                    {"effects", "/v1/admin/effects?limit=200"},
+                                    {"parked", "/v1/admin/parked?limit=200"}})
     all[name] = or_why(c.call("GET", route));
-  all["partitions"] = or_why(c.read("/v1/log/partitions"));
-  all["actor_types"] = or_why(c.read("/v1/actor-types"));
+  all["partitions"] = or_why(c.read("/v1/log/partitions?limit=200"));
+  all["actor_types"] = or_why(c.read("/v1/actor-types?limit=200"));
   auto metrics = c.fetch("GET", "/metrics");
   all["metrics"] = metrics ? json::value(*metrics)
                            : json::value(json::object{{"unavailable", metrics.error().message}});

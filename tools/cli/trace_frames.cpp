@@ -104,11 +104,11 @@ Result<TraceFrames> own_frames(const Context& c, const std::string& from, std::u
 
 Status add_other_partitions(const Context& c, std::set<std::string> wanted, TraceFrames& out) {
   if (wanted.empty() || out.frames.empty()) return {};
-  auto all = c.read("/v1/log/partitions");
+  auto all = c.read_all("/v1/log/partitions");
   if (!all) return tl::unexpected(all.error());
   const std::string own = partition_of(out.frames.front());
   const std::string began = time_of(out.frames.front());
-  for (const auto& p : all->at("items").as_array()) {
+  for (const auto& p : *all) {
     const std::string partition = json::serialize(p.at("partition"));
     if (partition == own || wanted.empty()) continue;
     auto ok =

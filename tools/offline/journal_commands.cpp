@@ -83,11 +83,11 @@ int actor_diff(const Context& c, const Flags& f) {
 }
 
 int log_stat(const Context& c) {
-  auto r = c.read("/v1/log/partitions");
-  if (!r) return c.fail(r.error());
+  auto all = c.read_all("/v1/log/partitions");
+  if (!all) return c.fail(all.error());
   std::uint64_t records = 0, frames = 0, voided = 0, bytes = 0, segments = 0;
   std::string oldest, newest;
-  for (const auto& p : r->at("items").as_array()) {
+  for (const auto& p : *all) {
     records += p.at("records").to_number<std::uint64_t>();
     frames += p.at("frames").to_number<std::uint64_t>();
     voided += p.at("voided").to_number<std::uint64_t>();
@@ -95,7 +95,7 @@ int log_stat(const Context& c) {
     if (oldest.empty() || (!from.empty() && from < oldest)) oldest = from;
     newest = std::max(newest, to);
   }
-  json::object out{{"partitions", r->at("items").as_array().size()},
+  json::object out{{"partitions", all->size()},
                    {"records", records},
                    {"frames", frames},
                    {"voided", voided},
@@ -119,23 +119,18 @@ int log_stat(const Context& c) {
 }
 
 int log_owners(const Context& c) {
-  auto r = c.read("/v1/log/partitions");
-  if (!r) return c.fail(r.error());
-  json::array items = r->at("items").as_array();
-  if (c.table())
-    for (auto& item : items) {
-      const auto* standbys = item.at("standbys").if_array();
-      if (!standbys) continue;
-      std::string text;
-      for (const auto& s : *standbys)
-        (text += text.empty() ? "" : ", ") +=
-            text_of(s, "node") + " (" + std::to_string(s.at("lag").to_number<std::uint64_t>()) +
-            ")";
-      item.as_object()["standbys"] = text;
-    }
-  c.print_list(items, {"partition", "owner", "epoch", "since", "lag", "standbys"},
-               {"owner_address"});
-  return 0;
+  const auto for_people = [](json::value& item) {
+    const auto* standbys = item.at("standbys").if_array();
+    if (!standbys) return;
+    std::string text;
+    for (const auto& s : *standbys)
+      (text += text.empty() ? "" : ", ") +=
+          text_of(s, "node") + " (" + std::to_string(s.at("lag").to_number<std::uint64_t>()) + ")";
+    item.as_object()["standbys"] = text;
+  };
+  return c.list("/v1/log/partitions", "items",
+                {"partition", "owner", "epoch", "since", "lag", "standbys"}, {"owner_address"},
+                c.table() ? for_people : std::function<void(json::value&)>());
 }
 
 int log_get(const Context& c, const std::string& text) {

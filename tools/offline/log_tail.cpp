@@ -87,7 +87,7 @@ Result<json::array> LogTail::newest(const Context& c, Records next) {
 }
 
 Result<json::array> LogTail::next(const Context& c) {
-  auto partitions = items_of(c.read("/v1/log/partitions"));
+  auto partitions = c.read_all("/v1/log/partitions");
   if (!partitions) return partitions;
   Records records;
   for (const auto& p : *partitions)

@@ -168,6 +168,16 @@ TEST_F(KeysTest, SecretsAreNotKept) {
   EXPECT_FALSE(host.keys.begin()->second->has_answer());
 }
 
+TEST_F(KeysTest, WhoWaitsForASecretIsToldThatItIsTheFirstAnswer) {
+  route.secret_answer = true;
+  hold = true;
+  const auto first = ask(), second = ask();
+  held.at(0).send(answer());
+  EXPECT_EQ(first->header("Idempotent-Replayed"), "");
+  EXPECT_EQ(second->header("Idempotent-Replayed"), "true");
+  EXPECT_EQ(second->response->body, first->response->body);
+}
+
 TEST_F(KeysTest, WhatItsCommandMakesAgainIsNotKept) {
   remade = hold = true;
   const auto first = ask(), second = ask();

@@ -57,6 +57,24 @@ TEST_F(ConstitutionTest, OneUpdateAVersionAndNoneForTheSame) {
   EXPECT_EQ(state.past_size(), 2);
 }
 
+TEST_F(ConstitutionTest, ALoadMayNameWhatItReplaces) {
+  const auto expecting = [](v1::ConstitutionCommand c, const std::string& tag) {
+    c.mutable_load_constitution()->add_expected_tags(tag);
+    return c;
+  };
+  EXPECT_EQ(when(expecting(load("1", 10), "1-abc")).error().code, Code::kVersionMismatch);
+  ASSERT_TRUE(when(expecting(load("1", 10), version_tag(state.active()))));
+  const std::string first = version_tag(state.active());
+  EXPECT_EQ(first, "1-" + state.active().hash());
+  ASSERT_TRUE(when(expecting(load("2", 20), first)));
+  const auto stale = when(expecting(load("3", 30), first));
+  EXPECT_EQ(stale.error().code, Code::kVersionMismatch);
+  EXPECT_EQ(stale.error().field, "If-Match");
+  EXPECT_EQ(state.active().number(), 2u);
+  auto either = expecting(load("3", 30), first);
+  ASSERT_TRUE(when(expecting(std::move(either), version_tag(state.active()))));
+}
+
 TEST_F(ConstitutionTest, ARefusedLoadLeavesTheOldOneInForce) {
   ASSERT_TRUE(when(load("2", 20)));
   const auto before = state.SerializeAsString();

@@ -83,6 +83,19 @@ TEST(Identity, ARevokedTokenStaysSoUntilItHasExpired) {
   identity.when("revoke_token { token_id: '' }").refused(Code::kInvalidArgument, "body.jti");
 }
 
+TEST(Identity, ANotedTokensTermsAreInTheReply) {
+  Identity identity(kSelf);
+  identity.when(
+      "note_token { token_id: 't' subject: 'ada' capabilities: 'a:b' terms { key_id: 'k' "
+      "issued_ms: 7000 constitution_hash: 'h' } }");
+  EXPECT_EQ(identity.reply().terms().key_id(), "k");
+  EXPECT_EQ(identity.reply().terms().issued_ms(), 7000);
+  EXPECT_EQ(identity.reply().terms().constitution_hash(), "h");
+  // What an earlier build recorded is decided alike.
+  identity.when("note_token { token_id: 't' subject: 'ada' capabilities: 'a:b' }");
+  EXPECT_FALSE(identity.reply().has_terms());
+}
+
 TEST(Identity, NoTokenIsNotedForADeactivatedUser) {
   Identity identity(kSelf);
   const std::string note = "note_token { token_id: 't' subject: 'ada' capabilities: 'a:b' }";

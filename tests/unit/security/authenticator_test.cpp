@@ -44,6 +44,24 @@ struct AuthTest : testing::Test {
   std::string key_path() const { return options.key_dir + "/token_ed25519.pem"; }
 };
 
+TEST_F(AuthTest, TheSameRequestGivesTheSameTokenWhenever) {
+  const auto auth = make();
+  auto wanted = request();
+  wanted.token_id = "tok_1";
+  const auto first = auth->issue_token(wanted);
+  ASSERT_TRUE(first);
+  EXPECT_EQ(first->issued_s, now);
+  EXPECT_EQ(first->key_id, auth->signing_key_id());
+  wanted.issued_s = first->issued_s;
+  now += 3600;  // long after its end
+  const auto again = auth->issue_token(wanted);
+  ASSERT_TRUE(again) << again.error().message;
+  EXPECT_EQ(again->token, first->token);
+  EXPECT_EQ(again->expires_s, first->expires_s);
+  wanted.issued_s = 0;
+  EXPECT_NE(auth->issue_token(wanted)->token, first->token);
+}
+
 TEST_F(AuthTest, IssuedTokensVerifyAndExpire) {
   const auto auth = make();
   const auto issued = auth->issue_token(request());

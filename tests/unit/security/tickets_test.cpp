@@ -37,6 +37,21 @@ TEST_F(TicketsTest, IsItsOwnersOnce) {
   EXPECT_FALSE(tickets.redeem("guessed"));
 }
 
+TEST_F(TicketsTest, ARequestIsAnsweredAgainAndItsTicketStaysOfOneUse) {
+  const auto ticket = tickets.issue(who("ana"), "acme:key");
+  EXPECT_NE(tickets.issue(who("ana"), "acme:other"), ticket);
+  EXPECT_EQ(tickets.again(who("ana"), "acme:key"), ticket);
+  EXPECT_FALSE(tickets.again(who("bob"), "acme:key")) << "another caller's";
+  EXPECT_FALSE(tickets.again(who("ana"), "acme:none"));
+  EXPECT_TRUE(tickets.redeem(ticket));
+  EXPECT_EQ(tickets.again(who("ana"), "acme:key"), ticket) << "the first answer, used or not";
+  EXPECT_FALSE(tickets.redeem(ticket)) << "asking again does not revive it";
+  now_ms += Tickets::kLifeMs;
+  EXPECT_FALSE(tickets.again(who("ana"), "acme:key"));
+  EXPECT_NE(Tickets([this] { return now_ms; }).issue(who("ana"), "acme:key"), ticket)
+      << "nobody can make one from the request";
+}
+
 TEST_F(TicketsTest, LivesThirtySeconds) {
   const auto in_time = tickets.issue(who("ana")), late = tickets.issue(who("ana"));
   now_ms += Tickets::kLifeMs - 1;
