@@ -82,6 +82,9 @@ struct Verification {
 };
 inline constexpr std::size_t kMaxDifferences = 100;
 
+// What start_over() began; what was begun before it does not count.
+enum class Over : std::uint64_t {};
+
 // Owns the projector's threads. Thread-safe. Commands never wait for it: while Postgres is away
 // reads fail with kUnavailable and the projector catches up later, also with a private cluster that
 // had to be started anew.
@@ -110,14 +113,18 @@ class Projections {
   // Blue/green: fills new tables beside those that are shown, then switches; reads go on. Returns
   // at once; report() tells. kConflict when one runs already.
   virtual Status start_rebuild(const std::string& reason) = 0;
-  // start_rebuild, and its end. The node's threads should not call it.
+  // The end of a rebuild that begins after the call; one that runs already ends first. The node's
+  // threads should not call it.
   virtual Status rebuild() = 0;
 
   // All that the database ever held of us goes, and rows are made again from the log. A private
   // cluster is removed with its files, its log and its WAL; of a given database the tables are
-  // dropped, while WAL, replicas and backups are its operator's. Returns when the views are back;
-  // true: nothing of before is left. kDeadlineExceeded.
-  virtual Result<bool> start_over(std::int64_t timeout_ms) = 0;
+  // dropped, while WAL, replicas and backups are its operator's. Returns at once.
+  virtual Over start_over() = 0;
+  // Until the views are back, read from the log after it was begun; true: nothing of before is
+  // left. kDeadlineExceeded: it goes on, and may be waited for again. kUnavailable: it failed, and
+  // who waits again has it tried again. kConflict: another node feeds these views. kCancelled.
+  virtual Result<bool> wait_over(Over over, std::int64_t timeout_ms) = 0;
 
   // SHA-256 over all rows, whatever their order.
   virtual Result<std::string> digest() = 0;

@@ -11,9 +11,17 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
+#include <thread>
 
 namespace soma::projections {
+
+namespace {
+
+constexpr auto kPoll = std::chrono::milliseconds(10);
+
+}  // namespace
 
 Result<Account> server_account() {
   Account a{::geteuid(), ::getegid(), {}};
@@ -37,7 +45,8 @@ void become(const Account& account) {
     ::_exit(126);
 }
 
-int run_as(const Account& account, const std::vector<std::string>& args, const std::string& log) {
+int run_as(const Account& account, const std::vector<std::string>& args, const std::string& log,
+           const std::function<bool()>& stopping) {
   // All memory before the fork: another thread may hold the allocator's lock in the child.
   std::vector<char*> argv;
   for (const auto& s : args) argv.push_back(const_cast<char*>(s.c_str()));
@@ -48,6 +57,7 @@ int run_as(const Account& account, const std::vector<std::string>& args, const s
     const int out = ::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     ::dup2(out, 1);
     ::dup2(out, 2);
+    ::setpgid(0, 0);
     become(account);
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (::getppid() != parent || ::chdir("/") != 0) ::_exit(126);
@@ -55,9 +65,15 @@ int run_as(const Account& account, const std::vector<std::string>& args, const s
     ::execv(argv[0], argv.data());
     ::_exit(127);
   }
+  if (child < 0) return -1;
+  ::setpgid(child, child);  // whoever of the two is first: its group can be ended from now on
   int status = 0;
-  if (child < 0 || ::waitpid(child, &status, 0) < 0) return -1;
-  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  pid_t ended = 0;
+  while ((ended = ::waitpid(child, &status, WNOHANG)) == 0) {
+    if (stopping()) ::kill(-child, SIGKILL);
+    std::this_thread::sleep_for(kPoll);
+  }
+  return ended == child && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
 bool can_enter(const Account& account, const std::string& folder) {

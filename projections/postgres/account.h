@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -22,9 +23,10 @@ Result<Account> server_account();
 // In a forked child: drops root. Ends the child when that fails.
 void become(const Account& account);
 
-// Runs to its end as the account, output appended to `log`; it dies with the calling thread. The
-// exit status, or -1.
-int run_as(const Account& account, const std::vector<std::string>& args, const std::string& log);
+// Runs to its end as the account, output appended to `log`; it dies with the calling thread, and
+// with all that it started once `stopping` says so. The exit status, or -1.
+int run_as(const Account& account, const std::vector<std::string>& args, const std::string& log,
+           const std::function<bool()>& stopping);
 
 // May the account enter the folder? Homes of root are closed to it.
 bool can_enter(const Account& account, const std::string& folder);

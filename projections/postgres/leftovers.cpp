@@ -52,12 +52,14 @@ void free_shared_memory(const std::string& pid_file) {
 
 }  // namespace
 
-void clear_leftovers(const std::string& cluster, const std::string& socket_folder) {
+bool clear_leftovers(const std::string& cluster, const std::string& socket_folder,
+                     const std::function<bool()>& stopping) {
   for (const int signal : {SIGINT, SIGQUIT, SIGKILL}) {
     auto left = postgres_in(cluster);
     if (left.empty()) break;
     for (const pid_t pid : left) ::kill(pid, signal);
     for (int i = 0; i < 100 && !left.empty(); ++i) {
+      if (stopping()) return false;
       std::this_thread::sleep_for(20ms);
       left = postgres_in(cluster);
     }
@@ -68,6 +70,7 @@ void clear_leftovers(const std::string& cluster, const std::string& socket_folde
   fs::remove(pid_file, ignored);
   for (const char* name : {"/.s.PGSQL.5432", "/.s.PGSQL.5432.lock"})
     fs::remove(socket_folder + name, ignored);
+  return true;
 }
 
 }  // namespace soma::projections

@@ -49,9 +49,10 @@ std::string programs(int wanted = 0) {
 
 class Cluster final : public PrivateCluster {
  public:
-  explicit Cluster(const std::string& data_dir)
+  Cluster(const std::string& data_dir, std::function<bool()> stopping)
       : data_dir_(fs::absolute(data_dir).lexically_normal().string()),
-        log_(data_dir_ + "/run/postgres.log") {}
+        log_(data_dir_ + "/run/postgres.log"),
+        stopping_(std::move(stopping)) {}
 
   ~Cluster() override {
     stop_server();
@@ -67,7 +68,7 @@ class Cluster final : public PrivateCluster {
       return fail(Code::kUnavailable,
                   "PostgreSQL is not installed; install postgresql-15, or give postgres.url");
     if (auto ready = prepare(); !ready) return ready;
-    clear_leftovers(cluster(), socket_);
+    if (!clear_leftovers(cluster(), socket_, stopping_)) return given_up();
     int version = 0;
     std::ifstream(cluster() + "/PG_VERSION") >> version;
     bin_ = programs(version);
@@ -102,6 +103,7 @@ class Cluster final : public PrivateCluster {
 
  private:
   std::string cluster() const { return home_ + "/cluster"; }
+  static Status given_up() { return fail(Code::kCancelled, "the node is stopping"); }
 
   // Account, home, lock, socket folder.
   Status prepare() {
@@ -152,8 +154,10 @@ class Cluster final : public PrivateCluster {
     if (run_as(account_,
                {bin_ + "initdb", "-N", "--data-checksums", "-U", "soma", "-E", "UTF8", "--locale=C",
                 "-A", "peer", "-D", temp},
-               log_) != 0)
-      return fail(Code::kIo, "initdb failed; see " + log_);
+               log_, stopping_) != 0) {
+      fs::remove_all(temp, ignored);
+      return stopping_() ? given_up() : fail(Code::kIo, "initdb failed; see " + log_);
+    }
     std::ofstream(temp + "/pg_hba.conf") << "local all all peer map=soma\n";
     std::ofstream(temp + "/pg_ident.conf") << "soma root soma\nsoma " << account_.name << " soma\n";
     std::ofstream(temp + "/postgresql.auto.conf")
@@ -192,6 +196,10 @@ class Cluster final : public PrivateCluster {
     if (child_ < 0) return fail(Code::kIo, "cannot fork");
     Error last;
     for (int i = 0; i < kStartPolls && alive_; ++i) {
+      if (stopping_()) {
+        stop_server(SIGQUIT);  // it has nothing to save, and would end its recovery first
+        return given_up();
+      }
       auto db = Db::open(url());
       if (db) return {};
       last = db.error();
@@ -215,8 +223,9 @@ class Cluster final : public PrivateCluster {
     }
   }
 
-  void stop_server() {
-    if (child_ > 0 && alive_) ::kill(child_, SIGINT);  // fast shutdown
+  // SIGINT: fast shutdown; SIGQUIT: immediate.
+  void stop_server(int signal = SIGINT) {
+    if (child_ > 0 && alive_) ::kill(child_, signal);
     {
       std::lock_guard lock(stop_mutex_);
       stop_ = true;
@@ -245,6 +254,7 @@ class Cluster final : public PrivateCluster {
   }
 
   const std::string data_dir_, log_;
+  const std::function<bool()> stopping_;
   std::string bin_, home_, socket_;
   Account account_;
   int lock_ = -1, failures_ = 0;
@@ -258,8 +268,9 @@ class Cluster final : public PrivateCluster {
 
 }  // namespace
 
-std::unique_ptr<PrivateCluster> PrivateCluster::at(const std::string& data_dir) {
-  return std::make_unique<Cluster>(data_dir);
+std::unique_ptr<PrivateCluster> PrivateCluster::at(const std::string& data_dir,
+                                                   std::function<bool()> stopping) {
+  return std::make_unique<Cluster>(data_dir, std::move(stopping));
 }
 
 }  // namespace soma::projections

@@ -26,8 +26,8 @@ Result<std::unique_ptr<Projections>> Projections::start(const events::Log& log, 
 
 Projector::Projector(const events::Log& log, Options options)
     : log_(log), options_(std::move(options)) {
-  if (options_.postgres_url.empty())
-    cluster_ = PrivateCluster::at(options_.data_dir);
+  if (own())
+    cluster_ = PrivateCluster::at(options_.data_dir, [this] { return stopping(); });
   else
     readers_.set_url(options_.postgres_url);
   follower_ = const_cast<events::Log&>(log_).follow([this](PartitionId) { wake(); });
@@ -48,6 +48,11 @@ void Projector::shut_down() {
   }
   changed_.notify_all();
   moved_.notify_all();
+}
+
+bool Projector::stopping() const {
+  std::lock_guard lock(mutex_);
+  return stopping_;
 }
 
 void Projector::wake() {
@@ -263,6 +268,7 @@ Status Projector::tend_rebuild(Db& db, Feeder& feeder) {
     std::lock_guard lock(mutex_);
     if (!rebuild_wanted_) return {};
     rebuild_wanted_ = false;
+    ++rebuilds_begun_;
     rebuild_shown_.running = true;
     rebuild_shown_.error.clear();
     rebuild_began_ = Clock::now();
@@ -330,6 +336,7 @@ void Projector::rebuild_ended(const Error* error) {
     r.seconds = std::chrono::duration<double>(Clock::now() - rebuild_began_).count();
     r.error = error ? error->message : "";
     ++(error ? r.failed : r.done);
+    if (!error) rebuilt_ = rebuilds_begun_;
     counts_.rejected += rebuild_->counts().rejected;
     detail = error ? r.error
                    : std::to_string(r.rows) + " rows in " + std::to_string(r.seconds) + " s; " +

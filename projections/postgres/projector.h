@@ -31,7 +31,8 @@ class Projector final : public Projections {
   Report report() const override;
   Status start_rebuild(const std::string& reason) override;
   Status rebuild() override;
-  Result<bool> start_over(std::int64_t timeout_ms) override;
+  Over start_over() override;
+  Result<bool> wait_over(Over over, std::int64_t timeout_ms) override;
   Result<std::string> digest() override;
   Result<std::string> actor_digest(const std::string& tenant, const std::string& type,
                                    const std::string& id) override;
@@ -59,6 +60,10 @@ class Projector final : public Projections {
   // queries.cpp: reads.
   template <typename T>
   Result<T> read(std::int64_t timeout_ms, const std::function<Result<T>(Db&)>& work);
+  bool own() const { return options_.postgres_url.empty(); }
+  bool stopping() const;
+  void want_rebuild(const std::string& reason);  // under the lock
+  Status wait_rebuilt(std::uint64_t number, const std::string& reason, std::int64_t timeout_ms);
 
   const events::Log& log_;
   const Options options_;
@@ -77,7 +82,9 @@ class Projector final : public Projections {
   std::uint64_t failures_ = 0;
   std::map<PartitionId, Offset> reached_;
   bool rebuild_wanted_ = false;
-  bool over_wanted_ = false;  // the private cluster is to be made anew
+  std::uint64_t rebuilds_begun_ = 0;
+  std::uint64_t rebuilt_ = 0;  // which of them was the last that was taken over
+  bool over_wanted_ = false;   // the private cluster is to be made anew
   std::uint64_t overs_done_ = 0;
   Report::Rebuild rebuild_shown_;
   Clock::time_point rebuild_began_;

@@ -9,7 +9,9 @@ namespace soma::projections {
 namespace {
 
 constexpr std::int64_t kListTimeoutMs = 5000;
-constexpr auto kRebuildTimeout = std::chrono::minutes(30);
+constexpr std::int64_t kRebuildTimeoutMs = 30 * 60 * 1000;
+
+constexpr char kErased[] = "data was erased";
 
 std::string text(const Field& f) { return f.value_or(std::string()); }
 std::int64_t number(const Field& f) { return f ? std::stoll(*f) : 0; }
@@ -20,6 +22,7 @@ template <typename T>
 Result<T> Projector::read(std::int64_t timeout_ms, const std::function<Result<T>(Db&)>& work) {
   {
     std::lock_guard lock(mutex_);
+    if (stopping_) return fail(Code::kUnavailable, "the node is stopping");
     if (!shown_)
       return fail(Code::kUnavailable, "the views are not there yet (" + problem_ +
                                           "); commands go on, lists come back with them");
@@ -31,20 +34,31 @@ Result<T> Projector::read(std::int64_t timeout_ms, const std::function<Result<T>
               "the views' database cannot be reached; commands go on, lists come back with it");
 }
 
-Result<bool> Projector::start_over(std::int64_t timeout_ms) {
-  if (!cluster_ && !options_.postgres_url.empty()) {
-    auto done = rebuild();
-    return done ? Result<bool>(false) : tl::unexpected(done.error());
+// Of a given database it is a rebuild that begins from now on: one that runs may have read before.
+Over Projector::start_over() {
+  std::lock_guard lock(mutex_);
+  if (!own()) {
+    want_rebuild(kErased);
+    return Over{rebuilds_begun_ + 1};
   }
-  std::unique_lock lock(mutex_);
-  const auto before = overs_done_;
   over_wanted_ = true;
   if (writing_) writing_->interrupt();
   changed_.notify_all();
+  return Over{overs_done_ + 1};
+}
+
+Result<bool> Projector::wait_over(Over over, std::int64_t timeout_ms) {
+  const auto number = static_cast<std::uint64_t>(over);
+  if (!own()) {
+    auto done = wait_rebuilt(number, kErased, timeout_ms);
+    return done ? Result<bool>(false) : tl::unexpected(done.error());
+  }
+  std::unique_lock lock(mutex_);
   const bool made = moved_.wait_for(lock, std::chrono::milliseconds(timeout_ms), [&] {
-    return stopping_ || (overs_done_ > before && shown_ && problem_.empty());
+    return stopping_ || (overs_done_ >= number && shown_ && problem_.empty());
   });
-  if (made && !stopping_) return true;
+  if (stopping_) return fail(Code::kCancelled, "the node is stopping");
+  if (made) return true;
   return fail(Code::kDeadlineExceeded, "the views were not made anew in time: " + problem_);
 }
 
@@ -158,28 +172,46 @@ Status Projector::start_rebuild(const std::string& reason) {
       return fail(Code::kConflict, "a rebuild runs already");
     if (passive_)
       return fail(Code::kConflict, "another node feeds these views; ask it to rebuild them");
-    rebuild_wanted_ = true;
-    rebuild_shown_.reason = reason;
+    want_rebuild(reason);
   }
-  changed_.notify_all();
   return {};
 }
 
+// One that is wanted and has not begun will do.
+void Projector::want_rebuild(const std::string& reason) {
+  if (rebuild_wanted_ || rebuild_shown_.running || passive_) return;
+  rebuild_wanted_ = true;
+  rebuild_shown_.reason = reason;
+  changed_.notify_all();
+}
+
+// Until that rebuild, or a later one, is shown. Begins it when none runs, once.
+Status Projector::wait_rebuilt(std::uint64_t number, const std::string& reason,
+                               std::int64_t timeout_ms) {
+  const auto until = Clock::now() + std::chrono::milliseconds(timeout_ms);
+  std::unique_lock lock(mutex_);
+  const auto failed = rebuild_shown_.failed;
+  for (bool in_time = true;;) {
+    if (stopping_) return fail(Code::kCancelled, "the node is stopping");
+    if (rebuilt_ >= number) return {};
+    if (passive_)
+      return fail(Code::kConflict, "another node feeds these views; ask it to rebuild them");
+    const bool idle = !rebuild_wanted_ && !rebuild_shown_.running;
+    if (idle && rebuilds_begun_ >= number && rebuild_shown_.failed > failed)
+      return fail(Code::kUnavailable, "the rebuild failed: " + rebuild_shown_.error);
+    want_rebuild(reason);
+    if (!in_time) return fail(Code::kDeadlineExceeded, "the views were not rebuilt in time");
+    in_time = moved_.wait_until(lock, until) == std::cv_status::no_timeout;
+  }
+}
+
 Status Projector::rebuild() {
-  std::uint64_t before = 0;
+  std::uint64_t number = 0;
   {
     std::lock_guard lock(mutex_);
-    before = rebuild_shown_.done + rebuild_shown_.failed;
+    number = rebuilds_begun_ + 1;
   }
-  if (auto ok = start_rebuild("asked for"); !ok) return ok;
-  std::unique_lock lock(mutex_);
-  const bool ended = moved_.wait_for(lock, kRebuildTimeout, [&] {
-    return stopping_ || rebuild_shown_.done + rebuild_shown_.failed > before;
-  });
-  if (!ended || stopping_) return fail(Code::kUnavailable, "the rebuild did not end");
-  if (!rebuild_shown_.error.empty())
-    return fail(Code::kUnavailable, "the rebuild failed: " + rebuild_shown_.error);
-  return {};
+  return wait_rebuilt(number, "asked for", kRebuildTimeoutMs);
 }
 
 Result<std::string> Projector::digest() {
@@ -208,10 +240,7 @@ Result<Verification> Projector::verify(const std::optional<std::string>& tenant)
     verifying_ = true;
   }
   auto out = read<Verification>(kLongestScan.count(), [this, &tenant](Db& db) {
-    return verify_rows(log_, db, tenant, [this] {
-      std::lock_guard lock(mutex_);
-      return stopping_;
-    });
+    return verify_rows(log_, db, tenant, [this] { return stopping(); });
   });
   std::lock_guard lock(mutex_);
   verifying_ = false;

@@ -7,3 +7,5 @@ ALTER TABLE usage ADD PRIMARY KEY (tenant_id, actor_type, actor_id, sequence);
 CREATE INDEX usage_by_time ON usage (tenant_id, time_ms);
 ALTER TABLE rejected ADD PRIMARY KEY (tenant_id, actor_type, actor_id, sequence);
 CREATE INDEX sessions_by_time ON sessions (tenant_id, created_ms DESC, session_id DESC);
+CREATE INDEX sessions_by_status
+  ON sessions (tenant_id, status, created_ms DESC, session_id DESC);

@@ -1,9 +1,11 @@
 // Dropped whole: finer sweeps could miss something.
 #include "runtime/erasure/caches.h"
 
+#include <atomic>
 #include <chrono>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <thread>
 
 #include "runtime/security/private_file.h"
@@ -22,8 +24,6 @@ std::map<PartitionId, Host::PartitionStatus> here(const PartitionHost& host) {
   return out;
 }
 
-}  // namespace
-
 // The store's loss makes every partition drop its memory and read the log again.
 Result<Epochs> drop_states(const Caches& c) {
   Epochs before;
@@ -39,7 +39,7 @@ Result<Epochs> drop_states(const Caches& c) {
 }
 
 // A partition that is given to another node meanwhile has dropped its memory, too.
-Status made_anew(const Caches& c, const Epochs& before, const std::function<bool()>& stopping) {
+Status wait_states(const Caches& c, const Epochs& before, const Stopping& stopping) {
   const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(kStoresMs);
   for (bool all = false; !all;) {
     if (stopping()) return fail(Code::kCancelled, "the node is stopping");
@@ -55,9 +55,43 @@ Status made_anew(const Caches& c, const Epochs& before, const std::function<bool
       all &= standby.generation == c.store->generation();
     if (!all) std::this_thread::sleep_for(kPoll);
   }
-  if (c.memory->start_over(kStoresMs)) return {};
-  return stopping() ? fail(Code::kCancelled, "the node is stopping")
-                    : fail(Code::kDeadlineExceeded, "the memory index was not made anew in time");
+  return {};
+}
+
+Status wait_memory(const MemoryIndex& memory, const Stopping& stopping) {
+  enum Answer : std::uint8_t { kNone, kLater, kSettled };
+  const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(kStoresMs);
+  auto answer = std::make_shared<std::atomic<Answer>>(kLater);
+  while (*answer != kSettled) {
+    if (stopping()) return fail(Code::kCancelled, "the node is stopping");
+    if (std::chrono::steady_clock::now() > until)
+      return fail(Code::kDeadlineExceeded, "the memory index was not made anew in time");
+    if (*answer == kLater) {
+      *answer = kNone;
+      memory.when_settled({}, [answer](bool settled) { *answer = settled ? kSettled : kLater; });
+    }
+    if (*answer != kSettled) std::this_thread::sleep_for(kPoll);
+  }
+  return {};
+}
+
+}  // namespace
+
+Work work_of(const Caches& c) {
+  return {[c] { return drop_states(c); },
+          [c](const Epochs& before, const Stopping& stopping) {
+            return wait_states(c, before, stopping);
+          },
+          [c] { c.memory->start_over(0); },
+          [c](const Stopping& stopping) { return wait_memory(*c.memory, stopping); },
+          c.projections};
+}
+
+Status made_anew(const Work& work, Remaking& remaking, const Stopping& stopping) {
+  if (auto ok = work.wait_states(remaking.before, stopping); !ok) return ok;
+  if (!remaking.memory) work.drop_memory();
+  remaking.memory = true;
+  return work.wait_memory(stopping);
 }
 
 Status remove_snapshots(const std::string& data_dir) {
@@ -67,14 +101,6 @@ Status remove_snapshots(const std::string& data_dir) {
     if (error) return fail(Code::kIo, "cannot remove " + data_dir + name + ": " + error.message());
   }
   return security::sync_folder(data_dir);
-}
-
-Result<std::string> drop_views(projections::Projections& projections) {
-  auto whole = projections.start_over(kStoresMs);
-  if (!whole) return tl::unexpected(whole.error());
-  return std::string(*whole ? "private cluster removed with its files; made anew from the log"
-                            : "tables made anew from the log; WAL, replicas and backups of "
-                              "this server are its operator's to clear");
 }
 
 }  // namespace soma::runtime::erasure

@@ -43,9 +43,10 @@ json::array strings(const std::vector<std::string>& all) {
 
 }  // namespace
 
-Erasures::Erasures(Parts parts)
+Erasures::Erasures(Parts parts, Work work)
     : p_(std::move(parts)),
-      of_folder_(p_.shared ? nullptr : std::make_unique<FolderRecords>(p_.caches.data_dir)),
+      work_(std::move(work)),
+      of_folder_(p_.shared ? nullptr : std::make_unique<FolderRecords>(p_.data_dir)),
       records_(p_.shared ? static_cast<Records&>(*p_.shared->records) : *of_folder_) {
   if (!p_.shared) observer_ = p_.host->on_frame([this](const auto& frame) { follow(frame); });
 }
@@ -166,8 +167,8 @@ void Erasures::tell_outcome(const Pending& pending, const Status& outcome) {
 
 // Until it is done: an erasure that was asked for is never given up.
 void Erasures::run(const Pending& pending) {
-  while (!stopping()) {
-    const auto ok = erase(pending);
+  for (Progress progress; !stopping();) {
+    const auto ok = erase(pending, progress);
     tell_outcome(pending, ok);
     if (ok) return;
     for (auto waited = kPoll; waited < kAgain && !stopping(); waited += kPoll)
@@ -175,25 +176,33 @@ void Erasures::run(const Pending& pending) {
   }
 }
 
-Status Erasures::erase(const Pending& pending) {
-  auto& keys = p_.sealer->keys();
-  const auto whose = {pending.subject, std::string(privacy::kUnknown)};
-  for (const auto& subject : whose)
-    if (auto ok = keys.begin_erasure(pending.tenant, subject, pending.id); !ok) return ok;
+Status Erasures::erase(const Pending& pending, Progress& progress) {
+  if (!progress.destroyed)
+    if (auto ok = destroy_keys(pending, progress); !ok) return ok;
+  // From here on nothing can be read from the log. What was read before goes.
+  auto dropped = drop_here(progress);
+  if (!dropped) return tl::unexpected(dropped.error());
+  auto done = certificate(pending, *progress.destroyed, *progress.recorded, std::move(*dropped));
+  if (!done) return tl::unexpected(done.error());
+  // In this order: a crash between the two erases once more, and leaves nobody without a key.
+  for (const auto& subject : {pending.subject, std::string(privacy::kUnknown)})
+    if (auto ok = p_.sealer->keys().end_erasure(pending.tenant, subject, pending.id); !ok)
+      return ok;
+  std::lock_guard lock(mutex_);
+  return records_.finish(pending, *done);
+}
+
+Status Erasures::destroy_keys(const Pending& pending, Progress& progress) {
+  for (const auto& subject : {pending.subject, std::string(privacy::kUnknown)})
+    if (auto ok = p_.sealer->keys().begin_erasure(pending.tenant, subject, pending.id); !ok)
+      return ok;
   auto recorded = record(pending);
   if (!recorded) return tl::unexpected(recorded.error());
   auto destroyed = destroy(pending);
   if (!destroyed) return tl::unexpected(destroyed.error());
-  // From here on nothing can be read from the log. What was read before goes.
-  auto dropped = drop_here();
-  if (!dropped) return tl::unexpected(dropped.error());
-  auto done = certificate(pending, *destroyed, *recorded, std::move(*dropped));
-  if (!done) return tl::unexpected(done.error());
-  // In this order: a crash between the two erases once more, and leaves nobody without a key.
-  for (const auto& subject : whose)
-    if (auto ok = keys.end_erasure(pending.tenant, subject, pending.id); !ok) return ok;
-  std::lock_guard lock(mutex_);
-  return records_.finish(pending, *done);
+  progress.recorded = std::move(*recorded);
+  progress.destroyed = std::move(*destroyed);
+  return {};
 }
 
 Result<json::object> Erasures::certificate(const Pending& pending,
@@ -256,18 +265,25 @@ Result<std::vector<std::string>> Erasures::destroy(const Pending& pending) {
   return out;
 }
 
-Result<Erasures::Dropped> Erasures::drop_here() {
-  auto before = drop_states(p_.caches);
-  if (!before) return tl::unexpected(before.error());
-  if (auto ok = made_anew(p_.caches, *before, [this] { return stopping(); }); !ok)
+Result<Erasures::Dropped> Erasures::drop_here(Progress& progress) {
+  if (!progress.states) {
+    auto before = work_.drop_states();
+    if (!before) return tl::unexpected(before.error());
+    progress.states = Remaking{std::move(*before), false};
+  }
+  if (auto ok = made_anew(work_, *progress.states, [this] { return stopping(); }); !ok)
     return tl::unexpected(ok.error());
-  Result<std::string> views = std::string("none");
-  if (p_.caches.projections) views = drop_views(*p_.caches.projections);
-  if (!views) return tl::unexpected(views.error());
+  std::string views = "none";
+  if (work_.projections) {
+    if (!progress.views) progress.views = work_.projections->start_over();
+    const auto whole = work_.projections->wait_over(*progress.views, kStoresMs);
+    if (!whole) return tl::unexpected(whole.error());
+    views = *whole ? "private cluster removed with its files; made anew from the log" : kViewsDone;
+  }
   return Dropped{{{"log", "what is sealed under the destroyed keys cannot be opened"},
                   {"snapshots", "removed; made anew from the log"},
                   {"memory_index", "made anew from the log"},
-                  {"postgres", *views}},
+                  {"postgres", views}},
                  {},
                  {}};
 }

@@ -37,7 +37,7 @@ struct Parts {  // not owned; all outlive the erasures
   events::Log* log = nullptr;
   std::shared_ptr<privacy::SubjectSealer> sealer;
   Host* host = nullptr;
-  Caches caches;  // of this node
+  std::string data_dir;
   const Clock* clock = nullptr;
   std::function<Result<security::Key>()> key;  // signs certificates
   bool two_keys = false;                       // in production modes a second person must approve
@@ -50,7 +50,7 @@ struct Parts {  // not owned; all outlive the erasures
 // resume(). The log is not changed: what is sealed in it can no longer be opened.
 class Erasures {
  public:
-  explicit Erasures(Parts parts);
+  Erasures(Parts parts, Work work);
   ~Erasures();
   // What runs ends between two steps, who waits is told that the node stops; the next start goes
   // on. While the host is there.
@@ -97,7 +97,15 @@ class Erasures {
   bool waits(const std::string& tenant) const;  // one of its requests for a second person
   boost::json::object shown(const Pending& pending, const v1::ErasureState& requests) const;
   void run(const Pending& pending);
-  Status erase(const Pending& pending);
+  // What was done in this life of the process is not done again; what is under way is waited for.
+  struct Progress {
+    std::optional<Accepted> recorded;
+    std::optional<std::vector<std::string>> destroyed;
+    std::optional<Remaking> states;
+    std::optional<projections::Over> views;
+  };
+  Status erase(const Pending& pending, Progress& progress);
+  Status destroy_keys(const Pending& pending, Progress& progress);
   struct Dropped {
     boost::json::object stores;
     boost::json::array nodes, waits_for;  // of a cluster
@@ -110,7 +118,7 @@ class Erasures {
   Result<Counts> count(const Pending& pending, const std::vector<std::string>& keys) const;
   bool begun(const Pending& pending) const;  // under the lock
   Result<std::vector<std::string>> destroy(const Pending& pending);
-  Result<Dropped> drop_here();
+  Result<Dropped> drop_here(Progress& progress);
   std::optional<Pending> as_it_stands(const Pending& pending) const;
   // on_cluster.cpp
   void carry_on();
@@ -128,6 +136,7 @@ class Erasures {
   bool stopping() const { return stopping_; }
 
   const Parts p_;
+  const Work work_;
   std::unique_ptr<FolderRecords> of_folder_;  // null on a cluster
   Records& records_;
   mutable std::mutex mutex_;                     // of the folder's records, and of what follows

@@ -102,14 +102,6 @@ Status NodeCaches::tell() {
   return {};
 }
 
-void NodeCaches::follow(const Caches& caches) {
-  follow({[caches] { return drop_states(caches); },
-          [caches](const auto& before, const auto& stopping) {
-            return made_anew(caches, before, stopping);
-          },
-          caches.projections});
-}
-
 void NodeCaches::follow(Work work) {
   work_ = std::move(work);
   thread_ = std::thread([this] {
@@ -180,9 +172,9 @@ Status NodeCaches::drop(std::set<std::string> due) {
     keys_.let_go(passed);
     std::lock_guard lock(mutex_);
     cleared_ = due;
-    dropped_ = {std::move(due), std::move(*before)};
+    dropped_ = {std::move(due), {std::move(*before)}};
   }
-  if (auto ok = work_.made_anew(dropped_->before, [this] { return stopping_.load(); }); !ok)
+  if (auto ok = made_anew(work_, dropped_->remaking, [this] { return stopping_.load(); }); !ok)
     return ok;
   dropped_.reset();
   log_info("caches dropped for erasures");
@@ -190,7 +182,8 @@ Status NodeCaches::drop(std::set<std::string> due) {
 }
 
 // Whoever feeds the database makes it anew at an erasure's end: for those whose views nobody has
-// made anew, and also when it could open until now what others could not.
+// made anew, and also when it could open until now what others could not. Nobody waits for it here:
+// what is erased meanwhile is dropped at once.
 Status NodeCaches::look_after_views() {
   if (!work_.projections) return {};
   auto open = records_.due(true);
@@ -204,12 +197,18 @@ Status NodeCaches::look_after_views() {
     if (!told) return tl::unexpected(told.error());
     if (!told->contains(TopicRecords::kViews)) due.insert(d.name());
   }
-  if (due.empty() && (!views_due_ || under_way)) return {};
+  if (!views_ && due.empty() && (!views_due_ || under_way)) return {};
   if (work_.projections->report().passive || !work_.projections->health()) return {};
-  if (auto made = drop_views(*work_.projections); !made) return tl::unexpected(made.error());
-  views_due_ = false;
+  if (!views_) {
+    views_ = {due, work_.projections->start_over()};
+    views_due_ = false;
+  }
+  if (auto made = work_.projections->wait_over(views_->over, 0); !made)
+    return made.error().code == Code::kDeadlineExceeded ? Status{} : tl::unexpected(made.error());
   for (const auto& name : due)
-    if (auto ok = records_.dropped(name, TopicRecords::kViews, clock_.now_ms()); !ok) return ok;
+    if (views_->due.contains(name))
+      if (auto ok = records_.dropped(name, TopicRecords::kViews, clock_.now_ms()); !ok) return ok;
+  views_.reset();
   return {};
 }
 

@@ -27,12 +27,6 @@ class NodeCaches {
                                                   const std::string& node_id, const Clock& clock);
   ~NodeCaches();
   // From now on caches are dropped as keys are destroyed.
-  void follow(const Caches& caches);
-  struct Work {  // as in caches.h
-    std::function<Result<Epochs>()> drop_states;
-    std::function<Status(const Epochs&, const std::function<bool()>&)> made_anew;
-    projections::Projections* projections = nullptr;
-  };
   void follow(Work work);
   // Before a partition is served here, before its claim and after it: the keys' topic is read to
   // its end. kUnavailable: snapshots here may hold what is erased, and go in a moment.
@@ -64,9 +58,14 @@ class NodeCaches {
   // Of what was dropped and is not made anew yet: dropped once, however long that takes.
   struct Dropped {
     std::set<std::string> due;
-    Epochs before;
+    Remaking remaking;
   };
   std::optional<Dropped> dropped_;
+  struct Views {  // that are being made anew; what is due meanwhile has them made once more
+    std::set<std::string> due;
+    projections::Over over;
+  };
+  std::optional<Views> views_;
   bool views_due_ = false;
   Work work_;
   std::atomic<bool> stopping_{false};

@@ -26,9 +26,6 @@ constexpr auto kNodesWait = std::chrono::seconds(20);
 constexpr char kGivenUp[] = "this node stops, or another carries erasures out now";
 constexpr char kViewsOpen[] =
     "not yet made anew: their database cannot be reached, or nobody feeds it";
-constexpr char kViewsDone[] =
-    "tables made anew from the log; WAL, replicas and backups of this server are its operator's "
-    "to clear";
 
 Status slow(const std::string& owner) {
   return fail(Code::kUnavailable,

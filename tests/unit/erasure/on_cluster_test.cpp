@@ -15,38 +15,14 @@
 #include "runtime/privacy/pieces.h"
 #include "tests/support/fake_keyed_topic.h"
 #include "tests/support/hand_clock.h"
+#include "tests/unit/erasure/fake_views.h"
+#include "tests/unit/erasure/taking_host.h"
 
 namespace soma::runtime::erasure {
 namespace {
 
 namespace fs = std::filesystem;
 namespace json = boost::json;
-
-// Takes every command.
-class TakingHost final : public Host {
- public:
-  void submit(Submission, OnAccepted done) override { done(Accepted{{}, {}, Sequence{1}}); }
-  void read(ActorKey, OnState done) override { done(fail(Code::kUnavailable, "no actors")); }
-  std::uint64_t on_frame(OnFrame) override { return 0; }
-  void remove_observer(std::uint64_t) override {}
-  Result<std::vector<HistoryEvent>> history(const ActorKey&, Sequence, std::size_t) const override {
-    return std::vector<HistoryEvent>{};
-  }
-  std::vector<PartitionStatus> status() const override { return {}; }
-  Result<std::vector<PendingEffect>> pending_effects() const override {
-    return std::vector<PendingEffect>{};
-  }
-  Result<std::vector<ActorPlace>> actors(const std::string&, const std::string&,
-                                         const std::optional<ActorPlace>&,
-                                         std::size_t) const override {
-    return std::vector<ActorPlace>{};
-  }
-  Result<std::vector<ParkedActor>> parked() const override { return std::vector<ParkedActor>{}; }
-  void redrive(const ActorKey&, std::function<void(Status)>) override { std::abort(); }
-  Status redrive(const ActorKey&) override { return {}; }
-  const HostMetrics& metrics() const override { std::abort(); }
-  bool drain(std::int64_t) override { return true; }
-};
 
 // A node whose states are a counter of how often they were dropped.
 struct TestNode {
@@ -66,15 +42,20 @@ struct TestNode {
     const auto folders = records->folders();
     for (const auto& f : *folders)
       if (f.node_id == name) own = f.id;
-    caches->follow(NodeCaches::Work{[this]() -> Result<Epochs> {
-                                      ++drops;
-                                      return Epochs{};
-                                    },
-                                    [this](const Epochs&, const std::function<bool()>&) -> Status {
-                                      if (stuck) return fail(Code::kDeadlineExceeded, "slow");
-                                      return {};
-                                    },
-                                    nullptr});
+    caches->follow({[this]() -> Result<Epochs> {
+                      ++drops;
+                      return Epochs{};
+                    },
+                    [this](const Epochs&, const Stopping&) -> Status {
+                      if (stuck) return fail(Code::kDeadlineExceeded, "slow");
+                      return {};
+                    },
+                    [this] { ++memories; },
+                    [this](const Stopping&) -> Status {
+                      if (++memory_waits > slow_memory) return {};
+                      return fail(Code::kDeadlineExceeded, "slow");
+                    },
+                    &views});
   }
   bool told(const std::string& due) const { return records->dropped(due)->contains(own); }
 
@@ -83,7 +64,9 @@ struct TestNode {
   std::shared_ptr<privacy::TopicKeys> keys;
   std::unique_ptr<TopicRecords> records;
   std::unique_ptr<NodeCaches> caches;
-  std::atomic<int> drops{0};
+  FakeViews views;  // another node's feeds them, until a test says otherwise
+  std::atomic<int> drops{0}, memories{0}, memory_waits{0};
+  std::atomic<int> slow_memory{0};  // so many waits for it fail
   std::atomic<bool> stuck{false};
 };
 
@@ -125,7 +108,7 @@ class OnClusterTest : public ::testing::Test {
     shared.owners = [] { return std::set<std::string>{"a", "b"}; };
     shared.removed = {"b"};  // though it serves
     shared.span_ms = span_ms;
-    carriers_.push_back(std::make_unique<Erasures>(std::move(parts)));
+    carriers_.push_back(std::make_unique<Erasures>(std::move(parts), Work{}));
     return *carriers_.back();
   }
   std::string ask(Erasures& erasures) {
@@ -276,6 +259,48 @@ TEST_F(OnClusterTest, NoPartitionIsServedBeforeSnapshotsOfWhatIsErasedAreGone) {
   topic_.away = true;
   EXPECT_EQ(a_->caches->may_serve().error().code, Code::kUnavailable);
   topic_.away = false;
+}
+
+// However often it is tried: else what takes longer than a wait would never be done.
+TEST_F(OnClusterTest, AnIndexThatIsMadeAnewSlowlyIsWaitedFor) {
+  Pending p;
+  p.id = "era_1";
+  p.round = 1;
+  p.destroyed = true;
+  a_->slow_memory = 1;
+  ASSERT_TRUE(a_->records->begin(p));
+  ASSERT_TRUE(reached([&] { return a_->told("era_1/1"); }));
+  EXPECT_EQ(a_->memory_waits, 2);
+  EXPECT_EQ(a_->memories, 1);
+  EXPECT_EQ(a_->drops, 1);
+}
+
+TEST_F(OnClusterTest, ViewsThatAreMadeAnewSlowlyAreWaitedForWhileOthersAreErased) {
+  const auto views_told = [&](const std::string& due) {
+    return a_->records->dropped(due)->contains(TopicRecords::kViews);
+  };
+  const auto ended = [&](const std::string& id) {
+    Pending p;
+    p.id = id;
+    const json::object certificate{
+        {"soma_erasure", 1}, {"tenant", "acme"}, {"waits_for", json::array{"views"}}};
+    return a_->records->finish(p, certificate);
+  };
+  a_->views.passive = false;
+  ASSERT_TRUE(ended("era_1"));
+  ASSERT_TRUE(reached([&] { return a_->views.waits > 1; }));
+  EXPECT_EQ(a_->views.begun, 1);
+  ASSERT_TRUE(ended("era_2"));
+  ASSERT_TRUE(reached([&] { return a_->told("era_2/end"); }));  // nobody waits for the views
+  const int waits = a_->views.waits;
+  ASSERT_TRUE(reached([&] { return a_->views.waits > waits + 1; }));
+  EXPECT_EQ(a_->views.begun, 1);
+  EXPECT_FALSE(views_told("era_1/end"));
+  a_->views.made = 1;
+  ASSERT_TRUE(reached([&] { return views_told("era_1/end") && a_->views.begun == 2; }));
+  EXPECT_FALSE(views_told("era_2/end"));  // what was begun before its end does not count
+  a_->views.made = 2;
+  ASSERT_TRUE(reached([&] { return views_told("era_2/end"); }));
 }
 
 TEST_F(OnClusterTest, AnOldFoldersRequestDoesNotTakeACertificatesPlace) {

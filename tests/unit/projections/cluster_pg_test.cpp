@@ -1,5 +1,6 @@
 // The private cluster, and what a kill -9 leaves of it.
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 #include <fstream>
@@ -32,6 +33,15 @@ class ClusterTest : public ::testing::Test {
   std::string files() { return cluster_folder() + "/postgres/cluster"; }
   static bool gone(int pid) {
     return eventually([pid] { return !fs::exists("/proc/" + std::to_string(pid) + "/stat"); });
+  }
+  static int working_in(const std::string& folder) {
+    int found = 0;
+    std::error_code error;
+    for (fs::directory_iterator it("/proc", error), end; !error && it != end; it.increment(error)) {
+      std::error_code gone;
+      found += fs::read_symlink(it->path() / "cwd", gone).string().starts_with(folder);
+    }
+    return found;
   }
   void write_rows() {
     ASSERT_TRUE(
@@ -139,6 +149,45 @@ TEST_F(ClusterTest, AHalfMadeClusterIsNotUsed) {
   open();
   write_rows();
   EXPECT_FALSE(fs::exists(home + "/new-1"));
+}
+
+// A stop in the middle of initdb, which has started a postgres of its own.
+TEST_F(ClusterTest, AStopWhileItIsMadeLeavesNothing) {
+  cluster_.reset();
+  const std::string home = cluster_folder() + "/postgres";
+  fs::remove_all(home + "/cluster");
+  const std::string made = home + "/new-" + std::to_string(::getpid());
+  bool stop = false;
+  const auto stopped = PrivateCluster::at(
+      cluster_folder(), [&] { return stop = stop || fs::exists(made + "/PG_VERSION"); });
+  EXPECT_EQ(stopped->ensure().error().code, Code::kCancelled);
+  EXPECT_FALSE(fs::exists(home + "/cluster"));
+  EXPECT_TRUE(eventually([&] { return working_in(home) == 0; }));
+  EXPECT_EQ(stopped->pid(), 0);
+  fs::remove_all(made);  // what its last process wrote while it was ended
+  EXPECT_EQ(PrivateCluster::at(cluster_folder())->ensure().error().code, Code::kLocked);
+}
+
+TEST_F(ClusterTest, AStopWhilePredecessorsEndTouchesNoFile) {
+  cluster_.reset();
+  const std::string pid_file = files() + "/postmaster.pid";
+  std::ofstream(pid_file) << "1\n";
+  const pid_t left = ::fork();  // named as PostgreSQL is, deaf to what it is asked
+  if (left == 0) {
+    ::signal(SIGINT, SIG_IGN);
+    ::prctl(PR_SET_NAME, "postgres");
+    if (::chdir(files().c_str()) != 0) ::_exit(1);
+    for (;;) ::pause();
+  }
+  ASSERT_TRUE(eventually([&] { return working_in(files()) == 1; }));
+  const auto began = std::chrono::steady_clock::now();
+  EXPECT_EQ(PrivateCluster::at(cluster_folder(), [] { return true; })->ensure().error().code,
+            Code::kCancelled);
+  EXPECT_LT(std::chrono::steady_clock::now() - began, 1500ms);
+  EXPECT_TRUE(fs::exists(pid_file));
+  ::kill(left, SIGKILL);
+  ::waitpid(left, nullptr, 0);
+  open();
 }
 
 TEST_F(ClusterTest, ADamagedClusterIsMadeAnewAfterAFewTries) {

@@ -1,4 +1,6 @@
 // The projector against a real PostgreSQL: rows, cursors, faults, rebuilds.
+#include <fstream>
+#include <future>
 #include <thread>
 
 #include "tests/unit/projections/pg_fixture.h"
@@ -318,6 +320,118 @@ TEST_F(ProjectorTest, AStoppedPostgresDoesNotHoldUpShutdown) {
   const auto began = std::chrono::steady_clock::now();
   views_.reset();
   EXPECT_LT(std::chrono::steady_clock::now() - began, 5s);
+}
+
+// Its server stands in its recovery, where it takes no connection.
+TEST_F(ProjectorTest, AStopDoesNotWaitForAServerThatStarts) {
+  TempFolder folder;
+  std::filesystem::permissions(folder.path(), std::filesystem::perms(0711));
+  const auto opened = [&] {
+    return std::move(*Projections::start(journal_->log(), {"", folder.path().string(), {}}));
+  };
+  views_ = opened();
+  ASSERT_TRUE(views_->wait_ready(30'000)) << views_->health().error().message;
+  views_.reset();
+  const std::string cluster = folder.path().string() + "/postgres/cluster";
+  const std::string settings = cluster + "/postgresql.auto.conf", asked = cluster + "/asked";
+  std::string before;
+  std::getline(std::ifstream(settings), before, '\0');
+  std::ofstream(settings, std::ios::app)
+      << "restore_command = 'touch " + asked + "; sleep 120; false'\n";
+  std::ofstream(cluster + "/recovery.signal") << "";
+  views_ = opened();
+  ASSERT_TRUE(eventually([&] { return std::filesystem::exists(asked); }));
+  const auto began = std::chrono::steady_clock::now();
+  views_.reset();
+  EXPECT_LT(std::chrono::steady_clock::now() - began, 3s);
+  std::filesystem::remove(cluster + "/recovery.signal");
+  std::ofstream(settings) << before;
+  views_ = opened();
+  EXPECT_TRUE(views_->wait_ready(30'000)) << views_->health().error().message;
+}
+
+TEST_F(ProjectorTest, WhoIsStillToBeAnsweredIsToldThatTheNodeStops) {
+  start();
+  journal_->sessions("a", 3);
+  catch_up();
+  views_.reset();
+  std::promise<void> follows, may_go_on;
+  auto views = Projections::start(
+      journal_->log(), {url(), {}, [&](const Notice& n) {
+                          if (n.event != "projections_following") return;
+                          follows.set_value();
+                          may_go_on.get_future().wait();  // the projector's thread is busy
+                        }});
+  ASSERT_TRUE(views);
+  follows.get_future().wait();
+  EXPECT_EQ((*views)->list_sessions("acme", "", 10, "")->items.size(), 3U);
+  (*views)->shut_down();
+  const auto late = (*views)->list_sessions("acme", "", 10, "");
+  may_go_on.set_value();
+  ASSERT_FALSE(late);
+  EXPECT_EQ(late.error().code, Code::kUnavailable);
+}
+
+TEST_F(ProjectorTest, ListsOfOneStatusHaveAnIndex) {
+  ASSERT_TRUE(admin().run("ALTER DATABASE " + name_ + " SET enable_seqscan = off"));
+  start();
+  journal_->sessions("a", 300, 50);
+  catch_up();
+  ASSERT_TRUE(views_->rebuild());
+  EXPECT_TRUE(eventually([&] {  // PostgreSQL counts a connection's scans once a second
+    EXPECT_TRUE(views_->list_sessions("acme", "failed", 10, "")->items.empty());
+    return value(
+               "SELECT coalesce(sum(idx_scan), 0) > 0 FROM pg_stat_user_indexes WHERE "
+               "indexrelname = 'sessions_by_status'") == "t";
+  }));
+}
+
+// What runs already may have read what is erased by now: it ends, and does not count.
+TEST_F(ProjectorTest, TheRebuildOfAnErasureBeginsAfterTheOneThatRuns) {
+  start();
+  journal_->sessions("a", 50);
+  catch_up();
+  auto blocker = direct();
+  ASSERT_TRUE(blocker->run("CREATE SCHEMA soma_next; CREATE TABLE soma_next.held (n int)"));
+  ASSERT_TRUE(blocker->run("BEGIN; LOCK TABLE soma_next.held"));
+  ASSERT_TRUE(views_->start_rebuild("test"));
+  ASSERT_TRUE(eventually([&] {
+    auto waiting = admin().query("SELECT 1 FROM pg_locks WHERE NOT granted", {});
+    return waiting && !waiting->empty();
+  }));
+  const Over over = views_->start_over();
+  for (int i = 0; i < 3; ++i)
+    EXPECT_EQ(views_->wait_over(over, 50).error().code, Code::kDeadlineExceeded);
+  EXPECT_EQ(views_->report().rebuild.done, 1U);  // the first start's
+  ASSERT_TRUE(blocker->run("ROLLBACK"));
+  const auto whole = views_->wait_over(over, 30'000);
+  ASSERT_TRUE(whole) << whole.error().message;
+  EXPECT_FALSE(*whole);
+  EXPECT_EQ(views_->report().rebuild.done, 3U);
+  EXPECT_TRUE(views_->wait_over(over, 0));
+  EXPECT_EQ(views_->report().rebuild.done, 3U);
+  expect_faithful();
+}
+
+TEST_F(ProjectorTest, AnOwnClusterIsMadeAnewOnceHoweverOftenItIsWaitedFor) {
+  TempFolder folder;
+  std::filesystem::permissions(folder.path(), std::filesystem::perms(0711));
+  journal_->sessions("a", 300);
+  auto views = Projections::start(journal_->log(), {"", folder.path().string(), {}});
+  ASSERT_TRUE(views);
+  views_ = std::move(*views);
+  ASSERT_TRUE(views_->wait_ready(30'000)) << views_->health().error().message;
+  const std::string mark = folder.path().string() + "/postgres/cluster/mark";
+  std::ofstream(mark) << "";
+  const Over over = views_->start_over();
+  EXPECT_EQ(views_->wait_over(over, 0).error().code, Code::kDeadlineExceeded);
+  ASSERT_TRUE(eventually([&] {
+    const auto whole = views_->wait_over(over, 10);
+    return whole && *whole;
+  }));
+  EXPECT_FALSE(std::filesystem::exists(mark));
+  EXPECT_EQ(views_->report().rebuild.done, 2U);
+  expect_faithful();
 }
 
 }  // namespace soma::projections::test
