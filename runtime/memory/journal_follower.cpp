@@ -66,7 +66,11 @@ bool JournalFollower::settled_at(std::uint64_t observed, const Ends& ends) const
 }
 
 bool JournalFollower::settle(std::int64_t timeout_ms) const {
-  Ends ends = at_start_;
+  Ends ends;
+  {
+    std::lock_guard lock(mutex_);
+    ends = at_start_;
+  }
   if (from_ == From::kLog)
     for (auto& [p, end] : ends) end = log_.end(PartitionId{p});
   std::unique_lock lock(mutex_);

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <filesystem>
 #include <future>
+#include <thread>
 
 #include "actors/actor_type.h"
 #include "actors/constitution/constitution.h"
@@ -14,6 +15,8 @@ namespace soma::runtime {
 
 namespace {
 
+constexpr auto kPatience = std::chrono::minutes(1);
+constexpr auto kBetweenTries = std::chrono::milliseconds(100);
 constexpr const char* kDocument = R"({
   "name": "SomaStack demo constitution",
   "purpose": "Lets a first start serve. Load your own, signed with your own key, before anything else.",
@@ -34,7 +37,9 @@ Result<security::Key> demo_constitution_key(const std::string& data_dir) {
       (std::filesystem::path(data_dir) / "keys" / "constitution_demo").string());
 }
 
-Status load_first_constitution(Host& host, const std::string& data_dir) {
+namespace {
+
+Status try_to_load(Host& host, const std::string& data_dir) {
   const ActorKey actor = actors::constitution_key(actors::kGlobalTenant);
   std::promise<Result<StateView>> read;
   host.read(actor, [&](Result<StateView> v) { read.set_value(std::move(v)); });
@@ -58,6 +63,21 @@ Status load_first_constitution(Host& host, const std::string& data_dir) {
     loaded.set_value(a ? Status{} : Status(tl::unexpected(a.error())));
   });
   return loaded.get_future().get();
+}
+
+}  // namespace
+
+// Where partitions move just now the answer may take several tries; the command keeps its id.
+Status load_first_constitution(Host& host, const std::string& data_dir,
+                               const std::function<bool()>& stopping) {
+  const auto until = std::chrono::steady_clock::now() + kPatience;
+  for (;;) {
+    auto done = try_to_load(host, data_dir);
+    if (done || stopping() || std::chrono::steady_clock::now() > until) return done;
+    const Code code = done.error().code;
+    if (code != Code::kUnavailable && code != Code::kUnknownOutcome) return done;
+    std::this_thread::sleep_for(kBetweenTries);
+  }
 }
 
 }  // namespace soma::runtime

@@ -116,7 +116,7 @@ class Node {
     }
     if (auto serving = wait_until_serving(); !serving) return serving;
     if (security::is_developer_mode(guards_.deployment.mode()))
-      if (auto ok = load_first_constitution(*api_.host, c_.data_dir); !ok) return ok;
+      if (auto ok = load_first_constitution(*api_.host, c_.data_dir, stop_asked); !ok) return ok;
     auto id = node_id_of(c_);
     if (!id) return tl::unexpected(id.error());
     integration_ = start_integrators(c_, *id, *log_, *catalog_, metrics_, *host_, *door_);

@@ -3,44 +3,17 @@
 
 #include <chrono>
 #include <future>
-#include <map>
 #include <optional>
 #include <vector>
 
 #include "runtime/cluster/cluster_host.h"
+#include "tests/support/hand_clock.h"
 #include "tests/unit/cluster/fixture.h"
 #include "tests/unit/host/gated_store.h"
 
 namespace soma::runtime {
 
 namespace {
-
-// Stands still until a test moves it.
-class HandClock final : public Clock {
- public:
-  std::int64_t now_ms() const override { return now_; }
-  std::int64_t steady_ms() const override { return now_; }
-  void call_at(std::int64_t at_ms, std::function<void()> wake) override {
-    alarms_.emplace(at_ms, std::move(wake));
-  }
-  void call_in(std::int64_t delay_ms, std::function<void()> wake) override {
-    alarms_.emplace(now_ + delay_ms, std::move(wake));
-  }
-  void advance(std::int64_t by_ms) {
-    const std::int64_t until = now_ + by_ms;
-    while (!alarms_.empty() && alarms_.begin()->first <= until) {
-      now_ = std::max(now_, alarms_.begin()->first);
-      const auto wake = std::move(alarms_.begin()->second);
-      alarms_.erase(alarms_.begin());
-      wake();
-    }
-    now_ = until;
-  }
-
- private:
-  std::int64_t now_ = 1'000'000;
-  std::multimap<std::int64_t, std::function<void()>> alarms_;
-};
 
 // A node to which calls wait and wait, and are neither sent nor answered.
 class Crowded final : public Peers {
@@ -75,9 +48,9 @@ TEST_F(ClusterOfTwo, ACallThatWaitsToBeSentIsGivenUpInTime) {
                     .partitions = log_->partition_count()});
   std::optional<Result<Accepted>> told;
   host.submit(one_more("x", "demo:1", false), [&](Result<Accepted> r) { told = std::move(r); });
-  clock.advance(ClusterHost::kPatienceMs);
+  clock.pass(ClusterHost::kPatienceMs);
   EXPECT_EQ(peers.calls, 1);
-  clock.advance(3000);  // as long as one that was sent at the last moment may take
+  clock.pass(3000);  // as long as one that was sent at the last moment may take
   ASSERT_TRUE(told) << "it waits still";
   ASSERT_FALSE(*told);
   EXPECT_EQ(told->error().code, Code::kUnknownOutcome);  // it may have been sent
