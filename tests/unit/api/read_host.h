@@ -9,12 +9,13 @@
 #include "actors/identity/identity.h"
 #include "runtime/api/admission.h"
 #include "soma/v1/constitution.pb.h"
+#include "tests/support/bare_host.h"
 #include "tests/support/hand_clock.h"
 
 namespace soma::runtime::api {
 
 // A host whose reads are answered when the test says so, from states that it sets.
-class ReadHost : public Host {
+class ReadHost : public BareHost {
  public:
   std::map<std::string, std::pair<std::shared_ptr<const actors::Message>, std::uint64_t>> states;
   std::optional<Error> broken;
@@ -32,28 +33,8 @@ class ReadHost : public Host {
     else
       answer();
   }
-  void submit(Submission, OnAccepted) override { std::abort(); }
-  std::uint64_t on_frame(OnFrame) override { return 0; }
-  void remove_observer(std::uint64_t) override {}
-  Result<std::vector<HistoryEvent>> history(const ActorKey&, Sequence, std::size_t) const override {
-    return std::vector<HistoryEvent>{};
-  }
-  std::vector<PartitionStatus> status() const override { return {}; }
-  Result<std::vector<PendingEffect>> pending_effects() const override {
-    return std::vector<PendingEffect>{};
-  }
-  Result<std::vector<ActorPlace>> actors(const std::string&, const std::string&,
-                                         const std::optional<ActorPlace>&,
-                                         std::size_t) const override {
-    return std::vector<ActorPlace>{};
-  }
   bool all = true;
   bool observes_all() const override { return all; }
-  Result<std::vector<ParkedActor>> parked() const override { return std::vector<ParkedActor>{}; }
-  void redrive(const ActorKey&, std::function<void(Status)>) override { std::abort(); }
-  Status redrive(const ActorKey&) override { return {}; }
-  const HostMetrics& metrics() const override { std::abort(); }
-  bool drain(std::int64_t) override { return true; }
 };
 
 template <typename Event>

@@ -1,35 +1,13 @@
 // A host that takes every command and has nothing to show.
 #pragma once
 
-#include <cstdlib>
-
-#include "runtime/host/host.h"
+#include "tests/support/bare_host.h"
 
 namespace soma::runtime::erasure {
 
-class TakingHost final : public Host {
+class TakingHost final : public BareHost {
  public:
   void submit(Submission, OnAccepted done) override { done(Accepted{{}, {}, Sequence{1}}); }
-  void read(ActorKey, OnState done) override { done(fail(Code::kUnavailable, "no actors")); }
-  std::uint64_t on_frame(OnFrame) override { return 0; }
-  void remove_observer(std::uint64_t) override {}
-  Result<std::vector<HistoryEvent>> history(const ActorKey&, Sequence, std::size_t) const override {
-    return std::vector<HistoryEvent>{};
-  }
-  std::vector<PartitionStatus> status() const override { return {}; }
-  Result<std::vector<PendingEffect>> pending_effects() const override {
-    return std::vector<PendingEffect>{};
-  }
-  Result<std::vector<ActorPlace>> actors(const std::string&, const std::string&,
-                                         const std::optional<ActorPlace>&,
-                                         std::size_t) const override {
-    return std::vector<ActorPlace>{};
-  }
-  Result<std::vector<ParkedActor>> parked() const override { return std::vector<ParkedActor>{}; }
-  void redrive(const ActorKey&, std::function<void(Status)>) override { std::abort(); }
-  Status redrive(const ActorKey&) override { return {}; }
-  const HostMetrics& metrics() const override { std::abort(); }
-  bool drain(std::int64_t) override { return true; }
 };
 
 }  // namespace soma::runtime::erasure
