@@ -94,6 +94,36 @@ http::Response loaded(const Accepted& a, const v1::Constitution& c) {
   return with_tag(with_hash(std::move(done), c.hash()), reply.active());
 }
 
+void submit_load(const Node& node, const RequestPtr& r, const Responder& responder, bool global,
+                 const v1::ConstitutionCommand& command) {
+  const std::string tenant = global ? actors::kGlobalTenant : r->tenant();
+  node.host->submit(
+      make_submission(*r, actors::constitution_key(tenant), command, command_id_of(*r)),
+      [&node, r, responder, c = command.load_constitution().constitution()](Result<Accepted> a) {
+        if (!a) return send_with_hash(node, r, responder, problem_of(a.error()));
+        auto response = loaded(*a, c);
+        add_write_headers(response, *a);
+        responder.send(std::move(response));
+      });
+}
+
+// What If-Match expects of the tenant's own constitution: a tag of the global one, which is shown
+// to tenants without one, means that there is none.
+void with_expected_tags(const Node& node, const RequestPtr& r, const Responder& responder,
+                        bool global, std::function<void(std::vector<std::string>)> next) {
+  auto tags = if_match_tags(*r);
+  if (global || tags.empty()) return next(std::move(tags));
+  node.constitutions->in_force(
+      *node.host, r->tenant(), [responder, tags = std::move(tags), next](auto found) mutable {
+        if (!found) return responder.send(http::problem_retry(found.error(), 1));
+        const bool shown = *found && (*found)->global;
+        if (shown && std::find(tags.begin(), tags.end(),
+                               actors::version_tag(*(*found)->constitution)) != tags.end())
+          tags.push_back(actors::version_tag(v1::Constitution()));
+        next(std::move(tags));
+      });
+}
+
 void load(const Node& node, const RequestPtr& r, const Responder& responder) {
   auto checked = security::check_bundle(r->body, node.constitutions->trusted());
   if (!checked.issues.empty()) {
@@ -117,16 +147,12 @@ void load(const Node& node, const RequestPtr& r, const Responder& responder) {
         *command.mutable_load_constitution()->mutable_constitution() = c;
         command.mutable_load_constitution()->set_two_keys(
             security::is_production_mode(s.deployment_mode()));
-        for (auto& tag : if_match_tags(*r))
-          command.mutable_load_constitution()->add_expected_tags(std::move(tag));
-        const std::string tenant = global ? actors::kGlobalTenant : r->tenant();
-        node.host->submit(
-            make_submission(*r, actors::constitution_key(tenant), command, command_id_of(*r)),
-            [&node, r, responder, c](Result<Accepted> a) {
-              if (!a) return send_with_hash(node, r, responder, problem_of(a.error()));
-              auto response = loaded(*a, c);
-              add_write_headers(response, *a);
-              responder.send(std::move(response));
+        with_expected_tags(
+            node, r, responder, global,
+            [&node, r, responder, global, command = std::move(command)](auto tags) mutable {
+              for (auto& tag : tags)
+                command.mutable_load_constitution()->add_expected_tags(std::move(tag));
+              submit_load(node, r, responder, global, std::move(command));
             });
       });
 }

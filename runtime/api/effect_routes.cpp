@@ -6,6 +6,7 @@
 #include "runtime/api/pages.h"
 #include "runtime/api/slowly.h"
 #include "runtime/api/views.h"
+#include "schemas/base/sha256.h"
 #include "soma/v1/effect.pb.h"
 
 namespace soma::runtime::api {
@@ -51,9 +52,11 @@ void list(const Node& node, const RequestPtr& r, const Responder& responder) {
   const auto all = node.host->pending_effects();
   if (!all) return responder.fail(all.error());
   std::map<std::string, const Host::PendingEffect*> own;  // the oldest first
-  for (const auto& e : *all)
-    if (e.actor.tenant == r->tenant())
-      own[views::iso_time(e.since_ms) + " " + e.effect.effect_id] = &e;
+  for (const auto& e : *all) {                            // ids are an actor's own
+    if (e.actor.tenant != r->tenant()) continue;
+    const std::string which = sha256_hex(to_string(e.actor) + "\n" + e.effect.effect_id);
+    own[views::iso_time(e.since_ms) + " " + which.substr(0, 32)] = &e;
+  }
   responder.send(page_by_key(own, *r, [](const auto* e) { return effect(*e); }));
 }
 

@@ -193,11 +193,15 @@ void Keys::handle(const http::Route& route, const std::shared_ptr<http::Request>
                   const http::Responder& responder) {
   const std::string name = Table::name_of(*request);
   const std::string hash = request_hash_of(*request);
+  // Who waits gets the first one's answer as it is: where that is a secret, its caller alone may.
+  const std::string same = route.secret_answer ? hash + "\n" + request->principal.subject() + "\n" +
+                                                     request->identity.token_id
+                                               : hash;
   {
     std::unique_lock lock(table_->mutex);
     auto [it, first] = table_->running.try_emplace(name);
     if (!first) {
-      if (it->second.hash != hash) {
+      if (it->second.hash != same) {
         lock.unlock();
         return responder.fail({Code::kConflict,
                                "this Idempotency-Key stands for another request that is running; "
@@ -215,7 +219,7 @@ void Keys::handle(const http::Route& route, const std::shared_ptr<http::Request>
       });
       return;
     }
-    it->second.hash = hash;
+    it->second.hash = same;
   }
   v1::IdempotencyCommand command;
   command.mutable_claim_key()->set_request_hash(hash);

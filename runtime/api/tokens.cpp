@@ -4,6 +4,7 @@
 
 #include "actors/identity/identity.h"
 #include "runtime/api/admission.h"
+#include "runtime/api/command_history.h"
 #include "runtime/api/submit.h"
 #include "runtime/api/views.h"
 #include "runtime/security/keys.h"
@@ -152,10 +153,16 @@ void issue(const Node& node, const RequestPtr& r, const Responder& responder) {
       return responder.fail({Code::kForbidden,
                              "nobody can give away the capability " + c + " without having it",
                              {}});
+  // What was signed first can be told no longer, and another token of its id would outlive it.
+  if (r->replayed && r->key_claimed_ms != 0 &&
+      node.clock->now_ms() - r->key_claimed_ms >= kCommandsKnownMs)
+    return responder.fail({Code::kConflict,
+                           "the token of this Idempotency-Key was asked for more than a day ago; "
+                           "ask for another one with a new key",
+                           {}});
   if (const auto* ttl = r->json.get_object().if_contains("ttl"); ttl && ttl->is_int64())
     wanted.ttl_s = ttl->get_int64();
-  // A retry with the same key gets the same token; one after the key is forgotten gets one that is
-  // revoked with the first.
+  // A retry with the same key gets the same token.
   if (!r->idempotency_key.empty()) wanted.token_id = created_id("tok", *r, command_id_of(*r));
   node.host->read(
       actors::identity_key(r->tenant()),
@@ -191,9 +198,7 @@ void revoke(const Node& node, const RequestPtr& r, const Responder& responder) {
       return responder.send(
           http::field_error({"body", "token"}, "is no valid token of this tenant", "invalid"));
     c->set_token_id(identity->token_id);
-    // Of its id another may have been signed since, for a retry; none lives longer than this.
-    c->set_expires_ms(std::max(identity->expires_s * 1000,
-                               node.clock->now_ms() + security::kMaxTtlSeconds * 1000));
+    c->set_expires_ms(identity->expires_s * 1000);
   }
   submit(node, r, responder,
          make_submission(*r, actors::identity_key(r->tenant()), command, command_id_of(*r)),

@@ -136,6 +136,10 @@ bool Cluster::leave(std::int64_t timeout_ms) {
   return ownership_.left();
 }
 
+void Cluster::give_up() {
+  if (host_) host_->close();
+}
+
 void Cluster::close() {
   {
     std::lock_guard lock(life_->mutex);

@@ -56,6 +56,7 @@ class Cluster {
   std::set<std::string> owners() const { return ownership_.directory().nodes(); }
   Status health() { return ownership_.health(); }
   bool leave(std::int64_t timeout_ms);  // gives all away; true when the group knows in time
+  void give_up();  // who waits for an owner, here or elsewhere, is told that the node stops
   void close();
 
  private:

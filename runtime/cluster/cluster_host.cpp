@@ -56,6 +56,7 @@ class ClusterHost::Errand : public std::enable_shared_from_this<ClusterHost::Err
 
   std::function<void()> local;
   std::function<void(Answer)> done;  // of another node, or that there was none
+  bool only_reads = false;           // and waits for an owner that recovers
 
   void run() {
     if (!core_->enter()) return give_up();
@@ -141,7 +142,8 @@ class ClusterHost::Errand : public std::enable_shared_from_this<ClusterHost::Err
     if (reply.kind != Peers::Reply::Kind::kAnswered) return again();
     if (!reply.answer.has_error()) return done(std::move(reply.answer));
     const Error error = error_of(reply.answer.error());
-    if (error.code == Code::kFenced) return again();
+    const bool recovers = only_reads && error.code == Code::kUnavailable;
+    if (error.code == Code::kFenced || recovers) return again();
     done(tl::unexpected(error));
   }
 
@@ -234,6 +236,7 @@ std::function<Result<T>()> ClusterHost::ask(PartitionId partition, v1::ClusterCa
                                             std::function<T(v1::ClusterAnswer&)> there) const {
   const auto word = std::make_shared<Word<T>>();
   const auto errand = std::make_shared<Errand>(core_, partition, std::move(call));
+  errand->only_reads = true;
   errand->local = [word] { word->tell(std::nullopt); };
   errand->done = [word, there = std::move(there)](Errand::Answer answer) {
     word->tell(answer ? Result<T>(there(*answer)) : tl::unexpected(answer.error()));

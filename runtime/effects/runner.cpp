@@ -33,23 +33,25 @@ v1::Failure terms_unread(const std::string& why) {
 // so that a provider that is away for long does not fill the journal.
 constexpr std::uint32_t kTriesTold = 8;
 constexpr std::int64_t kBetweenTriesMs = 60'000;
+constexpr std::uint64_t kSpreadMs = 30'000;  // more for some: they do not all come at once
 
-// Which attempts are waited for; shared with alarms that may ring after the runner's end.
+// What is waited for; shared with alarms that may ring after the runner's end. Each wait has a
+// number of its own: the same attempt may be begun again while an alarm of its first wait is out.
 class Patience {
  public:
-  void begin(const std::string& effect_id, std::uint32_t attempt) {
+  std::uint64_t begin(const std::string& effect_id) {
     const std::lock_guard lock(mutex_);
-    waiting_[effect_id] = attempt;
+    return waiting_[effect_id] = ++last_;
   }
-  bool waits(const std::string& effect_id, std::uint32_t attempt) const {
+  bool waits(const std::string& effect_id, std::uint64_t number) const {
     const std::lock_guard lock(mutex_);
     const auto it = waiting_.find(effect_id);
-    return it != waiting_.end() && it->second == attempt;
+    return it != waiting_.end() && it->second == number;
   }
-  void end(const std::string& effect_id, std::uint32_t attempt) {
+  void end(const std::string& effect_id, std::uint64_t number) {
     const std::lock_guard lock(mutex_);
     const auto it = waiting_.find(effect_id);
-    if (it != waiting_.end() && it->second == attempt) waiting_.erase(it);
+    if (it != waiting_.end() && it->second == number) waiting_.erase(it);
   }
   void cancel(const std::string& effect_id) {
     const std::lock_guard lock(mutex_);
@@ -68,7 +70,8 @@ class Patience {
 
  private:
   mutable std::mutex mutex_;
-  std::map<std::string, std::uint32_t> waiting_;  // effect to attempt
+  std::map<std::string, std::uint64_t> waiting_;  // effect to the number of its wait
+  std::uint64_t last_ = 0;
   std::mutex ringing_;
   bool over_ = false;
 };
@@ -239,8 +242,8 @@ class Runner final : public EffectRunner {
     if (!parse(*open, request)) return;
     const auto& effect = open->job.effect;
     if (!request.has_terms() && p_->clock != nullptr && effect.attempt > kTriesTold) {
-      patience_->begin(effect.effect_id, effect.attempt);
-      return ask_until_told(p_, patience_, open, request);
+      const std::uint64_t number = patience_->begin(effect.effect_id);
+      return ask_until_told(p_, patience_, number, open, request);
     }
     ask_vectors(p_, open, request, [open, own = !request.has_terms()](const auto& r) {
       own ? tell_memory(*open, r) : open->end(bytes(r));
@@ -258,21 +261,22 @@ class Runner final : public EffectRunner {
   }
 
   static void ask_until_told(const std::shared_ptr<RunnerParts>& parts,
-                             const std::shared_ptr<Patience>& patience,
+                             const std::shared_ptr<Patience>& patience, std::uint64_t number,
                              const std::shared_ptr<const Open>& open,
                              const v1::EmbedRequest& request) {
     ask_vectors(parts, open, request, [=](const Embedded& r) {
-      const auto& effect = open->job.effect;
+      const std::string& id = open->job.effect.effect_id;
       const bool passes = !r && r.error().field != kNoModel && r.error().field != kStopping &&
                           code_disposition(r.error().code) == Disposition::kRetry;
-      if (!passes || !patience->waits(effect.effect_id, effect.attempt)) {
-        patience->end(effect.effect_id, effect.attempt);
+      if (!passes || !patience->waits(id, number)) {
+        patience->end(id, number);
         return tell_memory(*open, r);
       }
-      parts->clock->call_in(kBetweenTriesMs, [=] {
+      const auto more = static_cast<std::int64_t>(std::hash<std::string>()(id) % kSpreadMs);
+      parts->clock->call_in(kBetweenTriesMs + more, [=] {
         patience->ring([&] {
-          const bool still = patience->waits(open->job.effect.effect_id, open->job.effect.attempt);
-          still ? ask_until_told(parts, patience, open, request) : tell_memory(*open, r);
+          const bool still = patience->waits(open->job.effect.effect_id, number);
+          still ? ask_until_told(parts, patience, number, open, request) : tell_memory(*open, r);
         });
       });
     });

@@ -256,7 +256,9 @@ class HostImpl final : public PartitionHost {
   template <typename T, typename Read>
   Result<std::vector<T>> whole(PartitionId id, Read read) const {
     const Partition& p = *partitions_[id.value];
-    if (const std::uint64_t memory = p.here() ? p.readable() : 0; memory != 0) {
+    const std::uint64_t memory = p.here() ? p.readable() : 0;
+    if (memory == Partition::kGivenUp) return fail(Code::kCorrupt, p.status().problem);
+    if (memory != 0) {
       Result<std::vector<T>> out = read(p);
       if (p.readable() == memory) return out;
     }
@@ -272,6 +274,8 @@ class HostImpl final : public PartitionHost {
     std::vector<T> out;
     for (const auto& p : partitions_) {
       if (world_->parts.shared && !p->here()) continue;
+      // One that was given up keeps nobody from the others; its status tells of it.
+      if (p->here() && p->readable() == Partition::kGivenUp) continue;
       auto more = read(p->id());
       if (!more) return more;
       std::move(more->begin(), more->end(), std::back_inserter(out));

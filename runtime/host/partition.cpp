@@ -354,6 +354,11 @@ void Partition::redrive(ActorKey actor, std::function<void(Status)> done) {
   });
 }
 
+std::uint64_t Partition::readable() const {
+  const std::uint64_t memory = readable_;
+  return store_lost() && memory != kGivenUp ? 0 : memory;
+}
+
 void Partition::publish_status() {
   std::lock_guard lock(shared_mutex_);
   status_.epoch = fence_.epoch();
@@ -367,7 +372,7 @@ void Partition::publish_status() {
   status_.problem = problem_;
   const bool whole =
       phase_ == Phase::kServing || phase_ == Phase::kDraining || phase_ == Phase::kReadOnly;
-  readable_ = whole ? generation_ : 0;
+  readable_ = whole ? generation_ : phase_ == Phase::kFenced ? kGivenUp : 0;
   if (!parked_changed_) return;
   parked_changed_ = false;
   parked_shown_.clear();

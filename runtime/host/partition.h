@@ -51,8 +51,10 @@ class Partition : public std::enable_shared_from_this<Partition> {
   void tick();                        // now and then: checkpoints
   // Of the same thread as tick(), before it. `judge`: unless some partition recovers.
   void watch(bool judge);
-  // Which recovery's memory shows, beside the store, all of the partition; 0: none just now.
-  std::uint64_t readable() const { return store_lost() ? 0 : readable_.load(); }
+  // Which recovery's memory shows, beside the store, all of the partition; 0: none just now;
+  // kGivenUp: none will before a restart, and the status tells why.
+  static constexpr std::uint64_t kGivenUp = ~std::uint64_t{0};
+  std::uint64_t readable() const;
   bool recovering() const { return reading_.load(std::memory_order_relaxed); }
   Host::PartitionStatus status() const;
   std::vector<Host::PendingEffect> pending_effects() const;

@@ -73,7 +73,8 @@ Status load_first_constitution(Host& host, const std::string& data_dir,
   const auto until = std::chrono::steady_clock::now() + kPatience;
   for (;;) {
     auto done = try_to_load(host, data_dir);
-    if (done || stopping() || std::chrono::steady_clock::now() > until) return done;
+    if (!done && stopping()) return fail(Code::kCancelled, "asked to stop while starting");
+    if (done || std::chrono::steady_clock::now() > until) return done;
     const Code code = done.error().code;
     if (code != Code::kUnavailable && code != Code::kUnknownOutcome) return done;
     std::this_thread::sleep_for(kBetweenTries);

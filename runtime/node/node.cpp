@@ -94,6 +94,7 @@ class Node {
     if (erasing_) erasing_->ask_stop();  // whoever waits in it goes on
     router_.clear();
     metrics_router_.clear();
+    if (cluster_) cluster_->give_up();  // what is queued ends at once
     worker_.stop();
     slow_.stop();
     look_ups_.stop();

@@ -66,6 +66,19 @@ def tokens(node, folder, clock):
         wait_until(f"{off_s} s off: {status}", 3, lambda: holder.call("GET", "/v1/sessions").status == status, 0.1)
 
 
+def an_old_token(node, clock):
+    """What was signed more than a day ago is not signed again for its Idempotency-Key: there is one token of an id."""
+    client = Client(node.url)
+    body = {"user_id": "gil", "tenant_id": "demo", "capabilities": ["tenant:read"]}
+    ask = lambda: client.call("POST", "/v1/tokens/issue", body, "old-token")
+    first = ask()
+    check(first.status == 200, first.body)
+    clock.set(25 * HOUR)
+    wait_until("a day later it is refused", 3, lambda: ask().status == 409, 0.1)
+    clock.set(0)
+    wait_until("it is the first token again", 3, lambda: ask().body == first.body, 0.1)
+
+
 def a_back_off(node, clock, upstream):
     """A call whose model failed is tried again after its back-off, although the clock is set back by a day while it waits."""
     client = Client(node.url)
@@ -85,6 +98,7 @@ def under_jumps(folder, upstream, jumps):
     node = folder.node(*upstream.flags, env=clock.env).wait_ready()
     a_back_off(node, clock, upstream)
     tokens(node, folder, clock)
+    an_old_token(node, clock)
     load, client = Workload(folder.path + "/acknowledged.log", kinds=KINDS), Client(node.url)
     load.start(node.url)
     for n in range(jumps):

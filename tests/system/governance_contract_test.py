@@ -85,7 +85,10 @@ def a_load_may_name_what_it_replaces(w):
     eva = as_(w, "eva", "matching")
     load = lambda version, tag=None: w.call("POST", "/v1/constitution/load", SIGNER.bundle(version, {}),
                                             headers={**eva, **({"If-Match": tag} if tag else {})})
-    first = load("1").headers["ETag"]
+    shown = w.ok("GET", "/v1/constitution", headers=eva)
+    equal(shown.json["scope"], "global", "there is none of its own")
+    problem(load("1", '"7-stale"'), 412, "version_mismatch")
+    first = load("1", shown.headers["ETag"]).headers["ETag"]
     second = load("2", first)
     equal((second.status, second.json["number"]), (200, 2), "it is named")
     problem(load("3", first), 412, "version_mismatch")

@@ -84,12 +84,14 @@ struct KeysTest : testing::Test {
     out.in_history = remade;
     return out.header("ETag", "\"1\"");
   }
-  std::shared_ptr<Answer> ask(const std::string& body = "{}", const std::string& tenant = "acme") {
+  std::shared_ptr<Answer> ask(const std::string& body = "{}", const std::string& tenant = "acme",
+                              const std::string& subject = "ana") {
     auto request = std::make_shared<http::Request>();
     request->method = "POST";
     request->path = "/v1/things";
     request->body = body;
     request->principal.set_tenant(tenant);
+    request->principal.set_subject(subject);
     request->idempotency_key = "key";
     auto sink = std::make_shared<Answer>();
     keys->handle(route, request, http::Responder(sink));
@@ -176,6 +178,16 @@ TEST_F(KeysTest, WhoWaitsForASecretIsToldThatItIsTheFirstAnswer) {
   EXPECT_EQ(first->header("Idempotent-Replayed"), "");
   EXPECT_EQ(second->header("Idempotent-Replayed"), "true");
   EXPECT_EQ(second->response->body, first->response->body);
+}
+
+TEST_F(KeysTest, ASecretIsNotTheAnswerOfAnotherCallerWhoWaits) {
+  route.secret_answer = true;
+  hold = true;
+  const auto ana = ask("{}", "acme", "ana"), bob = ask("{}", "acme", "bob");
+  EXPECT_EQ(status_of(bob), 409);
+  held.at(0).send(answer());
+  EXPECT_EQ(status_of(ana), 201);
+  EXPECT_EQ(ran, 1);
 }
 
 TEST_F(KeysTest, WhatItsCommandMakesAgainIsNotKept) {

@@ -1,5 +1,8 @@
 // While a partition is read back, what is read of it in part is not told for all.
+#include <boost/json/parse.hpp>
+
 #include "runtime/api/api.h"
+#include "runtime/api/effect_routes.h"
 #include "tests/unit/host/fixture.h"
 #include "tests/unit/host/gated_store.h"
 
@@ -13,12 +16,14 @@ struct Told final : http::Responder::Sink {
   std::promise<http::Response> response;
 };
 
-http::Response get(const http::Router& router, const std::string& path) {
+http::Response get(const http::Router& router, const std::string& path,
+                   const std::string& limit = {}) {
   const auto match = router.match("GET", path);
   auto request = std::make_shared<http::Request>();
   request->method = "GET";
   request->path = path;
   request->params = match.params;
+  if (!limit.empty()) request->query.emplace("limit", limit);
   request->principal.set_tenant("demo");
   const auto told = std::make_shared<Told>();
   match.route->handler(request, http::Responder(told));
@@ -57,6 +62,30 @@ TEST_F(HostFixture, RoutesOfHistoriesAndListsSayTryAgain) {
   all_serve();
   EXPECT_EQ(get(router, "/v1/actors/counter/a/history").status, 200);
   EXPECT_EQ(get(router, "/v1/admin/parked/counter/a").status, 404);
+}
+
+// Effects' ids are their actor's own, and after a restart all wait since the same moment.
+TEST_F(HostFixture, EffectsOfOneIdAreListedEach) {
+  runner_.silent = true;
+  constexpr int kActors = 60;
+  v1::CounterCommand c;
+  c.mutable_call_out()->set_call_id("call");
+  for (int i = 0; i < kActors; ++i) {
+    const std::string id = std::to_string(i);
+    ASSERT_TRUE(submit(counter(id), c, id));
+  }
+  restart();
+  all_serve();
+  while (host_->pending_effects()->size() < kActors) std::this_thread::yield();
+  Worker slow;
+  Node node;
+  node.host = host_.get();
+  node.slow = &slow;
+  http::Router router;
+  register_effects(router, node);
+  const auto listed = get(router, "/v1/admin/effects", "200");
+  ASSERT_EQ(listed.status, 200) << listed.body;
+  EXPECT_EQ(boost::json::parse(listed.body).at("items").as_array().size(), kActors);
 }
 
 }  // namespace

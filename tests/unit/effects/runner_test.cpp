@@ -229,6 +229,8 @@ TEST_F(RunnerTest, TextsAreEmbedded) {
 }
 
 // A memory's own texts, whose eight failures its history shows.
+constexpr std::int64_t kLongestPauseMs = 90'001;
+
 struct PatientRunner : RunnerTest {
   void SetUp() override {
     RunnerTest::SetUp();
@@ -277,10 +279,10 @@ TEST_F(PatientRunner, AnOutageIsWaitedOutAndFillsNoHistory) {
   for (int minute = 1; minute <= 5; ++minute) {
     EXPECT_FALSE(told(outcome)) << minute;
     EXPECT_EQ(asked, minute);
-    clock.pass(60'001);
+    clock.pass(kLongestPauseMs);
   }
   away = false;
-  clock.pass(60'001);
+  clock.pass(kLongestPauseMs);
   ASSERT_EQ(outcome.wait_for(kPatience), std::future_status::ready);
   const auto o = outcome.get();
   EXPECT_TRUE(o.has_result()) << o.failure().message();
@@ -291,15 +293,30 @@ TEST_F(PatientRunner, WhatIsNoLongerWantedIsNotAskedForAgain) {
   auto outcome = begin(9);
   runner->cancel("e-1");
   away = false;
-  clock.pass(60'001);
+  clock.pass(kLongestPauseMs);
   EXPECT_EQ(asked, 1) << "a forgotten text goes nowhere";
   EXPECT_TRUE(told(outcome));
+}
+
+// A partition that is dropped and recovered begins the same attempt again.
+TEST_F(PatientRunner, OneThatIsBegunAgainIsAskedForOnce) {
+  auto dropped = begin(9);
+  runner->cancel("e-1");
+  auto outcome = begin(9);
+  EXPECT_EQ(asked, 2);
+  clock.pass(kLongestPauseMs);
+  EXPECT_EQ(asked, 3) << "the first wait goes on beside the second";
+  EXPECT_FALSE(told(outcome));
+  away = false;
+  clock.pass(kLongestPauseMs);
+  ASSERT_EQ(outcome.wait_for(kPatience), std::future_status::ready);
+  EXPECT_TRUE(outcome.get().has_result());
 }
 
 TEST_F(PatientRunner, ItsEndIsTheEndOfTheWaiting) {
   begin(9);
   runner.reset();
-  clock.pass(60'001);
+  clock.pass(kLongestPauseMs);
   EXPECT_EQ(asked, 1);
 }
 

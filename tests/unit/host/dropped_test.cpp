@@ -67,6 +67,27 @@ TEST_F(Dropped, ItsRunningEffectsAreCancelled) {
   EXPECT_TRUE(runner_.cancelled("call"));
 }
 
+// It does not pass: nobody is told to try again, and lists of the others go on.
+TEST_F(Dropped, OneThatCannotBeReadBackIsToldSo) {
+  const PartitionId damaged = partition_of(counter("c"), log_->partition_count());
+  host_.reset();
+  std::promise<void> appended;
+  log_->append(damaged, "no frame", [&](const events::AppendReport&) { appended.set_value(); });
+  appended.get_future().get();
+  restart();
+  const auto settled = [&] {
+    for (const auto& p : host_->status())
+      if (p.partition == damaged ? p.problem.empty() : !p.serving) return false;
+    return true;
+  };
+  while (!settled()) std::this_thread::yield();
+  const auto history = host_->history(counter("c"), {}, 10);
+  ASSERT_FALSE(history);
+  EXPECT_EQ(history.error().code, Code::kCorrupt) << history.error().message;
+  EXPECT_TRUE(host_->pending_effects());
+  EXPECT_TRUE(host_->parked());
+}
+
 class DroppedAlone : public SharedHosts {
  protected:
   void SetUp() override {

@@ -75,7 +75,7 @@ TEST_F(FirstConstitution, IsNotTriedAgainWhereThatWouldNotHelp) {
 TEST_F(FirstConstitution, AStopIsNotKeptWaiting) {
   stopping = true;
   host.reads = {kAway};
-  EXPECT_EQ(load().error().code, Code::kUnavailable);
+  EXPECT_EQ(load().error().code, Code::kCancelled);
   EXPECT_EQ(host.asked, 1);
 }
 
