@@ -41,6 +41,21 @@ Status check_provider(const Node& node, const json::object& body, bool embedding
               "body.provider");
 }
 
+// Of a payload that no schema checks, too: more than a tenant may reserve would wait for ever.
+Status take_max_tokens(const json::object& body, v1::Sampling& sampling) {
+  for (const auto& [name, most] :
+       {std::pair{"max_tokens", 4096L}, std::pair{"max_completion_tokens", 1'000'000L}}) {
+    const auto* v = body.if_contains(name);
+    if (!v || v->is_null()) continue;
+    if (!v->is_int64() || v->get_int64() < 1 || v->get_int64() > most)
+      return fail(Code::kInvalidArgument,
+                  "must be a whole number from 1 to " + std::to_string(most),
+                  std::string("body.") + name);
+    sampling.set_max_tokens(static_cast<std::uint32_t>(v->get_int64()));
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<v1::ModelRequest> chat_request(const Node& node, const json::object& body) {
@@ -78,9 +93,8 @@ Result<v1::ModelRequest> chat_request(const Node& node, const json::object& body
   request.set_model(text_member(body, "model"));
   request.set_mode("chat");
   request.set_allow_length(true);
-  for (const char* name : {"max_tokens", "max_completion_tokens"})
-    if (const auto* v = body.if_contains(name); v && v->is_int64())
-      request.mutable_sampling()->set_max_tokens(static_cast<std::uint32_t>(v->get_int64()));
+  if (auto ok = take_max_tokens(body, *request.mutable_sampling()); !ok)
+    return tl::unexpected(ok.error());
   if (const auto* v = body.if_contains("temperature"); v && v->is_number()) {
     request.mutable_sampling()->set_temperature(v->to_number<double>());
     request.mutable_sampling()->set_has_temperature(true);

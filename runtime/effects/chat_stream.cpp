@@ -175,8 +175,12 @@ void ChatStream::event(std::string_view data) {
     answer_.set_model(text_of(model));
   const auto* usage = member(v, "usage");
   if (usage && usage->is_object()) {
-    answer_.mutable_usage()->set_prompt_tokens(number_of(member(*usage, "prompt_tokens")));
-    answer_.mutable_usage()->set_completion_tokens(number_of(member(*usage, "completion_tokens")));
+    const auto prompt = tokens_of(member(*usage, "prompt_tokens"));
+    const auto completion = tokens_of(member(*usage, "completion_tokens"));
+    if (prompt && completion && *prompt + *completion > 0) {  // else it is estimated: none is free
+      answer_.mutable_usage()->set_prompt_tokens(*prompt);
+      answer_.mutable_usage()->set_completion_tokens(*completion);
+    }
   }
   const auto* choices = member(v, "choices");
   if (!choices && usage) return;

@@ -67,7 +67,7 @@ Result<v1::EmbedResult> parse_embeddings(std::string_view body, std::size_t expe
     if (auto unit = make_unit(*e); !unit) return tl::unexpected(unit.error());
   }
   if (const auto* usage = member(v, "usage"))
-    out.set_prompt_tokens(number_of(member(*usage, "prompt_tokens")));
+    out.set_prompt_tokens(tokens_of(member(*usage, "prompt_tokens")).value_or(0));
   return out;
 }
 

@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include "runtime/effects/model_metrics.h"
+#include "schemas/base/cut_text.h"
 
 namespace soma::runtime {
 
@@ -32,6 +33,7 @@ v1::Failure terms_unread(const std::string& why) {
 // Failures of a memory's embedding that its history shows; the ones after them are waited out here,
 // so that a provider that is away for long does not fill the journal.
 constexpr std::uint32_t kTriesTold = 8;
+constexpr std::size_t kMostOfAMemory = 4096;  // bytes that a session's recall keeps of one
 constexpr std::int64_t kBetweenTriesMs = 60'000;
 constexpr std::uint64_t kSpreadMs = 30'000;  // more for some: they do not all come at once
 
@@ -250,6 +252,15 @@ class Runner final : public EffectRunner {
     });
   }
 
+  // A prompt shows the beginning of each; with whole payloads what is recalled could be more than
+  // one entry of the journal holds.
+  static void shorten(v1::RecallResult& result) {
+    for (auto& memory : *result.mutable_memories()) {
+      memory.clear_payload_json();
+      memory.set_text(cut_text(memory.text(), kMostOfAMemory));
+    }
+  }
+
   using Embedded = Result<v1::EmbedResult>;
 
   static void tell_memory(const Open& open, const Embedded& r) {
@@ -315,7 +326,10 @@ class Runner final : public EffectRunner {
     if (!parse(*open, request)) return;
     if (!p_->recall) return open->end(fail(Code::kNotSupported, "this node has no memory index"));
     request.set_tenant(open->job.actor.tenant);  // never another's, whatever the request says
-    p_->recall(request, [open](Result<v1::RecallResult> r) { open->end(bytes(r)); });
+    p_->recall(request, [open](Result<v1::RecallResult> r) {
+      if (r) shorten(*r);
+      open->end(bytes(r));
+    });
   }
 
   std::shared_ptr<RunnerParts> p_;

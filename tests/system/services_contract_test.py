@@ -146,6 +146,18 @@ def models_are_listed(w):
 
 
 @case
+def a_turn_recalls_memories_however_large(w):
+    for n in range(3):
+        payload = {"task": f"invoice 4711 number {n}", "blob": str(n) * 310_000}
+        w.ok("POST", "/v1/remember", {"payload": payload})
+    session = w.ok("POST", "/v1/sessions/start", {"prompt": "what of invoice 4711?"}, 202).json["session_id"]
+    end = time.monotonic() + 15
+    while w.ok("GET", f"/v1/sessions/{session}").json["turns"][0]["status"] != "completed":
+        check(time.monotonic() < end, "the turn does not end")
+        time.sleep(0.02)
+
+
+@case
 def requests_are_answered_later(w):
     def result(body):
         queued = w.ok("POST", "/v1/requests", body, 202).json
@@ -165,6 +177,9 @@ def requests_are_answered_later(w):
     problem(w.call("POST", "/v1/requests", {"mode": "infer_sync", "provider": "odd", "payload": {"prompt": "x"}}), 422,
             loc=["body", "provider"])
     problem(w.call("POST", "/v1/requests", {"mode": "infer_sync", "payload": {}}), 422)
+    for tokens in (-1, 0, 4097, 10_000_000, "9", 1.5):
+        problem(w.call("POST", "/v1/requests", {"mode": "infer_sync", "payload": {"prompt": "x", "max_tokens": tokens}}), 422,
+                loc=["body", "payload", "max_tokens"])
     problem(w.call("GET", "/v1/requests/req_none"), 404, detail="Request not found")
     w.script(status=400, text="refused")
     equal(result({"mode": "infer_sync", "payload": {"prompt": "hi"}})["status"], "error", "a refusal")

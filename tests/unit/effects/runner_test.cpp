@@ -336,6 +336,28 @@ TEST_F(RunnerTest, ARecallIsAlwaysOfTheActorsOwnTenant) {
   EXPECT_EQ(recalled_tenant, "acme");
 }
 
+// With whole texts and payloads it could be more than one entry of the journal holds.
+TEST_F(RunnerTest, ARecallIsNoLargerThanItsSessionShows) {
+  parts->recall = [](const v1::RecallRequest&, auto done) {
+    v1::RecallResult r;
+    for (int i = 0; i < 5; ++i) {
+      auto* m = r.add_memories();
+      m->set_memory_id("m" + std::to_string(i));
+      m->set_text(std::string(300'000, 't'));
+      m->set_payload_json(std::string(300'000, 'p'));
+      m->set_score(0.5);
+    }
+    done(std::move(r));
+  };
+  const auto outcome = run("memory.recall", "");
+  EXPECT_LT(outcome.result().size(), 32'000u);
+  v1::RecallResult kept;
+  ASSERT_TRUE(kept.ParseFromString(outcome.result()));
+  ASSERT_EQ(kept.memories_size(), 5);
+  EXPECT_EQ(kept.memories(4).memory_id(), "m4");
+  EXPECT_TRUE(kept.memories(0).text().starts_with("ttt"));
+}
+
 TEST_F(RunnerTest, UnknownKindsAndUnreadableRequestsAreFailures) {
   EXPECT_EQ(run("mail.send", "").failure().code(), "not_supported");
   EXPECT_EQ(run("slm.chat", "\xff\xff").failure().code(), "internal");

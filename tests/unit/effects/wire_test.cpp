@@ -150,7 +150,24 @@ TEST(ChatStream, OddNumbersDoNotThrow) {
       "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":-3,\"completion_tokens\":1e300}}\n\n" +
       end);
   ASSERT_TRUE(a);
-  EXPECT_EQ(a->usage().prompt_tokens(), 0u);
+  EXPECT_TRUE(a->usage().estimated());
+}
+
+TEST(ChatStream, UsageThatCannotBeOfOneCallIsNotTaken) {
+  const std::string end =
+      "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
+  const auto usage = [&](const std::string& told) {
+    return read("data: {\"choices\":[],\"usage\":" + told + "}\n\n" + end)->usage();
+  };
+  EXPECT_EQ(usage(R"({"prompt_tokens":3,"completion_tokens":0})").prompt_tokens(), 3u);
+  for (const char* odd : {R"({"prompt_tokens":9223372036854775807,"completion_tokens":1})",
+                          R"({"prompt_tokens":1,"completion_tokens":18446744073709551615})",
+                          R"({"prompt_tokens":12.0,"completion_tokens":1})", R"({})",
+                          R"({"prompt_tokens":0,"completion_tokens":0})"}) {
+    const auto told = usage(odd);
+    EXPECT_TRUE(told.estimated() || told.ByteSizeLong() == 0) << odd << told.DebugString();
+    EXPECT_LT(told.prompt_tokens() + told.completion_tokens(), 1000u) << odd;
+  }
 }
 
 TEST(ChatStream, AnEventWithoutEndIsBounded) {
