@@ -56,6 +56,11 @@ class Standbys : public SharedHosts {
   // Until the standby has all that the log holds.
   void warm(PartitionHost& host, int skip = 0) {
     follow(host, skip);
+    if (skip) {  // nobody takes over before it was told of the last one
+      ++last_;
+      fill(last_, last_);
+      follow(host);
+    }
     for (;;) {
       const auto standbys = host.standbys();
       ASSERT_EQ(standbys.size(), 1u);
