@@ -17,9 +17,6 @@ namespace {
 
 constexpr std::int64_t kFirstPauseMs = 10, kLongestPauseMs = 200;
 constexpr std::int64_t kLookMs = 200;  // whether the owner that was asked still is it
-// Behind the patience: what was sent at its end may take so long; what was not is not sent any
-// more.
-constexpr std::int64_t kLastCallMs = 2500;
 
 Error error_of(const v1::ClusterError& e) {
   return {code_from_name(e.code()), e.message(), e.field(), e.retry_after_ms()};
@@ -166,7 +163,8 @@ class ClusterHost::Errand : public std::enable_shared_from_this<ClusterHost::Err
           if (!self || self->calls_ != asked.call || !core->enter()) return;
           const auto owner = core->parts.directory->owner(self->partition_);
           const bool another = !owner || owner->epoch != asked.owner.epoch;
-          const bool late = core->parts.clock->steady_ms() >= self->until_ms_ + kLastCallMs;
+          // What was sent at the end of the patience has had its time; what was not is not sent.
+          const bool late = core->parts.clock->steady_ms() >= self->until_ms_ + kClusterCallMs;
           const bool ended = (another || late) && self->ends(asked.call);
           if (ended) asked.give_up();
           --core->inside;

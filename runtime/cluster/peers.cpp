@@ -13,7 +13,7 @@ namespace {
 constexpr std::size_t kMaxWaiting = 4096;  // calls to one node
 constexpr std::size_t kMaxRelaysWaiting = 20'000;
 constexpr std::size_t kBatchBytes = 4 << 20;
-constexpr std::int64_t kConnectMs = 500, kHandshakeMs = 1000, kCallMs = 2500;
+constexpr std::int64_t kConnectMs = 500, kHandshakeMs = 1000;
 
 }  // namespace
 
@@ -47,7 +47,7 @@ Peers::GiveUp HttpPeers::call(const std::string& address, v1::ClusterCall messag
   call->headers = {"Content-Type: application/x-protobuf",
                    std::string(kClusterHeader) + ": " + cluster_mac(secret_, call->body)};
   call->connect_timeout_ms = kConnectMs + (tls_ ? kHandshakeMs : 0);
-  call->idle_timeout_ms = call->total_timeout_ms = kCallMs;
+  call->idle_timeout_ms = call->total_timeout_ms = kClusterCallMs;
   call->max_body = kClusterBodyBytes;
   call->on_end = [done = std::move(done)](const HttpEnd& end) {
     using End = HttpEnd::Kind;

@@ -20,6 +20,7 @@ namespace soma::runtime {
 inline constexpr char kClusterPath[] = "/internal/v1/call";
 inline constexpr char kClusterHeader[] = "Soma-Cluster";  // HMAC-SHA256 of the body, in hex
 inline constexpr std::size_t kClusterBodyBytes = 16 << 20;
+inline constexpr std::int64_t kClusterCallMs = 2500;       // a call, from when it is sent
 inline constexpr std::int64_t kClusterCallAgeMs = 60'000;  // clocks may differ by so much
 
 // Between nodes both sides show a certificate of the same authorities. PEM files; all or none.

@@ -425,7 +425,8 @@ void World::final_reads() {
     read_all(*p);
     if (failed()) return;
     const auto left_over = p->local().pending_effects();
-    if (left_over && std::any_of(left_over->begin(), left_over->end(), [&](const auto& e) {
+    if (!left_over) return oracle_.complain("I17", {}, left_over.error().message);
+    if (std::any_of(left_over->begin(), left_over->end(), [&](const auto& e) {
           return e.effect.unknown.empty() && !inherited_.contains(e.actor) &&
                  oracle_.owns(p->life().name, e.actor);
         }))

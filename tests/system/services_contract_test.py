@@ -151,10 +151,7 @@ def a_turn_recalls_memories_however_large(w):
         payload = {"task": f"invoice 4711 number {n}", "blob": str(n) * 310_000}
         w.ok("POST", "/v1/remember", {"payload": payload})
     session = w.ok("POST", "/v1/sessions/start", {"prompt": "what of invoice 4711?"}, 202).json["session_id"]
-    end = time.monotonic() + 15
-    while w.ok("GET", f"/v1/sessions/{session}").json["turns"][0]["status"] != "completed":
-        check(time.monotonic() < end, "the turn does not end")
-        time.sleep(0.02)
+    equal(w.wait(session)["turns"][0]["status"], "completed", "the turn")
 
 
 @case
